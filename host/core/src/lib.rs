@@ -1,0 +1,28 @@
+//! The pure heart of Ruleward: what a rule is, what policies ask for, how it is merged and checked, how it
+//! differs from what the kernel has, and when to look again.
+//!
+//! Nothing here touches a file, a process, a socket, a clock or a thread; everything comes in through parameters,
+//! so that every decision can be tested without a kernel. The types force the order of the straight path: only
+//! [`check::Checked`] state can be rehearsed, only [`expected::Expected`] state can be planned, only a
+//! [`plan::Plan`] is committed.
+#![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
+
+// pub mod align;
+// pub mod check;
+pub mod contribution;
+// pub mod drift;
+// pub mod expected;
+// pub mod extension;
+pub mod facts;
+pub mod grants;
+// pub mod merge;
+pub mod names;
+// pub mod observed;
+// pub mod plan;
+// pub mod quote;
+// pub mod render;
+pub mod rule;
+// pub mod schedule;
+// pub mod script;
+// pub mod sets;
+// pub mod simulate;

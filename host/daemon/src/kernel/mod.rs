@@ -1,0 +1,1 @@
+//! Everything that reaches the kernel's packet filter.

@@ -1,0 +1,7 @@
+//! The Ruleward daemon as a library: everything that does I/O, one folder an edge. The edges do not know each
+//! other; the pipeline joins them.
+#![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
+pub mod config;
+pub mod facts;
+pub mod kernel;
+pub mod policies;

@@ -1,0 +1,1 @@
+//! Runs policies in their sandbox.
