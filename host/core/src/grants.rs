@@ -9,7 +9,7 @@ use thiserror::Error;
 use crate::names::Table;
 
 /// Chains and sets with this prefix are the host's own scratch names; no policy can be granted them.
-pub const HOST_PREFIX: &str = "rw-tmp-";
+pub const HOST_PREFIX: &str = "ruleward-tmp-";
 
 /// A name, or a prefix followed by `*`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -45,7 +45,7 @@ impl Pattern {
             return Err(error("can't match any name; use at most 31 visible ASCII characters"));
         }
         if prefix.starts_with(HOST_PREFIX) || (wildcard && HOST_PREFIX.starts_with(prefix)) {
-            return Err(error("overlaps rw-tmp-*, which is reserved for the host"));
+            return Err(error("overlaps ruleward-tmp-*, which is reserved for the host"));
         }
         Ok(Self { text: prefix.to_owned(), wildcard })
     }
@@ -153,7 +153,7 @@ mod tests {
         assert!(!pattern("cali-*").matches("cal"));
         assert!(pattern("web").matches("web"));
         assert!(!pattern("web").matches("web2"));
-        for bad in ["", "*", "a*b", "a b", "rw-tmp-x", "rw-*", "r*"] {
+        for bad in ["", "*", "a*b", "a b", "ruleward-tmp-x", "ruleward-*", "r*"] {
             assert!(Pattern::new(bad).is_err(), "{bad:?} was taken for a pattern");
         }
     }

@@ -7,22 +7,23 @@
 //! [`plan::Plan`] is committed.
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
-// pub mod align;
-// pub mod check;
+pub mod align;
+pub mod check;
 pub mod contribution;
-// pub mod drift;
-// pub mod expected;
-// pub mod extension;
+pub mod drift;
+pub mod expected;
+pub mod extension;
 pub mod facts;
 pub mod grants;
-// pub mod merge;
+pub mod merge;
 pub mod names;
-// pub mod observed;
-// pub mod plan;
-// pub mod quote;
-// pub mod render;
+pub mod observed;
+pub mod ownership;
+pub mod plan;
+pub mod quote;
+pub mod render;
 pub mod rule;
-// pub mod schedule;
-// pub mod script;
-// pub mod sets;
-// pub mod simulate;
+pub mod schedule;
+pub mod script;
+pub mod sets;
+pub mod simulate;

@@ -1,0 +1,246 @@
+//! What the kernel must show: the desired state beside the exact text that iptables-save gives for each rule.
+//!
+//! That text is learned, never guessed: from a rehearsal in a private namespace, or, where none can be made, from the
+//! read-back right after a commit. Until either has happened it is unknown, and whatever is unknown is written anew.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+use thiserror::Error;
+
+use crate::check::CheckedRule;
+use crate::merge::{Desired, DesiredAttachment, DesiredHook};
+use crate::names::{ChainName, Family, Hook, PolicyName, SetName, Table};
+use crate::observed::{Observed, ObservedTable};
+use crate::ownership::Ownership;
+use crate::sets::ObservedSet;
+
+/// Where the expected text comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Basis {
+    /// From a rehearsal in a private namespace.
+    Rehearsed,
+    /// From the read-back after a commit.
+    Learned,
+    /// Not known yet.
+    Unproven,
+}
+
+/// The desired state with the text that the kernel must show.
+#[derive(Debug, Clone)]
+pub struct Expected {
+    /// Where the text comes from.
+    pub basis: Basis,
+    /// By family and table; every table in scope is here.
+    pub tables: BTreeMap<(Family, Table), ExpectedTable>,
+    /// By name.
+    pub sets: BTreeMap<SetName, ExpectedSet>,
+    /// Who owns what.
+    pub ownership: Ownership,
+    /// Rules in built-in chains that carry a granted comment but jump to a stranger's chain that exists are left
+    /// alone: that chain's owner wants them as well. For `cleanup`.
+    pub spare_shared: bool,
+}
+
+/// One table.
+#[derive(Debug, Clone, Default)]
+pub struct ExpectedTable {
+    /// Chains with the policy that wants them.
+    pub chains: BTreeMap<ChainName, (PolicyName, Vec<ExpectedRule>)>,
+    /// Rules in built-in chains.
+    pub hooks: BTreeMap<Hook, ExpectedHook>,
+}
+
+/// Rules in one built-in chain.
+#[derive(Debug, Clone, Default)]
+pub struct ExpectedHook {
+    /// Before strangers' rules.
+    pub first: Vec<ExpectedAttachment>,
+    /// After them.
+    pub last: Vec<ExpectedAttachment>,
+}
+
+/// A rule in a built-in chain.
+#[derive(Debug, Clone)]
+pub struct ExpectedAttachment {
+    /// Whose.
+    pub policy: PolicyName,
+    /// The rule.
+    pub rule: ExpectedRule,
+    /// In force only while this chain of a stranger exists.
+    pub awaits: Option<ChainName>,
+}
+
+/// A rule as it is written and as it is shown.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ExpectedRule {
+    write: Box<str>,
+    show: Show,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Show {
+    Unknown,
+    AsWritten,
+    Text(Box<str>),
+}
+
+impl ExpectedRule {
+    fn unproven(rule: CheckedRule) -> Self {
+        Self { write: rule.text, show: Show::Unknown }
+    }
+
+    fn prove(&mut self, shown: &str) {
+        self.show = if *self.write == *shown { Show::AsWritten } else { Show::Text(shown.into()) };
+    }
+
+    /// For iptables-restore.
+    pub fn write(&self) -> &str {
+        &self.write
+    }
+
+    /// By iptables-save; `None` while it is not known.
+    pub fn show(&self) -> Option<&str> {
+        match &self.show {
+            Show::Unknown => None,
+            Show::AsWritten => Some(&self.write),
+            Show::Text(text) => Some(text),
+        }
+    }
+}
+
+/// A set as it is written and as it is shown.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ExpectedSet {
+    /// Type and options for `ipset create`.
+    pub create: String,
+    /// Members for `ipset add`.
+    pub members: Vec<String>,
+    /// Members are left alone.
+    pub dynamic: bool,
+    /// As `ipset list` must show it; `None` while it is not known.
+    pub show: Option<ObservedSet>,
+}
+
+/// The tools made something else of the desired state than one rule of each.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[error("{family} {table} {chain}: {wanted} rules were written and {shown} are shown")]
+pub struct Mismatch {
+    /// Where.
+    pub family: Family,
+    /// Where.
+    pub table: Table,
+    /// Where.
+    pub chain: String,
+    /// Rules that were written.
+    pub wanted: usize,
+    /// Rules that are there now.
+    pub shown: usize,
+}
+
+impl Expected {
+    /// The desired state while nothing is known about its text.
+    pub fn unproven(desired: Desired) -> Self {
+        let mut tables: BTreeMap<(Family, Table), ExpectedTable> = BTreeMap::new();
+        for family in &desired.families {
+            for table in desired.ownership.tables() {
+                tables.insert((*family, table), ExpectedTable::default());
+            }
+        }
+        for (place, table) in desired.tables {
+            let chains = table.chains.into_iter().map(|(name, (policy, rules))| {
+                (name, (policy, rules.into_iter().map(ExpectedRule::unproven).collect()))
+            });
+            let hooks = table.hooks.into_iter().map(|(hook, rules)| (hook, ExpectedHook::unproven(rules)));
+            tables.insert(place, ExpectedTable { chains: chains.collect(), hooks: hooks.collect() });
+        }
+        let sets = desired.sets.into_iter().map(|(name, set)| {
+            let set = ExpectedSet { create: set.create, members: set.members, dynamic: set.dynamic, show: None };
+            (name, set)
+        });
+        Self { basis: Basis::Unproven, tables, sets: sets.collect(), ownership: desired.ownership, spare_shared: false }
+    }
+
+    /// Nothing at all, where `ownership` reaches: what `cleanup` brings about.
+    pub fn nothing(ownership: Ownership, families: Vec<Family>) -> Self {
+        let desired = Desired { ownership, families, ..Desired::default() };
+        Self { basis: Basis::Rehearsed, spare_shared: true, ..Self::unproven(desired) }
+    }
+
+    /// Takes the text from what a private namespace shows after it was loaded with the desired state alone, or from
+    /// what the live one shows right after a commit (`basis` says which).
+    ///
+    /// # Errors
+    /// When the number of rules differs: then nothing may be concluded from the text.
+    pub fn prove(mut self, basis: Basis, observed: &Observed) -> Result<Self, Mismatch> {
+        let absent = ObservedTable::default();
+        let ownership = &self.ownership;
+        for ((family, table), expected) in &mut self.tables {
+            let observed = observed.tables.get(&(*family, *table)).unwrap_or(&absent);
+            let mismatch = |chain: &str, wanted, shown| Mismatch {
+                family: *family,
+                table: *table,
+                chain: chain.to_owned(),
+                wanted,
+                shown,
+            };
+            for (name, (_, rules)) in &mut expected.chains {
+                let shown = observed.rules(name.as_str());
+                if shown.len() != rules.len() {
+                    return Err(mismatch(name.as_str(), rules.len(), shown.len()));
+                }
+                rules.iter_mut().zip(shown).for_each(|(rule, shown)| rule.prove(shown));
+            }
+            for (hook, rules) in &mut expected.hooks {
+                let shown = observed.rules(hook.as_str());
+                let held = |one: &&mut ExpectedAttachment| {
+                    one.awaits.as_ref().is_none_or(|chain| observed.has(chain.as_str()))
+                };
+                let first: Vec<_> = rules.first.iter_mut().filter(held).collect();
+                let last: Vec<_> = rules.last.iter_mut().filter(held).collect();
+                let wanted = first.len() + last.len();
+                if shown.len() < wanted || (basis == Basis::Rehearsed && shown.len() != wanted) {
+                    return Err(mismatch(hook.as_str(), wanted, shown.len()));
+                }
+                let tail = shown.len() - last.len();
+                let ours = |rule: &&str| ownership.owns_rule(*table, rule);
+                if !shown[..first.len()].iter().chain(&shown[tail..]).all(ours) {
+                    // A stranger was faster: its rule must not be learned as ours.
+                    return Err(mismatch(hook.as_str(), wanted, shown.iter().filter(|rule| ours(rule)).count()));
+                }
+                first.into_iter().zip(&shown).for_each(|(one, shown)| one.rule.prove(shown));
+                last.into_iter().zip(&shown[tail..]).for_each(|(one, shown)| one.rule.prove(shown));
+            }
+        }
+        for (name, set) in &mut self.sets {
+            set.show = observed.sets.get(name.as_str()).cloned();
+        }
+        self.basis = basis;
+        Ok(self)
+    }
+
+    /// Number of rules, those in built-in chains included.
+    pub fn rule_count(&self) -> usize {
+        let in_hook = |hook: &ExpectedHook| hook.first.len() + hook.last.len();
+        let in_table = |table: &ExpectedTable| {
+            table.chains.values().map(|(_, rules)| rules.len()).sum::<usize>()
+                + table.hooks.values().map(in_hook).sum::<usize>()
+        };
+        self.tables.values().map(in_table).sum()
+    }
+}
+
+impl ExpectedHook {
+    fn unproven(hook: DesiredHook) -> Self {
+        let list = |attachments: Vec<DesiredAttachment>| {
+            let one = |one: DesiredAttachment| ExpectedAttachment {
+                policy: one.policy,
+                rule: ExpectedRule::unproven(one.rule),
+                awaits: one.awaits,
+            };
+            attachments.into_iter().map(one).collect()
+        };
+        Self { first: list(hook.first), last: list(hook.last) }
+    }
+}

@@ -1,0 +1,85 @@
+//! Joins the checked contributions of all policies into the desired state. Cannot fail: grants never overlap, so two
+//! policies never have the same chain or set, and attachments at one place have a total order.
+
+use std::borrow::Borrow;
+use std::collections::BTreeMap;
+
+use crate::check::{Checked, CheckedRule, CheckedSet};
+use crate::names::{ChainName, Family, Hook, Placement, PolicyName, SetName, Table};
+use crate::ownership::Ownership;
+
+/// What the node should have.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Desired {
+    /// By family and table. A table is here if a policy wants something in it.
+    pub tables: BTreeMap<(Family, Table), DesiredTable>,
+    /// By name.
+    pub sets: BTreeMap<SetName, CheckedSet>,
+    /// Who owns what, wanted or not.
+    pub ownership: Ownership,
+    /// Families that are read and written, also where nothing is wanted.
+    pub families: Vec<Family>,
+}
+
+/// One table.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct DesiredTable {
+    /// Chains with the policy that wants them.
+    pub chains: BTreeMap<ChainName, (PolicyName, Vec<CheckedRule>)>,
+    /// Rules in built-in chains.
+    pub hooks: BTreeMap<Hook, DesiredHook>,
+}
+
+/// Rules in one built-in chain, in order.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct DesiredHook {
+    /// Before strangers' rules.
+    pub first: Vec<DesiredAttachment>,
+    /// After them.
+    pub last: Vec<DesiredAttachment>,
+}
+
+/// An attachment with the policy that wants it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DesiredAttachment {
+    /// Whose.
+    pub policy: PolicyName,
+    /// The rule.
+    pub rule: CheckedRule,
+    /// In force only while this chain of a stranger exists.
+    pub awaits: Option<ChainName>,
+}
+
+/// Merges. The result does not depend on the order of `contributions`.
+pub fn merge<C: Borrow<Checked>>(contributions: &[C], ownership: Ownership, families: Vec<Family>) -> Desired {
+    let mut desired = Desired { ownership, families, ..Desired::default() };
+    let mut sites: BTreeMap<_, Vec<_>> = BTreeMap::new();
+    let mut sorted: Vec<&Checked> = contributions.iter().map(Borrow::borrow).collect();
+    sorted.sort_by(|a, b| a.policy.cmp(&b.policy));
+    for checked in sorted {
+        for (place, chains) in &checked.chains {
+            let table = desired.tables.entry(*place).or_default();
+            for (name, rules) in chains {
+                table.chains.insert(name.clone(), (checked.policy.clone(), rules.clone()));
+            }
+        }
+        for (site, attachments) in &checked.attachments {
+            sites.entry(*site).or_default().extend(attachments.iter().map(|one| (&checked.policy, one)));
+        }
+        desired.sets.extend(checked.sets.iter().map(|(name, set)| (name.clone(), set.clone())));
+    }
+    for ((family, table, hook, placement), mut attachments) in sites {
+        attachments.sort_by_key(|(_, one)| one.order); // stable: then by policy, then as listed
+        let hook = desired.tables.entry((family, table)).or_default().hooks.entry(hook).or_default();
+        let list = match placement {
+            Placement::First => &mut hook.first,
+            Placement::Last => &mut hook.last,
+        };
+        list.extend(attachments.into_iter().map(|(policy, one)| DesiredAttachment {
+            policy: policy.clone(),
+            rule: one.rule.clone(),
+            awaits: one.awaits.clone(),
+        }));
+    }
+    desired
+}

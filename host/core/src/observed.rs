@@ -1,0 +1,175 @@
+//! What the kernel has: the text of iptables-save, cut into chains and rules, and the sets as ipset lists them. A rule
+//! is text and stays text; comparing needs no understanding of it.
+
+use std::collections::{BTreeMap, HashMap};
+use std::ops::Range;
+
+use thiserror::Error;
+
+use crate::names::{Family, Hook, Table};
+use crate::sets::ObservedSet;
+
+/// Everything that was read at one time.
+#[derive(Debug, Clone, Default)]
+pub struct Observed {
+    /// Tables that were read. One that does not exist in the kernel is present here, and empty.
+    pub tables: BTreeMap<(Family, Table), ObservedTable>,
+    /// Sets by name.
+    pub sets: BTreeMap<String, ObservedSet>,
+    /// The nft generation that all of it belongs to, where there is one.
+    pub generation: Option<u32>,
+}
+
+/// Why text is not an iptables-save of one table.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[error("line {line} of the {table} table's save is not understood ({reason}): {text:?}")]
+pub struct SaveError {
+    /// Which table was asked for.
+    pub table: Table,
+    /// From 1.
+    pub line: usize,
+    /// What was expected.
+    pub reason: &'static str,
+    /// The line, cut to its first 120 characters.
+    pub text: String,
+}
+
+/// One table.
+#[derive(Debug, Clone, Default)]
+pub struct ObservedTable {
+    text: String,
+    chains: Vec<ObservedChain>,
+    by_name: HashMap<Box<str>, usize>,
+}
+
+/// One chain of a table.
+#[derive(Debug, Clone)]
+struct ObservedChain {
+    name: Box<str>,
+    rules: Vec<Range<u32>>,
+}
+
+impl ObservedTable {
+    /// Reads the output of `iptables-save -t TABLE`. Empty text is a table that does not exist.
+    ///
+    /// # Errors
+    /// When a line has no place in such a text: what can't be read must not be taken for absent.
+    pub fn parse(table: Table, text: String) -> Result<Self, SaveError> {
+        let mut parsed = Self::default();
+        let mut inside = false;
+        let mut complete = false;
+        let mut offset = 0_usize;
+        for (number, line) in text.split_inclusive('\n').enumerate() {
+            let start = offset;
+            offset += line.len();
+            let line = line.trim_end_matches('\n');
+            let error = |reason| SaveError { table, line: number + 1, reason, text: line.chars().take(120).collect() };
+            if line.is_empty() || line.starts_with('#') {
+                continue;
+            }
+            match line.as_bytes()[0] {
+                b'*' => {
+                    if inside || complete || &line[1..] != table.as_str() {
+                        return Err(error("another table"));
+                    }
+                    inside = true;
+                }
+                _ if !inside => return Err(error("outside of a table")),
+                b':' => {
+                    let name = line[1..].split(' ').next().unwrap_or_default();
+                    if name.is_empty() {
+                        return Err(error("a chain without a name"));
+                    }
+                    parsed.chain_index(name);
+                }
+                b'C' if line == "COMMIT" => (inside, complete) = (false, true),
+                _ => {
+                    let rest = line.strip_prefix("-A ").ok_or_else(|| error("neither a chain nor a rule"))?;
+                    let name = rest.split(' ').next().unwrap_or_default();
+                    let from = (start + 3 + name.len() + 1).min(start + line.len());
+                    let index = *parsed.by_name.get(name).ok_or_else(|| error("a rule of an undeclared chain"))?;
+                    let span = |at| u32::try_from(at).map_err(|_| error("more than 4 GiB of text"));
+                    parsed.chains[index].rules.push(span(from)?..span(start + line.len())?);
+                }
+            }
+        }
+        if inside {
+            let reason = "the text ends before COMMIT";
+            return Err(SaveError { table, line: text.lines().count(), reason, text: String::new() });
+        }
+        parsed.text = text;
+        Ok(parsed)
+    }
+
+    fn chain_index(&mut self, name: &str) -> usize {
+        if let Some(index) = self.by_name.get(name) {
+            return *index;
+        }
+        self.chains.push(ObservedChain { name: name.into(), rules: Vec::new() });
+        self.by_name.insert(name.into(), self.chains.len() - 1);
+        self.chains.len() - 1
+    }
+
+    /// Whether the chain exists.
+    pub fn has(&self, chain: &str) -> bool {
+        self.by_name.contains_key(chain)
+    }
+
+    /// The rules of a chain, without `-A NAME `; none if the chain does not exist.
+    pub fn rules(&self, chain: &str) -> Vec<&str> {
+        let Some(index) = self.by_name.get(chain) else { return Vec::new() };
+        self.chains[*index].rules.iter().map(|span| &self.text[span.start as usize..span.end as usize]).collect()
+    }
+
+    /// Names of all chains, in the order of the save.
+    pub fn chain_names(&self) -> impl Iterator<Item = &str> {
+        self.chains.iter().map(|chain| &*chain.name)
+    }
+
+    /// Names of the chains that are not built in.
+    pub fn user_chains(&self) -> impl Iterator<Item = &str> {
+        self.chain_names().filter(|name| Hook::from_name(name).is_none())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const SAVE: &str = "# Generated\n*nat\n:PREROUTING ACCEPT [0:0]\n:a - [0:0]\n-A PREROUTING -j a\n-A a\n-A a -j RETURN\nCOMMIT\n# Completed\n";
+
+    #[test]
+    fn a_save_is_cut_into_chains_and_rules() {
+        let table = ObservedTable::parse(Table::Nat, SAVE.into()).unwrap();
+        assert_eq!(table.chain_names().collect::<Vec<_>>(), ["PREROUTING", "a"]);
+        assert_eq!(table.rules("a"), ["", "-j RETURN"]);
+        assert_eq!(table.rules("PREROUTING"), ["-j a"]);
+        assert!(!table.has("b"));
+    }
+
+    #[test]
+    fn no_text_is_no_table() {
+        assert_eq!(ObservedTable::parse(Table::Nat, String::new()).unwrap().chain_names().count(), 0);
+    }
+
+    #[test]
+    fn what_is_not_a_save_is_refused_not_taken_for_empty() {
+        for text in [
+            "garbage\n",
+            "*filter\nCOMMIT\n",
+            "*nat\n:a - [0:0]\n",
+            "*nat\n-A b -j a\nCOMMIT\n",
+            "*nat\n:a - [0:0]\nx\nCOMMIT\n",
+        ] {
+            assert!(ObservedTable::parse(Table::Nat, text.into()).is_err(), "{text:?}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_is_read_or_refused(text in "(\\PC|\n|-A |:|\\*nat\n|COMMIT\n){0,30}") {
+            let _ = ObservedTable::parse(Table::Nat, text);
+        }
+    }
+}

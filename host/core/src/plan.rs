@@ -1,0 +1,396 @@
+//! The difference between what the kernel must show and what it shows, as the smallest set of changes.
+//!
+//! Always true of a plan: it touches no stranger's rule, chain or set; a chain that is right is not in it; a rule that is
+//! right and in order is not rewritten, so its counters survive. Applied to the state that it was made for, it gives
+//! the expected state ([`crate::simulate`] and the property tests hold it to that).
+
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+
+use crate::align;
+use crate::expected::{Expected, ExpectedAttachment, ExpectedRule, ExpectedSet, ExpectedTable};
+use crate::grants::HOST_PREFIX;
+use crate::names::{ChainName, Family, Hook, SetName, Table};
+use crate::observed::{Observed, ObservedTable};
+use crate::quote;
+use crate::sets::ObservedSet;
+
+/// Everything that has to change.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Plan {
+    /// Before the tables: rules may need these sets.
+    pub sets: Vec<SetStep>,
+    /// In the order of family and table.
+    pub tables: Vec<TablePlan>,
+    /// After the tables: sets that nothing wants any more.
+    pub remove_sets: Vec<String>,
+    /// What keeps the node from being right, and no write of ours can change.
+    pub problems: Vec<String>,
+    /// What an operator may want to know.
+    pub notes: Vec<String>,
+    /// The nft generation that the plan was made for.
+    pub generation: Option<u32>,
+}
+
+impl Plan {
+    /// Whether there is nothing to write.
+    pub fn is_empty(&self) -> bool {
+        self.sets.is_empty() && self.tables.is_empty() && self.remove_sets.is_empty()
+    }
+}
+
+/// One change of a set.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum SetStep {
+    /// It does not exist: created and filled under its name, which nothing refers to yet.
+    Create(SetChange),
+    /// It exists with other members or options: another one is filled, then they swap names.
+    Swap(SetChange),
+    /// It exists with another type, and nothing uses it: destroyed and created.
+    Recreate(SetChange),
+    /// A scratch set that an interrupted commit left behind.
+    Destroy(String),
+}
+
+/// What a set should become.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SetChange {
+    /// Its name.
+    pub name: String,
+    /// Type and options for `ipset create`.
+    pub create: String,
+    /// All members for `ipset add`.
+    pub members: Vec<String>,
+    /// Members that it lacks, as shown; for people.
+    pub added: Vec<String>,
+    /// Members that it has too many; for people.
+    pub removed: Vec<String>,
+    /// Whether it exists with other options; for people.
+    pub other_options: bool,
+}
+
+/// Changes of one table.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TablePlan {
+    /// Which family.
+    pub family: Family,
+    /// Which table.
+    pub table: Table,
+    /// Chains that change, built-in ones last.
+    pub chains: Vec<ChainPlan>,
+    /// Chains of ours that nothing wants: emptied with the rest, deleted after it.
+    pub remove: Vec<String>,
+}
+
+/// Changes of one chain.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ChainPlan {
+    /// Its name.
+    pub chain: String,
+    /// How it is changed.
+    pub edit: Edit,
+    /// Rules that go away, as shown; for people.
+    pub removed: Vec<String>,
+    /// Rules that come, as they will be shown if that is known; for people.
+    pub added: Vec<String>,
+}
+
+/// How a chain is changed. Rule numbers count from 1.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Edit {
+    /// Ours: created or emptied, and filled.
+    Replace {
+        /// All rules.
+        rules: Vec<Box<str>>,
+    },
+    /// Ours: some rules go, some come, the others stay untouched.
+    Splice {
+        /// Numbers before the change, descending.
+        delete: Vec<usize>,
+        /// Numbers after the change, ascending.
+        insert: Vec<Insert>,
+    },
+    /// Built in. Deleted by text, so that a rule that a stranger inserts meanwhile can't be hit instead of ours.
+    BuiltIn {
+        /// Text as shown and number before the change, descending.
+        delete: Vec<(Box<str>, usize)>,
+        /// Numbers after the change, ascending.
+        insert: Vec<Insert>,
+    },
+}
+
+/// A rule that comes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Insert {
+    /// Its number, or `None` for the end of the chain.
+    pub number: Option<usize>,
+    /// For iptables-restore.
+    pub text: Box<str>,
+}
+
+/// Compares and plans.
+pub fn plan(expected: &Expected, observed: &Observed) -> Plan {
+    let mut plan = Plan { generation: observed.generation, ..Plan::default() };
+    let absent = ObservedTable::default();
+    for ((family, table), wanted) in &expected.tables {
+        let has = observed.tables.get(&(*family, *table)).unwrap_or(&absent);
+        let (family, table) = (*family, *table);
+        let mut work = TableWork { family, table, wanted, has, expected };
+        let mut chains = work.chains(&mut plan.notes);
+        let (remove, emptied) = work.obsolete_chains(&mut plan.notes);
+        chains.extend(emptied);
+        if !chains.is_empty() || !remove.is_empty() {
+            plan.tables.push(TablePlan { family, table, chains, remove });
+        }
+    }
+    plan_sets(&mut plan, expected, observed);
+    plan
+}
+
+struct TableWork<'a> {
+    family: Family,
+    table: Table,
+    wanted: &'a ExpectedTable,
+    has: &'a ObservedTable,
+    expected: &'a Expected,
+}
+
+impl TableWork<'_> {
+    fn chains(&mut self, notes: &mut Vec<String>) -> Vec<ChainPlan> {
+        let own = self.wanted.chains.iter();
+        let mut plans: Vec<ChainPlan> =
+            own.filter_map(|(name, (_, rules))| own_chain(name.as_str(), rules, self.has)).collect();
+        for hook in self.table.hooks() {
+            plans.extend(self.built_in(*hook, notes));
+        }
+        plans
+    }
+
+    fn built_in(&self, hook: Hook, notes: &mut Vec<String>) -> Option<ChainPlan> {
+        let empty = crate::expected::ExpectedHook::default();
+        let wanted = self.wanted.hooks.get(&hook).unwrap_or(&empty);
+        let (family, table) = (self.family, self.table);
+        let mut in_force = |list: &'_ [ExpectedAttachment]| -> Vec<ExpectedRule> {
+            let mut rules = Vec::new();
+            for one in list {
+                match &one.awaits {
+                    Some(chain) if !self.has.has(chain.as_str()) => notes.push(format!(
+                        "{family} {table}/{hook}: {} waits for the chain {chain}, which does not exist",
+                        one.policy
+                    )),
+                    _ => rules.push(one.rule.clone()),
+                }
+            }
+            rules
+        };
+        let (first, last) = (in_force(&wanted.first), in_force(&wanted.last));
+        let has = self.has.rules(hook.as_str());
+        let is_ours = |rule: &str| {
+            // What we want there is ours whatever it looks like; the grants decide about the rest.
+            let wanted = first.iter().chain(&last).any(|wanted| wanted.show() == Some(rule));
+            wanted || (self.expected.ownership.owns_rule(table, rule) && !self.is_shared(rule))
+        };
+        let ours: Vec<bool> = has.iter().map(|rule| is_ours(rule)).collect();
+        built_in_chain(hook.as_str(), &first, &last, &has, &ours)
+    }
+
+    fn is_shared(&self, rule: &str) -> bool {
+        let shared = |target: &str| self.has.has(target) && !self.expected.ownership.owns_chain(self.table, target);
+        self.expected.spare_shared && quote::marks(rule).target.is_some_and(|target| shared(&target))
+    }
+
+    /// Chains that can go, and those that must stay, which are emptied.
+    fn obsolete_chains(&self, notes: &mut Vec<String>) -> (Vec<String>, Vec<ChainPlan>) {
+        let ours = |name: &&str| self.expected.ownership.owns_chain(self.table, name);
+        let wanted: HashSet<&str> = self.wanted.chains.keys().map(ChainName::as_str).collect();
+        let unwanted = |name: &&str| !wanted.contains(name);
+        let mut obsolete: BTreeSet<&str> = self.has.user_chains().filter(ours).filter(unwanted).collect();
+        let mut emptied = Vec::new();
+        if obsolete.is_empty() {
+            return (Vec::new(), emptied);
+        }
+        // A stranger's chain that jumps to one of ours keeps it from being deleted.
+        for chain in self.has.user_chains().filter(|name| !ours(name)) {
+            for rule in self.has.rules(chain) {
+                let target = quote::marks(rule).target;
+                if let Some(target) = target.filter(|target| obsolete.contains(target.as_ref())) {
+                    notes.push(format!(
+                        "{} {}: chain {target} is ours and obsolete, but {chain} jumps to it; delete that rule to let \
+                         it go",
+                        self.family, self.table
+                    ));
+                    obsolete.remove(target.as_ref());
+                    emptied.extend(own_chain(&target, &[], self.has));
+                }
+            }
+        }
+        (obsolete.into_iter().map(str::to_owned).collect(), emptied)
+    }
+}
+
+fn texts(rules: &[ExpectedRule]) -> Vec<String> {
+    rules.iter().map(|rule| rule.show().unwrap_or(rule.write()).to_owned()).collect()
+}
+
+fn own_chain(name: &str, rules: &[ExpectedRule], has: &ObservedTable) -> Option<ChainPlan> {
+    let shown = has.rules(name);
+    let replace = |removed: Vec<String>| {
+        let written = rules.iter().map(|rule| rule.write().into()).collect();
+        let edit = Edit::Replace { rules: written };
+        Some(ChainPlan { chain: name.to_owned(), edit, removed, added: texts(rules) })
+    };
+    if !has.has(name) {
+        return replace(Vec::new());
+    }
+    let all = || shown.iter().map(|rule| (*rule).to_owned()).collect();
+    let Some(wanted) = rules.iter().map(ExpectedRule::show).collect::<Option<Vec<&str>>>() else {
+        return replace(all());
+    };
+    if wanted == shown {
+        return None;
+    }
+    let stay = align::stay(&shown, &wanted);
+    if stay.is_empty() {
+        return replace(all());
+    }
+    let keep_old: BTreeSet<usize> = stay.iter().map(|pair| pair.0).collect();
+    let keep_new: BTreeSet<usize> = stay.iter().map(|pair| pair.1).collect();
+    let gone: Vec<usize> = (0..shown.len()).filter(|at| !keep_old.contains(at)).collect();
+    let come: Vec<usize> = (0..wanted.len()).filter(|at| !keep_new.contains(at)).collect();
+    let after_last_kept = stay.last().map_or(0, |pair| pair.1 + 1);
+    let insert = come
+        .iter()
+        .map(|at| Insert { number: (*at < after_last_kept).then_some(at + 1), text: rules[*at].write().into() });
+    Some(ChainPlan {
+        chain: name.to_owned(),
+        removed: gone.iter().map(|at| shown[*at].to_owned()).collect(),
+        added: come.iter().map(|at| wanted[*at].to_owned()).collect(),
+        edit: Edit::Splice { insert: insert.collect(), delete: gone.into_iter().rev().map(|at| at + 1).collect() },
+    })
+}
+
+/// Plans a built-in chain: ours before all strangers or after all strangers, strangers as they are.
+fn built_in_chain(
+    name: &str,
+    first: &[ExpectedRule],
+    last: &[ExpectedRule],
+    has: &[&str],
+    ours: &[bool],
+) -> Option<ChainPlan> {
+    let strangers = ours.iter().filter(|ours| !**ours).count();
+    let head_end = ours.iter().position(|ours| !ours).unwrap_or(has.len());
+    let tail_start = ours.iter().rposition(|ours| !ours).map_or(0, |at| at + 1);
+
+    // Which of ours may stay: in front of the strangers those that align with `first`, behind them with `last`.
+    let shows = |rules: &[ExpectedRule]| rules.iter().map(|rule| rule.show().unwrap_or("\n").to_owned()).collect();
+    let (first_shows, last_shows): (Vec<String>, Vec<String>) = (shows(first), shows(last));
+    let wanted: Vec<&str> = first_shows.iter().chain(&last_shows).map(String::as_str).collect();
+    let mut stays: BTreeMap<usize, usize> = BTreeMap::new(); // place in `has` -> place in `wanted`
+    if strangers == 0 {
+        stays.extend(align::stay(has, &wanted));
+    } else {
+        stays.extend(align::stay(&has[..head_end], &wanted[..first.len()]));
+        let tail = align::stay(&has[tail_start..], &wanted[first.len()..]);
+        stays.extend(tail.into_iter().map(|(at, place)| (at + tail_start, place + first.len())));
+    }
+    let mut gone: Vec<usize> = (0..has.len()).filter(|at| ours[*at] && !stays.contains_key(at)).collect();
+    // Rules are deleted by text, which hits the first copy: where one copy goes, all go, and those wanted come anew.
+    let gone_texts: BTreeSet<&str> = gone.iter().map(|at| has[*at]).collect();
+    stays.retain(|at, _| !gone_texts.contains(has[*at]));
+    gone = (0..has.len()).filter(|at| ours[*at] && !stays.contains_key(at)).collect();
+
+    let placed: BTreeSet<usize> = stays.values().copied().collect();
+    let come: Vec<usize> = (0..wanted.len()).filter(|place| !placed.contains(place)).collect();
+    if gone.is_empty() && come.is_empty() {
+        return None;
+    }
+    let rule = |place: usize| first.get(place).unwrap_or_else(|| &last[place - first.len()]);
+    let last_placed = placed.last().copied();
+    let insert = come.iter().map(|place| {
+        let at_end = last_placed.is_none_or(|kept| kept < *place) && (*place >= first.len() || strangers == 0);
+        let behind = if *place >= first.len() { strangers } else { 0 };
+        Insert { number: (!at_end).then_some(place + 1 + behind), text: rule(*place).write().into() }
+    });
+    Some(ChainPlan {
+        chain: name.to_owned(),
+        removed: gone.iter().map(|at| has[*at].to_owned()).collect(),
+        added: come.iter().map(|place| rule(*place).show().unwrap_or(rule(*place).write()).to_owned()).collect(),
+        edit: Edit::BuiltIn {
+            insert: insert.collect(),
+            delete: gone.iter().rev().map(|at| (has[*at].into(), at + 1)).collect(),
+        },
+    })
+}
+
+fn plan_sets(plan: &mut Plan, expected: &Expected, observed: &Observed) {
+    for name in observed.sets.keys().filter(|name| name.starts_with(HOST_PREFIX)) {
+        plan.sets.push(SetStep::Destroy(name.clone()));
+    }
+    for (name, set) in &expected.sets {
+        let has = observed.sets.get(name.as_str());
+        match set_step(name.as_str(), set, has) {
+            Ok(step) => plan.sets.extend(step),
+            Err(problem) => plan.problems.push(problem),
+        }
+    }
+    let used_by_us = |name: &str| {
+        let word = format!(" {name} ");
+        plan.tables.iter().any(|table| {
+            table.chains.iter().any(|chain| chain.removed.iter().any(|rule| rule.contains(&word)))
+                || !table.remove.is_empty()
+        })
+    };
+    let wanted: HashSet<&str> = expected.sets.keys().map(SetName::as_str).collect();
+    let mut held = Vec::new();
+    for (name, set) in &observed.sets {
+        let known = wanted.contains(name.as_str()) || name.starts_with(HOST_PREFIX);
+        if known || !expected.ownership.owns_set(name) {
+            continue;
+        }
+        if set.references == 0 || used_by_us(name) {
+            plan.remove_sets.push(name.clone());
+        } else {
+            held.push(format!("set {name} is ours and obsolete, but {} rules or sets use it", set.references));
+        }
+    }
+    plan.notes.extend(held);
+}
+
+fn set_step(name: &str, set: &ExpectedSet, has: Option<&ObservedSet>) -> Result<Option<SetStep>, String> {
+    let shown = set.show.as_ref().map_or(&set.members, |show| &show.members);
+    let none = Vec::new();
+    let has_members = has.map_or(&none, |has| &has.members);
+    let missing_from = |list: &[String], other: &[String]| -> Vec<String> {
+        let other: BTreeSet<&String> = other.iter().collect();
+        list.iter().filter(|member| !other.contains(member)).cloned().collect()
+    };
+    let change = || SetChange {
+        name: name.to_owned(),
+        create: set.create.clone(),
+        members: set.members.clone(),
+        added: if set.dynamic { Vec::new() } else { missing_from(shown, has_members) },
+        removed: if set.dynamic { Vec::new() } else { missing_from(has_members, shown) },
+        other_options: matches!((has, &set.show), (Some(has), Some(show)) if has.options != show.options),
+    };
+    let Some(has) = has else { return Ok(Some(SetStep::Create(change()))) };
+    let Some(show) = &set.show else { return Ok(Some(SetStep::Swap(change()))) };
+    if has.kind != show.kind || family_word(&has.options) != family_word(&show.options) {
+        if has.references == 0 {
+            return Ok(Some(SetStep::Recreate(change())));
+        }
+        return Err(format!(
+            "set {name} exists as {} {} but {} {} is wanted, and {} rules or sets use it: ipset can't change a type in \
+             use; give the set another name",
+            has.kind, has.options, show.kind, show.options, has.references
+        ));
+    }
+    let same = has.options == show.options && (set.dynamic || has.members == show.members);
+    Ok((!same).then(|| SetStep::Swap(change())))
+}
+
+fn family_word(options: &str) -> Option<&str> {
+    options.split(' ').skip_while(|word| *word != "family").nth(1)
+}
+
+#[cfg(test)]
+#[path = "plan_tests.rs"]
+mod tests;

@@ -1,0 +1,225 @@
+//! The words for iptables-restore and ipset: what is loaded for a rehearsal, and what carries out a plan.
+//!
+//! Each script is one table and commits as a whole or not at all. Chains are deleted by a script of their own, after the
+//! last rule that refers to them is gone: in one nft transaction the kernel can still count that reference.
+
+use std::collections::BTreeSet;
+use std::fmt::Write as _;
+
+use crate::grants::HOST_PREFIX;
+use crate::merge::{Desired, DesiredTable};
+use crate::names::{Family, PolicyName, SetName, Table};
+use crate::plan::{Edit, Insert, SetChange, SetStep, TablePlan};
+
+/// Where a line of a rehearsal came from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Origin {
+    /// Whose.
+    pub policy: PolicyName,
+    /// `chain web-in in filter (IPv4), rule 3` and the rule
+    pub place: String,
+}
+
+/// A table of the desired state for an empty namespace, with a stub for each chain that is awaited.
+#[derive(Debug, Clone)]
+pub struct Rehearsal<'a> {
+    family: Family,
+    table: Table,
+    wanted: &'a DesiredTable,
+    heads: Vec<String>,
+}
+
+impl<'a> Rehearsal<'a> {
+    /// Of one table.
+    pub fn new(family: Family, table: Table, wanted: &'a DesiredTable) -> Self {
+        let attachments = wanted.hooks.values().flat_map(|hook| hook.first.iter().chain(&hook.last));
+        let stubs = attachments.filter_map(|one| one.awaits.as_ref());
+        let chains: BTreeSet<&str> = wanted.chains.keys().chain(stubs).map(|name| name.as_str()).collect();
+        let heads = chains.into_iter().map(|name| format!(":{name} - [0:0]")).collect();
+        Self { family, table, wanted, heads }
+    }
+
+    /// Number of rule lines.
+    pub fn rules(&self) -> usize {
+        self.lines().count()
+    }
+
+    /// The script with the first `rules` rules only; all of them for `usize::MAX`.
+    pub fn script(&self, rules: usize) -> String {
+        let mut script = format!("*{}\n", self.table);
+        for head in &self.heads {
+            script.push_str(head);
+            script.push('\n');
+        }
+        for (chain, text, _, _) in self.lines().take(rules) {
+            push_rule(&mut script, "-A", chain, None, text);
+        }
+        script.push_str("COMMIT\n");
+        script
+    }
+
+    /// Where the rule on line `line` (from 1) of the script came from; `None` if that line is no rule.
+    pub fn origin_of_line(&self, line: usize) -> Option<Origin> {
+        self.origin_of_rule(line.checked_sub(2 + self.heads.len())?)
+    }
+
+    /// Where rule number `index` (from 0) came from.
+    pub fn origin_of_rule(&self, index: usize) -> Option<Origin> {
+        let (chain, text, policy, number) = self.lines().nth(index)?;
+        let place = match crate::names::Hook::from_name(chain) {
+            Some(hook) => format!("attachment {number} to {}/{hook} ({}) `{text}`", self.table, self.family),
+            None => format!("chain {chain} in {} ({}), rule {number} `{text}`", self.table, self.family),
+        };
+        Some(Origin { policy: policy.clone(), place })
+    }
+
+    fn lines(&self) -> impl Iterator<Item = (&'a str, &'a str, &'a PolicyName, u32)> + use<'a> {
+        let chains = self.wanted.chains.iter().flat_map(|(name, (policy, rules))| {
+            rules.iter().map(move |rule| (name.as_str(), &*rule.text, policy, rule.number))
+        });
+        let hooks = self.wanted.hooks.iter().flat_map(|(hook, rules)| {
+            let all = rules.first.iter().chain(&rules.last);
+            all.map(move |one| (hook.as_str(), &*one.rule.text, &one.policy, one.rule.number))
+        });
+        chains.chain(hooks)
+    }
+}
+
+fn push_rule(script: &mut String, command: &str, chain: &str, number: Option<usize>, text: &str) {
+    script.push_str(command);
+    script.push(' ');
+    script.push_str(chain);
+    if let Some(number) = number {
+        let _ = write!(script, " {number}");
+    }
+    if !text.is_empty() {
+        script.push(' ');
+        script.push_str(text);
+    }
+    script.push('\n');
+}
+
+/// How rules of built-in chains are named when they are deleted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Deletion {
+    /// By their text: can never hit a stranger's rule.
+    ByText,
+    /// By their number: for the few rules whose text the tools do not find again (some extensions, native nft
+    /// rules). Only while nobody else can have written since the plan was made.
+    ByNumber,
+}
+
+/// The script that changes one table, chains that are to be deleted emptied with it. `None` if there is nothing to do.
+pub fn update(plan: &TablePlan, deletion: Deletion) -> Option<String> {
+    if plan.chains.is_empty() && plan.remove.is_empty() {
+        return None;
+    }
+    let mut script = format!("*{}\n", plan.table);
+    for chain in &plan.chains {
+        if let Edit::Replace { .. } = chain.edit {
+            let _ = writeln!(script, ":{} - [0:0]", chain.chain);
+        }
+    }
+    for chain in &plan.chains {
+        let name = chain.chain.as_str();
+        match &chain.edit {
+            Edit::Replace { rules } => rules.iter().for_each(|rule| push_rule(&mut script, "-A", name, None, rule)),
+            Edit::Splice { delete, insert } => {
+                delete.iter().for_each(|number| push_rule(&mut script, "-D", name, Some(*number), ""));
+                push_inserts(&mut script, name, insert);
+            }
+            Edit::BuiltIn { delete, insert } => {
+                for (text, number) in delete {
+                    match deletion {
+                        Deletion::ByText => push_rule(&mut script, "-D", name, None, text),
+                        Deletion::ByNumber => push_rule(&mut script, "-D", name, Some(*number), ""),
+                    }
+                }
+                push_inserts(&mut script, name, insert);
+            }
+        }
+    }
+    for chain in &plan.remove {
+        let _ = writeln!(script, "-F {chain}");
+    }
+    script.push_str("COMMIT\n");
+    Some(script)
+}
+
+fn push_inserts(script: &mut String, chain: &str, inserts: &[Insert]) {
+    for insert in inserts {
+        let command = if insert.number.is_some() { "-I" } else { "-A" };
+        push_rule(script, command, chain, insert.number, &insert.text);
+    }
+}
+
+/// The script that deletes chains that nothing refers to any more. `None` if there are none.
+pub fn removal(plan: &TablePlan) -> Option<String> {
+    if plan.remove.is_empty() {
+        return None;
+    }
+    let mut script = format!("*{}\n", plan.table);
+    for chain in &plan.remove {
+        let _ = writeln!(script, "-X {chain}");
+    }
+    script.push_str("COMMIT\n");
+    Some(script)
+}
+
+/// For `ipset restore`: all sets of the desired state, for an empty namespace.
+pub fn rehearsal_sets(desired: &Desired) -> String {
+    let mut script = String::new();
+    for (name, set) in &desired.sets {
+        push_set(&mut script, name.as_str(), &set.create, &set.members);
+    }
+    script
+}
+
+/// Where a line of [`rehearsal_sets`] came from: the set, and the member's number from 1 (0 for the set itself).
+pub fn set_of_line(desired: &Desired, line: usize) -> Option<(&SetName, usize)> {
+    let mut rest = line.checked_sub(1)?;
+    for (name, set) in &desired.sets {
+        if rest <= set.members.len() {
+            return Some((name, rest));
+        }
+        rest -= set.members.len() + 1;
+    }
+    None
+}
+
+fn push_set(script: &mut String, name: &str, create: &str, members: &[String]) {
+    let _ = writeln!(script, "create {name} {create}");
+    for member in members {
+        let _ = writeln!(script, "add {name} {member}");
+    }
+}
+
+/// For `ipset restore`: one change of a set.
+pub fn set_step(step: &SetStep) -> String {
+    let mut script = String::new();
+    match step {
+        SetStep::Create(change) => push_set(&mut script, &change.name, &change.create, &change.members),
+        SetStep::Swap(change) => {
+            let scratch = scratch_set(&change.name);
+            push_set(&mut script, &scratch, &change.create, &change.members);
+            let _ = writeln!(script, "swap {scratch} {}\ndestroy {scratch}", change.name);
+        }
+        SetStep::Recreate(change) => {
+            let SetChange { name, create, members, .. } = change;
+            let _ = writeln!(script, "destroy {name}");
+            push_set(&mut script, name, create, members);
+        }
+        SetStep::Destroy(name) => {
+            let _ = writeln!(script, "destroy {name}");
+        }
+    }
+    script
+}
+
+/// The name under which a set is filled before it takes another's place: the host's own prefix and a number made of
+/// the name (FNV-1a, 64 bits), so that what a crash leaves behind is recognised by its name.
+fn scratch_set(name: &str) -> String {
+    let mix = |hash: u64, byte: u8| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
+    let hash = name.bytes().fold(0xcbf2_9ce4_8422_2325, mix);
+    format!("{HOST_PREFIX}{hash:016x}")
+}

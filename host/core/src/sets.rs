@@ -1,0 +1,139 @@
+//! Address sets in the words of ipset: what `ipset list` shows, and what a set should hold.
+//!
+//! Two sets are the same when type, options and members are. Options that the kernel chooses or grows by itself
+//! (`hashsize`, `bucketsize`, `initval`) are left out of every comparison.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+
+use thiserror::Error;
+
+use crate::contribution::{AddressSet, SetMember};
+use crate::names::Family;
+
+/// A set as ipset lists it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ObservedSet {
+    /// `hash:net`
+    pub kind: String,
+    /// `family inet maxelem 65536`, without the kernel's own numbers.
+    pub options: String,
+    /// Rules and other sets that use it.
+    pub references: u32,
+    /// Sorted.
+    pub members: Vec<String>,
+}
+
+/// Why text is not an `ipset list`.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[error("line {line} of the list of sets is not understood: {text:?}")]
+pub struct ListError {
+    /// From 1.
+    pub line: usize,
+    /// The line, cut to its first 120 characters.
+    pub text: String,
+}
+
+/// Reads the output of `ipset list`.
+///
+/// # Errors
+/// When a line has no place in it.
+pub fn parse_list(text: &str) -> Result<BTreeMap<String, ObservedSet>, ListError> {
+    let mut sets = BTreeMap::new();
+    let mut current: Option<(String, ObservedSet)> = None;
+    let mut members = false;
+    for (number, line) in text.lines().enumerate() {
+        let error = || ListError { line: number + 1, text: line.chars().take(120).collect() };
+        if line.is_empty() {
+            (members, _) = (false, finish(&mut sets, &mut current));
+            continue;
+        }
+        if let Some(name) = line.strip_prefix("Name: ").filter(|_| !members) {
+            finish(&mut sets, &mut current);
+            current = Some((name.to_owned(), ObservedSet::default()));
+            continue;
+        }
+        let (_, set) = current.as_mut().ok_or_else(error)?;
+        if members {
+            set.members.push(line.to_owned());
+        } else if line == "Members:" {
+            members = true;
+        } else {
+            let (key, value) = line.split_once(':').ok_or_else(error)?;
+            match key {
+                "Type" => value.trim().clone_into(&mut set.kind),
+                "Header" => set.options = comparable_options(value),
+                "References" => set.references = value.trim().parse().map_err(|_| error())?,
+                _ => {}
+            }
+        }
+    }
+    finish(&mut sets, &mut current);
+    Ok(sets)
+}
+
+fn finish(sets: &mut BTreeMap<String, ObservedSet>, current: &mut Option<(String, ObservedSet)>) {
+    if let Some((name, mut set)) = current.take() {
+        set.members.sort_unstable();
+        sets.insert(name, set);
+    }
+}
+
+fn comparable_options(header: &str) -> String {
+    let mut kept = Vec::new();
+    let mut words = header.split_whitespace();
+    while let Some(word) = words.next() {
+        if matches!(word, "hashsize" | "bucketsize" | "initval") {
+            words.next();
+        } else {
+            kept.push(word);
+        }
+    }
+    kept.join(" ")
+}
+
+/// The type and options of a set as `ipset create` takes them after the name.
+pub fn create_words(set: &AddressSet) -> String {
+    let mut words = set.kind.to_string();
+    let family = match set.family {
+        Family::Ipv4 => "inet",
+        Family::Ipv6 => "inet6",
+    };
+    // Only hash types have a family; a bitmap or a list of sets refuses the word.
+    if words.starts_with("hash:") && words != "hash:mac" {
+        let _ = write!(words, " family {family}");
+    }
+    if let Some(most) = set.max_elements {
+        let _ = write!(words, " maxelem {most}");
+    }
+    if let Some(seconds) = set.timeout {
+        let _ = write!(words, " timeout {seconds}");
+    }
+    words
+}
+
+/// A member as `ipset add` takes it after the name.
+pub fn member_words(member: &SetMember) -> String {
+    match member {
+        SetMember::Network(network) => network.trunc().to_string(),
+        SetMember::NetworkPort { network, protocol, port } => format!("{},{protocol}:{port}", network.trunc()),
+        SetMember::Extension(text) => text.clone(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LIST: &str = "Name: a\nType: hash:net\nRevision: 7\nHeader: family inet hashsize 1024 maxelem 65536 bucketsize 12 initval 0x1\nSize in memory: 504\nReferences: 2\nNumber of entries: 2\nMembers:\n10.2.0.0/16\n10.1.0.0/16\n\nName: b\nType: hash:ip\nRevision: 5\nHeader: family inet6 hashsize 64 maxelem 10\nSize in memory: 216\nReferences: 0\nNumber of entries: 0\nMembers:\n";
+
+    #[test]
+    fn a_list_is_cut_into_sets() {
+        let sets = parse_list(LIST).unwrap();
+        assert_eq!(sets["a"].options, "family inet maxelem 65536");
+        assert_eq!(sets["a"].members, ["10.1.0.0/16", "10.2.0.0/16"]);
+        assert_eq!((sets["a"].references, sets["b"].references), (2, 0));
+        assert!(parse_list("").unwrap().is_empty());
+        assert!(parse_list("garbage").is_err());
+    }
+}
