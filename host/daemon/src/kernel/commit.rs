@@ -1,0 +1,131 @@
+//! Carries out a plan with the stock tools: sets, then each table in one restore, then chains and sets that nothing
+//! wants any more. Each table is all or nothing; when one is refused the others are still committed, and the error
+//! says which is which.
+
+use std::fmt;
+
+use ruleward_core::names::{Family, Table};
+use ruleward_core::observed::ObservedTable;
+use ruleward_core::plan::{Edit, Plan, TablePlan};
+use ruleward_core::script::{self, Deletion};
+use thiserror::Error;
+
+use super::port::Port;
+use super::tools::RestoreError;
+
+/// What was done.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Committed {
+    /// What could not be tidied up, and does no harm.
+    pub notes: Vec<String>,
+}
+
+/// Why a plan was not carried out, or not all of it.
+#[derive(Debug, Error)]
+pub enum CommitError {
+    /// Somebody changed nf_tables after it was read; nothing was written.
+    #[error("somebody changed the tables while the change was planned; nothing was written")]
+    Stale,
+    /// Some of it was refused.
+    #[error("{0}")]
+    Partial(Partial),
+}
+
+/// What was refused, and what was not.
+#[derive(Debug)]
+pub struct Partial {
+    /// What was refused, with the reason.
+    pub failed: Vec<(String, RestoreError)>,
+    /// What was committed.
+    pub done: Vec<String>,
+}
+
+impl fmt::Display for Partial {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (at, (what, error)) in self.failed.iter().enumerate() {
+            write!(f, "{}{what} not committed: {error}", if at == 0 { "" } else { "; " })?;
+        }
+        if self.done.is_empty() {
+            f.write_str("; nothing else was to do")
+        } else {
+            write!(f, "; committed: {}", self.done.join(", "))
+        }
+    }
+}
+
+/// Carries out `plan`.
+///
+/// # Errors
+/// [`CommitError`]
+pub fn commit(port: &dyn Port, plan: &Plan) -> Result<Committed, CommitError> {
+    if plan.generation.is_some() && port.generation() != plan.generation {
+        return Err(CommitError::Stale);
+    }
+    let mut partial = Partial { failed: Vec::new(), done: Vec::new() };
+    let mut committed = Committed::default();
+    if !plan.sets.is_empty() {
+        let script: String = plan.sets.iter().map(script::set_step).collect();
+        match port.restore_sets(&script) {
+            Ok(()) => partial.done.push("sets".to_owned()),
+            // Rules that need these sets would be refused for a reason that is not theirs.
+            Err(error) => {
+                partial.failed.push(("sets".to_owned(), error));
+                return Err(CommitError::Partial(partial));
+            }
+        }
+    }
+    for table in &plan.tables {
+        let what = format!("{} {}", table.family, table.table);
+        match commit_table(port, table) {
+            Ok(()) => partial.done.push(what),
+            Err(error) => partial.failed.push((what, error)),
+        }
+    }
+    if !partial.failed.is_empty() {
+        return Err(CommitError::Partial(partial));
+    }
+    for table in &plan.tables {
+        if let Some(removal) = script::removal(table)
+            && let Err(error) = port.restore(table.family, &removal)
+        {
+            let chains = table.remove.join(", ");
+            committed.notes.push(format!("{} {}: obsolete chains {chains} stay: {error}", table.family, table.table));
+        }
+    }
+    for set in &plan.remove_sets {
+        if let Err(error) = port.restore_sets(&format!("destroy {set}\n")) {
+            committed.notes.push(format!("obsolete set {set} stays: {error}"));
+        }
+    }
+    Ok(committed)
+}
+
+fn commit_table(port: &dyn Port, plan: &TablePlan) -> Result<(), RestoreError> {
+    let Some(update) = script::update(plan, Deletion::ByText) else { return Ok(()) };
+    let refused = match port.restore(plan.family, &update) {
+        Err(error @ RestoreError::Refused { .. }) => error,
+        other => return other,
+    };
+    // The tools don't find some rules again by the text that they print. Numbers do, if nothing has moved.
+    match script::update(plan, Deletion::ByNumber) {
+        Some(update) if numbers_hold(port, plan.family, plan.table, plan) => port.restore(plan.family, &update),
+        _ => Err(refused),
+    }
+}
+
+/// Whether every rule that is to be deleted from a built-in chain still stands at its number.
+fn numbers_hold(port: &dyn Port, family: Family, table: Table, plan: &TablePlan) -> bool {
+    let Ok(text) = port.save(family, table) else { return false };
+    let Ok(now) = ObservedTable::parse(table, text) else { return false };
+    let mut deletions = plan.chains.iter().filter_map(|chain| match &chain.edit {
+        Edit::BuiltIn { delete, .. } if !delete.is_empty() => Some((chain.chain.as_str(), delete)),
+        _ => None,
+    });
+    let mut any = false;
+    let all = deletions.all(|(chain, delete)| {
+        any = true;
+        let rules = now.rules(chain);
+        delete.iter().all(|(text, number)| rules.get(number - 1).is_some_and(|rule| **rule == **text))
+    });
+    any && all
+}

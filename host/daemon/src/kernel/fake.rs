@@ -1,0 +1,128 @@
+//! A kernel of plain data behind [`Port`], for tests of what stands on it. It passes the same contract tests as the real
+//! one (`tests/port_contract.rs`), and can be told to fail.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use ruleward_core::names::{Backend, Family, Table};
+use ruleward_core::simulate::Simulated;
+
+use super::lock::LockError;
+use super::port::Port;
+use super::process::ToolError;
+use super::scratch::ScratchError;
+use super::tools::RestoreError;
+
+/// What happens at the next call of `restore`.
+pub enum Fault {
+    /// The tool reports a failure and has done nothing.
+    Refuse,
+    /// Somebody else writes first.
+    Stranger(Box<dyn FnOnce(&mut Simulated) + Send>),
+}
+
+/// A namespace of plain data. Clones are the same namespace.
+#[derive(Clone)]
+pub struct Fake {
+    backend: Backend,
+    state: Arc<Mutex<State>>,
+}
+
+#[derive(Default)]
+struct State {
+    kernel: Simulated,
+    generation: u32,
+    faults: VecDeque<Fault>,
+    restores: usize,
+}
+
+impl Fake {
+    /// An empty one.
+    pub fn new(backend: Backend) -> Self {
+        Self { backend, state: Arc::default() }
+    }
+
+    /// Changes it as a stranger would.
+    pub fn stranger(&self, change: impl FnOnce(&mut Simulated)) {
+        let state = &mut *self.state();
+        change(&mut state.kernel);
+        state.generation += 1;
+    }
+
+    /// What happens at the next calls of `restore`, one each.
+    pub fn fault(&self, fault: Fault) {
+        self.state().faults.push_back(fault);
+    }
+
+    /// How often `restore` was called.
+    pub fn restores(&self) -> usize {
+        self.state().restores
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn refused(script: &str, (line, message): (usize, String)) -> RestoreError {
+        let text = script.lines().nth(line.saturating_sub(1)).map(str::to_owned);
+        RestoreError::Refused { program: "fake-restore".to_owned(), status: 1, line: Some(line), text, message }
+    }
+}
+
+impl Port for Fake {
+    fn backend(&self) -> Backend {
+        self.backend
+    }
+
+    fn save(&self, family: Family, table: Table) -> Result<String, ToolError> {
+        Ok(self.state().kernel.save(family, table))
+    }
+
+    fn restore(&self, family: Family, script: &str) -> Result<(), RestoreError> {
+        let state = &mut *self.state();
+        state.restores += 1;
+        match state.faults.pop_front() {
+            Some(Fault::Refuse) => {
+                return Err(Self::refused(script, (1, "told to fail".to_owned())));
+            }
+            Some(Fault::Stranger(change)) => {
+                change(&mut state.kernel);
+                state.generation += 1;
+            }
+            None => {}
+        }
+        state.kernel.restore(family, script).map_err(|error| Self::refused(script, error))?;
+        state.generation += 1;
+        Ok(())
+    }
+
+    fn sets(&self) -> Result<String, ToolError> {
+        let mut text = String::new();
+        for (name, set) in self.state().kernel.sets().iter() {
+            let members = set.members.join("\n");
+            let header = &set.options;
+            text.push_str(&format!(
+                "Name: {name}\nType: {}\nHeader: {header}\nReferences: {}\nMembers:\n{members}\n\n",
+                set.kind, set.references
+            ));
+        }
+        Ok(text)
+    }
+
+    fn restore_sets(&self, script: &str) -> Result<(), RestoreError> {
+        self.state().kernel.restore_sets(script).map_err(|error| Self::refused(script, error))
+    }
+
+    fn generation(&self) -> Option<u32> {
+        (self.backend == Backend::Nft).then(|| self.state().generation)
+    }
+
+    fn exclusive(&self) -> Result<Box<dyn Port + '_>, LockError> {
+        Ok(Box::new(self.clone()))
+    }
+
+    fn in_scratch(&self, work: &mut (dyn FnMut(&dyn Port) + Send)) -> Result<(), ScratchError> {
+        work(&Self::new(self.backend));
+        Ok(())
+    }
+}
