@@ -1,0 +1,222 @@
+//! Compiles components in a child process. Compiling takes memory and time that a hostile component chooses, so the
+//! child has limits of its own; whatever happens to it, the daemon goes on and says why there is no policy.
+//!
+//! The child is this same executable (`ruleward compile IN OUT`), so that its engine is the daemon's.
+
+use std::ffi::OsString;
+use std::fs::{self, File};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::process::ExitStatusExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::{Duration, Instant};
+
+use rustix::event::{PollFd, PollFlags, Timespec};
+use rustix::process::{Pid, PidfdFlags, Resource, Rlimit, Signal};
+use thiserror::Error;
+
+use super::artefact::Trusted;
+use super::guest::one_line;
+use super::{engine, private_dir};
+
+/// Address space of the child, bytes.
+const CHILD_MEMORY: u64 = 2 << 30;
+/// Processor time of the child, seconds.
+const CHILD_SECONDS: u64 = 60;
+/// Largest file that the child writes, bytes.
+const CHILD_OUTPUT: u64 = 1 << 30;
+/// Bytes of the child's complaints that are read.
+const LONGEST_COMPLAINT: usize = 2000;
+
+/// Exit status of a child that found the component invalid (`EX_DATAERR`).
+const INVALID: u8 = 65;
+/// Exit status of a child that could not read or write (`EX_IOERR`).
+const NO_IO: u8 = 74;
+
+/// How to start the compiling child.
+#[derive(Debug, Clone)]
+pub struct Compiler {
+    /// The executable.
+    pub program: PathBuf,
+    /// Its arguments; the input's and the output's path are added.
+    pub arguments: Vec<OsString>,
+    /// How long it may take, wall time.
+    pub timeout: Duration,
+}
+
+impl Default for Compiler {
+    /// The running executable, even if its file has been replaced meanwhile.
+    fn default() -> Self {
+        Self {
+            program: PathBuf::from("/proc/self/exe"),
+            arguments: vec![OsString::from("compile")],
+            timeout: Duration::from_secs(CHILD_SECONDS),
+        }
+    }
+}
+
+/// Why a component was not compiled.
+#[derive(Debug, Error)]
+pub enum CompileError {
+    /// It breaks the rules of WebAssembly.
+    #[error("is not a valid component: {0}")]
+    Invalid(String),
+    /// Reading, writing or starting failed.
+    #[error("could not be compiled: {0}")]
+    Io(String),
+    /// It took too long.
+    #[error("could not be compiled within {} s", .0.as_secs())]
+    TimedOut(Duration),
+    /// It used too much.
+    #[error("could not be compiled within {CHILD_SECONDS} s of processor time")]
+    TooMuchTime,
+    /// It used too much.
+    #[error("could not be compiled within {} MiB of memory", CHILD_MEMORY >> 20)]
+    TooMuchMemory,
+    /// Anything else.
+    #[error("could not be compiled: the compiler ended with {status}: {complaint}")]
+    Failed {
+        /// How.
+        status: ExitStatus,
+        /// What it said.
+        complaint: String,
+    },
+}
+
+impl Compiler {
+    /// Compiles `bytes`, with `work` as the place for files; what is left there is the caller's to remove. Answers the
+    /// compiled code, and where in `work` it is.
+    ///
+    /// # Errors
+    /// [`CompileError`]; the child is gone in any case.
+    pub fn compile(&self, bytes: &[u8], work: &Path) -> Result<(Trusted, PathBuf), CompileError> {
+        let io = |error: io::Error| CompileError::Io(format!("{}: {error}", work.display()));
+        let (input, output, complaints) = (work.join("in.wasm"), work.join("out.cwasm"), work.join("complaints"));
+        let create = |path| File::options().write(true).create_new(true).mode(0o600).open(path);
+        create(&input).and_then(|mut file| file.write_all(bytes)).map_err(io)?;
+        let mut child = Command::new(&self.program)
+            .args(&self.arguments)
+            .args([&input, &output])
+            .env_clear()
+            .current_dir("/")
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(create(&complaints).map_err(io)?)
+            .spawn()
+            .map_err(|e| CompileError::Io(format!("can't start {}: {e}", self.program.display())))?;
+        let status = wait(&mut child, self.timeout).map_err(io)?.ok_or(CompileError::TimedOut(self.timeout))?;
+        if !status.success() {
+            return Err(failure(status, read_complaint(&complaints)));
+        }
+        // The child that has just ended was ours and wrote this file in a folder that only we can write to.
+        let file = private_dir::open_own(&output).map_err(io)?;
+        Ok((Trusted::promise(file), output))
+    }
+}
+
+/// Waits for the child's end; after `timeout` kills it and answers `None`.
+fn wait(child: &mut Child, timeout: Duration) -> io::Result<Option<ExitStatus>> {
+    let ended = wait_for_end(child, timeout);
+    if !matches!(ended, Ok(true)) {
+        child.kill()?;
+    }
+    let status = child.wait()?;
+    Ok(ended?.then_some(status))
+}
+
+fn wait_for_end(child: &Child, timeout: Duration) -> io::Result<bool> {
+    let handle = rustix::process::pidfd_open(Pid::from_child(child), PidfdFlags::empty())?;
+    let deadline = Instant::now() + timeout;
+    loop {
+        let remaining = deadline.saturating_duration_since(Instant::now());
+        let remaining = Timespec::try_from(remaining).map_err(io::Error::other)?;
+        match rustix::event::poll(&mut [PollFd::new(&handle, PollFlags::IN)], Some(&remaining)) {
+            Ok(ready) => return Ok(ready > 0),
+            Err(rustix::io::Errno::INTR) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+}
+
+fn read_complaint(path: &Path) -> String {
+    let mut bytes = Vec::new();
+    let read = File::open(path).and_then(|file| file.take(LONGEST_COMPLAINT as u64).read_to_end(&mut bytes));
+    match read {
+        Ok(_) => one_line(String::from_utf8_lossy(&bytes).trim(), LONGEST_COMPLAINT),
+        Err(error) => format!("(what it said can't be read: {error})"),
+    }
+}
+
+fn failure(status: ExitStatus, complaint: String) -> CompileError {
+    if status.code() == Some(i32::from(INVALID)) {
+        return CompileError::Invalid(complaint);
+    }
+    if status.code() == Some(i32::from(NO_IO)) {
+        return CompileError::Io(complaint);
+    }
+    let signal = status.signal();
+    let by = |which: Signal| signal == Some(which.as_raw());
+    if by(Signal::XCPU) {
+        CompileError::TooMuchTime
+    } else if by(Signal::ABORT) && complaint.contains("memory allocation") {
+        CompileError::TooMuchMemory
+    } else {
+        CompileError::Failed { status, complaint }
+    }
+}
+
+/// Why the child did not compile.
+#[derive(Debug, Error)]
+pub enum ChildError {
+    /// The component's fault.
+    #[error("{0}")]
+    Invalid(String),
+    /// The system's.
+    #[error("{0}")]
+    Io(String),
+}
+
+impl ChildError {
+    /// The exit status that tells the parent which.
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            Self::Invalid(_) => INVALID,
+            Self::Io(_) => NO_IO,
+        }
+    }
+}
+
+/// What the child does: limits itself, then compiles the file `input` to the file `output`.
+///
+/// # Errors
+/// [`ChildError`]: print it to the standard error output and exit with [`ChildError::exit_code`].
+pub fn child_main(input: &Path, output: &Path) -> Result<(), ChildError> {
+    let io = |path: &Path| {
+        let path = path.display().to_string();
+        move |error: io::Error| ChildError::Io(format!("{path}: {error}"))
+    };
+    limit_self().map_err(|e| ChildError::Io(format!("can't limit the compiler: {e}")))?;
+    let bytes = fs::read(input).map_err(io(input))?;
+    let engine = engine::engine().map_err(|e| ChildError::Io(format!("{e:#}")))?;
+    let code = engine.precompile_component(&bytes).map_err(|e| ChildError::Invalid(format!("{e:#}")))?;
+    let mut file = File::options().write(true).create_new(true).mode(0o600).open(output).map_err(io(output))?;
+    file.write_all(&code).and_then(|()| file.sync_all()).map_err(io(output))
+}
+
+fn limit_self() -> io::Result<()> {
+    // A compiler whose daemon is gone works for nobody.
+    rustix::process::set_parent_process_death_signal(Some(Signal::KILL))?;
+    rustix::thread::set_no_new_privs(true)?;
+    for (resource, most) in [
+        (Resource::As, CHILD_MEMORY),
+        (Resource::Cpu, CHILD_SECONDS),
+        (Resource::Fsize, CHILD_OUTPUT),
+        (Resource::Core, 0),
+    ] {
+        let ceiling = rustix::process::getrlimit(resource).maximum;
+        let most = Some(ceiling.map_or(most, |ceiling| ceiling.min(most)));
+        rustix::process::setrlimit(resource, Rlimit { current: most, maximum: ceiling })?;
+    }
+    Ok(())
+}

@@ -1,0 +1,87 @@
+//! The one engine in which all policies run. Its settings make an evaluation repeatable: no threads, one bit pattern
+//! for NaN, relaxed SIMD with fixed results. They also bound it: fuel, an epoch that the watchdog advances, a small
+//! stack. The same settings compile components in the child process, so that what it makes can be mapped here.
+
+use std::hash::{Hash, Hasher};
+
+use sha2::{Digest, Sha256};
+use wasmtime::component::{HasSelf, Linker};
+use wasmtime::{Config, Engine, InstanceAllocationStrategy};
+
+use super::contract_v0_1::Policy;
+use super::guest::Guest;
+use super::watchdog::Watchdog;
+
+/// Bytes of stack that a policy may use; the thread that calls it must have as much, and some for the host.
+pub const GUEST_STACK: usize = 512 << 10;
+
+/// The engine, what it serves to policies, and the watchdog.
+pub struct Sandbox {
+    /// Runs code.
+    pub engine: Engine,
+    /// What policies may import: `log` of contract 0.1.0, nothing else.
+    pub linker: Linker<Guest>,
+    /// Ends calls that take too long.
+    pub watchdog: Watchdog,
+    /// See [`fingerprint`].
+    pub fingerprint: String,
+}
+
+/// The settings, as the daemon and the compiling child both use them.
+///
+/// # Errors
+/// When this machine's processor can't run wasmtime's code.
+pub fn engine() -> wasmtime::Result<Engine> {
+    let mut config = Config::new();
+    config
+        .wasm_component_model(true)
+        .consume_fuel(true)
+        .epoch_interruption(true)
+        .cranelift_nan_canonicalization(true)
+        .relaxed_simd_deterministic(true)
+        .wasm_memory64(false)
+        .concurrency_support(false)
+        .max_wasm_stack(GUEST_STACK)
+        .allocation_strategy(InstanceAllocationStrategy::OnDemand);
+    Engine::new(&config)
+}
+
+/// Makes the sandbox.
+///
+/// # Errors
+/// When the engine or the watchdog's thread can't be made.
+pub fn sandbox() -> wasmtime::Result<Sandbox> {
+    let engine = engine()?;
+    let mut linker = Linker::new(&engine);
+    Policy::add_to_linker::<_, HasSelf<Guest>>(&mut linker, |guest| guest)?;
+    let watchdog = Watchdog::start(&engine)?;
+    let fingerprint = fingerprint(&engine);
+    Ok(Sandbox { engine, linker, watchdog, fingerprint })
+}
+
+/// Names everything that decides whether compiled code fits this engine: wasmtime's version, settings, processor.
+fn fingerprint(engine: &Engine) -> String {
+    struct Feed(Sha256);
+    impl Hasher for Feed {
+        fn finish(&self) -> u64 {
+            0
+        }
+        fn write(&mut self, bytes: &[u8]) {
+            self.0.update(bytes);
+        }
+    }
+    let mut feed = Feed(Sha256::new());
+    engine.precompile_compatibility_hash().hash(&mut feed);
+    hex(&feed.0.finalize())
+}
+
+/// Lower-case hexadecimal.
+pub fn hex(bytes: &[u8]) -> String {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    bytes.iter().flat_map(|byte| [byte >> 4, byte & 15]).map(|digit| char::from(DIGITS[usize::from(digit)])).collect()
+}
+
+/// The SHA-256 of `bytes` in hexadecimal.
+pub fn sha256(bytes: &[u8]) -> String {
+    hex(&Sha256::digest(bytes))
+}

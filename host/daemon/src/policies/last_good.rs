@@ -1,0 +1,132 @@
+//! The last good answer of each policy, kept across restarts: a policy that fails then keeps what it had. A file is
+//! written whole or not at all, and carries the digest of its contents: a damaged one is an error to report, never a
+//! contribution that nobody asked for.
+
+use std::ffi::OsString;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+use ruleward_core::contribution::Contribution;
+use ruleward_core::names::PolicyName;
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+use thiserror::Error;
+
+use super::engine::sha256;
+use super::private_dir::{PrivateDir, PrivateError};
+
+/// Of the file's format.
+const VERSION: u32 = 1;
+/// Largest file that is read, bytes: more than the largest contribution that the default limits allow.
+const LARGEST: u64 = 256 << 20;
+
+/// A policy's answer, and what it was an answer to.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct LastGood {
+    /// Whose.
+    pub policy: PolicyName,
+    /// Of the component that gave it: `sha256:...`.
+    pub digest: String,
+    /// Of the settings that it was given; see [`settings_hash`].
+    pub settings_hash: String,
+    /// The answer.
+    pub contribution: Contribution,
+}
+
+/// Why there is no last good answer, or why it can't be kept.
+#[derive(Debug, Error)]
+pub enum LastGoodError {
+    /// The folder or the file can't be used.
+    #[error(transparent)]
+    Storage(#[from] PrivateError),
+    /// The file can't be read.
+    #[error("{}: {source}", .path.display())]
+    Unreadable {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// It is not what was written.
+    #[error("{} is damaged ({problem}); remove it, and the policy's next good answer is kept anew", .path.display())]
+    Damaged {
+        /// Which.
+        path: PathBuf,
+        /// How that is known.
+        problem: String,
+    },
+    /// Written by another version of this program.
+    #[error("{} has the format {found}, and this version reads {VERSION}; remove it, or use the version that wrote it", .path.display())]
+    OtherVersion {
+        /// Which.
+        path: PathBuf,
+        /// Its format.
+        found: u32,
+    },
+    /// A contribution that can't be written as JSON.
+    #[error("the last good answer can't be written as JSON: {0}")]
+    Unwritable(#[from] serde_json::Error),
+}
+
+#[derive(Serialize, Deserialize)]
+struct Envelope<'a> {
+    version: u32,
+    sha256: String,
+    #[serde(borrow)]
+    contents: &'a RawValue,
+}
+
+/// The digest of settings as a policy gets them.
+pub fn settings_hash(settings: &str) -> String {
+    format!("sha256:{}", sha256(settings.as_bytes()))
+}
+
+/// Keeps `answer` in the folder `last-good` of the state directory, in place of the policy's former one.
+///
+/// # Errors
+/// When it can't be written; the former one is still there then.
+pub fn store(state_directory: &Path, answer: &LastGood) -> Result<(), LastGoodError> {
+    let contents = serde_json::value::to_raw_value(answer)?;
+    let sha256 = sha256(contents.get().as_bytes());
+    let file = serde_json::to_vec(&Envelope { version: VERSION, sha256, contents: &contents })?;
+    Ok(folder(state_directory)?.replace(&name(&answer.policy), &file)?)
+}
+
+/// The last good answer of `policy`; `None` when there has been none.
+///
+/// # Errors
+/// When there is one that can't be used.
+pub fn load(state_directory: &Path, policy: &PolicyName) -> Result<Option<LastGood>, LastGoodError> {
+    let folder = folder(state_directory)?;
+    let name = name(policy);
+    let path = folder.path().join(&name);
+    let damaged = |problem: String| LastGoodError::Damaged { path: path.clone(), problem };
+    let Some(file) = folder.file(&name)? else { return Ok(None) };
+    let mut bytes = Vec::new();
+    let read = file.take(LARGEST + 1).read_to_end(&mut bytes);
+    read.map_err(|source| LastGoodError::Unreadable { path: path.clone(), source })?;
+    if bytes.len() as u64 > LARGEST {
+        return Err(damaged(format!("it is larger than {} MiB", LARGEST >> 20)));
+    }
+    let envelope: Envelope<'_> = serde_json::from_slice(&bytes).map_err(|e| damaged(e.to_string()))?;
+    if envelope.version != VERSION {
+        return Err(LastGoodError::OtherVersion { path: path.clone(), found: envelope.version });
+    }
+    if sha256(envelope.contents.get().as_bytes()) != envelope.sha256 {
+        return Err(damaged("its digest differs".to_owned()));
+    }
+    let answer: LastGood = serde_json::from_str(envelope.contents.get()).map_err(|e| damaged(e.to_string()))?;
+    if answer.policy != *policy {
+        return Err(damaged(format!("it belongs to the policy {}", answer.policy)));
+    }
+    Ok(Some(answer))
+}
+
+fn folder(state_directory: &Path) -> Result<PrivateDir, PrivateError> {
+    PrivateDir::open(&state_directory.join("last-good"))
+}
+
+fn name(policy: &PolicyName) -> OsString {
+    OsString::from(format!("{policy}.json"))
+}

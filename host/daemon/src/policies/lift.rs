@@ -1,0 +1,162 @@
+//! Converts a policy's answer from contract 0.1.0 into the rule model, once. What comes out is well formed: names,
+//! prefix lengths and ranges are right, lists are not empty where they must not be, and nothing is over a limit.
+//! Whether rules make sense together (ports without a protocol, jumps to nowhere, grants) is decided later.
+//!
+//! It fails on the first thing that is wrong and says in which chain, attachment or set, in which rule and match
+//! (counted from 1), what is wrong there and what would be right.
+
+use ruleward_core::contribution::{Attachment, Chain, Contribution, Families};
+use ruleward_core::names::{ChainName, Hook, NameError, Placement, Table};
+use thiserror::Error;
+
+use super::contract_v0_1::ruleward::policy::types as wit;
+use super::guest::one_line;
+use super::limits::Limits;
+use super::{lift_rules, lift_sets};
+
+/// Why an answer is no contribution.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[error("{place}: {problem}")]
+pub struct LiftError {
+    /// Where: `chain nat/web, rule 3, match 2 (destination-ports)`.
+    pub place: String,
+    /// What is wrong, and what would be right.
+    pub problem: String,
+}
+
+/// Something wrong in a part that does not know where it stands; callers put the place in front.
+#[derive(Debug)]
+pub struct Wrong {
+    place: String,
+    problem: String,
+}
+
+impl Wrong {
+    /// `problem` says what is wrong and what is right.
+    pub fn new(problem: impl Into<String>) -> Self {
+        Self { place: String::new(), problem: problem.into() }
+    }
+
+    /// The same, found inside `place`.
+    pub fn within(mut self, place: &str) -> Self {
+        self.place = if self.place.is_empty() { place.to_owned() } else { format!("{place}, {}", self.place) };
+        self
+    }
+}
+
+impl From<NameError> for Wrong {
+    fn from(error: NameError) -> Self {
+        Self::new(error.to_string())
+    }
+}
+
+/// What conversions of parts return.
+pub type Lifted<T> = Result<T, Wrong>;
+
+/// Converts `answer`.
+///
+/// # Errors
+/// [`LiftError`] for the first thing that is malformed or over a limit.
+pub fn contribution(answer: wit::Contribution, limits: &Limits) -> Result<Contribution, LiftError> {
+    count(&answer, limits)
+        .and_then(|()| {
+            Ok(Contribution {
+                chains: answer.chains.into_iter().enumerate().map(chain).collect::<Lifted<_>>()?,
+                attachments: answer.attachments.into_iter().enumerate().map(attachment).collect::<Lifted<_>>()?,
+                sets: answer.sets.into_iter().enumerate().map(lift_sets::set).collect::<Lifted<_>>()?,
+            })
+        })
+        .map_err(|Wrong { place, problem }| LiftError { place, problem })
+}
+
+/// Rules in an answer, attachments included.
+pub fn rules(answer: &wit::Contribution) -> u64 {
+    answer.chains.iter().map(|chain| chain.rules.len() as u64).sum::<u64>() + answer.attachments.len() as u64
+}
+
+fn count(answer: &wit::Contribution, limits: &Limits) -> Lifted<()> {
+    let members = answer.sets.iter().map(|set| set.members.len() as u64).sum();
+    for (what, key, found, most) in [
+        ("chains", "chains", answer.chains.len() as u64, limits.chains),
+        ("rules (attachments included)", "rules", rules(answer), limits.rules),
+        ("address sets", "sets", answer.sets.len() as u64, limits.sets),
+        ("set members", "members", members, limits.members),
+    ] {
+        if found > most {
+            let problem =
+                format!("{found} {what}, and the limit `{key}` is {most}: let the policy ask for less, or raise it");
+            return Err(Wrong::new(problem).within("contribution"));
+        }
+    }
+    Ok(())
+}
+
+fn chain((index, chain): (usize, wit::Chain)) -> Lifted<Chain> {
+    let table = table(chain.table);
+    let place = || format!("chain {table}/{}", shown(&chain.name));
+    let name = ChainName::new(&chain.name)
+        .map_err(|e| Wrong::from(e).within(&format!("chain {} of table {table}", index + 1)))?;
+    let families = families(chain.families).map_err(|e| e.within("families").within(&place()))?;
+    let rules = chain.rules.into_iter().enumerate();
+    let rules = rules
+        .map(|(index, rule)| {
+            lift_rules::rule(rule).map_err(|e| e.within(&format!("rule {}", index + 1)).within(&place()))
+        })
+        .collect::<Lifted<_>>()?;
+    Ok(Chain { table, families, name, rules })
+}
+
+fn attachment((index, attachment): (usize, wit::Attachment)) -> Lifted<Attachment> {
+    let (table, hook) = (table(attachment.table), hook(attachment.hook));
+    let place = || format!("attachment {} ({table}/{hook})", index + 1);
+    if !table.hooks().contains(&hook) {
+        let hooks: Vec<_> = table.hooks().iter().map(|hook| hook.as_str()).collect();
+        let problem = format!("table {table} has no {hook}; it has {}", hooks.join(", "));
+        return Err(Wrong::new(problem).within("hook").within(&place()));
+    }
+    Ok(Attachment {
+        table,
+        hook,
+        families: families(attachment.families).map_err(|e| e.within("families").within(&place()))?,
+        placement: match attachment.placement {
+            wit::Placement::First => Placement::First,
+            wit::Placement::Last => Placement::Last,
+        },
+        order: attachment.order,
+        rule: lift_rules::rule(attachment.rule).map_err(|e| e.within(&place()))?,
+        awaits_target: attachment.awaits_target,
+    })
+}
+
+/// A name as far as it can be shown in one line.
+pub fn shown(name: &str) -> String {
+    one_line(name, 80)
+}
+
+fn families(families: wit::Families) -> Lifted<Families> {
+    if families == wit::Families::empty() {
+        return Err(Wrong::new("none is set; set ipv4, ipv6 or both"));
+    }
+    Ok(Families { ipv4: families.contains(wit::Families::IPV4), ipv6: families.contains(wit::Families::IPV6) })
+}
+
+/// The table.
+pub fn table(table: wit::Table) -> Table {
+    match table {
+        wit::Table::Raw => Table::Raw,
+        wit::Table::Mangle => Table::Mangle,
+        wit::Table::Nat => Table::Nat,
+        wit::Table::Filter => Table::Filter,
+        wit::Table::Security => Table::Security,
+    }
+}
+
+fn hook(hook: wit::Hook) -> Hook {
+    match hook {
+        wit::Hook::Prerouting => Hook::Prerouting,
+        wit::Hook::Input => Hook::Input,
+        wit::Hook::Forward => Hook::Forward,
+        wit::Hook::Output => Hook::Output,
+        wit::Hook::Postrouting => Hook::Postrouting,
+    }
+}

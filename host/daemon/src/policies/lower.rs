@@ -1,0 +1,114 @@
+//! Shows a policy the facts that it may see, in the shape of contract 0.1.0: interfaces only if its description asks
+//! for them, documents only of kinds that it asks for and that the operator granted. The order of lists is kept, so
+//! equal facts are lowered to equal values.
+
+use std::net::IpAddr;
+
+use ipnet::IpNet;
+use ruleward_core::contribution::Families;
+use ruleward_core::facts::{Facts, System, Version};
+use ruleward_core::grants::Grants;
+use ruleward_core::names::{Backend, Table};
+
+use super::contract_v0_1::ruleward::policy::types as wit;
+use super::description::Description;
+
+/// Calls `with` with the facts for a policy. Text is borrowed, not copied.
+pub fn lowered<T>(
+    facts: &Facts,
+    grants: &Grants,
+    description: &Description,
+    with: impl FnOnce(wit::Facts<'_>) -> T,
+) -> T {
+    let shown = if description.reads_interfaces { facts.interfaces.as_slice() } else { &[] };
+    let addresses: Vec<Vec<_>> = shown.iter().map(|one| one.addresses.iter().copied().map(network).collect()).collect();
+    let interfaces: Vec<_> = shown
+        .iter()
+        .zip(&addresses)
+        .map(|(one, addresses)| wit::NetworkInterface { name: &one.name, index: one.index, up: one.up, addresses })
+        .collect();
+    let readable = |kind: &String| description.wants.documents.contains(kind) && grants.documents.contains(kind);
+    let documents: Vec<_> = facts
+        .documents
+        .iter()
+        .filter(|document| readable(&document.kind))
+        .map(|document| wit::Document {
+            api_version: &document.api_version,
+            kind: &document.kind,
+            namespace: document.namespace.as_deref(),
+            name: &document.name,
+            json: &document.json,
+        })
+        .collect();
+    let tables: Vec<_> = grants.tables.iter().copied().map(table).collect();
+    let chains: Vec<_> = grants.chains.iter().map(ToString::to_string).collect();
+    let sets: Vec<_> = grants.sets.iter().map(ToString::to_string).collect();
+    with(wit::Facts {
+        node_name: &facts.node_name,
+        system: system(&facts.system),
+        interfaces: &interfaces,
+        documents: &documents,
+        granted: wit::OwnershipParam {
+            tables: &tables,
+            chains: &chains.iter().map(String::as_str).collect::<Vec<_>>(),
+            sets: &sets.iter().map(String::as_str).collect::<Vec<_>>(),
+            comments: &grants.comments.iter().map(String::as_str).collect::<Vec<_>>(),
+        },
+    })
+}
+
+fn system(system: &System) -> wit::System {
+    wit::System {
+        kernel: version(system.kernel),
+        iptables: version(system.iptables),
+        backend: match system.backend {
+            Backend::Nft => wit::Backend::Nft,
+            Backend::Legacy => wit::Backend::Legacy,
+        },
+        random_fully: system.random_fully(),
+        families: families(system.families),
+    }
+}
+
+fn version(Version(major, minor, patch): Version) -> wit::Version {
+    wit::Version { major, minor, patch }
+}
+
+fn families(families: Families) -> wit::Families {
+    let mut flags = wit::Families::empty();
+    if families.ipv4 {
+        flags |= wit::Families::IPV4;
+    }
+    if families.ipv6 {
+        flags |= wit::Families::IPV6;
+    }
+    flags
+}
+
+fn table(table: Table) -> wit::Table {
+    match table {
+        Table::Raw => wit::Table::Raw,
+        Table::Mangle => wit::Table::Mangle,
+        Table::Nat => wit::Table::Nat,
+        Table::Filter => wit::Table::Filter,
+        Table::Security => wit::Table::Security,
+    }
+}
+
+fn network(network: IpNet) -> wit::IpNetwork {
+    wit::IpNetwork { address: address(network.addr()), prefix_length: network.prefix_len() }
+}
+
+fn address(address: IpAddr) -> wit::IpAddress {
+    match address {
+        IpAddr::V4(address) => wit::IpAddress::Ipv4(address.to_bits()),
+        IpAddr::V6(address) => {
+            let octets = address.to_bits().to_be_bytes();
+            let [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p] = octets;
+            wit::IpAddress::Ipv6(wit::Ipv6Address {
+                high: u64::from_be_bytes([a, b, c, d, e, f, g, h]),
+                low: u64::from_be_bytes([i, j, k, l, m, n, o, p]),
+            })
+        }
+    }
+}

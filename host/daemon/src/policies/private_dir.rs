@@ -1,0 +1,179 @@
+//! A folder that only this user can write to, for files that are believed later: compiled code, last good answers.
+//! The folder is opened once and used by its handle, so that nobody can put another in its place. Files are replaced
+//! whole (temporary file, fsync, rename, fsync of the folder): after a crash there is the old one or the new one.
+
+use std::ffi::OsStr;
+use std::fs::{DirBuilder, File};
+use std::io::{self, Write};
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, RenameFlags, Stat};
+use thiserror::Error;
+
+/// Marks files that a crash may have left.
+const TEMPORARY: &str = ".tmp-";
+
+/// Why a folder or a file in it is not believed.
+#[derive(Debug, Error)]
+pub enum PrivateError {
+    /// The system refused.
+    #[error("{}: {source}", .path.display())]
+    Io {
+        /// Which file or folder.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// Somebody else could have written it.
+    #[error("{} {problem}; remove it, and it will be made anew", .path.display())]
+    Foreign {
+        /// Which file or folder.
+        path: PathBuf,
+        /// What about it.
+        problem: String,
+    },
+}
+
+/// The folder.
+#[derive(Debug)]
+pub struct PrivateDir {
+    handle: OwnedFd,
+    path: PathBuf,
+}
+
+impl PrivateDir {
+    /// Opens the folder, making it (mode 0700) and its parents if need be.
+    ///
+    /// # Errors
+    /// When it can't be made, is a symbolic link, or others own it or can write to it.
+    pub fn open(path: &Path) -> Result<Self, PrivateError> {
+        let io = |source: io::Error| PrivateError::Io { path: path.to_owned(), source };
+        DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(io)?;
+        let flags = OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::RDONLY | OFlags::CLOEXEC;
+        let handle = rustix::fs::open(path, flags, Mode::empty()).map_err(|e| io(e.into()))?;
+        let stat = rustix::fs::fstat(&handle).map_err(|e| io(e.into()))?;
+        ours(&stat, FileType::Directory).map_err(|problem| PrivateError::Foreign { path: path.to_owned(), problem })?;
+        Ok(Self { handle, path: path.to_owned() })
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    fn io(&self, name: &OsStr, source: impl Into<io::Error>) -> PrivateError {
+        PrivateError::Io { path: self.path.join(name), source: source.into() }
+    }
+
+    /// Opens a file in it for reading; `None` when there is none.
+    ///
+    /// # Errors
+    /// When it is no regular file of ours that only we can write to.
+    pub fn file(&self, name: &OsStr) -> Result<Option<File>, PrivateError> {
+        // Not blocking, should it be a pipe: that is refused right after.
+        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+        let foreign = |problem| PrivateError::Foreign { path: self.path.join(name), problem };
+        let handle = match rustix::fs::openat(&self.handle, name, flags, Mode::empty()) {
+            Ok(handle) => handle,
+            Err(rustix::io::Errno::NOENT) => return Ok(None),
+            Err(rustix::io::Errno::LOOP) => return Err(foreign("is a symbolic link".to_owned())),
+            Err(error) => return Err(self.io(name, error)),
+        };
+        let stat = rustix::fs::fstat(&handle).map_err(|e| self.io(name, e))?;
+        ours(&stat, FileType::RegularFile).map_err(foreign)?;
+        Ok(Some(File::from(handle)))
+    }
+
+    /// Names in it.
+    ///
+    /// # Errors
+    /// When it can't be read.
+    pub fn names(&self) -> Result<Vec<std::ffi::OsString>, PrivateError> {
+        let failed = |e: rustix::io::Errno| self.io(OsStr::new(""), e);
+        let mut names = Vec::new();
+        for entry in rustix::fs::Dir::read_from(&self.handle).map_err(failed)? {
+            let entry = entry.map_err(failed)?;
+            let name: &OsStr = std::os::unix::ffi::OsStrExt::from_bytes(entry.file_name().to_bytes());
+            if name != "." && name != ".." {
+                names.push(name.to_owned());
+            }
+        }
+        Ok(names)
+    }
+
+    /// Removes a file, or an empty folder.
+    ///
+    /// # Errors
+    /// When it is there and can't be removed.
+    pub fn remove(&self, name: &OsStr) -> Result<(), PrivateError> {
+        match rustix::fs::unlinkat(&self.handle, name, AtFlags::empty()) {
+            Err(rustix::io::Errno::ISDIR) => {
+                rustix::fs::unlinkat(&self.handle, name, AtFlags::REMOVEDIR).map_err(|e| self.io(name, e))
+            }
+            Ok(()) | Err(rustix::io::Errno::NOENT) => Ok(()),
+            Err(error) => Err(self.io(name, error)),
+        }
+    }
+
+    /// Puts a file with `contents` in place of `name`.
+    ///
+    /// # Errors
+    /// When the system can't write it; the old file is still there then.
+    pub fn replace(&self, name: &OsStr, contents: &[u8]) -> Result<(), PrivateError> {
+        static NEXT: AtomicU64 = AtomicU64::new(0);
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        let temporary = format!("{TEMPORARY}{}-{number}", std::process::id());
+        let temporary = OsStr::new(&temporary);
+        let flags = OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        self.remove(temporary)?;
+        let handle =
+            rustix::fs::openat(&self.handle, temporary, flags, Mode::from(0o600)).map_err(|e| self.io(temporary, e))?;
+        let mut file = File::from(handle);
+        let written = file.write_all(contents).and_then(|()| file.sync_all()).map_err(|e| self.io(temporary, e));
+        let placed = written.and_then(|()| self.place(temporary, name));
+        if placed.is_err() {
+            // The first failure is the one to report.
+            let _ = self.remove(temporary);
+        }
+        placed
+    }
+
+    /// Renames `from`, a path in this folder that is already on the disk, to `name`.
+    ///
+    /// # Errors
+    /// When the system can't.
+    pub fn place(&self, from: &OsStr, name: &OsStr) -> Result<(), PrivateError> {
+        rustix::fs::renameat_with(&self.handle, from, &self.handle, name, RenameFlags::empty())
+            .and_then(|()| rustix::fs::fsync(&self.handle))
+            .map_err(|e| self.io(name, e))
+    }
+}
+
+/// Opens a file that this program's child has just written, by the rules of [`PrivateDir::file`].
+///
+/// # Errors
+/// What the system says, or what is strange about the file.
+pub fn open_own(path: &Path) -> io::Result<File> {
+    let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let file = File::options().read(true).custom_flags(flags.bits().cast_signed()).open(path)?;
+    ours(&rustix::fs::fstat(&file)?, FileType::RegularFile).map_err(io::Error::other)?;
+    Ok(file)
+}
+
+/// Whether it is what it should be, ours, and only ours to write.
+fn ours(stat: &Stat, kind: FileType) -> Result<(), String> {
+    let user = rustix::process::geteuid().as_raw();
+    if FileType::from_raw_mode(stat.st_mode) != kind {
+        let right = if kind == FileType::Directory { "a folder" } else { "a regular file" };
+        Err(format!("is not {right}"))
+    } else if stat.st_uid != user {
+        Err(format!("belongs to user {}, not to {user}", stat.st_uid))
+    } else if stat.st_mode & 0o022 != 0 {
+        Err(format!("can be written by others (mode {:04o})", stat.st_mode & 0o7777))
+    } else {
+        Ok(())
+    }
+}

@@ -1,0 +1,195 @@
+//! Components that crash, loop, grow, flood and lie. Each is told apart, and the engine serves the next one.
+
+use std::time::Duration;
+
+use crate::policies::testkit::{Guest, Kit};
+use crate::policies::{Cause, EvaluateError, Fault, LoadProblem, LogLevel, Refusal};
+
+const FOREVER: &str = "(loop $again (br $again)) unreachable";
+
+#[test]
+fn a_quiet_policy_answers_with_an_empty_contribution() {
+    let evaluation = Kit::new().evaluate("i32.const 128").unwrap();
+    assert!(evaluation.contribution.chains.is_empty());
+    assert_eq!((evaluation.usage.chains, evaluation.usage.rules, evaluation.usage.log_lines), (0, 0, 0));
+    assert!(evaluation.usage.fuel > 0);
+    assert_eq!(evaluation.usage.memory, 8 << 16);
+}
+
+#[test]
+fn fuel_bounds_a_loop() {
+    let mut kit = Kit::new();
+    kit.limits.fuel = 1_000_000;
+    assert_eq!(kit.fault(FOREVER), Fault::OutOfFuel(1_000_000));
+}
+
+#[test]
+fn time_bounds_a_loop_with_endless_fuel() {
+    let mut kit = Kit::new();
+    kit.limits.fuel = u64::MAX;
+    kit.limits.time = Duration::from_millis(250);
+    assert_eq!(kit.fault(FOREVER), Fault::OutOfTime(Duration::from_millis(250)));
+}
+
+#[test]
+fn one_policys_deadline_does_not_end_anothers_call() {
+    let mut kit = Kit::new();
+    kit.limits.fuel = u64::MAX;
+    kit.limits.time = Duration::from_millis(250);
+    let guest = Guest { evaluate: FOREVER, ..Guest::default() };
+    let hasty = kit.load(&guest.component()).unwrap();
+    kit.limits.time = Duration::from_secs(600);
+    kit.limits.fuel = 2_000_000_000;
+    let patient = kit.load(&guest.component()).unwrap();
+    std::thread::scope(|scope| {
+        let ask = |policy: &super::super::LoadedPolicy| {
+            policy.evaluate(&crate::policies::testkit::facts(), &Default::default(), "{}").unwrap_err().cause
+        };
+        let patient = scope.spawn(move || ask(&patient));
+        assert_eq!(ask(&hasty), Cause::Fault(Fault::OutOfTime(Duration::from_millis(250))));
+        assert_eq!(patient.join().unwrap(), Cause::Fault(Fault::OutOfFuel(2_000_000_000)));
+    });
+}
+
+#[test]
+fn recursion_ends_at_the_stack() {
+    let guest =
+        Guest { more: "(func $deeper (call $deeper))", evaluate: "(call $deeper) unreachable", ..Guest::default() };
+    let kit = Kit::new();
+    let policy = kit.load(&guest.component()).unwrap();
+    let error = policy.evaluate(&crate::policies::testkit::facts(), &Default::default(), "{}").unwrap_err();
+    assert_eq!(error.cause, Cause::Fault(Fault::StackOverflow));
+}
+
+#[test]
+fn memory_that_was_refused_is_the_reason_for_the_abort_that_follows() {
+    let grow = "(if (i32.eq (memory.grow (i32.const 1020)) (i32.const -1)) (then unreachable)) i32.const 128";
+    let fault = Kit::new().fault(grow);
+    assert_eq!(fault, Fault::OutOfMemory { wanted: 1028 << 16, limit: 64 << 20 });
+    let text = fault.to_string();
+    assert!(text.contains("the limit `memory` is 67108864"), "{text}");
+}
+
+#[test]
+fn a_policy_that_lives_with_refused_memory_may_go_on() {
+    let evaluation = Kit::new().evaluate("(drop (memory.grow (i32.const 1020))) i32.const 128").unwrap();
+    assert_eq!(evaluation.usage.memory, 8 << 16);
+}
+
+#[test]
+fn tables_are_limited() {
+    let guest = Guest {
+        more: "(table $t 1 funcref)",
+        evaluate: "(drop (table.grow $t (ref.null func) (i32.const 2000000))) unreachable",
+        ..Guest::default()
+    };
+    let kit = Kit::new();
+    let policy = kit.load(&guest.component()).unwrap();
+    let error = policy.evaluate(&crate::policies::testkit::facts(), &Default::default(), "{}").unwrap_err();
+    assert!(matches!(error.cause, Cause::Fault(Fault::OutOfTableElements { limit: 1_000_000, .. })), "{error}");
+}
+
+#[test]
+fn a_panic_and_other_traps_are_told_apart() {
+    let kit = Kit::new();
+    assert_eq!(kit.fault("unreachable"), Fault::Panicked);
+    let divided = kit.fault("(i32.div_u (i32.const 1) (i32.const 0))");
+    assert_eq!(divided, Fault::Crashed("wasm trap: integer divide by zero".to_owned()));
+    let outside = kit.fault("(i32.load (i32.const -4))");
+    assert_eq!(outside, Fault::Crashed("wasm trap: out of bounds memory access".to_owned()));
+}
+
+#[test]
+fn a_trap_in_describe_names_describe() {
+    for body in ["unreachable", FOREVER] {
+        let mut kit = Kit::new();
+        kit.limits.fuel = 1_000_000;
+        let error = kit.load(&Guest { describe: body, ..Guest::default() }.component()).unwrap_err();
+        assert!(matches!(error.problem, LoadProblem::Describe { .. }), "{error}");
+        assert!(error.to_string().contains("failed in `describe`: it "), "{error}");
+    }
+}
+
+#[test]
+fn pointers_outside_memory_are_an_error() {
+    let kit = Kit::new();
+    assert!(matches!(kit.fault("i32.const -4"), Fault::BrokenConvention(_)));
+    assert!(matches!(kit.fault("i32.const 129"), Fault::BrokenConvention(_)), "an unaligned pointer");
+    // A list of chains that is longer than the memory.
+    let list =
+        "(i32.store (i32.const 132) (i32.const 1024)) (i32.store (i32.const 136) (i32.const 100000)) i32.const 128";
+    assert!(matches!(kit.fault(list), Fault::BrokenConvention(_)));
+}
+
+#[test]
+fn an_unknown_case_is_an_error() {
+    let kit = Kit::new();
+    assert!(matches!(
+        kit.fault("(i32.store8 (i32.const 128) (i32.const 7)) i32.const 128"),
+        Fault::BrokenConvention(_)
+    ));
+}
+
+/// An error of the case `other` whose text is at `at`.
+fn failure(at: i32, length: i32) -> String {
+    format!(
+        "(i32.store8 (i32.const 128) (i32.const 1)) (i32.store8 (i32.const 132) (i32.const 3))
+         (i32.store (i32.const 136) (i32.const {at})) (i32.store (i32.const 140) (i32.const {length})) i32.const 128"
+    )
+}
+
+#[test]
+fn a_policys_own_reason_is_passed_on() {
+    let error = Kit::new().evaluate(&failure(256, 4)).unwrap_err();
+    assert_eq!(error.cause, Cause::Refused(Refusal::Other("test".to_owned())));
+    assert_eq!(error.to_string(), "refuses: test");
+}
+
+#[test]
+fn text_that_is_not_utf8_is_an_error() {
+    let body = format!("(i32.store8 (i32.const 256) (i32.const 255)) {}", failure(256, 4));
+    let fault = Kit::new().fault(&body);
+    assert!(matches!(&fault, Fault::BrokenConvention(text) if text.contains("utf-8")), "{fault}");
+}
+
+#[test]
+fn too_much_output_is_named_as_such() {
+    let mut kit = Kit::new();
+    kit.limits.output = 100_000;
+    assert_eq!(kit.fault(&failure(0, 500_000)), Fault::TooMuchOutput(100_000));
+}
+
+#[test]
+fn a_log_flood_is_cut_and_counted() {
+    let mut kit = Kit::new();
+    kit.limits.log_lines = 3;
+    let flood = "(local $n i32)
+        (i32.store (i32.const 256) (i32.const 0x0a410a1b))
+        (loop $again
+            (call $emit (i32.const 2) (i32.const 256) (i32.const 5000))
+            (br_if $again (i32.lt_u (local.tee $n (i32.add (local.get $n) (i32.const 1))) (i32.const 1000))))
+        i32.const 128";
+    let evaluation = kit.evaluate(flood).unwrap();
+    assert_eq!((evaluation.log.lines.len(), evaluation.log.dropped, evaluation.usage.log_lines), (3, 997, 1000));
+    let line = &evaluation.log.lines[0];
+    assert_eq!(line.level, LogLevel::Warn);
+    assert!(line.message.starts_with("\u{fffd}\u{fffd}A\u{fffd}"), "{:?}", line.message);
+    assert!(line.message.len() <= 1024 && !line.message.chars().any(char::is_control));
+}
+
+#[test]
+fn log_lines_survive_a_crash() {
+    let body = "(call $emit (i32.const 3) (i32.const 256) (i32.const 4)) unreachable";
+    let error: Box<EvaluateError> = Kit::new().evaluate(body).unwrap_err();
+    assert_eq!(error.log.lines[0].message, "test");
+    assert_eq!(error.usage.log_lines, 1);
+}
+
+#[test]
+fn equal_calls_are_equal_in_fuel_too() {
+    let kit = Kit::new();
+    let policy = kit.load(&Guest::default().component()).unwrap();
+    let ask = || policy.evaluate(&crate::policies::testkit::facts(), &Default::default(), "{}").unwrap();
+    let (first, second) = (ask(), ask());
+    assert_eq!((first.contribution, first.usage.fuel), (second.contribution, second.usage.fuel));
+}
