@@ -1,0 +1,23 @@
+//! What the daemon loop and the commands need of the straight path: one check, or taking everything away.
+
+use ruleward_core::schedule::Reason;
+
+use super::Report;
+
+/// Whether a check may write.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Intent {
+    /// Brings the kernel to the desired state.
+    Write,
+    /// Finds the difference and writes nothing.
+    PlanOnly,
+}
+
+/// Runs checks. Whatever happens is in the report: no panic, no exit.
+pub trait Checks: Send {
+    /// One pass from facts to report.
+    fn check(&mut self, intent: Intent, reason: Reason) -> Report;
+
+    /// Removes everything that is ours by the configuration's grants.
+    fn cleanup(&mut self) -> Report;
+}

@@ -1,0 +1,295 @@
+//! What a check has found and done, as plain data: the JSON of `apply`, `plan`, `refresh` and `status`, and the text for
+//! people.
+//!
+//! Field names and values are an interface that scripts rely on: they only grow. Reports are complete also for a check
+//! that failed half-way; phases that did not run took 0 ms.
+
+pub mod board;
+pub mod checks;
+pub mod status;
+pub mod text;
+
+use std::time::{Duration, SystemTime};
+
+use ruleward_core::drift::{Drift, Kind};
+use ruleward_core::names::{Backend, Family, Table};
+use ruleward_core::schedule;
+use serde::{Deserialize, Serialize};
+
+pub use checks::{Checks, Intent};
+
+/// What one check has found and done.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Report {
+    /// How it ended.
+    pub outcome: Outcome,
+    /// What kind of trouble there was; decides the exit code.
+    pub class: ErrorClass,
+    /// Whether the kernel now shows what the policies ask for.
+    pub in_sync: bool,
+    /// The backend in use, if it was found out.
+    pub backend: Option<Backend>,
+    /// Why this backend.
+    pub backend_reason: String,
+    /// How the text is known that the kernel must show; none if nothing came so far.
+    pub basis: Option<Basis>,
+    /// How long each phase took.
+    pub timings_ms: Timings,
+    /// What had to change: written by a check that may write, to be written by one that may not.
+    pub changes: Vec<Change>,
+    /// What others did to what had been committed.
+    pub incidents: Vec<Incident>,
+    /// Each configured policy.
+    pub policies: Vec<PolicyReport>,
+    /// What keeps the node from being right or the check from being complete, each with what to do.
+    pub problems: Vec<String>,
+    /// What an operator may want to know.
+    pub notes: Vec<String>,
+}
+
+impl Report {
+    /// A check that ended before it could do anything.
+    pub fn failure(class: ErrorClass, problem: impl Into<String>) -> Self {
+        let outcome = match class {
+            ErrorClass::Configuration | ErrorClass::Permission => Outcome::Refused,
+            _ => Outcome::Failed,
+        };
+        Self { outcome, class, problems: vec![problem.into()], ..Self::default() }
+    }
+
+    /// What the command that ran this check exits with.
+    pub fn exit_code(&self, intent: Intent) -> u8 {
+        if self.class != ErrorClass::None {
+            return self.class.exit_code();
+        }
+        match (self.outcome, intent) {
+            (Outcome::Failed | Outcome::Pending, _) => ErrorClass::Temporary.exit_code(),
+            (Outcome::Refused, _) => ErrorClass::Configuration.exit_code(),
+            (_, Intent::PlanOnly) if !self.changes.is_empty() || !self.in_sync => 2,
+            (_, Intent::Write) if !self.in_sync => ErrorClass::Temporary.exit_code(),
+            _ => 0,
+        }
+    }
+
+    /// A copy without changes and incidents, which may be long.
+    fn without_lists(&self) -> Self {
+        Self {
+            outcome: self.outcome,
+            class: self.class,
+            in_sync: self.in_sync,
+            backend: self.backend,
+            backend_reason: self.backend_reason.clone(),
+            basis: self.basis,
+            timings_ms: self.timings_ms,
+            changes: Vec::new(),
+            incidents: Vec::new(),
+            policies: self.policies.clone(),
+            problems: self.problems.clone(),
+            notes: self.notes.clone(),
+        }
+    }
+
+    /// What the schedule makes of it.
+    pub fn scheduled(&self) -> schedule::Outcome {
+        match self.outcome {
+            Outcome::Unchanged if self.in_sync => schedule::Outcome::Clean,
+            Outcome::Changed if self.in_sync => schedule::Outcome::Wrote,
+            _ => schedule::Outcome::Failed,
+        }
+    }
+}
+
+/// How a check ended.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Outcome {
+    /// Nothing had to change.
+    Unchanged,
+    /// Something had to change; it was written unless the check was only to plan.
+    Changed,
+    /// Configuration or policies ask for what can't be; nothing was written.
+    Refused,
+    /// The kernel or a tool failed; nothing or only a part was written.
+    Failed,
+    /// No check has ended yet; only in `status`.
+    #[default]
+    Pending,
+}
+
+/// What kind of trouble kept a check from its end.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ErrorClass {
+    /// None.
+    #[default]
+    None,
+    /// The kernel or a tool failed; trying again may help.
+    Temporary,
+    /// Not allowed to do that.
+    Permission,
+    /// Configuration or policy refused.
+    Configuration,
+    /// A fault of the program.
+    Internal,
+}
+
+impl ErrorClass {
+    /// As in `sysexits.h`.
+    pub fn exit_code(self) -> u8 {
+        match self {
+            Self::None => 0,
+            Self::Internal => 70,
+            Self::Temporary => 75,
+            Self::Permission => 77,
+            Self::Configuration => 78,
+        }
+    }
+}
+
+/// How the text is known that the kernel must show.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Basis {
+    /// The same tools loaded it into a private network namespace.
+    Rehearsed,
+    /// Read back right after the commit.
+    Learned,
+    /// Neither yet: nothing is known of how the kernel will show it.
+    Unproven,
+}
+
+/// Time of each phase, in milliseconds.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", default)]
+pub struct Timings {
+    /// Reading facts and documents.
+    pub facts: f64,
+    /// Asking the policies, and merging and checking their answers.
+    pub evaluate: f64,
+    /// Loading the desired state into a private namespace.
+    pub rehearse: f64,
+    /// Reading the kernel.
+    pub observe: f64,
+    /// Finding the difference.
+    pub plan: f64,
+    /// Writing.
+    pub commit: f64,
+    /// Reading the kernel again.
+    pub verify: f64,
+    /// All of it.
+    pub total: f64,
+}
+
+/// Milliseconds, to the microsecond.
+pub fn milliseconds(time: Duration) -> f64 {
+    (time.as_secs_f64() * 1e6).round() / 1e3
+}
+
+/// `time` in UTC as RFC 3339 has it, to the millisecond.
+pub fn timestamp(time: SystemTime) -> String {
+    humantime::format_rfc3339_millis(time).to_string()
+}
+
+/// Something that had to change.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Change {
+    /// Which family; none for a set.
+    pub family: Option<Family>,
+    /// Which table; none for a set.
+    pub table: Option<Table>,
+    /// Which chain or set; empty for a whole table.
+    pub chain: String,
+    /// What is different.
+    pub kind: Kind,
+    /// Rules that come, as iptables-save shows them, or members.
+    pub added: Vec<String>,
+    /// Rules that go, or members.
+    pub removed: Vec<String>,
+}
+
+impl From<Drift> for Change {
+    fn from(drift: Drift) -> Self {
+        let (added, removed) = (lines(&drift, &drift.added), lines(&drift, &drift.removed));
+        let Drift { family, table, chain, kind, .. } = drift;
+        Self { family, table, chain, kind, added, removed }
+    }
+}
+
+/// Rules as iptables-save shows them, with their chain; members of a set as they are.
+pub fn lines(drift: &Drift, lines: &[String]) -> Vec<String> {
+    let whole = |line: &String| match drift.family {
+        Some(_) if !line.starts_with("-A ") => format!("-A {} {line}", drift.chain).trim_end().to_owned(),
+        _ => line.clone(),
+    };
+    lines.iter().map(whole).collect()
+}
+
+/// A drift that was seen, and what became of it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Incident {
+    /// Counts from 1 since the host started.
+    pub id: u64,
+    /// When it was seen: RFC 3339, UTC.
+    pub at: String,
+    /// Which family; none for a set.
+    pub family: Option<Family>,
+    /// Which table; none for a set.
+    pub table: Option<Table>,
+    /// Which chain or set; empty for a whole table.
+    pub chain: String,
+    /// What happened.
+    pub kind: Kind,
+    /// The same in words.
+    pub detail: String,
+    /// Rules or members that were missing; the first hundred.
+    pub added: Vec<String>,
+    /// Rules or members that should not have been there; the first hundred.
+    pub removed: Vec<String>,
+    /// Whether all is right again.
+    pub repaired: bool,
+    /// By which means, or why not.
+    pub how: String,
+    /// From seeing it to the end of the repair.
+    pub took_ms: f64,
+    /// Who did it, or `unknown`.
+    pub author: String,
+}
+
+/// How a policy stands.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct PolicyReport {
+    /// Its name in the configuration.
+    pub name: String,
+    /// Its version as it describes itself; none if it could not be asked.
+    pub version: Option<String>,
+    /// `sha256:` and the digest of the component; none if it could not be read.
+    pub digest: Option<String>,
+    /// Whether its present answer is in force.
+    pub state: PolicyState,
+    /// Why it is not.
+    pub reason: Option<String>,
+    /// Chains that it asks for.
+    pub chains: usize,
+    /// Rules that it asks for, those in built-in chains included.
+    pub rules: usize,
+    /// Sets that it asks for.
+    pub sets: usize,
+}
+
+/// Which answer of a policy counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum PolicyState {
+    /// The one that it gave in this check.
+    Current,
+    /// An earlier one: it failed in this check.
+    LastGood,
+    /// None: it has never answered. Nothing is written.
+    NeverAnswered,
+    /// None: it is turned off.
+    Off,
+}

@@ -1,0 +1,197 @@
+//! What people read, word for word.
+
+use std::time::{Duration, SystemTime};
+
+use ruleward_core::drift::Kind;
+use ruleward_core::names::Backend;
+
+use super::*;
+use crate::report::board::Board;
+use crate::report::{ErrorClass, Timings};
+
+const STYLE: Style = Style { colours: false };
+
+fn change(family: Option<Family>, chain: &str, kind: Kind, added: &[&str], removed: &[&str]) -> Change {
+    let strings = |texts: &[&str]| texts.iter().map(|text| (*text).to_owned()).collect();
+    let table = family.map(|_| Table::Nat);
+    Change { family, table, chain: chain.to_owned(), kind, added: strings(added), removed: strings(removed) }
+}
+
+fn report() -> Report {
+    Report {
+        outcome: Outcome::Changed,
+        backend: Some(Backend::Nft),
+        backend_reason: "its tables hold rules".to_owned(),
+        basis: Some(Basis::Rehearsed),
+        timings_ms: Timings { total: 12.34, ..Timings::default() },
+        changes: vec![
+            change(None, "cali40all", Kind::SetChanged, &["10.0.0.0/8"], &["\u{1b}[2J"]),
+            change(Some(Family::Ipv6), "cali-x", Kind::ChainDeleted, &["-A cali-x -j RETURN"], &[]),
+            change(
+                Some(Family::Ipv4),
+                "POSTROUTING",
+                Kind::RuleEdited,
+                &["-A POSTROUTING -j cali-POSTROUTING"],
+                &["-A POSTROUTING -j OTHER"],
+            ),
+        ],
+        policies: vec![PolicyReport {
+            name: "calico-postrouting".to_owned(),
+            version: Some("0.1.0".to_owned()),
+            digest: None,
+            state: PolicyState::LastGood,
+            reason: Some("trapped".to_owned()),
+            chains: 2,
+            rules: 1,
+            sets: 0,
+        }],
+        notes: vec!["leftovers in legacy".to_owned()],
+        ..Report::default()
+    }
+}
+
+#[test]
+fn a_plan_is_one_line_a_rule_by_family_table_and_chain() {
+    insta::assert_snapshot!(plan(&report(), STYLE), @r"
+    IPv4 nat
+      POSTROUTING: rule-edited
+        - -A POSTROUTING -j OTHER
+        + -A POSTROUTING -j cali-POSTROUTING
+    IPv6 nat
+      cali-x: chain-deleted
+        + -A cali-x -j RETURN
+    sets
+      cali40all: set-changed
+        - \u{1b}[2J
+        + 10.0.0.0/8
+    3 differences: 3 to add, 2 to remove; nothing was written.
+    Note: leftovers in legacy
+    ");
+    let quiet = Report { outcome: Outcome::Unchanged, in_sync: true, ..Report::default() };
+    insta::assert_snapshot!(plan(&quiet, STYLE), @"No difference: the kernel shows what the policies ask for.");
+}
+
+#[test]
+fn what_was_done_begins_with_how_it_stands() {
+    let mut report = Report { in_sync: true, ..report() };
+    report.changes.truncate(1);
+    insta::assert_snapshot!(done(&report, STYLE), @r"
+    In sync: 1 difference repaired, 1 added, 1 removed (12.3 ms).
+    sets
+      cali40all: set-changed
+        - \u{1b}[2J
+        + 10.0.0.0/8
+    Note: leftovers in legacy
+    ");
+    let refused = Report::failure(ErrorClass::Configuration, "line one\nline two");
+    insta::assert_snapshot!(done(&refused, STYLE), @"Refused: nothing was written.");
+    insta::assert_snapshot!(problems(&refused), @r"
+    ruleward: line one
+    ruleward: line two
+    ");
+}
+
+#[test]
+fn the_status_screen_says_first_whether_all_is_right() {
+    let board = Board::new("worker-7", Duration::from_secs(90));
+    assert!(status(&board.status(), STYLE).starts_with("NOT RIGHT YET: the first check runs since "));
+    let incident = Incident {
+        id: 7,
+        at: "1970-01-01T00:00:01.000Z".to_owned(),
+        family: Some(Family::Ipv4),
+        table: Some(Table::Nat),
+        chain: "POSTROUTING".to_owned(),
+        kind: Kind::RuleDeleted,
+        detail: "`-A POSTROUTING -j cali-POSTROUTING` missing".to_owned(),
+        added: Vec::new(),
+        removed: Vec::new(),
+        repaired: true,
+        how: "iptables-restore".to_owned(),
+        took_ms: 1234.0,
+        author: "unknown".to_owned(),
+    };
+    let report = Report {
+        problems: vec!["policy calico-postrouting trapped; fix it".to_owned()],
+        incidents: vec![incident],
+        ..report()
+    };
+    board.checked(&report, SystemTime::UNIX_EPOCH);
+    board.waiting(Some("for the xtables lock, held by pid 1 (x) for 12 s".to_owned()));
+    let mut shown = board.status();
+    (shown.pid, shown.version, shown.started) = (42, "1".to_owned(), "then".to_owned());
+    insta::assert_snapshot!(status(&shown, STYLE), @r"
+    NOT RIGHT since 1970-01-01T00:00:00.000Z
+    The running check waits for the xtables lock, held by pid 1 (x) for 12 s
+    Problem: policy calico-postrouting trapped; fix it
+
+    Policies
+      calico-postrouting 0.1.0: LAST GOOD ANSWER; 2 chains, 1 rule, 0 sets; trapped
+
+    Incidents: 1 since the start
+      1970-01-01T00:00:01.000Z #7 rule-deleted in IPv4 nat POSTROUTING: `-A POSTROUTING -j cali-POSTROUTING` missing; repaired by iptables-restore in 1.2 s
+
+    Daemon
+      node worker-7, pid 42, version 1, started then
+      checks: 1 (1 failed), every 90s, last 1970-01-01T00:00:00.000Z, one is running
+      backend nft: its tables hold rules
+      what the kernel must show: rehearsed in a private network namespace
+    Note: leftovers in legacy
+    ");
+}
+
+#[test]
+fn the_json_has_the_documented_names() {
+    let json = serde_json::to_value(report()).unwrap();
+    assert_eq!(json["outcome"], "changed");
+    assert_eq!(json["timings-ms"]["total"], 12.34);
+    assert_eq!(json["backend-reason"], "its tables hold rules");
+    assert_eq!(json["policies"][0]["state"], "last-good");
+    assert_eq!(json["changes"][2]["kind"], "rule-edited");
+    assert_eq!(json["changes"][0]["family"], serde_json::Value::Null);
+    let back: Report = serde_json::from_value(json).unwrap();
+    assert_eq!(back, report());
+    let status = serde_json::to_value(Board::new("n", Duration::from_secs(1)).status()).unwrap();
+    for key in ["in-sync", "pid", "since", "node-name", "refresh-interval", "next-check-in-ms", "waiting"] {
+        assert!(status.get(key).is_some(), "{key} is missing");
+    }
+}
+
+#[test]
+fn exit_codes_follow_from_the_report() {
+    use Intent::{PlanOnly, Write};
+    let right = Report { outcome: Outcome::Unchanged, in_sync: true, ..Report::default() };
+    assert_eq!((right.exit_code(Write), right.exit_code(PlanOnly)), (0, 0));
+    assert_eq!(report().exit_code(PlanOnly), 2);
+    assert_eq!(Report { outcome: Outcome::Changed, in_sync: true, ..Report::default() }.exit_code(Write), 0);
+    assert_eq!(Report { in_sync: false, ..right.clone() }.exit_code(Write), 75);
+    for (class, code) in [
+        (ErrorClass::Temporary, 75),
+        (ErrorClass::Permission, 77),
+        (ErrorClass::Configuration, 78),
+        (ErrorClass::Internal, 70),
+    ] {
+        assert_eq!(Report::failure(class, "").exit_code(PlanOnly), code);
+        assert_eq!(Report { class, ..right.clone() }.exit_code(Write), code, "also when the node is right");
+    }
+}
+
+#[test]
+fn the_board_keeps_times_counts_and_a_bounded_past() {
+    let board = Board::new("n", Duration::from_secs(1));
+    let at = |seconds| SystemTime::UNIX_EPOCH + Duration::from_secs(seconds);
+    let right = Report { outcome: Outcome::Unchanged, in_sync: true, ..Report::default() };
+    board.checked(&right, at(10));
+    board.checked(&right, at(20));
+    assert_eq!(board.status().since, "1970-01-01T00:00:10.000Z");
+    board.checked(&Report { outcome: Outcome::Changed, ..right.clone() }, at(30));
+    assert_eq!(board.status().since, "1970-01-01T00:00:30.000Z", "a repair begins a new time");
+    board.checked(&Report::failure(ErrorClass::Temporary, "x"), at(40));
+    let rules = vec!["-A c -j ACCEPT".to_owned(); 500];
+    let long = Change { added: rules, ..change(Some(Family::Ipv4), "c", Kind::ChainFlushed, &[], &[]) };
+    board.checked(&Report { changes: vec![long; 300], ..Report::default() }, at(50));
+    let status = board.status();
+    assert_eq!(status.since, "1970-01-01T00:00:40.000Z");
+    assert_eq!((status.checks, status.checks_failed), (5, 2));
+    assert_eq!(status.report.changes.len(), 100);
+    assert_eq!(status.report.changes[0].added.last().unwrap(), "... and 400 more");
+}

@@ -1,0 +1,106 @@
+//! The control socket: one JSON line in, one JSON line out.
+//!
+//! `{"command":"refresh"}` asks for a full check that starts from now on, and is answered with its report. Anything else
+//! is answered with `{"error": "..."}`.
+
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::net::UnixStream;
+use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio::time::{sleep, timeout};
+
+use super::socket::Socket;
+use super::{ACCEPT_PAUSE, CLIENT_TIME, MOST_CLIENTS};
+use crate::report::Report;
+
+/// Longest request in bytes.
+const LONGEST_REQUEST: u64 = 1024;
+
+/// What a client may ask.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "command", rename_all = "kebab-case", deny_unknown_fields)]
+pub enum Request {
+    /// A full check now.
+    Refresh {},
+}
+
+/// Why a request was not answered with a report.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Refusal {
+    /// What was wrong, and what to do.
+    pub error: String,
+}
+
+/// What the loop is asked for.
+#[derive(Debug)]
+pub enum Ask {
+    /// A check that starts from now on; its report goes to the sender, if there is one.
+    Check(Option<oneshot::Sender<Arc<Report>>>),
+    /// The end.
+    Stop,
+}
+
+/// Serves for ever. Requests go to `asks`.
+pub async fn serve(socket: Socket, asks: mpsc::Sender<Ask>) {
+    let places = Arc::new(Semaphore::new(MOST_CLIENTS));
+    loop {
+        let mut stream = match socket.listener.accept().await {
+            Ok((stream, _)) => stream,
+            Err(error) => {
+                tracing::warn!("control socket: {error}");
+                sleep(ACCEPT_PAUSE).await;
+                continue;
+            }
+        };
+        // A refresh may take long: whoever finds no place is told at once.
+        let Ok(place) = Arc::clone(&places).try_acquire_owned() else {
+            let busy = refusal(format!("{MOST_CLIENTS} others wait for a check already; try again later"));
+            let _ = stream.try_write(&busy);
+            continue;
+        };
+        let asks = asks.clone();
+        tokio::spawn(async move {
+            let answer = match timeout(CLIENT_TIME, read_request(&mut stream)).await {
+                Ok(Ok(Request::Refresh {})) => refresh(&asks).await,
+                Ok(Err(error)) => refusal(error),
+                Err(_) => refusal(format!("no request within {} s", CLIENT_TIME.as_secs())),
+            };
+            // A client that is gone or slow has had its chance.
+            let _ = timeout(CLIENT_TIME, async {
+                stream.write_all(&answer).await?;
+                stream.shutdown().await
+            })
+            .await;
+            drop(place);
+        });
+    }
+}
+
+async fn read_request(stream: &mut UnixStream) -> Result<Request, String> {
+    let mut line = Vec::new();
+    let read = BufReader::new(stream.take(LONGEST_REQUEST)).read_until(b'\n', &mut line).await;
+    read.map_err(|error| error.to_string())?;
+    serde_json::from_slice(&line)
+        .map_err(|error| format!("not a request: {error}; a request is one line such as {{\"command\":\"refresh\"}}"))
+}
+
+async fn refresh(asks: &mpsc::Sender<Ask>) -> Vec<u8> {
+    let (sender, receiver) = oneshot::channel();
+    let asked = asks.send(Ask::Check(Some(sender))).await;
+    match receiver.await {
+        Ok(report) if asked.is_ok() => json_line(&*report),
+        _ => refusal("the daemon is stopping; rules stay in force".to_owned()),
+    }
+}
+
+fn refusal(error: String) -> Vec<u8> {
+    json_line(&Refusal { error })
+}
+
+fn json_line(value: &impl Serialize) -> Vec<u8> {
+    let mut text = serde_json::to_vec(value).unwrap_or_default();
+    text.push(b'\n');
+    text
+}
