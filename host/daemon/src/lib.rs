@@ -1,7 +1,15 @@
 //! The Ruleward daemon as a library: everything that does I/O, one folder an edge. The edges do not know each
 //! other; the pipeline joins them.
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
+pub mod cli;
 pub mod config;
 pub mod facts;
+pub mod incidents;
 pub mod kernel;
+pub mod open;
+pub mod pipeline;
 pub mod policies;
+pub mod report;
+pub mod roster;
+pub mod run;
+pub mod serve;

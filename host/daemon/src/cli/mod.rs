@@ -1,0 +1,155 @@
+//! The command line: what the arguments mean, and what each command exits with.
+//!
+//! What was asked for goes to the standard output, as text or as one JSON object; problems and logs go to the standard
+//! error output. A reader that goes away early is no error.
+
+mod commands;
+mod logs;
+mod open;
+mod output;
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand, ValueEnum};
+
+use crate::config::DEFAULT_FILE;
+
+/// Exit code for arguments that make no sense.
+const USAGE: u8 = 64;
+
+/// Keeps iptables exactly as sandboxed WebAssembly policies say.
+#[derive(Debug, Parser)]
+#[command(
+    name = "ruleward",
+    version,
+    after_help = "Exit codes: 0 done, 1 status: not in sync, 2 plan found a difference, 64 usage, 69 no daemon, \
+                  70 internal fault, 75 the kernel or a tool failed (try again), 77 permission, 78 configuration or \
+                  policy refused"
+)]
+struct Arguments {
+    /// Configuration file; conf.d/*.toml beside it counts too
+    #[arg(long, global = true, value_name = "FILE", default_value = DEFAULT_FILE)]
+    config: PathBuf,
+    /// How to print what was asked for
+    #[arg(long, global = true, value_enum, default_value_t = Format::Text)]
+    output: Format,
+    /// Least important log lines to show [default: info for run, warn for the others]
+    #[arg(long, global = true, value_enum, value_name = "LEVEL")]
+    log_level: Option<Level>,
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// How to print.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Format {
+    /// For people.
+    Text,
+    /// One JSON object.
+    Json,
+}
+
+/// Importance of log lines.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Level {
+    Error,
+    Warn,
+    Info,
+    Debug,
+    Trace,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Subcommand)]
+enum Command {
+    /// Keep the rules in force until stopped; stopping leaves them (SIGHUP: check now)
+    Run,
+    /// Bring the kernel to the desired state, once
+    Apply,
+    /// Show what apply would change, and write nothing (exit 2 if anything)
+    Plan,
+    /// Check configuration and policies; needs no root
+    Check,
+    /// Show how the running daemon is doing (exit 1 if the node is not in sync)
+    Status,
+    /// Have the running daemon check everything now, and wait for it
+    Refresh,
+    /// Remove everything that is ours by the configuration's grants
+    Cleanup,
+    /// Compile a component, within limits
+    #[command(hide = true)]
+    Compile {
+        /// The component
+        input: PathBuf,
+        /// Where the compiled one goes
+        #[arg(value_name = "OUTPUT")]
+        compiled: PathBuf,
+    },
+}
+
+impl Command {
+    /// As it is typed.
+    fn name(&self) -> &'static str {
+        match self {
+            Self::Run => "run",
+            Self::Apply => "apply",
+            Self::Plan => "plan",
+            Self::Check => "check",
+            Self::Status => "status",
+            Self::Refresh => "refresh",
+            Self::Cleanup => "cleanup",
+            Self::Compile { .. } => "compile",
+        }
+    }
+}
+
+/// The whole program: takes the arguments, the program's name first, and gives the exit code.
+pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let arguments = match Arguments::try_parse_from(arguments) {
+        Ok(arguments) => arguments,
+        Err(error) => {
+            let _ = error.print(); // nobody reads it
+            return ExitCode::from(if error.use_stderr() { USAGE } else { 0 });
+        }
+    };
+    logs::start(arguments.log_level, arguments.command == Command::Run);
+    ExitCode::from(commands::execute(&arguments))
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_definition_holds_together() {
+        Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn options_count_before_and_after_the_command() {
+        let parse = |line: &str| Arguments::try_parse_from(line.split(' ')).unwrap();
+        let before = parse("ruleward --config x.toml --output json --log-level debug plan");
+        let after = parse("ruleward plan --config x.toml --output json --log-level debug");
+        for arguments in [before, after] {
+            assert_eq!(arguments.config, PathBuf::from("x.toml"));
+            assert_eq!((arguments.output, arguments.log_level), (Format::Json, Some(Level::Debug)));
+            assert_eq!(arguments.command, Command::Plan);
+        }
+        assert_eq!(parse("ruleward run").config, PathBuf::from(DEFAULT_FILE));
+    }
+
+    #[test]
+    fn every_command_is_named_as_it_is_typed() {
+        let names: Vec<String> = Arguments::command().get_subcommands().map(|c| c.get_name().to_owned()).collect();
+        for name in names {
+            let mut line = vec!["ruleward", &name];
+            if name == "compile" {
+                line.extend(["in", "out"]);
+            }
+            assert_eq!(Arguments::try_parse_from(line).unwrap().command.name(), name);
+        }
+    }
+}

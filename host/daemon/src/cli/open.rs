@@ -1,0 +1,19 @@
+//! Where the commands meet the pipeline.
+
+use crate::config::Config;
+use crate::open;
+use crate::report::board::Board;
+use crate::report::{Checks, Report};
+
+/// Opens what checks need. What a running check waits for is shown on `board`.
+///
+/// # Errors
+/// A report that says why no check is possible at all.
+pub fn open_checks(config: &Config, board: &Board) -> Result<Box<dyn Checks>, Box<Report>> {
+    Ok(Box::new(open::open(config.clone(), board)?))
+}
+
+/// Checks configuration and policies without touching the kernel.
+pub fn check_configuration(config: &Config) -> Report {
+    open::check_configuration(config).unwrap_or_else(|report| *report)
+}

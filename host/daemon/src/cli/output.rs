@@ -1,0 +1,42 @@
+//! Printing without panics: a reader that went away ends the output, nothing else.
+
+use std::io::{self, IsTerminal, Write};
+
+use serde::Serialize;
+
+use super::Format;
+use crate::report::text::Style;
+
+/// Where a command's output goes, and how.
+#[derive(Debug, Clone, Copy)]
+pub struct Output {
+    format: Format,
+}
+
+impl Output {
+    /// In this format.
+    pub fn new(format: Format) -> Self {
+        Self { format }
+    }
+
+    /// Prints what was asked for: `value` as JSON, or the text that `text` makes.
+    pub fn print(self, value: &impl Serialize, text: impl FnOnce(Style) -> String) {
+        let text = match self.format {
+            Format::Text => text(Style { colours: colours(io::stdout().is_terminal()) }),
+            Format::Json => serde_json::to_string_pretty(value).unwrap_or_default() + "\n",
+        };
+        let mut out = io::stdout().lock();
+        let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+    }
+
+    /// Prints to the standard error output.
+    pub fn complain(self, text: &str) {
+        let _ = io::stderr().lock().write_all(text.as_bytes());
+    }
+}
+
+/// Whether to use colours, by the convention of no-color.org.
+pub fn colours(terminal: bool) -> bool {
+    let unset = |name| std::env::var_os(name).is_none_or(|value| value.is_empty());
+    terminal && unset("NO_COLOR") && std::env::var_os("TERM").is_none_or(|terminal| terminal != "dumb")
+}

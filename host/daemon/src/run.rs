@@ -1,0 +1,226 @@
+//! The daemon: checks when the schedule says so, on request and on SIGHUP, until it is told to stop.
+//!
+//! [`ruleward_core::schedule`] decides when; a thread of its own ([`worker`]) runs one check at a time; this loop only
+//! passes on what happens, so sockets and signals are always served. Stopping leaves the rules in force. A check that
+//! fails in whatever way is tried again; the only failure that ends the daemon is a first check without permission.
+
+mod journal;
+pub mod worker;
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+
+use ruleward_core::schedule::{Action, Event, Reason, Schedule};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::{mpsc, oneshot};
+
+use crate::report::board::Board;
+use crate::report::{ErrorClass, Report};
+use crate::serve::control::{self, Ask};
+use crate::serve::notify::notify;
+use crate::serve::socket::Socket;
+use crate::serve::{CONTROL_SOCKET, STATUS_SOCKET, status};
+use journal::Journal;
+use worker::{Open, Worker};
+
+/// How long a running kernel call may take after the daemon was told to stop.
+pub const STOP_TIME: Duration = Duration::from_secs(10);
+
+/// How many requests wait for the loop; more than the control socket lets in.
+const ASKS: usize = 64;
+
+type Requester = oneshot::Sender<Arc<Report>>;
+
+/// Runs the daemon until it is told to stop. The caller holds the runtime lock.
+///
+/// # Errors
+/// A report that says why it could not start, or why it ended by itself.
+pub fn run(runtime_directory: &Path, refresh: Duration, board: &Board, open: Open) -> Result<(), Box<Report>> {
+    let internal = |what: &str, error: std::io::Error| {
+        Box::new(Report::failure(ErrorClass::Internal, format!("can't start {what}: {error}")))
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.map_err(|error| internal("the event loop", error))?;
+    let result = runtime.block_on(async {
+        let (sender, asks) = mpsc::channel(ASKS);
+        listen_to_signals(&sender).map_err(|error| internal("listening to signals", error))?;
+        let socket = |name: &str, mode| {
+            Socket::listen(&runtime_directory.join(name), mode).map_err(|error| Box::new(Report::from(error)))
+        };
+        let (status, control) = (socket(STATUS_SOCKET, 0o660)?, socket(CONTROL_SOCKET, 0o600)?);
+        tokio::spawn(status::serve(status, board.clone()));
+        tokio::spawn(control::serve(control, sender));
+        let worker = Worker::start(open).map_err(|error| internal("the checking thread", error))?;
+        Daemon::new(refresh, board.clone(), worker, asks).run().await
+    });
+    runtime.shutdown_background();
+    result
+}
+
+fn listen_to_signals(asks: &mpsc::Sender<Ask>) -> std::io::Result<()> {
+    for (kind, stops) in
+        [(SignalKind::terminate(), true), (SignalKind::interrupt(), true), (SignalKind::hangup(), false)]
+    {
+        let mut signals = signal(kind)?;
+        let asks = asks.clone();
+        tokio::spawn(async move {
+            while signals.recv().await.is_some() {
+                let ask = if stops { Ask::Stop } else { Ask::Check(None) };
+                if asks.send(ask).await.is_err() {
+                    return;
+                }
+            }
+        });
+    }
+    Ok(())
+}
+
+/// The loop with what it keeps.
+struct Daemon {
+    board: Board,
+    worker: Worker,
+    asks: mpsc::Receiver<Ask>,
+    started: tokio::time::Instant,
+    schedule: Schedule,
+    /// Why the running check runs; none runs if `None`.
+    running: Option<Reason>,
+    /// When to look at the schedule again.
+    wake: Duration,
+    /// Those whom the running check serves: they asked before it began.
+    served: Vec<Requester>,
+    /// Those who asked since; they want a check that begins after that.
+    waiting: Vec<Requester>,
+    /// Whether somebody asked since the running check began.
+    asked: bool,
+    journal: Journal,
+    ready: bool,
+}
+
+impl Daemon {
+    fn new(refresh: Duration, board: Board, worker: Worker, asks: mpsc::Receiver<Ask>) -> Self {
+        Self {
+            board,
+            worker,
+            asks,
+            started: tokio::time::Instant::now(),
+            schedule: Schedule::new(refresh),
+            running: None,
+            wake: Duration::ZERO,
+            served: Vec::new(),
+            waiting: Vec::new(),
+            asked: false,
+            journal: Journal::default(),
+            ready: false,
+        }
+    }
+
+    async fn run(mut self) -> Result<(), Box<Report>> {
+        self.step(Event::Started)?;
+        loop {
+            let wake = self.started + self.wake;
+            tokio::select! {
+                biased;
+                ask = self.asks.recv() => match ask {
+                    Some(Ask::Check(requester)) => self.take_request(requester)?,
+                    Some(Ask::Stop) | None => break,
+                },
+                report = self.worker.reports.recv() => match report {
+                    Some(report) => self.checked(report)?,
+                    None => return Err(no_worker()),
+                },
+                () = tokio::time::sleep_until(wake), if self.running.is_none() => self.step(Event::Woken)?,
+            }
+        }
+        self.stop().await;
+        Ok(())
+    }
+
+    fn step(&mut self, event: Event) -> Result<(), Box<Report>> {
+        let (schedule, action) = self.schedule.clone().step(event, self.started.elapsed());
+        self.schedule = schedule;
+        match action {
+            Action::WaitUntil(at) => {
+                self.wake = at;
+                let left = at.saturating_sub(self.started.elapsed());
+                self.board.next_check(Instant::now().checked_add(left));
+            }
+            Action::Check(reason) => {
+                self.running = Some(reason);
+                self.asked = false;
+                self.served.append(&mut self.waiting);
+                self.board.next_check(None);
+                if !self.worker.order(reason) {
+                    return Err(no_worker());
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn take_request(&mut self, requester: Option<Requester>) -> Result<(), Box<Report>> {
+        self.waiting.extend(requester);
+        if self.running.is_some() {
+            self.asked = true;
+            return Ok(());
+        }
+        self.step(Event::Asked)
+    }
+
+    fn checked(&mut self, report: Report) -> Result<(), Box<Report>> {
+        let reason = self.running.take().unwrap_or(Reason::Refresh);
+        self.board.checked(&report, SystemTime::now());
+        self.journal.tell(reason, &report);
+        if reason == Reason::Start && report.class == ErrorClass::Permission {
+            return Err(Box::new(report));
+        }
+        if report.in_sync && !self.ready {
+            self.ready = true;
+            notify("READY=1");
+        }
+        let outcome = report.scheduled();
+        let report = Arc::new(report);
+        for requester in self.served.drain(..) {
+            let _ = requester.send(Arc::clone(&report)); // gone meanwhile
+        }
+        drop(report);
+        self.step(Event::Checked(outcome))?;
+        // The next check may have been due at once; then it serves those who asked.
+        if self.asked && self.running.is_none() { self.step(Event::Asked) } else { Ok(()) }
+    }
+
+    /// Waits for the running kernel call; not for ever, and not if told a second time.
+    async fn stop(mut self) {
+        notify("STOPPING=1");
+        self.board.stop();
+        tracing::info!("stopping; rules stay in force");
+        if self.running.is_none() {
+            return;
+        }
+        let told_again = async {
+            while let Some(ask) = self.asks.recv().await {
+                if matches!(ask, Ask::Stop) {
+                    return;
+                }
+            }
+        };
+        tokio::select! {
+            _ = self.worker.reports.recv() => {}
+            () = told_again => tracing::warn!("told to stop again: not waiting for the running check"),
+            () = tokio::time::sleep(STOP_TIME) => {
+                tracing::warn!("the running check did not end within {} s: not waiting for it", STOP_TIME.as_secs());
+            }
+        }
+    }
+}
+
+fn no_worker() -> Box<Report> {
+    Box::new(Report::failure(
+        ErrorClass::Internal,
+        "the checking thread is gone; rules stay in force; start the daemon again",
+    ))
+}
+
+#[cfg(test)]
+#[path = "run/tests.rs"]
+mod tests;

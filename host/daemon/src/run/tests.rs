@@ -1,0 +1,193 @@
+//! The loop with checks that do what the test says, in time that does not pass by itself.
+
+use std::sync::mpsc as std_mpsc;
+
+use super::*;
+use crate::report::{Checks, Intent, Outcome};
+use crate::serve::client;
+
+/// What the fake check does next.
+type Script = Box<dyn FnMut(Reason) -> Report + Send>;
+
+struct Fake(Script);
+
+impl Checks for Fake {
+    fn check(&mut self, intent: Intent, reason: Reason) -> Report {
+        assert_eq!(intent, Intent::Write);
+        (self.0)(reason)
+    }
+
+    fn cleanup(&mut self) -> Report {
+        Report::default()
+    }
+}
+
+fn clean() -> Report {
+    Report { outcome: Outcome::Unchanged, in_sync: true, ..Report::default() }
+}
+
+fn wrote() -> Report {
+    Report { outcome: Outcome::Changed, in_sync: true, ..Report::default() }
+}
+
+const REFRESH: Duration = Duration::from_secs(90);
+
+/// A daemon whose checks are `script`; each opening takes the next one from `scripts`.
+fn daemon(scripts: Vec<Script>) -> (Daemon, Board, mpsc::Sender<Ask>) {
+    let mut scripts = scripts.into_iter();
+    let open: Open = Box::new(move || match scripts.next() {
+        Some(script) => Ok(Box::new(Fake(script))),
+        None => Err(Box::new(Report::failure(ErrorClass::Temporary, "nothing more to open"))),
+    });
+    let board = Board::new("node", REFRESH);
+    let (sender, asks) = mpsc::channel(ASKS);
+    (Daemon::new(REFRESH, board.clone(), Worker::start(open).unwrap(), asks), board, sender)
+}
+
+#[tokio::test(start_paused = true)]
+async fn drift_is_repaired_at_the_refresh_and_looked_at_again_soon() {
+    let start = tokio::time::Instant::now();
+    let handle = tokio::runtime::Handle::current();
+    let (seen, times) = std_mpsc::channel();
+    let (stop, stopper) = std_mpsc::channel::<mpsc::Sender<Ask>>();
+    let mut count = 0;
+    // No timer but the loop's own may run here: it is off during a check, so the clock stands still meanwhile.
+    let (daemon, board, asks) = daemon(vec![Box::new(move |reason| {
+        let _inside = handle.enter(); // for the paused clock
+        seen.send((reason, start.elapsed().as_secs())).unwrap();
+        count += 1;
+        if count == 4 {
+            stopper.recv().unwrap().blocking_send(Ask::Stop).unwrap();
+        }
+        if count == 2 { wrote() } else { clean() }
+    })]);
+    stop.send(asks.clone()).unwrap();
+    daemon.run().await.unwrap();
+    let times: Vec<_> = times.try_iter().collect();
+    let expected = [(Reason::Start, 0), (Reason::Refresh, 90), (Reason::Recheck, 91), (Reason::Recheck, 93)];
+    assert_eq!(times, expected);
+    assert!(board.stopping());
+}
+
+#[tokio::test]
+async fn those_who_ask_during_a_check_share_the_next_one() {
+    let (release, gate) = std_mpsc::channel::<()>();
+    let (began, mut begins) = mpsc::unbounded_channel();
+    let (daemon, board, asks) = daemon(vec![Box::new(move |reason| {
+        began.send(reason).unwrap();
+        gate.recv().unwrap();
+        clean()
+    })]);
+    let running = tokio::spawn(daemon.run());
+    assert_eq!(begins.recv().await, Some(Reason::Start));
+    let mut answers = Vec::new();
+    for _ in 0..3 {
+        let (sender, receiver) = oneshot::channel();
+        asks.send(Ask::Check(Some(sender))).await.unwrap();
+        answers.push(receiver);
+    }
+    while asks.capacity() < ASKS {
+        tokio::task::yield_now().await; // until the loop has taken them
+    }
+    release.send(()).unwrap();
+    assert_eq!(begins.recv().await, Some(Reason::Asked));
+    assert!(answers.iter_mut().all(|answer| answer.try_recv().is_err()), "the first check began before they asked");
+    release.send(()).unwrap();
+    for answer in answers {
+        assert!(answer.await.unwrap().in_sync);
+    }
+    assert_eq!(board.status().checks, 2);
+    asks.send(Ask::Stop).await.unwrap();
+    running.await.unwrap().unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_panic_is_a_failed_check_and_everything_is_opened_anew() {
+    let (daemon, board, asks) = daemon(vec![Box::new(|_| panic!("a fault")), Box::new(|_| clean())]);
+    let running = tokio::spawn(daemon.run());
+    while board.status().checks < 2 {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    let status = board.status();
+    assert_eq!((status.checks_failed, status.report.in_sync), (1, true));
+    asks.send(Ask::Stop).await.unwrap();
+    running.await.unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn a_first_check_without_permission_ends_the_daemon() {
+    let report = Report::failure(ErrorClass::Permission, "not root");
+    let (daemon, _, _asks) = daemon(vec![Box::new(move |_| report.clone())]);
+    assert_eq!(daemon.run().await.unwrap_err().exit_code(Intent::Write), 77);
+}
+
+#[tokio::test]
+async fn a_second_stop_does_not_wait_for_the_check() {
+    let (_release, gate) = std_mpsc::channel::<()>();
+    let (daemon, _, asks) = daemon(vec![Box::new(move |_| {
+        let _ = gate.recv();
+        clean()
+    })]);
+    asks.send(Ask::Stop).await.unwrap();
+    asks.send(Ask::Stop).await.unwrap();
+    daemon.run().await.unwrap();
+}
+
+#[test]
+fn status_answers_while_a_check_hangs_and_silent_clients_do_no_harm() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().to_owned();
+    let board = Board::new("node", REFRESH);
+    let (began, begins) = std_mpsc::channel();
+    let (release, gate) = std_mpsc::channel::<()>();
+    let gate = Arc::new(std::sync::Mutex::new(gate));
+    let shown = board.clone();
+    let open: Open = Box::new(move || {
+        let (began, gate, shown) = (began.clone(), Arc::clone(&gate), shown.clone());
+        Ok(Box::new(Fake(Box::new(move |_| {
+            shown.waiting(Some("for the xtables lock".to_owned()));
+            began.send(()).unwrap();
+            let _ = gate.lock().unwrap().recv();
+            wrote()
+        }))))
+    });
+    std::thread::scope(|scope| {
+        let daemon = scope.spawn(|| {
+            // Signals would end the whole test process: the loop is stopped by hand.
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+            runtime.block_on(async {
+                let (sender, asks) = mpsc::channel(ASKS);
+                let status = Socket::listen(&path.join(STATUS_SOCKET), 0o660).unwrap();
+                let control = Socket::listen(&path.join(CONTROL_SOCKET), 0o600).unwrap();
+                tokio::spawn(status::serve(status, board.clone()));
+                tokio::spawn(control::serve(control, sender.clone()));
+                let daemon = Daemon::new(REFRESH, board.clone(), Worker::start(open).unwrap(), asks);
+                let running = tokio::spawn(daemon.run());
+                while board.status().checks < 2 {
+                    tokio::task::yield_now().await;
+                }
+                sender.send(Ask::Stop).await.unwrap();
+                running.await.unwrap().unwrap();
+            });
+        });
+        begins.recv().unwrap();
+        let silent: Vec<_> = (0..5)
+            .map(|_| std::os::unix::net::UnixStream::connect(directory.path().join(CONTROL_SOCKET)).unwrap())
+            .collect();
+        let status = client::status(directory.path()).unwrap();
+        assert_eq!(status.waiting.as_deref(), Some("for the xtables lock"));
+        assert_eq!((status.report.outcome, status.checks), (Outcome::Pending, 0));
+        let refresh = scope.spawn(|| client::refresh(directory.path(), || {}));
+        release.send(()).unwrap();
+        begins.recv().unwrap();
+        release.send(()).unwrap();
+        // Stopping may come before the answer; a report or a refusal, never silence.
+        match refresh.join().unwrap() {
+            Ok(report) => assert_eq!(report.outcome, Outcome::Changed),
+            Err(error) => assert!(matches!(error.exit_code(), 75 | 69), "{error}"),
+        }
+        drop((silent, release));
+        daemon.join().unwrap();
+    });
+    assert!(matches!(client::status(directory.path()), Err(client::ClientError::NoDaemon(_))));
+}
