@@ -1,0 +1,253 @@
+//! What a [`Port`] promises, held against the real kernel (both backends) and against the kernel of plain data alike:
+//! what the logic above is tested with behaves as what it runs on.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod sandbox;
+
+use std::ops::ControlFlow;
+use std::sync::Arc;
+use std::time::Duration;
+
+use libtest_mimic::{Arguments, Trial};
+use ruleward::kernel::commit::{CommitError, commit};
+use ruleward::kernel::fake::Fake;
+use ruleward::kernel::live::Live;
+use ruleward::kernel::observe::observe;
+use ruleward::kernel::port::Port;
+use ruleward::kernel::rehearse::{RehearseError, rehearse};
+use ruleward::kernel::scratch::Scratch;
+use ruleward::kernel::tools::{RestoreError, Tools};
+use ruleward_core::check::{OutputLimits, check};
+use ruleward_core::contribution::{AddressSet, Attachment, Chain, Contribution, Families, SetMember, SetType};
+use ruleward_core::expected::{Basis, Expected};
+use ruleward_core::grants::{Grants, Pattern};
+use ruleward_core::merge::merge;
+use ruleward_core::names::{Backend, ChainName, Family, Hook, Placement, PolicyName, SetName, Table};
+use ruleward_core::ownership::Ownership;
+use ruleward_core::plan::plan;
+use ruleward_core::rule::{Direction, Match, Rule, Target};
+
+const IPV4: Families = Families { ipv4: true, ipv6: false };
+
+fn main() -> std::process::ExitCode {
+    let arguments = Arguments::from_args();
+    if let Some(code) = sandbox::enter(&arguments) {
+        return code;
+    }
+    type Body = fn(&dyn Port);
+    let promises: [(&str, Body); 7] = [
+        ("what_is_restored_is_saved", what_is_restored_is_saved),
+        ("a_refused_script_changes_nothing", a_refused_script_changes_nothing),
+        ("what_is_rehearsed_is_not_live", what_is_rehearsed_is_not_live),
+        ("a_commit_gives_what_was_rehearsed", a_commit_gives_what_was_rehearsed),
+        ("every_drift_is_undone_around_strangers", every_drift_is_undone_around_strangers),
+        ("nothing_wanted_removes_exactly_ours", nothing_wanted_removes_exactly_ours),
+        ("a_stale_plan_is_not_carried_out", a_stale_plan_is_not_carried_out),
+    ];
+    let mut trials = Vec::new();
+    for (name, body) in promises {
+        for backend in [Backend::Nft, Backend::Legacy] {
+            trials.push(Trial::test(format!("live::{backend}::{name}"), move || {
+                let scratch = Scratch::create().map_err(|error| error.to_string())?;
+                let tools = scratch.tools(&Tools::new(backend));
+                let run = || body(&Live::new(tools, Duration::from_secs(10), Arc::new(|_| ControlFlow::Continue(()))));
+                scratch.run(run).map_err(|error| error.to_string().into())
+            }));
+            trials.push(Trial::test(format!("fake::{backend}::{name}"), move || {
+                body(&Fake::new(backend));
+                Ok(())
+            }));
+        }
+    }
+    trials
+        .push(Trial::test("live::nft::a_rule_for_another_table_is_refused_by_name", || refused_by_name(Backend::Nft)));
+    trials.push(Trial::test("live::legacy::a_rule_for_another_table_is_refused_by_name", || {
+        refused_by_name(Backend::Legacy)
+    }));
+    libtest_mimic::run(&arguments, trials).exit_code()
+}
+
+fn policy() -> PolicyName {
+    PolicyName::new("web").unwrap()
+}
+
+fn grants() -> Grants {
+    Grants {
+        tables: vec![Table::Nat, Table::Filter],
+        chains: vec![Pattern::new("web-*").unwrap()],
+        sets: vec![Pattern::new("web-*").unwrap()],
+        ..Grants::default()
+    }
+}
+
+fn rule(matches: Vec<Match>, target: Target) -> Rule {
+    Rule { matches, target: Some(target), comment: None }
+}
+
+fn web_chain() -> ChainName {
+    ChainName::new("web-in").unwrap()
+}
+
+/// A chain that uses a set, a jump to it first in INPUT and a rule last in INPUT.
+fn contribution() -> Contribution {
+    let set = SetName::new("web-allow").unwrap();
+    let from_set = Match::Set { name: set.clone(), directions: vec![Direction::Source], negated: false };
+    let from = |network: &str| Match::Source { network: network.parse().unwrap(), negated: false };
+    let attach = |placement, target| Attachment {
+        table: Table::Filter,
+        hook: Hook::Input,
+        families: IPV4,
+        placement,
+        order: 0,
+        rule: rule(Vec::new(), target),
+        awaits_target: false,
+    };
+    Contribution {
+        chains: vec![Chain {
+            table: Table::Filter,
+            families: IPV4,
+            name: web_chain(),
+            rules: vec![
+                rule(vec![from_set], Target::Accept),
+                rule(vec![from("192.0.2.0/24")], Target::Accept),
+                rule(vec![from("198.51.100.0/24")], Target::Drop),
+            ],
+        }],
+        attachments: vec![attach(Placement::First, Target::Jump(web_chain())), attach(Placement::Last, Target::Accept)],
+        sets: vec![AddressSet {
+            name: set,
+            family: Family::Ipv4,
+            kind: SetType::HashNet,
+            members: vec![SetMember::Network("10.0.0.0/8".parse().unwrap())],
+            max_elements: None,
+            dynamic: false,
+            timeout: None,
+        }],
+    }
+}
+
+fn desired(contribution: &Contribution) -> ruleward_core::merge::Desired {
+    let checked = check(&policy(), &grants(), |_| true, OutputLimits::default(), contribution).unwrap();
+    merge(&[checked], Ownership::new(vec![(policy(), grants())]), Family::ALL.to_vec())
+}
+
+fn rehearsed(port: &dyn Port) -> Expected {
+    let rehearsed = rehearse(port, desired(&contribution())).unwrap();
+    assert_eq!(rehearsed.impossible, None);
+    assert_eq!(rehearsed.expected.basis, Basis::Rehearsed);
+    rehearsed.expected
+}
+
+fn bring_about(port: &dyn Port, expected: &Expected) {
+    let todo = plan(expected, &observe(port, expected).unwrap());
+    commit(port, &todo).unwrap();
+    let left = plan(expected, &observe(port, expected).unwrap());
+    assert!(left.is_empty(), "{left:?}");
+}
+
+fn rules(port: &dyn Port, table: Table) -> Vec<String> {
+    let text = port.save(Family::Ipv4, table).unwrap();
+    text.lines().filter(|line| line.starts_with("-A ")).map(str::to_owned).collect()
+}
+
+fn what_is_restored_is_saved(port: &dyn Port) {
+    let script = "*filter\n:theirs - [0:0]\n-A theirs -s 192.0.2.0/24 -j ACCEPT\n-A INPUT -j theirs\nCOMMIT\n";
+    port.restore(Family::Ipv4, script).unwrap();
+    assert_eq!(rules(port, Table::Filter), ["-A INPUT -j theirs", "-A theirs -s 192.0.2.0/24 -j ACCEPT"]);
+}
+
+fn a_refused_script_changes_nothing(port: &dyn Port) {
+    port.restore(Family::Ipv4, "*filter\n-A INPUT -j ACCEPT\nCOMMIT\n").unwrap();
+    let before = port.save(Family::Ipv4, Table::Filter).unwrap();
+    let bad = "*filter\n-A INPUT -j DROP\n-A nowhere -j ACCEPT\nCOMMIT\n";
+    let error = port.restore(Family::Ipv4, bad).unwrap_err();
+    assert!(matches!(error, RestoreError::Refused { .. }), "{error}");
+    let strip = |text: &str| text.lines().filter(|line| !line.starts_with('#')).collect::<Vec<_>>().join("\n");
+    assert_eq!(strip(&port.save(Family::Ipv4, Table::Filter).unwrap()), strip(&before));
+}
+
+fn what_is_rehearsed_is_not_live(port: &dyn Port) {
+    let generation = port.generation();
+    rehearsed(port);
+    assert!(rules(port, Table::Filter).is_empty());
+    assert_eq!(port.generation(), generation);
+}
+
+fn a_commit_gives_what_was_rehearsed(port: &dyn Port) {
+    let expected = rehearsed(port);
+    bring_about(port, &expected);
+    let rules = rules(port, Table::Filter);
+    assert_eq!(rules.len(), 5, "{rules:?}");
+    assert!(rules[0].starts_with("-A INPUT -m comment --comment ") && rules[0].ends_with("-j web-in"), "{rules:?}");
+}
+
+fn every_drift_is_undone_around_strangers(port: &dyn Port) {
+    let expected = rehearsed(port);
+    port.restore(Family::Ipv4, "*filter\n:theirs - [0:0]\n-A theirs -s 192.0.2.9/32 -j DROP\n-A INPUT -s 203.0.113.1/32 -j theirs\n-A INPUT -s 203.0.113.2/32 -j ACCEPT\nCOMMIT\n").unwrap();
+    bring_about(port, &expected);
+    let right = rules(port, Table::Filter);
+    let jump = right.iter().find(|rule| rule.ends_with("-j web-in")).unwrap()["-A INPUT ".len()..].to_owned();
+    for tamper in [
+        format!("-D INPUT {jump}"),
+        format!("-A INPUT {jump}"),
+        format!("-D INPUT {jump}\n-I INPUT 3 {jump}"),
+        format!("-D INPUT {jump}\n-I INPUT 1 -j web-in"),
+        "-I INPUT 1 -s 203.0.113.1/32 -j theirs\n-D INPUT 3".to_owned(),
+        "-F web-in".to_owned(),
+        "-D web-in 2".to_owned(),
+        "-I web-in 1 -j ACCEPT".to_owned(),
+        "-D web-in 1\n-A web-in -s 192.0.2.77/32 -j DROP".to_owned(),
+        format!("-D INPUT {jump}\n-F web-in\n-X web-in"),
+        ":web-more - [0:0]\n-A web-more -j DROP".to_owned(),
+    ] {
+        port.restore(Family::Ipv4, &format!("*filter\n{tamper}\nCOMMIT\n")).unwrap_or_else(|e| panic!("{tamper}: {e}"));
+        bring_about(port, &expected);
+        assert_eq!(rules(port, Table::Filter), right, "after {tamper}");
+    }
+    for tamper in ["add web-allow 172.16.0.0/12", "del web-allow 10.0.0.0/8"] {
+        if port.restore_sets(&format!("{tamper}\n")).is_ok() {
+            assert!(!plan(&expected, &observe(port, &expected).unwrap()).is_empty(), "{tamper} is not seen");
+            bring_about(port, &expected);
+        }
+    }
+    assert_eq!(rules(port, Table::Filter), right);
+}
+
+fn nothing_wanted_removes_exactly_ours(port: &dyn Port) {
+    port.restore(Family::Ipv4, "*filter\n:theirs - [0:0]\n-A INPUT -s 203.0.113.2/32 -j theirs\nCOMMIT\n").unwrap();
+    let before = rules(port, Table::Filter);
+    let expected = rehearsed(port);
+    bring_about(port, &expected);
+    let nothing = Expected::nothing(Ownership::new(vec![(policy(), grants())]), Family::ALL.to_vec());
+    bring_about(port, &nothing);
+    assert_eq!(rules(port, Table::Filter), before);
+    assert!(!port.save(Family::Ipv4, Table::Filter).unwrap().contains("web-"));
+    assert!(!port.sets().unwrap().contains("web-allow"));
+}
+
+fn a_stale_plan_is_not_carried_out(port: &dyn Port) {
+    let expected = rehearsed(port);
+    let todo = plan(&expected, &observe(port, &expected).unwrap());
+    port.restore(Family::Ipv4, "*nat\n:theirs - [0:0]\nCOMMIT\n").unwrap();
+    match (port.backend(), commit(port, &todo)) {
+        (Backend::Nft, Err(CommitError::Stale)) => assert!(rules(port, Table::Filter).is_empty()),
+        (Backend::Legacy, Ok(_)) => {} // nobody can write between the two: the xtables lock is held
+        (backend, other) => panic!("{backend}: {other:?}"),
+    }
+}
+
+fn refused_by_name(backend: Backend) -> Result<(), libtest_mimic::Failed> {
+    let scratch = Scratch::create().map_err(|error| error.to_string())?;
+    let tools = scratch.tools(&Tools::new(backend));
+    let run = || {
+        let port = Live::new(tools, Duration::from_secs(10), Arc::new(|_| ControlFlow::Continue(())));
+        let mut contribution = contribution();
+        let masquerade = Target::Masquerade { ports: None, random: false, random_fully: false };
+        contribution.chains[0].rules.insert(1, rule(Vec::new(), masquerade));
+        let error = rehearse(&port, desired(&contribution)).unwrap_err();
+        let RehearseError::Refused { origin: Some(origin), .. } = &error else { panic!("{error}") };
+        assert_eq!(origin.policy, policy());
+        assert_eq!(origin.place, "chain web-in in filter (IPv4), rule 2 `-j MASQUERADE`", "{error}");
+    };
+    scratch.run(run).map_err(|error| error.to_string().into())
+}
