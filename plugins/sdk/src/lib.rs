@@ -1,1 +1,53 @@
-//! To be written.
+//! What a Ruleward policy in Rust is made of: the types of `wit/policy.wit`, constructors that read like rules, and
+//! the entry points of the component.
+//!
+//! A policy is a type with the trait [`Policy`], named once in [`export_policy!`]. Everything works natively too, so
+//! a policy is tested with `cargo test` and without WebAssembly; [`log`] then collects its lines.
+//!
+//! ```
+//! use ruleward_sdk::{Chain, Contribution, Description, Facts, Failure, Ownership, Policy, Rule, Table, protocol};
+//!
+//! struct Web;
+//!
+//! impl Policy for Web {
+//!     fn describe() -> Description {
+//!         Description::new("web", "1.0.0", "Opens the web server's port.")
+//!             .wanting(Ownership { tables: vec![Table::Filter], chains: vec!["web-*".into()], ..Ownership::default() })
+//!     }
+//!
+//!     fn evaluate(_facts: &Facts, _settings: &str) -> Result<Contribution, Failure> {
+//!         let open = Rule::new().protocol(protocol::TCP).destination_port(443).accept();
+//!         Ok(Contribution::new().chain(Chain::new(Table::Filter, "web-in").rule(open)))
+//!     }
+//! }
+//!
+//! ruleward_sdk::export_policy!(Web);
+//! # fn main() {}
+//! ```
+
+#![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
+
+mod bindings;
+#[cfg(target_arch = "wasm32")]
+mod bump;
+mod contribution;
+mod description;
+mod export;
+pub mod log;
+mod network;
+pub mod protocol;
+mod rule;
+
+pub use bindings::ruleward::policy::types::{
+    AddressRange, AddressSet, AddressType, AddressTypeLimit, AddressTypeMatch, AddressTypeTest, Attachment, Backend,
+    Chain, ConnmarkAction, ConntrackStateMatch, ConntrackStates, Contribution, Description, Direction, Document,
+    Extension, Facts, Failure, Families, Family, Hook, IcmpMatch, InterfaceMatch, IpAddress, IpNetwork, Ipv6Address,
+    LimitMatch, LogLevel, LogPacket, MarkMatch, MarkSet, Masquerade, Match, Nat, NetworkInterface, NetworkMatch,
+    NetworkPort, Nflog, Ownership, Placement, PortMatch, PortRange, Problem, ProtocolMatch, RateUnit, RejectKind, Rule,
+    SetMatch, SetMember, SetType, System, Table, Target, TcpFlags, TcpFlagsMatch, TcpMss, Tproxy, Version,
+};
+pub use export::Policy;
+#[doc(hidden)]
+pub use export::{Component, bindings_for_export, install_panic_hook};
+pub use ipnet;
+pub use network::NetworkError;

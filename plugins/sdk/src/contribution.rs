@@ -1,0 +1,134 @@
+//! Chains, attachments, sets, and the answer that they make up.
+
+use crate::{
+    AddressSet, Attachment, Chain, Contribution, Failure, Families, Family, Hook, IpNetwork, Placement, Problem, Rule,
+    SetMember, SetType, Table,
+};
+
+impl Default for Contribution {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Contribution {
+    /// Nothing.
+    pub fn new() -> Self {
+        Self { chains: Vec::new(), attachments: Vec::new(), sets: Vec::new() }
+    }
+
+    /// Adds a chain.
+    #[must_use]
+    pub fn chain(mut self, chain: Chain) -> Self {
+        self.chains.push(chain);
+        self
+    }
+
+    /// Adds a rule in a built-in chain.
+    #[must_use]
+    pub fn attachment(mut self, attachment: Attachment) -> Self {
+        self.attachments.push(attachment);
+        self
+    }
+
+    /// Adds a set.
+    #[must_use]
+    pub fn set(mut self, set: AddressSet) -> Self {
+        self.sets.push(set);
+        self
+    }
+}
+
+impl Chain {
+    /// An empty chain for both families.
+    pub fn new(table: Table, name: impl Into<String>) -> Self {
+        Self { table, families: Families::all(), name: name.into(), rules: Vec::new() }
+    }
+
+    /// Sets the families.
+    #[must_use]
+    pub fn families(mut self, families: impl Into<Families>) -> Self {
+        self.families = families.into();
+        self
+    }
+
+    /// Adds a rule at the end.
+    #[must_use]
+    pub fn rule(mut self, rule: Rule) -> Self {
+        self.rules.push(rule);
+        self
+    }
+
+    /// Adds rules at the end.
+    #[must_use]
+    pub fn rules(mut self, rules: impl IntoIterator<Item = Rule>) -> Self {
+        self.rules.extend(rules);
+        self
+    }
+}
+
+impl Attachment {
+    /// A rule in a built-in chain, for both families, with order 0.
+    pub fn new(table: Table, hook: Hook, placement: Placement, rule: Rule) -> Self {
+        Self { table, hook, families: Families::all(), placement, order: 0, rule, awaits_target: false }
+    }
+
+    /// Sets the families.
+    #[must_use]
+    pub fn families(mut self, families: impl Into<Families>) -> Self {
+        self.families = families.into();
+        self
+    }
+
+    /// Sets the order; lower comes first.
+    #[must_use]
+    pub fn order(mut self, order: i32) -> Self {
+        self.order = order;
+        self
+    }
+
+    /// The rule jumps to somebody else's chain, and is in force only while that chain exists.
+    #[must_use]
+    pub fn awaiting_target(mut self) -> Self {
+        self.awaits_target = true;
+        self
+    }
+}
+
+impl AddressSet {
+    /// An empty set.
+    pub fn new(name: impl Into<String>, family: Family, kind: SetType) -> Self {
+        let name = name.into();
+        Self { name, family, kind, members: Vec::new(), max_elements: None, dynamic: false, timeout: None }
+    }
+
+    /// A set of networks.
+    pub fn networks<N: Into<IpNetwork>>(
+        name: impl Into<String>,
+        family: Family,
+        members: impl IntoIterator<Item = N>,
+    ) -> Self {
+        let mut set = Self::new(name, family, SetType::HashNet);
+        set.members = members.into_iter().map(|member| SetMember::Network(member.into())).collect();
+        set
+    }
+
+    /// Sets how many members it can hold.
+    #[must_use]
+    pub fn max_elements(mut self, most: u32) -> Self {
+        self.max_elements = Some(most);
+        self
+    }
+}
+
+impl Failure {
+    /// A setting that the policy can't use; `at` is a JSON pointer: `/natPortRange`.
+    pub fn in_settings(at: impl Into<String>, message: impl Into<String>) -> Self {
+        Self::Settings(Problem { where_: at.into(), message: message.into() })
+    }
+
+    /// A document that the policy can't use; `at` is its kind, name and field: `IPPool/pool4 spec.cidr`.
+    pub fn in_document(at: impl Into<String>, message: impl Into<String>) -> Self {
+        Self::Document(Problem { where_: at.into(), message: message.into() })
+    }
+}

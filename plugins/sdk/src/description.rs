@@ -1,0 +1,70 @@
+//! What a policy says about itself, and what it may own.
+
+use crate::{Description, Ownership};
+
+impl Default for Ownership {
+    /// Nothing.
+    fn default() -> Self {
+        Self { tables: Vec::new(), chains: Vec::new(), sets: Vec::new(), comments: Vec::new() }
+    }
+}
+
+impl Ownership {
+    /// Whether a pattern covers chains of this name. A pattern is a name, or a prefix followed by `*`.
+    pub fn covers_chain(&self, name: &str) -> bool {
+        self.chains.iter().any(|pattern| match pattern.strip_suffix('*') {
+            Some(prefix) => name.starts_with(prefix),
+            None => pattern == name,
+        })
+    }
+}
+
+impl Description {
+    /// A policy without settings that reads nothing.
+    pub fn new(name: impl Into<String>, version: impl Into<String>, summary: impl Into<String>) -> Self {
+        Self {
+            name: name.into(),
+            version: version.into(),
+            summary: summary.into(),
+            settings_schema: r#"{"type":"object","additionalProperties":false}"#.into(),
+            reads_documents: Vec::new(),
+            reads_interfaces: false,
+            wants: Ownership::default(),
+        }
+    }
+
+    /// Sets the JSON Schema of the settings.
+    #[must_use]
+    pub fn schema(mut self, schema: impl Into<String>) -> Self {
+        self.settings_schema = schema.into();
+        self
+    }
+
+    /// Sets the kinds of documents that it reads.
+    #[must_use]
+    pub fn reading<K: Into<String>>(mut self, kinds: impl IntoIterator<Item = K>) -> Self {
+        self.reads_documents = kinds.into_iter().map(Into::into).collect();
+        self
+    }
+
+    /// Sets what it would like to own.
+    #[must_use]
+    pub fn wanting(mut self, wants: Ownership) -> Self {
+        self.wants = wants;
+        self
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn patterns_cover_names() {
+        let owned = |pattern: &str| Ownership { chains: vec![pattern.into()], ..Ownership::default() };
+        assert!(owned("cali-*").covers_chain("cali-POSTROUTING"));
+        assert!(owned("cali-POSTROUTING").covers_chain("cali-POSTROUTING"));
+        assert!(!owned("cali-fip-*").covers_chain("cali-POSTROUTING"));
+        assert!(!Ownership::default().covers_chain("cali-POSTROUTING"));
+    }
+}
