@@ -1,1 +1,35 @@
-//! To be written.
+//! The kit of the real-kernel suites: a node in its own namespaces, the program under test, a stranger who tampers,
+//! packets that tell what they saw, and tools that misbehave. Tests stay a few lines long because everything here
+//! fails by panicking with what happened, what was expected and what the program said ([`trial`] collects it).
+//!
+//! Nothing here touches the machine's own rules: [`sandbox::enter`] runs before the first thread, and every
+//! [`Node`] and [`Netns`] has namespaces of its own below that.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
+
+pub mod fake_tool;
+pub mod sandbox;
+pub mod save;
+pub mod traffic;
+pub mod trial;
+pub mod warm;
+
+mod daemon;
+mod kernel_words;
+mod netns;
+mod node;
+pub mod policies;
+pub mod program;
+mod report;
+mod stranger;
+
+pub use daemon::{Daemon, PATIENCE, poll};
+pub use fake_tool::FakeTool;
+pub use kernel_words::{Backend, Family, HOOKS, Placement, TABLES};
+pub use netns::Netns;
+pub use node::{Command, Node, Output};
+
+pub use program::{binary, policy_file};
+pub use report::{Change, Incident, PolicyState, Report, Status};
+pub use stranger::Stranger;
+pub use traffic::Traffic;

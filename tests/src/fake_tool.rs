@@ -1,0 +1,146 @@
+//! Tools that misbehave: a directory in front of `PATH` whose scripts stand in for `iptables-nft-restore` and the
+//! others, do something bad at chosen calls, and hand all other calls on to the real tool.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+use crate::node::which;
+use crate::{Backend, Family, Node};
+
+/// What a script does at a call.
+#[derive(Debug, Clone)]
+pub enum Trouble {
+    /// Prints an error and ends with status 1.
+    Fail,
+    /// Does not end.
+    Hang,
+    /// Prints bytes that mean nothing and ends with status 0.
+    Garbage,
+    /// Prints nothing and ends with status 0.
+    Silent,
+    /// What iptables-nft prints over tables that it can't show, with status 0.
+    Incompatible,
+    /// Kills the program that called it, before the real tool runs.
+    KillBefore,
+    /// Kills the program that called it; the real tool outlives its caller.
+    KillDuring,
+    /// Kills the program that called it, after the real tool ran.
+    KillAfter,
+    /// Runs the real tool, then this shell text (with the real tools): a stranger between a read and a write.
+    Then(String),
+}
+
+/// Which calls are in trouble; calls count from 1, over all tools of one [`FakeTool`].
+#[derive(Debug, Clone, Copy)]
+pub enum When {
+    /// Every one.
+    Always,
+    /// Only this one.
+    Call(u32),
+    /// The first so many.
+    First(u32),
+}
+
+/// A directory of scripts in front of a node's `PATH`; taken away with [`FakeTool::remove`].
+pub struct FakeTool<'n> {
+    node: &'n Node,
+    directory: PathBuf,
+}
+
+impl<'n> FakeTool<'n> {
+    /// An empty one for `node`.
+    pub fn new(node: &'n Node) -> Self {
+        let directory = node.path("fake");
+        fs::create_dir_all(&directory).expect("the node's directory is writable");
+        node.set_path_front(Some(directory.clone()));
+        Self { node, directory }
+    }
+
+    /// The tools of this backend that write (`restore`) or read (`save`), of both families.
+    pub fn tools(backend: Backend, action: &str) -> Vec<String> {
+        Family::ALL.iter().map(|family| family.tool(backend, action)).collect()
+    }
+
+    /// Troubles these tools at these calls. Only calls in the node's own network namespace count: rehearsals in
+    /// another one are left alone.
+    pub fn trouble(&self, tools: &[String], trouble: &Trouble, when: When) {
+        for tool in tools {
+            self.write_script(tool, trouble, when, true);
+        }
+        self.start_counting();
+    }
+
+    /// The same, rehearsals included.
+    pub fn trouble_everywhere(&self, tools: &[String], trouble: &Trouble, when: When) {
+        for tool in tools {
+            self.write_script(tool, trouble, when, false);
+        }
+        self.start_counting();
+    }
+
+    /// How many calls there were.
+    pub fn calls(&self) -> u32 {
+        fs::read_to_string(self.directory.join("count")).ok().and_then(|text| text.trim().parse().ok()).unwrap_or(0)
+    }
+
+    /// The command lines of the calls, one a line.
+    pub fn log(&self) -> String {
+        fs::read_to_string(self.directory.join("log")).unwrap_or_default()
+    }
+
+    /// The real tools answer again; daemons that run already notice it too.
+    pub fn remove(self) {
+        self.node.set_path_front(None);
+        fs::remove_dir_all(&self.directory).expect("it is ours");
+    }
+
+    fn start_counting(&self) {
+        fs::write(self.directory.join("count"), "0").expect("the node's directory is writable");
+    }
+
+    fn write_script(&self, tool: &str, trouble: &Trouble, when: When, here_only: bool) {
+        let path = self.directory.join(tool);
+        fs::write(&path, script(&self.directory, &which(tool), &self.node.net.identity(), trouble, when, here_only))
+            .and_then(|()| fs::set_permissions(&path, fs::Permissions::from_mode(0o755)))
+            .expect("the node's directory is writable");
+    }
+}
+
+fn script(directory: &Path, real: &Path, namespace: &str, trouble: &Trouble, when: When, here_only: bool) -> String {
+    let (directory, real) = (directory.display(), real.display());
+    let condition = match when {
+        When::Always => "true".to_owned(),
+        When::Call(call) => format!("[ $count -eq {call} ]"),
+        When::First(calls) => format!("[ $count -le {calls} ]"),
+    };
+    let action = match trouble {
+        Trouble::Fail => "cat > /dev/null; echo 'fake: the kernel says no' >&2; exit 1".to_owned(),
+        Trouble::Hang => "exec sleep 1000".to_owned(),
+        Trouble::Silent => "exit 0".to_owned(),
+        Trouble::Garbage => r"printf '\377\376*nat\n:garbage\000 -A -A\n'; exit 0".to_owned(),
+        Trouble::Incompatible => "echo \"# Table \\`nat' is incompatible, use 'nft' tool.\"; exit 0".to_owned(),
+        Trouble::KillBefore => "kill -9 $PPID; exit 1".to_owned(),
+        Trouble::KillDuring => "kill -9 $PPID".to_owned(),
+        Trouble::KillAfter => format!("{real} \"$@\"; kill -9 $PPID; exit 1"),
+        Trouble::Then(text) => format!("{real} \"$@\"; status=$?\n{text}\nexit $status"),
+    };
+    let here = if here_only {
+        format!("[ \"$(readlink /proc/self/ns/net)\" = '{namespace}' ] || exec {real} \"$@\"\n")
+    } else {
+        String::new()
+    };
+    // `--version` says nothing about the kernel: it neither counts nor fails.
+    format!(
+        "#!/bin/sh\n\
+         PATH=/usr/sbin:/usr/bin:/sbin:/bin\n\
+         case \"$*\" in *--version*|-V) exec {real} \"$@\" ;; esac\n\
+         {here}\
+         exec 9>'{directory}/lock'; flock 9\n\
+         count=$(($(cat '{directory}/count') + 1)); echo $count > '{directory}/count'\n\
+         echo \"$count $0 $*\" >> '{directory}/log'\n\
+         exec 9>&-\n\
+         if {condition}; then\n{action}\nfi\n\
+         exec {real} \"$@\"\n"
+    )
+}

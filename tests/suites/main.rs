@@ -1,0 +1,48 @@
+//! Everything that is proven on the real kernel, as one program of named trials. It first moves into a sandbox of
+//! namespaces; where that is forbidden it fails and says what would permit it.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
+
+mod bad_input;
+mod crash;
+mod crowd;
+mod failure;
+mod kit;
+mod lock;
+mod matrix;
+mod scopes;
+mod strangers;
+mod takeover;
+mod traffic;
+
+use std::process::ExitCode;
+
+use libtest_mimic::{Arguments, Trial};
+
+fn main() -> ExitCode {
+    let arguments = Arguments::from_args();
+    if !arguments.list
+        && let Err(reason) = ruleward_tests::sandbox::enter()
+    {
+        eprintln!("The real-kernel tests can't run here: {reason}");
+        return ExitCode::FAILURE;
+    }
+    ruleward_tests::trial::quiet_panics();
+    let suites: [fn() -> Vec<Trial>; 10] = [
+        kit::trials,
+        takeover::trials,
+        traffic::trials,
+        scopes::trials,
+        strangers::trials,
+        bad_input::trials,
+        lock::trials,
+        failure::trials,
+        crash::trials,
+        matrix::trials,
+    ];
+    let trials = suites.iter().flat_map(|suite| suite()).collect();
+    let conclusion = libtest_mimic::run(&arguments, trials);
+    matrix::end();
+    ruleward_tests::warm::forget();
+    conclusion.exit_code()
+}
