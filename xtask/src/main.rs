@@ -1,1 +1,67 @@
-fn main() {}
+//! `cargo xtask COMMAND`: everything around the program that is not the program. It sets a machine up, builds the
+//! policies, shows the main job, runs the tests and checks the house rules.
+//!
+//! Every command can be run again at any time, says what it is doing, and ends with a status other than 0 and the
+//! reason when it could not do all of it. Nothing is skipped in silence.
+#![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
+
+mod bench;
+mod command;
+mod component;
+mod demo;
+mod examples;
+mod picture;
+mod policies;
+mod progress;
+mod setup;
+mod suites;
+mod tidy;
+mod wasm_target;
+mod workspace;
+
+use std::process::ExitCode;
+
+const USAGE: &str = "\
+usage: cargo xtask COMMAND
+
+  setup      installs what is missing, or names it: iptables, ipset, iproute2, util-linux, the Wasm target
+  policies   builds the policies of plugins/ into target/policies
+  build      builds the policies and the program
+  demo       the main job on the real kernel, in network namespaces of its own
+  bench      time and memory beside the stock tools: [--json FILE] [--rules 1000,10000,50000] [--only PARTS]
+  test       builds everything and runs every test; arguments go to `cargo test`
+  tidy       checks the house rules
+  picture    renders terminal text from standard input as SVG: picture FILE.svg TITLE
+";
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let result = match words.as_slice() {
+        ["setup"] => setup::run(),
+        ["policies"] => policies::run(),
+        ["build"] => policies::build_all(),
+        ["demo"] => demo::run(),
+        ["demo", "--inside"] => demo::run_inside(),
+        ["bench", "--inside", rest @ ..] => bench::run_inside(rest),
+        ["bench", rest @ ..] => bench::run(rest),
+        ["test", rest @ ..] => suites::run(rest),
+        ["tidy"] => tidy::run(),
+        ["picture", file, title] => picture::run(file, title),
+        [] | ["help" | "--help" | "-h"] => {
+            print!("{USAGE}");
+            return ExitCode::SUCCESS;
+        }
+        _ => {
+            eprint!("unknown command `{}`\n\n{USAGE}", words.join(" "));
+            return ExitCode::from(64);
+        }
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("\nxtask {}: {error:#}", words.first().unwrap_or(&""));
+            ExitCode::FAILURE
+        }
+    }
+}

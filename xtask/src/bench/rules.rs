@@ -1,0 +1,108 @@
+//! The rules of the benchmark: chains of twenty, IPv4, table filter. Half of the rules are written as iptables-save
+//! shows them, half are not, as in real policies: the host keeps a second text for those.
+
+use std::fmt::Write as _;
+
+/// Rules in one chain.
+pub const PER_CHAIN: usize = 20;
+
+/// That many rules, rounded up to whole chains, in chains whose names begin with `prefix`.
+#[derive(Debug, Clone, Copy)]
+pub struct Rules {
+    pub count: usize,
+    pub prefix: &'static str,
+}
+
+impl Rules {
+    /// Number of chains.
+    pub fn chains(self) -> usize {
+        self.count.div_ceil(PER_CHAIN)
+    }
+
+    /// Name of chain `index`.
+    pub fn chain(self, index: usize) -> String {
+        format!("{}{index:05}", self.prefix)
+    }
+
+    fn texts(self, chain: usize) -> impl Iterator<Item = String> {
+        let first = chain * PER_CHAIN;
+        (first..(first + PER_CHAIN).min(self.count)).map(text)
+    }
+
+    /// What a plain iptables-restore is fed: all chains, and a jump to the first one.
+    pub fn script(self) -> String {
+        let mut script = String::from("*filter\n");
+        for chain in 0..self.chains() {
+            let _ = writeln!(script, ":{} - [0:0]", self.chain(chain));
+        }
+        for chain in 0..self.chains() {
+            self.push_rules(&mut script, chain);
+        }
+        let _ = writeln!(script, "-A FORWARD -j {}\nCOMMIT", self.chain(0));
+        script
+    }
+
+    /// The script that writes one chain anew.
+    pub fn one_chain(self, chain: usize) -> String {
+        let mut script = format!("*filter\n:{} - [0:0]\n", self.chain(chain));
+        self.push_rules(&mut script, chain);
+        script.push_str("COMMIT\n");
+        script
+    }
+
+    fn push_rules(self, script: &mut String, chain: usize) {
+        for text in self.texts(chain) {
+            let _ = writeln!(script, "-A {} {text}", self.chain(chain));
+        }
+    }
+
+    /// The same as settings of static-rules, in TOML.
+    pub fn settings(self) -> String {
+        let mut settings = String::from("chains = [\n");
+        for chain in 0..self.chains() {
+            let name = self.chain(chain);
+            let _ = write!(settings, "{{ table = \"filter\", name = \"{name}\", families = [\"ipv4\"], rules = [");
+            for text in self.texts(chain) {
+                let _ = write!(settings, "\"{text}\", ");
+            }
+            settings.push_str("] },\n");
+        }
+        settings.push_str("]\n");
+        if self.count > 0 {
+            let _ = writeln!(
+                settings,
+                "attachments = [{{ table = \"filter\", hook = \"FORWARD\", families = [\"ipv4\"], rule = \"-j {}\" }}]",
+                self.chain(0)
+            );
+        }
+        settings
+    }
+}
+
+fn text(number: usize) -> String {
+    let (high, low) = (number / 250, number % 250 + 1);
+    let port = number % 60_000 + 1;
+    match number % 4 {
+        0 => format!("-s 10.1.{high}.{low}/32 -j ACCEPT"),
+        1 => format!("-p tcp --dport {port} -j ACCEPT"),
+        2 => format!("-d 10.2.{high}.{low}/32 -p udp -m udp --dport {port} -j DROP"),
+        _ => format!("-m comment --comment rule-{number} -p tcp -s 10.3.{high}.{low} -j RETURN"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn script_and_settings_say_the_same() {
+        let rules = Rules { count: 50, prefix: "bm-" };
+        let (script, settings) = (rules.script(), rules.settings());
+        assert_eq!(rules.chains(), 3);
+        assert_eq!(script.lines().filter(|line| line.starts_with("-A bm-")).count(), 50);
+        for number in 0..50 {
+            let text = text(number);
+            assert!(script.contains(&format!(" {text}\n")) && settings.contains(&format!("\"{text}\"")), "{text}");
+        }
+    }
+}

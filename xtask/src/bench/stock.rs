@@ -1,0 +1,83 @@
+//! The stock tools, alone: what Ruleward is compared with. Timed from before the process starts until it has ended, as
+//! the host times its own calls.
+
+use anyhow::{Context, Result, bail};
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::Instant;
+
+use crate::command::find;
+
+/// Which implementation of iptables.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Backend {
+    Nft,
+    Legacy,
+}
+
+impl Backend {
+    pub const ALL: [Self; 2] = [Self::Nft, Self::Legacy];
+
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Nft => "nft",
+            Self::Legacy => "legacy",
+        }
+    }
+
+    /// The path of `iptables-nft-save` and its like.
+    fn tool(self, base: &str, action: &str) -> Result<PathBuf> {
+        let name = format!("{base}-{}{action}", self.name());
+        find(&name).with_context(|| format!("{name} is not installed: run `cargo xtask setup`"))
+    }
+
+    /// Loads a script with `--noflush`; gives milliseconds.
+    pub fn restore(self, script: &Path) -> Result<f64> {
+        let mut command = Command::new(self.tool("iptables", "-restore")?);
+        command.arg("--noflush").stdin(File::open(script)?);
+        timed(&mut command)
+    }
+
+    /// `iptables-save -t filter`, then `ip6tables-save -t filter`; gives milliseconds.
+    pub fn save_both(self) -> Result<f64> {
+        let mut sum = 0.0;
+        for base in ["iptables", "ip6tables"] {
+            let mut command = Command::new(self.tool(base, "-save")?);
+            sum += timed(command.args(["-t", "filter"]).stdin(Stdio::null()))?;
+        }
+        Ok(sum)
+    }
+
+    /// Empties a chain, as a stranger would.
+    pub fn flush(self, chain: &str) -> Result<()> {
+        let mut command = Command::new(self.tool("iptables", "")?);
+        timed(command.args(["-w", "-F", chain]).stdin(Stdio::null())).map(drop)
+    }
+
+    /// Number of rules in the chains of table filter.
+    pub fn count(self) -> Result<usize> {
+        let output = Command::new(self.tool("iptables", "-save")?).args(["-t", "filter"]).output()?;
+        Ok(String::from_utf8_lossy(&output.stdout).lines().filter(|line| line.starts_with("-A ")).count())
+    }
+}
+
+/// A file with this script.
+pub fn script(folder: &Path, name: &str, text: &str) -> Result<PathBuf> {
+    let file = folder.join(name);
+    fs::write(&file, text).with_context(|| format!("cannot write {}", file.display()))?;
+    Ok(file)
+}
+
+fn timed(command: &mut Command) -> Result<f64> {
+    command.env_clear().env("LC_ALL", "C").stdout(Stdio::null()).stderr(Stdio::piped());
+    let start = Instant::now();
+    let output = command.spawn().and_then(std::process::Child::wait_with_output);
+    let took = start.elapsed().as_secs_f64() * 1e3;
+    let output = output.with_context(|| format!("cannot run {}", command.get_program().display()))?;
+    if !output.status.success() {
+        let said = String::from_utf8_lossy(&output.stderr).trim().to_owned();
+        bail!("{} ended with {}: {said}", command.get_program().display(), output.status);
+    }
+    Ok(took)
+}

@@ -1,0 +1,62 @@
+//! Where things are: the checkout, the target directory, the program and the policies. All paths are absolute.
+
+use anyhow::{Context, Result, bail};
+use serde_json::Value;
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+
+use crate::command::Run;
+
+/// The checkout that this xtask was built from.
+pub fn root() -> &'static Path {
+    let own = Path::new(env!("CARGO_MANIFEST_DIR"));
+    own.parent().unwrap_or(own)
+}
+
+/// Cargo's target directory: `CARGO_TARGET_DIR` if set, else `target` in the checkout.
+pub fn target_dir() -> PathBuf {
+    match std::env::var_os("CARGO_TARGET_DIR") {
+        Some(dir) if !dir.is_empty() => root().join(dir),
+        _ => root().join("target"),
+    }
+}
+
+/// The built program.
+pub fn program() -> PathBuf {
+    std::env::var_os("RULEWARD_BIN").map_or_else(|| target_dir().join("debug/ruleward"), PathBuf::from)
+}
+
+/// The folder of the built policies.
+pub fn policies_dir() -> PathBuf {
+    std::env::var_os("RULEWARD_POLICIES").map_or_else(|| target_dir().join("policies"), PathBuf::from)
+}
+
+/// The cargo that started us.
+pub fn cargo() -> OsString {
+    std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into())
+}
+
+/// Names of the packages under `plugins/` that are policies: those that build a `cdylib`, which is what a Wasm
+/// module is to cargo. The SDK is a plain library, so it is not one.
+pub fn policy_packages() -> Result<Vec<String>> {
+    let text = Run::new(cargo())
+        .args(["metadata", "--no-deps", "--offline", "--format-version", "1"])
+        .within(root())
+        .text()?;
+    let metadata: Value = serde_json::from_str(&text).context("`cargo metadata` did not answer with JSON")?;
+    let plugins = root().join("plugins");
+    let mut names = Vec::new();
+    for package in metadata["packages"].as_array().into_iter().flatten() {
+        let below = package["manifest_path"].as_str().is_some_and(|path| Path::new(path).starts_with(&plugins));
+        let targets = package["targets"].as_array().into_iter().flatten();
+        let mut kinds = targets.flat_map(|target| target["crate_types"].as_array().into_iter().flatten());
+        if below && kinds.any(|kind| kind == "cdylib") {
+            names.extend(package["name"].as_str().map(str::to_owned));
+        }
+    }
+    if names.is_empty() {
+        bail!("no package under {} builds a `cdylib`: there is no policy to build", plugins.display());
+    }
+    names.sort();
+    Ok(names)
+}
