@@ -111,7 +111,7 @@ fn name_sets(drifts: &mut Vec<Drift>, plan: &Plan, observed: &Observed) {
         drifts.extend(name_set(step, observed));
     }
     for set in &plan.remove_sets {
-        let members = observed.sets.get(set).map(|set| set.members.clone()).unwrap_or_default();
+        let members = observed.set(set).map(|set| set.members.clone()).unwrap_or_default();
         drifts.push(set_drift(set, Kind::SetAdded, Vec::new(), members));
     }
 }
@@ -120,6 +120,9 @@ fn name_sets(drifts: &mut Vec<Drift>, plan: &Plan, observed: &Observed) {
 fn flushed(plan: &TablePlan, expected: &Expected, observed: &Observed) -> Option<Drift> {
     let place = (plan.family, plan.table);
     let (wanted, has) = (expected.tables.get(&place)?, observed.tables.get(&place)?);
+    if !has.covers_all() {
+        return None;
+    }
     let rules = |hook: &ExpectedHook| hook.first.len() + hook.last.len();
     let sites = wanted.chains.values().filter(|(_, rules)| !rules.is_empty()).count()
         + wanted.hooks.values().filter(|hook| rules(hook) > 0).count();
@@ -225,7 +228,7 @@ fn name_set(step: &SetStep, observed: &Observed) -> Option<Drift> {
         SetStep::Create(change) => (Kind::SetDeleted, change),
         SetStep::Recreate(change) => (Kind::SetTypeChanged, change),
         SetStep::Swap(change) => {
-            let empty = observed.sets.get(&change.name).is_some_and(|set| set.members.is_empty());
+            let empty = observed.set(&change.name).is_some_and(|set| set.members.is_empty());
             let emptied = empty && !change.added.is_empty() && !change.other_options;
             (if emptied { Kind::SetEmptied } else { Kind::SetChanged }, change)
         }

@@ -4,11 +4,13 @@
 //! read-back right after a commit. Until either has happened it is unknown, and whatever is unknown is written anew.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use serde::Serialize;
 use thiserror::Error;
 
 use crate::check::CheckedRule;
+use crate::forms::Forms;
 use crate::merge::{Desired, DesiredAttachment, DesiredHook};
 use crate::names::{ChainName, Family, Hook, PolicyName, SetName, Table};
 use crate::observed::{Observed, ObservedTable};
@@ -41,6 +43,8 @@ pub struct Expected {
     /// Rules in built-in chains that carry a granted comment but jump to a stranger's chain that exists are left
     /// alone: that chain's owner wants them as well. For `cleanup`.
     pub spare_shared: bool,
+    /// The byte forms of its rules, if a rehearsal has learned them.
+    pub forms: Option<Arc<Forms>>,
 }
 
 /// One table.
@@ -159,7 +163,14 @@ impl Expected {
             let set = ExpectedSet { create: set.create, members: set.members, dynamic: set.dynamic, show: None };
             (name, set)
         });
-        Self { basis: Basis::Unproven, tables, sets: sets.collect(), ownership: desired.ownership, spare_shared: false }
+        Self {
+            basis: Basis::Unproven,
+            tables,
+            sets: sets.collect(),
+            ownership: desired.ownership,
+            spare_shared: false,
+            forms: None,
+        }
     }
 
     /// Nothing at all, where `ownership` reaches: what `cleanup` brings about.
@@ -214,7 +225,7 @@ impl Expected {
             }
         }
         for (name, set) in &mut self.sets {
-            set.show = observed.sets.get(name.as_str()).cloned();
+            set.show = observed.set(name.as_str()).cloned();
         }
         self.basis = basis;
         Ok(self)

@@ -8,12 +8,16 @@
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
 pub mod align;
+pub mod author;
 pub mod check;
 pub mod contribution;
 pub mod drift;
 pub mod expected;
 pub mod extension;
 pub mod facts;
+pub mod fight;
+pub mod form;
+pub mod forms;
 pub mod grants;
 pub mod merge;
 pub mod names;
@@ -27,3 +31,4 @@ pub mod schedule;
 pub mod script;
 pub mod sets;
 pub mod simulate;
+pub mod transaction;

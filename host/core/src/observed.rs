@@ -1,7 +1,10 @@
 //! What the kernel has: the text of iptables-save, cut into chains and rules, and the sets as ipset lists them. A rule
-//! is text and stays text; comparing needs no understanding of it.
+//! is text and stays text; comparing needs no understanding of it. Where rules were read byte for byte, their text is
+//! what these bytes are known to be shown as, and each has its handle.
+//!
+//! An observation may cover a part: then nothing is known, and nothing planned, of what it does not cover.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ops::Range;
 
 use thiserror::Error;
@@ -14,10 +17,19 @@ use crate::sets::ObservedSet;
 pub struct Observed {
     /// Tables that were read. One that does not exist in the kernel is present here, and empty.
     pub tables: BTreeMap<(Family, Table), ObservedTable>,
-    /// Sets by name.
-    pub sets: BTreeMap<String, ObservedSet>,
+    /// Sets by name; `None` if they were not read.
+    pub sets: Option<BTreeMap<String, ObservedSet>>,
+    /// Only these tables were read, and of them only what they cover; else a table that is not here does not exist.
+    pub partial: bool,
     /// The nft generation that all of it belongs to, where there is one.
     pub generation: Option<u32>,
+}
+
+impl Observed {
+    /// A set, if sets were read and it exists.
+    pub fn set(&self, name: &str) -> Option<&ObservedSet> {
+        self.sets.as_ref()?.get(name)
+    }
 }
 
 /// Why text is not an iptables-save of one table.
@@ -40,6 +52,7 @@ pub struct ObservedTable {
     text: String,
     chains: Vec<ObservedChain>,
     by_name: HashMap<Box<str>, usize>,
+    covered: Option<BTreeSet<Box<str>>>,
 }
 
 /// One chain of a table.
@@ -47,6 +60,7 @@ pub struct ObservedTable {
 struct ObservedChain {
     name: Box<str>,
     rules: Vec<Range<u32>>,
+    handles: Vec<u64>,
 }
 
 impl ObservedTable {
@@ -101,11 +115,53 @@ impl ObservedTable {
         Ok(parsed)
     }
 
+    /// Adds a chain with its rules: text and handle of each. For what was read byte for byte.
+    pub fn push_chain<'t>(&mut self, name: &str, rules: impl IntoIterator<Item = (&'t str, u64)>) {
+        let index = self.chain_index(name);
+        for (text, handle) in rules {
+            let span = self.push_text(text);
+            self.chains[index].rules.push(span);
+            self.chains[index].handles.push(handle);
+        }
+    }
+
+    /// Gives one rule another text.
+    pub fn set_text(&mut self, chain: &str, at: usize, text: &str) {
+        let Some(index) = self.by_name.get(chain).copied() else { return };
+        let span = self.push_text(text);
+        if let Some(rule) = self.chains[index].rules.get_mut(at) {
+            *rule = span;
+        }
+    }
+
+    /// More than 4 GiB of text can't come from a kernel: its last rules would be empty here.
+    fn push_text(&mut self, text: &str) -> Range<u32> {
+        let from = self.text.len();
+        self.text.push_str(text);
+        let span = |at| u32::try_from(at).unwrap_or(u32::MAX);
+        span(from)..span(self.text.len())
+    }
+
+    /// Only these chains were read; a chain that is not among them may exist or not.
+    pub fn cover_only(&mut self, chains: BTreeSet<Box<str>>) {
+        self.covered = Some(chains);
+    }
+
+    /// Whether this says anything about the chain.
+    pub fn covers(&self, chain: &str) -> bool {
+        self.covered.as_ref().is_none_or(|covered| covered.contains(chain))
+    }
+
+    /// Whether this says something about every chain.
+    pub fn covers_all(&self) -> bool {
+        self.covered.is_none()
+    }
+
     fn chain_index(&mut self, name: &str) -> usize {
         if let Some(index) = self.by_name.get(name) {
             return *index;
         }
-        self.chains.push(ObservedChain { name: name.into(), rules: Vec::new() });
+        self.chains.push(ObservedChain { name: name.into(), rules: Vec::new(), handles: Vec::new() });
         self.by_name.insert(name.into(), self.chains.len() - 1);
         self.chains.len() - 1
     }
@@ -118,7 +174,13 @@ impl ObservedTable {
     /// The rules of a chain, without `-A NAME `; none if the chain does not exist.
     pub fn rules(&self, chain: &str) -> Vec<&str> {
         let Some(index) = self.by_name.get(chain) else { return Vec::new() };
-        self.chains[*index].rules.iter().map(|span| &self.text[span.start as usize..span.end as usize]).collect()
+        let text = |span: &Range<u32>| self.text.get(span.start as usize..span.end as usize).unwrap_or_default();
+        self.chains[*index].rules.iter().map(text).collect()
+    }
+
+    /// The handles of a chain's rules, in their order; none if they are not known.
+    pub fn handles(&self, chain: &str) -> &[u64] {
+        self.by_name.get(chain).map_or(&[], |index| &self.chains[*index].handles)
     }
 
     /// Names of all chains, in the order of the save.

@@ -2,14 +2,15 @@
 //!
 //! Always true of a plan: it touches no stranger's rule, chain or set; a chain that is right is not in it; a rule that is
 //! right and in order is not rewritten, so its counters survive. Applied to the state that it was made for, it gives
-//! the expected state ([`crate::simulate`] and the property tests hold it to that).
+//! the expected state ([`crate::simulate`] and the property tests hold it to that). Nothing is planned for what an
+//! observation does not cover.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use crate::align;
 use crate::expected::{Expected, ExpectedAttachment, ExpectedRule, ExpectedSet, ExpectedTable};
 use crate::grants::HOST_PREFIX;
-use crate::names::{ChainName, Family, Hook, SetName, Table};
+use crate::names::{Family, Hook, SetName, Table};
 use crate::observed::{Observed, ObservedTable};
 use crate::quote;
 use crate::sets::ObservedSet;
@@ -132,7 +133,10 @@ pub fn plan(expected: &Expected, observed: &Observed) -> Plan {
     let mut plan = Plan { generation: observed.generation, ..Plan::default() };
     let absent = ObservedTable::default();
     for ((family, table), wanted) in &expected.tables {
-        let has = observed.tables.get(&(*family, *table)).unwrap_or(&absent);
+        let has = match observed.tables.get(&(*family, *table)) {
+            None if observed.partial => continue,
+            has => has.unwrap_or(&absent),
+        };
         let (family, table) = (*family, *table);
         let mut work = TableWork { family, table, wanted, has, expected };
         let mut chains = work.chains(&mut plan.notes);
@@ -142,7 +146,9 @@ pub fn plan(expected: &Expected, observed: &Observed) -> Plan {
             plan.tables.push(TablePlan { family, table, chains, remove });
         }
     }
-    plan_sets(&mut plan, expected, observed);
+    if let Some(sets) = &observed.sets {
+        plan_sets(&mut plan, expected, sets);
+    }
     plan
 }
 
@@ -156,10 +162,10 @@ struct TableWork<'a> {
 
 impl TableWork<'_> {
     fn chains(&mut self, notes: &mut Vec<String>) -> Vec<ChainPlan> {
-        let own = self.wanted.chains.iter();
+        let own = self.wanted.chains.iter().filter(|(name, _)| self.has.covers(name.as_str()));
         let mut plans: Vec<ChainPlan> =
             own.filter_map(|(name, (_, rules))| own_chain(name.as_str(), rules, self.has)).collect();
-        for hook in self.table.hooks() {
+        for hook in self.table.hooks().iter().filter(|hook| self.has.covers(hook.as_str())) {
             plans.extend(self.built_in(*hook, notes));
         }
         plans
@@ -201,8 +207,7 @@ impl TableWork<'_> {
     /// Chains that can go, and those that must stay, which are emptied.
     fn obsolete_chains(&self, notes: &mut Vec<String>) -> (Vec<String>, Vec<ChainPlan>) {
         let ours = |name: &&str| self.expected.ownership.owns_chain(self.table, name);
-        let wanted: HashSet<&str> = self.wanted.chains.keys().map(ChainName::as_str).collect();
-        let unwanted = |name: &&str| !wanted.contains(name);
+        let unwanted = |name: &&str| !self.wanted.chains.contains_key(*name);
         let mut obsolete: BTreeSet<&str> = self.has.user_chains().filter(ours).filter(unwanted).collect();
         let mut emptied = Vec::new();
         if obsolete.is_empty() {
@@ -321,12 +326,12 @@ fn built_in_chain(
     })
 }
 
-fn plan_sets(plan: &mut Plan, expected: &Expected, observed: &Observed) {
-    for name in observed.sets.keys().filter(|name| name.starts_with(HOST_PREFIX)) {
+fn plan_sets(plan: &mut Plan, expected: &Expected, observed: &BTreeMap<String, ObservedSet>) {
+    for name in observed.keys().filter(|name| name.starts_with(HOST_PREFIX)) {
         plan.sets.push(SetStep::Destroy(name.clone()));
     }
     for (name, set) in &expected.sets {
-        let has = observed.sets.get(name.as_str());
+        let has = observed.get(name.as_str());
         match set_step(name.as_str(), set, has) {
             Ok(step) => plan.sets.extend(step),
             Err(problem) => plan.problems.push(problem),
@@ -341,7 +346,7 @@ fn plan_sets(plan: &mut Plan, expected: &Expected, observed: &Observed) {
     };
     let wanted: HashSet<&str> = expected.sets.keys().map(SetName::as_str).collect();
     let mut held = Vec::new();
-    for (name, set) in &observed.sets {
+    for (name, set) in observed {
         let known = wanted.contains(name.as_str()) || name.starts_with(HOST_PREFIX);
         if known || !expected.ownership.owns_set(name) {
             continue;

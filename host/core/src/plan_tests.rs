@@ -7,12 +7,14 @@ use proptest::prelude::*;
 use super::*;
 use crate::check::{CheckedRule, CheckedSet};
 use crate::expected::Basis;
+use crate::forms::Forms;
 use crate::grants::{Grants, Pattern};
 use crate::merge::{Desired, DesiredAttachment, DesiredHook, DesiredTable};
 use crate::names::{ChainName, PolicyName, SetName};
 use crate::ownership::Ownership;
 use crate::script::{self, Deletion, Rehearsal};
-use crate::simulate::Simulated;
+use crate::simulate::{Simulated, form_of};
+use crate::transaction::transaction;
 
 const PLACE: (Family, Table) = (Family::Ipv4, Table::Nat);
 
@@ -149,7 +151,10 @@ proptest! {
                 prop_assert!(!plan.tables.iter().any(|t| t.chains.iter().any(|c| &c.chain == name)), "{name} is rewritten");
             }
         }
+        let mut other = kernel.clone();
         carry_out(&plan, &mut kernel);
+        transact(&expected, &mut other);
+        prop_assert_eq!(other.table(PLACE.0, PLACE.1), kernel.table(PLACE.0, PLACE.1), "one transaction does the same");
 
         let again = super::plan(&expected, &kernel.observe([PLACE]));
         prop_assert!(again.is_empty(), "not settled: {again:?}");
@@ -180,6 +185,27 @@ proptest! {
         let Edit::Splice { delete, insert } = &plan.tables[0].chains[0].edit else { panic!("{plan:?}") };
         prop_assert_eq!((delete.as_slice(), insert.len()), (&[at + 1][..], 1));
     }
+}
+
+/// The same plan as one transaction.
+fn transact(expected: &Expected, kernel: &mut Simulated) {
+    let mut forms = Forms::default();
+    forms.replayable = true;
+    let wanted = &expected.tables[&PLACE];
+    let hooked = wanted.hooks.values().flat_map(|hook| hook.first.iter().chain(&hook.last)).map(|one| &one.rule);
+    for rule in wanted.chains.values().flat_map(|(_, rules)| rules).chain(hooked) {
+        let shown = rule.show().expect("proven");
+        forms.learn(PLACE, rule.write(), shown, form_of(shown), None);
+    }
+    let mut table = ObservedTable::default();
+    for chain in kernel.raw(PLACE.0, PLACE.1).chains {
+        let texts: Vec<String> =
+            chain.rules.iter().map(|rule| String::from_utf8(rule.form.bytes.to_vec()).unwrap()).collect();
+        table.push_chain(&chain.name, texts.iter().map(String::as_str).zip(chain.rules.iter().map(|rule| rule.handle)));
+    }
+    let observed = Observed { tables: [(PLACE, table)].into(), generation: Some(1), ..Observed::default() };
+    let transaction = transaction(&plan(expected, &observed), &observed, &forms).expect("everything is proven");
+    kernel.transact(&transaction).expect("it can be carried out");
 }
 
 fn one_jump(has: &[&str]) -> Plan {

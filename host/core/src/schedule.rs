@@ -27,6 +27,8 @@ pub enum Event {
     Asked,
     /// A check has ended.
     Checked(Outcome),
+    /// A repair that nobody asked for has ended: drift was seen as it happened. Puts off no refresh.
+    Repaired(Outcome),
 }
 
 /// How a check has ended.
@@ -91,6 +93,16 @@ impl Schedule {
             Event::Started => return (self, Action::Check(Reason::Start)),
             Event::Asked => return (self, Action::Check(Reason::Asked)),
             Event::Woken => {}
+            Event::Repaired(outcome) => {
+                let soon = match outcome {
+                    Outcome::Clean => None,
+                    Outcome::Wrote => Some((now + FIRST_RECHECK, Reason::Recheck, FIRST_RECHECK)),
+                    Outcome::Failed => Some((now + FIRST_RETRY, Reason::Retry, FIRST_RETRY)),
+                };
+                if let Some(soon) = soon.filter(|soon| self.early.is_none_or(|early| early.1 != soon.1)) {
+                    self.early = Some(soon);
+                }
+            }
             Event::Checked(outcome) => {
                 self.next_refresh = now + self.refresh;
                 let before = self.early.take();
@@ -184,6 +196,24 @@ mod tests {
         let (schedule, action) = schedule.step(Event::Asked, Duration::from_secs(5));
         assert_eq!(action, Action::Check(Reason::Asked));
         assert_eq!(schedule.due(), MINUTE);
+    }
+
+    #[test]
+    fn repairs_bring_rechecks_and_put_off_no_refresh() {
+        let (mut schedule, _) = Schedule::new(MINUTE).step(Event::Checked(Outcome::Clean), Duration::ZERO);
+        let mut action = Action::WaitUntil(MINUTE);
+        for second in 1..60 {
+            let now = Duration::from_secs(second);
+            (schedule, action) = schedule.step(Event::Repaired(Outcome::Wrote), now);
+            if let Action::Check(reason) = action {
+                assert_eq!(reason, Reason::Recheck);
+                (schedule, _) = schedule.step(Event::Checked(Outcome::Clean), now);
+            }
+        }
+        assert!(matches!(action, Action::WaitUntil(_)));
+        let before = Schedule::new(MINUTE).step(Event::Checked(Outcome::Clean), Duration::ZERO).0;
+        let (after, action) = before.step(Event::Repaired(Outcome::Wrote), MINUTE - FIRST_RECHECK / 2);
+        assert_eq!((after.due(), action), (MINUTE, Action::WaitUntil(MINUTE)));
     }
 
     #[test]

@@ -3,9 +3,11 @@
 
 use std::collections::BTreeMap;
 
+use crate::form::{Form, RawChain, RawRule, RawTable};
 use crate::names::{Family, Table};
 use crate::observed::{Observed, ObservedTable};
 use crate::sets::ObservedSet;
+use crate::transaction::{Change, Step, Transaction};
 
 /// Chains by name; built-in ones always exist.
 type Chains = BTreeMap<String, Vec<String>>;
@@ -109,14 +111,90 @@ impl Simulated {
         Ok(())
     }
 
+    /// Rules in a byte form, which here is their text, with handles that hold until the next change.
+    pub fn raw(&self, family: Family, table: Table) -> RawTable {
+        let chain = |(name, rules): (&String, &Vec<String>)| RawChain {
+            name: name.as_str().into(),
+            rules: rules.iter().zip(1..).map(|(text, handle)| RawRule { form: form_of(text), handle }).collect(),
+        };
+        RawTable { chains: self.tables.get(&(family, table)).into_iter().flatten().map(chain).collect() }
+    }
+
+    /// Carries out a transaction: all of it or nothing. The caller has compared the generation.
+    ///
+    /// # Errors
+    /// The number of the step (from 0) that can't be done, and why.
+    pub fn transact(&mut self, transaction: &Transaction) -> Result<(), (usize, String)> {
+        let mut work: BTreeMap<(Family, Table), Handled> = BTreeMap::new();
+        for (place, chains) in &self.tables {
+            let numbered = |rules: &Vec<String>| rules.iter().zip(1..).map(|(text, at)| (at, text.clone())).collect();
+            work.insert(*place, chains.iter().map(|(name, rules)| (name.clone(), numbered(rules))).collect());
+        }
+        for (number, step) in transaction.steps.iter().enumerate() {
+            take_step(&mut work, step).map_err(|reason| (number, reason))?;
+        }
+        for (place, chains) in work {
+            let texts = |rules: Vec<(u64, String)>| rules.into_iter().map(|(_, text)| text).collect();
+            self.tables.insert(place, chains.into_iter().map(|(name, rules)| (name, texts(rules))).collect());
+        }
+        Ok(())
+    }
+
     /// Reads the given tables and all sets.
     pub fn observe(&self, places: impl IntoIterator<Item = (Family, Table)>) -> Observed {
         let read = |(family, table)| {
             let parsed = ObservedTable::parse(table, self.save(family, table)).unwrap_or_default();
             ((family, table), parsed)
         };
-        Observed { tables: places.into_iter().map(read).collect(), sets: self.sets.clone(), generation: None }
+        let (tables, sets) = (places.into_iter().map(read).collect(), Some(self.sets.clone()));
+        Observed { tables, sets, ..Observed::default() }
     }
+}
+
+/// The byte form of a rule in this kernel.
+pub fn form_of(text: &str) -> Form {
+    Form { bytes: text.as_bytes().into(), sets: Box::default() }
+}
+
+type Handled = BTreeMap<String, Vec<(u64, String)>>;
+
+fn take_step(work: &mut BTreeMap<(Family, Table), Handled>, step: &Step) -> Result<(), String> {
+    let place = (step.family, step.table);
+    if step.change == Change::AddTable {
+        work.entry(place).or_default();
+        return Ok(());
+    }
+    let chains = work.get_mut(&place).ok_or_else(|| format!("no table {}", step.table))?;
+    let referred = |chains: &Handled, name: &str| {
+        let jump = format!("-j {name}");
+        chains.values().flatten().any(|(_, text)| text.ends_with(&jump))
+    };
+    match &step.change {
+        Change::AddTable => {}
+        Change::AddHook { hook, .. } => drop(chains.insert(hook.as_str().to_owned(), Vec::new())),
+        Change::AddChain(name) => drop(chains.insert(name.to_string(), Vec::new())),
+        Change::Flush(name) => chains.get_mut(&**name).ok_or("no such chain")?.clear(),
+        Change::DeleteChain(name) => {
+            if referred(chains, name) || chains.get(&**name).is_none_or(|rules| !rules.is_empty()) {
+                return Err(format!("chain {name} is not there, not empty or still referred to"));
+            }
+            chains.remove(&**name);
+        }
+        Change::DeleteRule { chain, handle } => {
+            let rules = chains.get_mut(&**chain).ok_or("no such chain")?;
+            let at = rules.iter().position(|(has, _)| has == handle).ok_or("no such handle")?;
+            rules.remove(at);
+        }
+        Change::AddRule { chain, before, form, .. } => {
+            let rules = chains.get_mut(&**chain).ok_or("no such chain")?;
+            let at = match before {
+                None => rules.len(),
+                Some(handle) => rules.iter().position(|(has, _)| has == handle).ok_or("no such handle")?,
+            };
+            rules.insert(at, (0, String::from_utf8_lossy(&form.bytes).into_owned()));
+        }
+    }
+    Ok(())
 }
 
 fn command(chains: &mut Chains, line: &str) -> Result<(), String> {

@@ -1,0 +1,327 @@
+//! When to repair what a stranger undoes again and again: a pure function of what was seen and what time it is.
+//!
+//! - While drift at a place is rare (up to [`Limits::calm`] repairs within [`Limits::within`]) its repair is immediate.
+//! - More often is a *fight*: between two repairs of that place lies a pause, [`Limits::first_pause`] and doubling up to
+//!   the refresh interval or [`LONGEST_PAUSE`], whichever is shorter. A pause counts from the last repair, and drift that
+//!   comes after it is repaired at once.
+//! - A fight is over when the place was quiet (no drift, no repair) for its last pause and [`Limits::quiet`] more. The
+//!   next repair is immediate again.
+//! - However many places drift, one decision is one pass, and passes are bounded: [`Limits::burst`] at once, then one
+//!   each [`Limits::cost`]. Places that fight can't use the last [`Limits::reserve`] of them, so other places hardly ever
+//!   wait for a fight, and never longer than one cost.
+//!
+//! One cost is at most half a second, or the refresh interval if that is shorter. Where the caller says what a pass took
+//! ([`Fights::took`]) it is [`SHARE`] times that, so that passes take a thirtieth of a core in the long run; 50 at once
+//! come on top of that, once.
+//!
+//! What is kept is bounded: [`KEPT_PLACES`] places, the quietest forgotten first. A forgotten place that still drifts is
+//! found by the next comparison. Time is the time since the host started, on a clock that never goes back.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::author::Author;
+use crate::drift::Drift;
+use crate::names::{Family, Table};
+
+/// Longest pause, if the refresh interval is longer.
+pub const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+/// A pass is followed by at least so many times what it took, in the long run.
+pub const SHARE: u32 = 30;
+/// Least cost of a pass.
+pub const LEAST_COST: Duration = Duration::from_millis(5);
+/// How many places are kept in mind.
+pub const KEPT_PLACES: usize = 1024;
+
+/// Where drift was seen.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Place {
+    /// All that is ours in a table.
+    Table(Family, Table),
+    /// A chain, a built-in one or ours.
+    Chain(Family, Table, String),
+    /// A set.
+    Set(String),
+}
+
+impl From<&Drift> for Place {
+    fn from(drift: &Drift) -> Self {
+        match (drift.family, drift.table) {
+            (Some(family), Some(table)) if drift.chain.is_empty() => Self::Table(family, table),
+            (Some(family), Some(table)) => Self::Chain(family, table, drift.chain.clone()),
+            _ => Self::Set(drift.chain.clone()),
+        }
+    }
+}
+
+impl fmt::Display for Place {
+    /// `IPv4 nat POSTROUTING`, `IPv4 nat`, `set NAME`. Names come from outside: whoever shows them escapes them.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Table(family, table) => write!(f, "{family} {table}"),
+            Self::Chain(family, table, chain) => write!(f, "{family} {table} {chain}"),
+            Self::Set(name) => write!(f, "set {name}"),
+        }
+    }
+}
+
+/// What is rare, and how much there may be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// This many repairs of one place ...
+    pub calm: u32,
+    /// ... within this time are no fight.
+    pub within: Duration,
+    /// First pause of a fight.
+    pub first_pause: Duration,
+    /// How long a place must be quiet, after its last pause, for its fight to be over.
+    pub quiet: Duration,
+    /// How many passes there may be at once.
+    pub burst: u32,
+    /// How many of these are kept for places that do not fight; fewer than `burst`.
+    pub reserve: u32,
+    /// After them: the time between two passes, at the most and until it is known what a pass takes.
+    pub cost: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            calm: 5,
+            within: Duration::from_secs(10),
+            first_pause: Duration::from_millis(50),
+            quiet: Duration::from_secs(10),
+            burst: 50,
+            reserve: 20,
+            cost: Duration::from_millis(500),
+        }
+    }
+}
+
+/// What to do about drift.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Decision {
+    /// Repair these now, in one pass. Empty: nothing is due.
+    pub repair: Vec<Place>,
+    /// Then ask again at this time, with what is seen by then or with nothing; `None` if no place waits.
+    pub wait_until: Option<Duration>,
+}
+
+/// A place that somebody keeps undoing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Fight {
+    /// Where.
+    pub place: Place,
+    /// Since when: the first of the repairs that were too many.
+    pub since: Duration,
+    /// Who undid the repairs: the last one of whom something was known.
+    pub opponent: Author,
+    /// How many repairs there were in this fight.
+    pub rounds: u64,
+    /// The pause between two repairs now.
+    pub pause: Duration,
+}
+
+/// What is known of a place.
+#[derive(Debug, Clone)]
+struct Site {
+    /// Times of the last repairs, oldest first; at most `calm` of them.
+    repairs: Vec<Duration>,
+    /// The last drift or repair.
+    active: Duration,
+    /// Seen, and not repaired yet.
+    waits: bool,
+    opponent: Author,
+    fight: Option<Rounds>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Rounds {
+    since: Duration,
+    rounds: u64,
+    pause: Duration,
+}
+
+/// All places, and the budget of passes.
+#[derive(Debug, Clone)]
+pub struct Fights {
+    limits: Limits,
+    /// Of a pass now.
+    cost: Duration,
+    longest: Duration,
+    sites: BTreeMap<Place, Site>,
+    /// When the budget will be whole again; in the past if it is.
+    whole_at: Duration,
+}
+
+impl Fights {
+    /// No fight yet. Pauses are never longer than the refresh interval.
+    pub fn new(refresh: Duration) -> Self {
+        Self::with_limits(refresh, Limits::default())
+    }
+
+    /// The same with other limits.
+    pub fn with_limits(refresh: Duration, mut limits: Limits) -> Self {
+        limits.cost = limits.cost.min(refresh); // at every refresh there is a pass anyway
+        Self {
+            limits,
+            cost: limits.cost,
+            longest: refresh.min(LONGEST_PAUSE),
+            sites: BTreeMap::new(),
+            whole_at: Duration::ZERO,
+        }
+    }
+
+    /// Takes note of drift that is seen `now`, and says what to repair. What is to be repaired counts as repaired; if that
+    /// fails, it is seen again.
+    #[must_use]
+    pub fn seen(&mut self, now: Duration, drifts: &[(Place, Author)]) -> Decision {
+        let over = |site: &Site| now >= self.ends(site);
+        let forgotten: Vec<Place> =
+            self.sites.iter().filter(|(_, site)| !site.waits && over(site)).map(|(place, _)| place.clone()).collect();
+        for place in forgotten {
+            self.sites.remove(&place);
+        }
+        for (place, author) in drifts {
+            self.note(now, place, author);
+        }
+        let decision = self.decide(now);
+        self.forget_surplus();
+        decision
+    }
+
+    /// What a pass took of a processor: it decides how many there may be.
+    pub fn took(&mut self, pass: Duration) {
+        self.cost = (pass * SHARE).clamp(LEAST_COST.min(self.limits.cost), self.limits.cost);
+    }
+
+    /// The fights that are not over, by place.
+    pub fn fights(&self, now: Duration) -> Vec<Fight> {
+        let fighting = self.sites.iter().filter(|(_, site)| now < self.ends(site));
+        let fight = |(place, site): (&Place, &Site)| {
+            let Rounds { since, rounds, pause } = site.fight?;
+            Some(Fight { place: place.clone(), since, opponent: site.opponent.clone(), rounds, pause })
+        };
+        fighting.filter_map(fight).collect()
+    }
+
+    /// When the first of the fights is over, should all be quiet until then: the time to take an alarm down.
+    pub fn next_end(&self, now: Duration) -> Option<Duration> {
+        let fights = self.sites.values().filter(|site| site.fight.is_some());
+        fights.map(|site| self.ends(site)).filter(|end| *end > now).min()
+    }
+
+    fn note(&mut self, now: Duration, place: &Place, author: &Author) {
+        let limits = self.limits;
+        let site = self.sites.entry(place.clone()).or_insert_with(|| Site {
+            repairs: Vec::new(),
+            active: now,
+            waits: false,
+            opponent: Author::unknown(),
+            fight: None,
+        });
+        // One that waited too long, for want of calls, has had no quiet time.
+        site.active = now;
+        site.waits = true;
+        if author.is_known() {
+            site.opponent = author.clone();
+        }
+        site.repairs.retain(|at| now.saturating_sub(*at) < limits.within || site.fight.is_some());
+        if site.fight.is_none() && site.repairs.len() >= limits.calm as usize {
+            let since = site.repairs.first().copied().unwrap_or(now);
+            let rounds = site.repairs.len() as u64;
+            site.fight = Some(Rounds { since, rounds, pause: limits.first_pause.min(self.longest) });
+        }
+    }
+
+    /// Chooses among the places that wait.
+    fn decide(&mut self, now: Duration) -> Decision {
+        let (mut due, mut calm) = (Vec::new(), false);
+        let mut next: Option<Duration> = None;
+        let mut earliest = |at: Duration| next = Some(next.map_or(at, |next| next.min(at)));
+        for (place, site) in self.sites.iter().filter(|(_, site)| site.waits) {
+            let at = site.due();
+            if at <= now {
+                due.push(place.clone());
+                calm |= site.fight.is_none();
+            } else {
+                earliest(at);
+            }
+        }
+        if !due.is_empty() {
+            let affordable = self.affordable_at(calm);
+            if affordable > now {
+                earliest(affordable);
+                due.clear();
+            } else {
+                self.whole_at = self.whole_at.max(now) + self.cost;
+            }
+        }
+        for place in &due {
+            if let Some(site) = self.sites.get_mut(place) {
+                site.repaired(now, self.limits.calm as usize, self.longest);
+            }
+        }
+        Decision { repair: due, wait_until: next }
+    }
+
+    /// When the budget allows a pass; fights leave some of it to others.
+    fn affordable_at(&self, calm: bool) -> Duration {
+        let passes = if calm { self.limits.burst } else { self.limits.burst.saturating_sub(self.limits.reserve) };
+        (self.whole_at + self.cost).saturating_sub(self.cost * passes.max(1))
+    }
+
+    /// When a place is as if it had never drifted.
+    fn ends(&self, site: &Site) -> Duration {
+        match site.fight {
+            Some(fight) => site.active + fight.pause + self.limits.quiet,
+            None => site.active + self.limits.within,
+        }
+    }
+
+    /// Keeps the number of places bounded: calm ones go first, then the ones that were quiet for the longest time. An
+    /// eighth goes at once, so that sorting them costs little in the long run.
+    fn forget_surplus(&mut self) {
+        if self.sites.len() <= KEPT_PLACES {
+            return;
+        }
+        let rank = |site: &Site| (site.fight.is_some(), site.waits, site.active);
+        let mut ranked: Vec<_> = self.sites.iter().map(|(place, site)| (rank(site), place.clone())).collect();
+        ranked.sort();
+        let surplus = self.sites.len() - KEPT_PLACES * 7 / 8;
+        for (_, place) in ranked.into_iter().take(surplus) {
+            self.sites.remove(&place);
+        }
+    }
+}
+
+impl Site {
+    /// The earliest time of its next repair.
+    fn due(&self) -> Duration {
+        match (self.fight, self.repairs.last()) {
+            (Some(fight), Some(last)) => *last + fight.pause,
+            _ => Duration::ZERO,
+        }
+    }
+
+    fn repaired(&mut self, now: Duration, kept: usize, longest: Duration) {
+        if self.repairs.len() >= kept.max(1) {
+            self.repairs.remove(0);
+        }
+        self.repairs.push(now);
+        self.active = now;
+        self.waits = false;
+        if let Some(fight) = &mut self.fight {
+            fight.rounds += 1;
+            fight.pause = (fight.pause * 2).min(longest);
+        }
+    }
+}
+
+#[cfg(test)]
+#[path = "fight_tests.rs"]
+mod tests;

@@ -1,0 +1,282 @@
+//! Simulated time: strangers that undo every repair, and what the node spends on them.
+
+use proptest::prelude::*;
+
+use super::*;
+
+const REFRESH: Duration = Duration::from_secs(90);
+const MINUTE: Duration = Duration::from_secs(60);
+
+fn ms(milliseconds: u64) -> Duration {
+    Duration::from_millis(milliseconds)
+}
+
+fn chain(name: impl Into<String>) -> Place {
+    Place::Chain(Family::Ipv4, Table::Nat, name.into())
+}
+
+fn by(name: &str) -> Author {
+    Author { name: name.to_owned(), pid: Some(7), ..Author::default() }
+}
+
+/// A stranger who undoes each repair of `place` after `delay`, for as long as `until` says; the times of the repairs.
+fn undone(fights: &mut Fights, place: &Place, delay: Duration, from: Duration, until: Duration) -> Vec<Duration> {
+    let mut repairs = Vec::new();
+    let mut now = from;
+    let mut decision = fights.seen(now, &[(place.clone(), by("loop"))]);
+    while now < until {
+        if decision.repair.contains(place) {
+            repairs.push(now);
+            now += delay;
+            decision = fights.seen(now, &[(place.clone(), by("loop"))]);
+        } else {
+            now = decision.wait_until.expect("a place that waits has a time");
+            if now < until {
+                decision = fights.seen(now, &[]);
+            }
+        }
+    }
+    repairs
+}
+
+#[test]
+fn rare_drift_is_repaired_at_once_for_ever() {
+    let mut fights = Fights::new(REFRESH);
+    for round in 0..1000 {
+        let now = ms(2_500 * round);
+        assert_eq!(fights.seen(now, &[(chain("c"), by("cron"))]).repair, [chain("c")], "round {round}");
+        assert!(fights.fights(now).is_empty());
+    }
+}
+
+#[test]
+fn a_tight_loop_gets_five_repairs_and_then_growing_pauses_up_to_the_bound() {
+    let repairs = undone(&mut Fights::new(REFRESH), &chain("c"), ms(0), ms(0), 3 * MINUTE);
+    let pauses: Vec<u128> = repairs.windows(2).map(|two| (two[1] - two[0]).as_millis()).collect();
+    let expected =
+        [0, 0, 0, 0, 50, 100, 200, 400, 800, 1600, 3200, 6400, 12_800, 25_600, 30_000, 30_000, 30_000, 30_000];
+    assert_eq!(pauses, expected);
+    assert_eq!(repairs.iter().filter(|at| **at <= MINUTE).count(), 15, "repairs in the first minute");
+}
+
+#[test]
+fn the_pause_is_never_longer_than_the_refresh_interval() {
+    for (refresh, longest) in [(ms(100), ms(100)), (ms(2000), ms(2000)), (Duration::from_secs(3600), LONGEST_PAUSE)] {
+        let repairs = undone(&mut Fights::new(refresh), &chain("c"), ms(1), ms(0), 3 * MINUTE);
+        let pauses = repairs.windows(2).map(|two| two[1] - two[0]);
+        assert_eq!(pauses.max(), Some(longest), "refresh every {refresh:?}");
+    }
+}
+
+#[test]
+fn a_fight_names_its_opponent_and_ends_when_the_place_is_quiet() {
+    let mut fights = Fights::new(REFRESH);
+    let place = chain("c");
+    let repairs = undone(&mut fights, &place, ms(1), ms(1000), MINUTE);
+    let last = *repairs.last().unwrap();
+    let [fight] = &fights.fights(MINUTE)[..] else { panic!("one fight") };
+    assert_eq!((fight.place.clone(), fight.since, fight.opponent.name.as_str()), (place.clone(), ms(1000), "loop"));
+    assert_eq!(fight.rounds, repairs.len() as u64);
+
+    let mut now = last + fight.pause;
+    let after = fights.seen(now, &[(place.clone(), Author::unknown())]);
+    assert_eq!(after.repair, std::slice::from_ref(&place), "the pause is over");
+    let [fight] = &fights.fights(now)[..] else { panic!("one fight") };
+    assert_eq!(fight.opponent.name, "loop", "somebody unknown does not hide the name");
+
+    let end = now + fight.pause + Limits::default().quiet;
+    assert_eq!(fights.next_end(now), Some(end));
+    assert_eq!(fights.fights(end - ms(1)).len(), 1);
+    assert!(fights.fights(end).is_empty());
+    now = end;
+    for _ in 0..5 {
+        let decision = fights.seen(now, &[(place.clone(), by("again"))]);
+        assert_eq!(decision, Decision { repair: vec![place.clone()], wait_until: None }, "immediate again");
+    }
+}
+
+#[test]
+fn drift_during_a_pause_neither_lengthens_it_nor_counts() {
+    let mut fights = Fights::new(REFRESH);
+    let seen = [(chain("c"), by("loop"))];
+    for _ in 0..5 {
+        assert_eq!(fights.seen(ms(0), &seen).repair.len(), 1);
+    }
+    for now in 1..50 {
+        assert_eq!(fights.seen(ms(now), &seen), Decision { repair: vec![], wait_until: Some(ms(50)) });
+    }
+    assert_eq!(fights.seen(ms(50), &[]).repair, [chain("c")], "it is remembered without being seen again");
+    let [fight] = &fights.fights(ms(50))[..] else { panic!("one fight") };
+    assert_eq!((fight.rounds, fight.pause), (6, ms(100)));
+}
+
+#[test]
+fn other_places_are_repaired_at_once_beside_a_fight() {
+    let mut fights = Fights::new(REFRESH);
+    undone(&mut fights, &chain("fought"), ms(1), ms(0), MINUTE);
+    let both = [(chain("fought"), by("loop")), (Place::Set("s".into()), by("ipset"))];
+    let decision = fights.seen(MINUTE, &both);
+    assert_eq!(decision.repair, [Place::Set("s".into())]);
+    assert!(decision.wait_until.is_some_and(|at| at > MINUTE), "the other one waits for its pause");
+}
+
+/// Everybody at `places` undoes each repair after a millisecond; the times of the passes.
+fn crowd(fights: &mut Fights, places: u64, until: Duration) -> Vec<Duration> {
+    let all: Vec<_> = (0..places).map(|n| (chain(format!("c{n}")), by("loop"))).collect();
+    let mut passes = Vec::new();
+    let mut now = ms(0);
+    while now < until {
+        let decision = fights.seen(now, &all);
+        if decision.repair.is_empty() {
+            now = decision.wait_until.expect("places wait").max(now + ms(1));
+        } else {
+            passes.push(now);
+            now += ms(1);
+        }
+        assert!(fights.sites.len() <= KEPT_PLACES);
+    }
+    passes
+}
+
+#[test]
+fn however_many_fight_after_ten_seconds_there_are_two_passes_a_second() {
+    for places in [1, 2, 40, 1000, 3000] {
+        let passes = crowd(&mut Fights::new(REFRESH), places, 2 * MINUTE);
+        let late = passes.iter().filter(|at| **at >= Duration::from_secs(10)).count();
+        assert!(late <= 2 * 110 + 1, "{places} places: {late} passes in 110 s");
+        assert!(passes.len() <= 50 + 2 * 120, "{places} places: {} passes", passes.len());
+    }
+}
+
+#[test]
+fn a_stranger_that_touches_ever_new_places_is_bounded_and_starves_nobody() {
+    let mut fights = Fights::new(REFRESH);
+    let (mut passes, mut late) = (0, 0);
+    let mut longest_wait = ms(0);
+    let mut waits_since = None;
+    for millisecond in 0..60_000 {
+        let now = ms(millisecond);
+        let mut seen = vec![(chain(format!("new{millisecond}")), by("hostile"))];
+        if millisecond % 5000 == 4321 {
+            seen.push((chain("ours"), by("admin")));
+            waits_since = Some(now);
+        }
+        let decision = fights.seen(now, &seen);
+        passes += u32::from(!decision.repair.is_empty());
+        late += u32::from(!decision.repair.is_empty() && millisecond >= 10_000);
+        if decision.repair.contains(&chain("ours")) {
+            longest_wait = longest_wait.max(now - waits_since.take().unwrap());
+        }
+        assert!(fights.sites.len() <= KEPT_PLACES);
+    }
+    assert!(passes <= 50 + 120, "{passes}");
+    assert!(late <= 101, "{late} passes in 50 s");
+    assert!(waits_since.is_none() && longest_wait <= ms(500), "waited {longest_wait:?}");
+}
+
+#[test]
+fn fights_leave_a_part_of_the_budget_to_others() {
+    let mut fights = Fights::new(ms(100));
+    crowd(&mut fights, 200, Duration::from_secs(30));
+    for n in 0..20 {
+        let place = chain(format!("calm{n}"));
+        let decision = fights.seen(Duration::from_secs(30), &[(place.clone(), by("admin"))]);
+        assert!(decision.repair.contains(&place), "place {n}");
+    }
+}
+
+#[test]
+fn fights_are_remembered_longer_than_calm_places() {
+    let mut fights = Fights::new(REFRESH);
+    undone(&mut fights, &chain("fought"), ms(1), ms(0), ms(500));
+    for n in 0..5000 {
+        let _ = fights.seen(ms(600), &[(chain(format!("c{n}")), by("hostile"))]);
+    }
+    assert_eq!(fights.fights(ms(600)).len(), 1);
+}
+
+#[test]
+fn places_are_named_as_operators_know_them() {
+    let mut drift = Drift {
+        family: Some(Family::Ipv6),
+        table: Some(Table::Filter),
+        chain: "INPUT".into(),
+        kind: crate::drift::Kind::RuleDeleted,
+        added: Vec::new(),
+        removed: Vec::new(),
+    };
+    assert_eq!(Place::from(&drift).to_string(), "IPv6 filter INPUT");
+    drift.chain.clear();
+    assert_eq!(Place::from(&drift).to_string(), "IPv6 filter");
+    (drift.family, drift.table, drift.chain) = (None, None, "s".into());
+    assert_eq!(Place::from(&drift).to_string(), "set s");
+}
+
+proptest! {
+    /// Whatever is seen when: a pass never repairs more than what was seen and not yet repaired, the budget holds, what
+    /// waits has a time in the future, and asking at that time brings every place to its repair.
+    #[test]
+    fn any_history_is_bounded_and_ends(
+        steps in proptest::collection::vec((0u64..3000, proptest::collection::vec(0u8..12, 0..4)), 1..400),
+        refresh in 100u64..100_000,
+    ) {
+        let mut fights = Fights::new(ms(refresh));
+        let mut now = ms(0);
+        let mut open = std::collections::BTreeSet::new();
+        let mut passes: Vec<Duration> = Vec::new();
+        let mut last = Decision::default();
+        for (pause, places) in steps {
+            now += ms(pause);
+            let seen: Vec<_> = places.iter().map(|n| (chain(n.to_string()), by("x"))).collect();
+            open.extend(seen.iter().map(|(place, _)| place.clone()));
+            last = fights.seen(now, &seen);
+            for place in &last.repair {
+                prop_assert!(open.remove(place), "{place} was not open");
+            }
+            if !last.repair.is_empty() {
+                passes.push(now);
+            }
+            prop_assert_eq!(last.wait_until.is_some(), !open.is_empty());
+            prop_assert!(last.wait_until.is_none_or(|at| at > now && at <= now + LONGEST_PAUSE));
+        }
+        while let Some(at) = last.wait_until {
+            prop_assert!(at > now);
+            now = at;
+            last = fights.seen(now, &[]);
+            for place in &last.repair {
+                prop_assert!(open.remove(place));
+            }
+            if !last.repair.is_empty() {
+                passes.push(now);
+            }
+        }
+        prop_assert!(open.is_empty());
+        for (from, first) in passes.iter().enumerate() {
+            for (to, second) in passes.iter().enumerate().skip(from) {
+                let most = 50 + (*second - *first).as_millis() / u128::from(refresh.min(500)) + 1;
+                prop_assert!((to - from + 1) as u128 <= most, "{} passes in {:?}", to - from + 1, *second - *first);
+            }
+        }
+    }
+}
+
+#[test]
+fn cheap_passes_are_many_and_dear_ones_few() {
+    let passes = |took: Duration| {
+        let mut fights = Fights::new(Duration::from_secs(90));
+        fights.took(took);
+        let mut passes = 0;
+        for step in 0..2000 {
+            let now = Duration::from_millis(10 * step);
+            let place = Place::Chain(Family::Ipv4, Table::Nat, format!("c{step}"));
+            let decision = fights.seen(now, &[(place, Author::unknown())]);
+            if !decision.repair.is_empty() {
+                passes += 1;
+                fights.took(took);
+            }
+        }
+        passes
+    };
+    assert_eq!(passes(Duration::from_micros(200)), 2000, "each place was a calm one and each pass was cheap");
+    assert!(passes(Duration::from_millis(100)) < 100, "half a second each, after the first fifty");
+}

@@ -1,0 +1,48 @@
+//! Rules as the kernel holds them, byte for byte, and what their text is.
+//!
+//! A [`Form`] is made comparable by the edge that reads it: counters are zero, and so are the indexes of address sets,
+//! whose names stand beside the bytes. So the same rule has the same form in every namespace, and after its set was made
+//! anew under another index.
+
+/// One rule.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Form {
+    /// What the kernel dumps, without counters and set indexes.
+    pub bytes: Box<[u8]>,
+    /// The sets that it uses.
+    pub sets: Box<[SetUse]>,
+}
+
+/// One use of an address set in a rule.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct SetUse {
+    /// Where in the bytes its index belongs: two bytes in the machine's own order.
+    pub offset: u32,
+    /// Its name.
+    pub name: Box<str>,
+}
+
+/// A rule that stands in a chain.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RawRule {
+    /// Its form.
+    pub form: Form,
+    /// What names it for as long as it stands there; 0 where the backend has no such thing (legacy).
+    pub handle: u64,
+}
+
+/// A chain.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RawChain {
+    /// Its name.
+    pub name: Box<str>,
+    /// Its rules, in their order.
+    pub rules: Vec<RawRule>,
+}
+
+/// A table or a part of it. One that does not exist is empty.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct RawTable {
+    /// Chains that were read, built-in ones included.
+    pub chains: Vec<RawChain>,
+}

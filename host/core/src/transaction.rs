@@ -1,0 +1,241 @@
+//! A plan as one transaction for a backend that takes rules in their byte form: all tables, both families, tied to the
+//! generation that was compared.
+//!
+//! Always true: a rule is deleted by the handle that was read, so that no stranger's rule can be hit; a rule is added
+//! next to a rule of known handle, or at the end; only proven forms are in it. What can't be put like that makes no
+//! transaction at all, and the stock tools carry out the plan.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use thiserror::Error;
+
+use crate::form::Form;
+use crate::forms::Forms;
+use crate::names::{Family, Hook, Table};
+use crate::observed::{Observed, ObservedTable};
+use crate::plan::{ChainPlan, Edit, Insert, Plan};
+
+/// All or nothing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Transaction {
+    /// The generation that it was made for; no other may be current.
+    pub generation: u32,
+    /// In order.
+    pub steps: Vec<Step>,
+}
+
+/// One step and where it happens.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Step {
+    /// Which family.
+    pub family: Family,
+    /// Which table.
+    pub table: Table,
+    /// What is done.
+    pub change: Change,
+}
+
+/// What a step does.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Change {
+    /// Makes the table if it does not exist.
+    AddTable,
+    /// Makes a base chain.
+    AddHook {
+        /// Which.
+        hook: Hook,
+        /// How, in the backend's words.
+        definition: Box<[u8]>,
+    },
+    /// Makes a chain.
+    AddChain(Box<str>),
+    /// Deletes all rules of a chain.
+    Flush(Box<str>),
+    /// Deletes one rule.
+    DeleteRule {
+        /// Its chain.
+        chain: Box<str>,
+        /// Its handle.
+        handle: u64,
+    },
+    /// Adds a rule.
+    AddRule {
+        /// Its chain.
+        chain: Box<str>,
+        /// The rule in front of which it comes; `None` for the end.
+        before: Option<u64>,
+        /// The rule.
+        form: Arc<Form>,
+        /// As it is written, for people.
+        text: Box<str>,
+    },
+    /// Deletes a chain that nothing refers to any more.
+    DeleteChain(Box<str>),
+}
+
+/// Why a plan is no transaction.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum NoTransaction {
+    /// A rule has no proven form.
+    #[error("{family} {table} {chain}: `{rule}` can't be replayed: {reason}")]
+    Unproven {
+        /// Where.
+        family: Family,
+        /// Where.
+        table: Table,
+        /// Where.
+        chain: String,
+        /// As it is written.
+        rule: String,
+        /// Why.
+        reason: String,
+    },
+    /// The observation does not say enough.
+    #[error("{family} {table}: {reason}")]
+    Unknown {
+        /// Where.
+        family: Family,
+        /// Where.
+        table: Table,
+        /// What is missing.
+        reason: String,
+    },
+}
+
+/// Puts `plan`, made from `observed`, into one transaction. Its sets are not in it.
+///
+/// # Errors
+/// [`NoTransaction`]
+pub fn transaction(plan: &Plan, observed: &Observed, forms: &Forms) -> Result<Transaction, NoTransaction> {
+    transaction_without(plan, observed, forms, &|_, _| false)
+}
+
+/// The same without the rules that `skip` names by their table and the text that is written.
+///
+/// # Errors
+/// [`NoTransaction`]
+pub fn transaction_without(
+    plan: &Plan,
+    observed: &Observed,
+    forms: &Forms,
+    skip: &dyn Fn((Family, Table), &str) -> bool,
+) -> Result<Transaction, NoTransaction> {
+    let mut build = Build { forms, observed, skip, steps: Vec::new() };
+    // A jump needs its target: all chains come first, of all tables.
+    for table in &plan.tables {
+        build.make_chains((table.family, table.table), &table.chains)?;
+    }
+    for table in &plan.tables {
+        let place = (table.family, table.table);
+        for chain in &table.chains {
+            build.edit(place, chain)?;
+        }
+        let gone = |name: &String| name.as_str().into();
+        build.extend(place, table.remove.iter().map(|name| Change::Flush(gone(name))));
+        build.extend(place, table.remove.iter().map(|name| Change::DeleteChain(gone(name))));
+    }
+    let generation = plan.generation.ok_or_else(|| {
+        let (family, table) =
+            plan.tables.first().map_or((Family::Ipv4, Table::Filter), |plan| (plan.family, plan.table));
+        NoTransaction::Unknown { family, table, reason: "the generation that was compared is not known".to_owned() }
+    })?;
+    Ok(Transaction { generation, steps: build.steps })
+}
+
+struct Build<'a> {
+    forms: &'a Forms,
+    observed: &'a Observed,
+    skip: &'a dyn Fn((Family, Table), &str) -> bool,
+    steps: Vec<Step>,
+}
+
+impl Build<'_> {
+    fn extend(&mut self, (family, table): (Family, Table), changes: impl IntoIterator<Item = Change>) {
+        self.steps.extend(changes.into_iter().map(|change| Step { family, table, change }));
+    }
+
+    fn table(&self, place: (Family, Table)) -> Option<&ObservedTable> {
+        self.observed.tables.get(&place)
+    }
+
+    fn make_chains(&mut self, place: (Family, Table), plans: &[ChainPlan]) -> Result<(), NoTransaction> {
+        let mut made = Vec::new();
+        for plan in plans {
+            if self.table(place).is_some_and(|table| table.has(&plan.chain)) {
+                continue;
+            }
+            made.push(match Hook::from_name(&plan.chain) {
+                None => Change::AddChain(plan.chain.as_str().into()),
+                Some(hook) => {
+                    let definition = self.forms.hook(place, hook).ok_or_else(|| NoTransaction::Unknown {
+                        family: place.0,
+                        table: place.1,
+                        reason: format!("the base chain {hook} is missing, and how to make it is not known"),
+                    })?;
+                    Change::AddHook { hook, definition: definition.into() }
+                }
+            });
+        }
+        if !made.is_empty() {
+            self.extend(place, [Change::AddTable]);
+            self.extend(place, made);
+        }
+        Ok(())
+    }
+
+    fn edit(&mut self, place: (Family, Table), plan: &ChainPlan) -> Result<(), NoTransaction> {
+        let exists = self.table(place).is_some_and(|table| table.has(&plan.chain));
+        let handles = self.table(place).map_or(&[][..], |table| table.handles(&plan.chain)).to_vec();
+        let held = self.table(place).map_or(0, |table| table.rules(&plan.chain).len());
+        let (deleted, inserts): (Vec<usize>, _) = match &plan.edit {
+            Edit::Replace { rules } => {
+                if exists {
+                    self.extend(place, [Change::Flush(plan.chain.as_str().into())]);
+                }
+                let all = rules.iter().map(|text| Insert { number: None, text: text.clone() });
+                return self.add(place, &plan.chain, &[], &all.collect::<Vec<_>>());
+            }
+            Edit::Splice { delete, insert } => (delete.clone(), insert),
+            Edit::BuiltIn { delete, insert } => (delete.iter().map(|(_, number)| *number).collect(), insert),
+        };
+        if handles.len() != held {
+            let reason = format!("the handles of the rules in {} are not known", plan.chain);
+            return Err(NoTransaction::Unknown { family: place.0, table: place.1, reason });
+        }
+        let goes = |number: &usize| handles.get(number.wrapping_sub(1)).copied();
+        let gone: Vec<u64> = deleted.iter().filter_map(goes).collect();
+        let going: HashSet<u64> = gone.iter().copied().collect();
+        let chain = plan.chain.as_str();
+        self.extend(place, gone.iter().map(|handle| Change::DeleteRule { chain: chain.into(), handle: *handle }));
+        let kept: Vec<u64> = handles.into_iter().filter(|handle| !going.contains(handle)).collect();
+        self.add(place, chain, &kept, inserts)
+    }
+
+    /// Adds rules among those that stay, whose handles are `kept`.
+    fn add(
+        &mut self,
+        place: (Family, Table),
+        chain: &str,
+        kept: &[u64],
+        inserts: &[Insert],
+    ) -> Result<(), NoTransaction> {
+        for (added, insert) in inserts.iter().enumerate() {
+            if (self.skip)(place, &insert.text) {
+                continue;
+            }
+            let passed = insert.number.map_or(kept.len(), |number| (number - 1).saturating_sub(added));
+            let form = self.forms.replay(place, &insert.text).map_err(|reason| NoTransaction::Unproven {
+                family: place.0,
+                table: place.1,
+                chain: chain.to_owned(),
+                rule: insert.text.to_string(),
+                reason,
+            })?;
+            let (form, text) = (Arc::clone(form), insert.text.clone());
+            let before = kept.get(passed).copied();
+            self.extend(place, [Change::AddRule { chain: chain.into(), before, form, text }]);
+        }
+        Ok(())
+    }
+}
