@@ -9,12 +9,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use libtest_mimic::{Arguments, Trial};
-use ruleward::kernel::commit::{CommitError, commit};
+use ruleward::kernel::commit::{CommitError, commit, commit_at_once};
 use ruleward::kernel::fake::Fake;
 use ruleward::kernel::live::Live;
-use ruleward::kernel::observe::observe;
+use ruleward::kernel::observe::{Scope, observe, observe_forms};
 use ruleward::kernel::port::Port;
-use ruleward::kernel::rehearse::{RehearseError, rehearse};
+use ruleward::kernel::rehearse::{Learn, RehearseError, rehearse};
 use ruleward::kernel::scratch::Scratch;
 use ruleward::kernel::tools::{RestoreError, Tools};
 use ruleward_core::check::{OutputLimits, check};
@@ -35,12 +35,15 @@ fn main() -> std::process::ExitCode {
         return code;
     }
     type Body = fn(&dyn Port);
-    let promises: [(&str, Body); 7] = [
+    let promises: [(&str, Body); 10] = [
         ("what_is_restored_is_saved", what_is_restored_is_saved),
         ("a_refused_script_changes_nothing", a_refused_script_changes_nothing),
         ("what_is_rehearsed_is_not_live", what_is_rehearsed_is_not_live),
         ("a_commit_gives_what_was_rehearsed", a_commit_gives_what_was_rehearsed),
         ("every_drift_is_undone_around_strangers", every_drift_is_undone_around_strangers),
+        ("every_drift_is_undone_at_once", every_drift_is_undone_at_once),
+        ("a_part_is_read_by_form", a_part_is_read_by_form),
+        ("a_stale_transaction_is_not_carried_out", a_stale_transaction_is_not_carried_out),
         ("nothing_wanted_removes_exactly_ours", nothing_wanted_removes_exactly_ours),
         ("a_stale_plan_is_not_carried_out", a_stale_plan_is_not_carried_out),
     ];
@@ -132,18 +135,36 @@ fn desired(contribution: &Contribution) -> ruleward_core::merge::Desired {
 }
 
 fn rehearsed(port: &dyn Port) -> Expected {
-    let rehearsed = rehearse(port, desired(&contribution())).unwrap();
-    assert_eq!(rehearsed.impossible, None);
+    let rehearsed = rehearse(port, desired(&contribution()), Learn::Forms(None)).unwrap();
+    assert_eq!((rehearsed.impossible, rehearsed.no_forms), (None, None));
     assert_eq!(rehearsed.expected.basis, Basis::Rehearsed);
     rehearsed.expected
 }
 
+/// By text and the tools.
 fn bring_about(port: &dyn Port, expected: &Expected) {
     let todo = plan(expected, &observe(port, expected).unwrap());
     commit(port, &todo).unwrap();
     let left = plan(expected, &observe(port, expected).unwrap());
     assert!(left.is_empty(), "{left:?}");
 }
+
+/// By form, in one transaction where there is such a thing. Both ways of looking must agree about the end.
+fn bring_about_at_once(port: &dyn Port, expected: &Expected) {
+    let forms = expected.forms.as_ref().unwrap();
+    let observed = observe_forms(port, expected, &Scope::All).unwrap().unwrap().observed;
+    let todo = plan(expected, &observed);
+    match port.backend() {
+        Backend::Nft => commit_at_once(port, &todo, &observed, forms).unwrap(),
+        Backend::Legacy => commit(port, &plan(expected, &observe(port, expected).unwrap())).unwrap(),
+    };
+    let left = plan(expected, &observe_forms(port, expected, &Scope::All).unwrap().unwrap().observed);
+    assert!(left.is_empty(), "{left:?}");
+    let left = plan(expected, &observe(port, expected).unwrap());
+    assert!(left.is_empty(), "{left:?}");
+}
+
+type Bring = fn(&dyn Port, &Expected);
 
 fn rules(port: &dyn Port, table: Table) -> Vec<String> {
     let text = port.save(Family::Ipv4, table).unwrap();
@@ -182,6 +203,44 @@ fn a_commit_gives_what_was_rehearsed(port: &dyn Port) {
 }
 
 fn every_drift_is_undone_around_strangers(port: &dyn Port) {
+    undo_every_drift(port, bring_about);
+}
+
+fn every_drift_is_undone_at_once(port: &dyn Port) {
+    undo_every_drift(port, bring_about_at_once);
+}
+
+fn a_part_is_read_by_form(port: &dyn Port) {
+    let expected = rehearsed(port);
+    bring_about_at_once(port, &expected);
+    let coverage = expected.forms.as_ref().unwrap().coverage();
+    assert_eq!((coverage.unproven, coverage.rules), (0, 5), "{coverage:?}");
+    let part = [((Family::Ipv4, Table::Filter), Some([Box::from("web-in"), Box::from("INPUT")].into()))];
+    let reading = observe_forms(port, &expected, &Scope::Part { tables: part.into(), sets: false }).unwrap().unwrap();
+    assert!(plan(&expected, &reading.observed).is_empty());
+    assert_eq!(reading.strange, []);
+    port.restore(Family::Ipv4, "*filter\n-I web-in 2 -s 192.0.2.1/32 -j DROP\nCOMMIT\n").unwrap();
+    let part = [((Family::Ipv4, Table::Filter), Some([Box::from("web-in")].into()))];
+    let reading = observe_forms(port, &expected, &Scope::Part { tables: part.into(), sets: false }).unwrap().unwrap();
+    assert_eq!(reading.strange.iter().map(|strange| strange.at).collect::<Vec<_>>(), [1]);
+    let todo = plan(&expected, &reading.observed);
+    assert_eq!(todo.tables.iter().map(|table| table.chains.len()).collect::<Vec<_>>(), [1], "{todo:?}");
+}
+
+fn a_stale_transaction_is_not_carried_out(port: &dyn Port) {
+    let expected = rehearsed(port);
+    let observed = observe_forms(port, &expected, &Scope::All).unwrap().unwrap().observed;
+    let todo = plan(&expected, &observed);
+    port.restore(Family::Ipv4, "*nat\n:theirs - [0:0]\nCOMMIT\n").unwrap();
+    let error = commit_at_once(port, &todo, &observed, expected.forms.as_ref().unwrap()).unwrap_err();
+    match port.backend() {
+        Backend::Nft => assert!(matches!(error, CommitError::Stale), "{error}"),
+        Backend::Legacy => assert!(matches!(error, CommitError::NotAtOnce(_)), "{error}"),
+    }
+    assert!(rules(port, Table::Filter).is_empty());
+}
+
+fn undo_every_drift(port: &dyn Port, bring_about: Bring) {
     let expected = rehearsed(port);
     port.restore(Family::Ipv4, "*filter\n:theirs - [0:0]\n-A theirs -s 192.0.2.9/32 -j DROP\n-A INPUT -s 203.0.113.1/32 -j theirs\n-A INPUT -s 203.0.113.2/32 -j ACCEPT\nCOMMIT\n").unwrap();
     bring_about(port, &expected);
@@ -204,9 +263,13 @@ fn every_drift_is_undone_around_strangers(port: &dyn Port) {
         bring_about(port, &expected);
         assert_eq!(rules(port, Table::Filter), right, "after {tamper}");
     }
+    let digest = || port.sets_digest(&|name| name.starts_with("web-")).unwrap();
     for tamper in ["add web-allow 172.16.0.0/12", "del web-allow 10.0.0.0/8"] {
+        let before = digest();
+        assert_eq!(digest(), before);
         if port.restore_sets(&format!("{tamper}\n")).is_ok() {
             assert!(!plan(&expected, &observe(port, &expected).unwrap()).is_empty(), "{tamper} is not seen");
+            assert_ne!(digest(), before, "{tamper} leaves the digest");
             bring_about(port, &expected);
         }
     }
@@ -244,7 +307,7 @@ fn refused_by_name(backend: Backend) -> Result<(), libtest_mimic::Failed> {
         let mut contribution = contribution();
         let masquerade = Target::Masquerade { ports: None, random: false, random_fully: false };
         contribution.chains[0].rules.insert(1, rule(Vec::new(), masquerade));
-        let error = rehearse(&port, desired(&contribution)).unwrap_err();
+        let error = rehearse(&port, desired(&contribution), Learn::Nothing).unwrap_err();
         let RehearseError::Refused { origin: Some(origin), .. } = &error else { panic!("{error}") };
         assert_eq!(origin.policy, policy());
         assert_eq!(origin.place, "chain web-in in filter (IPv4), rule 2 `-j MASQUERADE`", "{error}");

@@ -42,7 +42,7 @@ pub(super) fn in_nft(families: Families) -> Result<Holdings, Errno> {
             Family::Ipv4 => NFPROTO_IPV4,
             Family::Ipv6 => NFPROTO_IPV6,
         };
-        let request = Request { message: NFT_MSG_GETCHAIN, family: protocol, dump: true };
+        let request = Request { message: NFT_MSG_GETCHAIN, family: protocol, dump: true, ..Request::default() };
         let of_family = netlink.ask(request, Holdings::default, |held, attributes| add(held, family, attributes))?;
         holdings.rules += of_family.rules;
         holdings.chains.extend(of_family.chains);

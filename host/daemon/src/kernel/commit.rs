@@ -1,16 +1,19 @@
-//! Carries out a plan with the stock tools: sets, then each table in one restore, then chains and sets that nothing
-//! wants any more. Each table is all or nothing; when one is refused the others are still committed, and the error
-//! says which is which.
+//! Carries out a plan, in one of two ways. At once: all tables and both families in one transaction, tied to the generation
+//! that was compared. With the stock tools: each table in one restore, all or nothing for itself; when one is refused the
+//! others are still committed, and the error says which is which. Sets come first in both, and what nothing wants any
+//! more goes last.
 
 use std::fmt;
 
+use ruleward_core::forms::Forms;
 use ruleward_core::names::{Family, Table};
-use ruleward_core::observed::ObservedTable;
+use ruleward_core::observed::{Observed, ObservedTable};
 use ruleward_core::plan::{Edit, Plan, TablePlan};
 use ruleward_core::script::{self, Deletion};
+use ruleward_core::transaction::transaction;
 use thiserror::Error;
 
-use super::port::Port;
+use super::port::{Port, TransactError};
 use super::tools::RestoreError;
 
 /// What was done.
@@ -26,13 +29,16 @@ pub enum CommitError {
     /// Somebody changed nf_tables after it was read; nothing was written.
     #[error("somebody changed the tables while the change was planned; nothing was written")]
     Stale,
+    /// It can't be done at once; nothing was written but sets.
+    #[error("it can't be done in one transaction: {0}")]
+    NotAtOnce(String),
     /// Some of it was refused.
     #[error("{0}")]
     Partial(Partial),
 }
 
 /// What was refused, and what was not.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Partial {
     /// What was refused, with the reason.
     pub failed: Vec<(String, RestoreError)>,
@@ -53,7 +59,56 @@ impl fmt::Display for Partial {
     }
 }
 
-/// Carries out `plan`.
+/// Carries out `plan`, which was made from `observed`, in one transaction.
+///
+/// # Errors
+/// [`CommitError::Stale`] and [`CommitError::NotAtOnce`] with the tables as they were; [`CommitError::Partial`] if
+/// sets can't be made.
+pub fn commit_at_once(
+    port: &dyn Port,
+    plan: &Plan,
+    observed: &Observed,
+    forms: &Forms,
+) -> Result<Committed, CommitError> {
+    let mut committed = Committed::default();
+    let planned = if plan.tables.is_empty() { None } else { Some(transaction(plan, observed, forms)) };
+    let transaction = planned.transpose().map_err(|reason| CommitError::NotAtOnce(reason.to_string()))?;
+    commit_sets(port, plan, &mut Partial::default())?;
+    if let Some(transaction) = transaction {
+        port.transact(&transaction).map_err(|error| match error {
+            TransactError::Stale => CommitError::Stale,
+            error => CommitError::NotAtOnce(error.to_string()),
+        })?;
+    }
+    remove_sets(port, plan, &mut committed);
+    Ok(committed)
+}
+
+fn commit_sets(port: &dyn Port, plan: &Plan, partial: &mut Partial) -> Result<(), CommitError> {
+    if plan.sets.is_empty() {
+        return Ok(());
+    }
+    let script: String = plan.sets.iter().map(script::set_step).collect();
+    match port.restore_sets(&script) {
+        Ok(()) => partial.done.push("sets".to_owned()),
+        // Rules that need these sets would be refused for a reason that is not theirs.
+        Err(error) => {
+            partial.failed.push(("sets".to_owned(), error));
+            return Err(CommitError::Partial(std::mem::take(partial)));
+        }
+    }
+    Ok(())
+}
+
+fn remove_sets(port: &dyn Port, plan: &Plan, committed: &mut Committed) {
+    for set in &plan.remove_sets {
+        if let Err(error) = port.restore_sets(&format!("destroy {set}\n")) {
+            committed.notes.push(format!("obsolete set {set} stays: {error}"));
+        }
+    }
+}
+
+/// Carries out `plan` with the stock tools.
 ///
 /// # Errors
 /// [`CommitError`]
@@ -61,19 +116,9 @@ pub fn commit(port: &dyn Port, plan: &Plan) -> Result<Committed, CommitError> {
     if plan.generation.is_some() && port.generation() != plan.generation {
         return Err(CommitError::Stale);
     }
-    let mut partial = Partial { failed: Vec::new(), done: Vec::new() };
+    let mut partial = Partial::default();
     let mut committed = Committed::default();
-    if !plan.sets.is_empty() {
-        let script: String = plan.sets.iter().map(script::set_step).collect();
-        match port.restore_sets(&script) {
-            Ok(()) => partial.done.push("sets".to_owned()),
-            // Rules that need these sets would be refused for a reason that is not theirs.
-            Err(error) => {
-                partial.failed.push(("sets".to_owned(), error));
-                return Err(CommitError::Partial(partial));
-            }
-        }
-    }
+    commit_sets(port, plan, &mut partial)?;
     for table in &plan.tables {
         let what = format!("{} {}", table.family, table.table);
         match commit_table(port, table) {
@@ -92,11 +137,7 @@ pub fn commit(port: &dyn Port, plan: &Plan) -> Result<Committed, CommitError> {
             committed.notes.push(format!("{} {}: obsolete chains {chains} stay: {error}", table.family, table.table));
         }
     }
-    for set in &plan.remove_sets {
-        if let Err(error) = port.restore_sets(&format!("destroy {set}\n")) {
-            committed.notes.push(format!("obsolete set {set} stays: {error}"));
-        }
-    }
+    remove_sets(port, plan, &mut committed);
     Ok(committed)
 }
 

@@ -2,18 +2,21 @@
 //! one (`tests/port_contract.rs`), and can be told to fail.
 
 use std::collections::VecDeque;
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use ruleward_core::names::{Backend, Family, Table};
+use ruleward_core::form::{Form, RawTable};
+use ruleward_core::names::{Backend, Family, Hook, Table};
 use ruleward_core::simulate::Simulated;
+use ruleward_core::transaction::Transaction;
 
 use super::lock::LockError;
-use super::port::Port;
+use super::port::{Port, RawError, TransactError, Wanted};
 use super::process::ToolError;
 use super::scratch::ScratchError;
 use super::tools::RestoreError;
 
-/// What happens at the next call of `restore`.
+/// What happens at the next call of `restore` or `transact`.
 pub enum Fault {
     /// The tool reports a failure and has done nothing.
     Refuse,
@@ -34,6 +37,7 @@ struct State {
     generation: u32,
     faults: VecDeque<Fault>,
     restores: usize,
+    transactions: usize,
 }
 
 impl Fake {
@@ -57,6 +61,11 @@ impl Fake {
     /// How often `restore` was called.
     pub fn restores(&self) -> usize {
         self.state().restores
+    }
+
+    /// How often `transact` was called.
+    pub fn transactions(&self) -> usize {
+        self.state().transactions
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -109,12 +118,73 @@ impl Port for Fake {
         Ok(text)
     }
 
+    fn sets_digest(&self, owns: &dyn Fn(&str) -> bool) -> Option<u64> {
+        let mut hasher = DefaultHasher::new();
+        for (name, set) in self.state().kernel.sets().iter().filter(|(name, _)| owns(name)) {
+            (name, &set.kind, &set.options, &set.members).hash(&mut hasher);
+        }
+        Some(hasher.finish())
+    }
+
     fn restore_sets(&self, script: &str) -> Result<(), RestoreError> {
         self.state().kernel.restore_sets(script).map_err(|error| Self::refused(script, error))
     }
 
     fn generation(&self) -> Option<u32> {
         (self.backend == Backend::Nft).then(|| self.state().generation)
+    }
+
+    fn raw(&self, family: Family, table: Table, wanted: Wanted<'_>) -> Result<RawTable, RawError> {
+        let mut raw = self.state().kernel.raw(family, table);
+        match wanted {
+            Wanted::Which(which) => {
+                raw.chains.iter_mut().filter(|chain| !which(&chain.name)).for_each(|chain| chain.rules.clear());
+            }
+            Wanted::Only(chains) => raw.chains.retain(|chain| chains.contains(&chain.name)),
+        }
+        Ok(raw)
+    }
+
+    fn hook_definition(&self, family: Family, table: Table, hook: Hook) -> Option<Box<[u8]>> {
+        let raw = self.state().kernel.raw(family, table);
+        raw.chains.iter().any(|chain| &*chain.name == hook.as_str()).then(|| hook.as_str().as_bytes().into())
+    }
+
+    fn marks(&self, _: Family, form: &Form) -> String {
+        String::from_utf8_lossy(&form.bytes).into_owned()
+    }
+
+    fn lighter(&self, _: &Form) -> Option<Form> {
+        None
+    }
+
+    fn shows_all(&self, _: &Form) -> bool {
+        true
+    }
+
+    fn transact(&self, transaction: &Transaction) -> Result<(), TransactError> {
+        let state = &mut *self.state();
+        if self.backend == Backend::Legacy {
+            return Err(TransactError::Impossible("legacy has no transactions".to_owned()));
+        }
+        state.transactions += 1;
+        match state.faults.pop_front() {
+            Some(Fault::Refuse) => {
+                return Err(TransactError::Refused { steps: Vec::new(), reason: "told to fail".to_owned() });
+            }
+            Some(Fault::Stranger(change)) => {
+                change(&mut state.kernel);
+                state.generation += 1;
+            }
+            None => {}
+        }
+        if state.generation != transaction.generation {
+            return Err(TransactError::Stale);
+        }
+        let refused = |(step, reason)| TransactError::Refused { steps: vec![step], reason };
+        state.kernel.transact(transaction).map_err(refused)?;
+        state.generation += 1;
+        Ok(())
     }
 
     fn exclusive(&self) -> Result<Box<dyn Port + '_>, LockError> {

@@ -56,11 +56,16 @@ impl GenerationReader {
     /// # Errors
     /// [`GenerationError`]
     pub fn read(&mut self) -> Result<u32, GenerationError> {
-        let request = Request { message: NFT_MSG_GETGEN, family: 0, dump: false };
-        let find = |found: &mut Option<u32>, attributes: &[u8]| {
-            let generation = Attributes(attributes).find(|(kind, _)| *kind == NFTA_GEN_ID);
-            *found = generation.and_then(|(_, content)| number(content));
-        };
-        self.0.ask(request, || None, find)?.ok_or(GenerationError::NoAnswer)
+        read(&mut self.0)
     }
+}
+
+/// The generation now, by a socket that serves for other questions as well.
+pub(super) fn read(netlink: &mut Nfnetlink) -> Result<u32, GenerationError> {
+    let request = Request { message: NFT_MSG_GETGEN, ..Request::default() };
+    let find = |found: &mut Option<u32>, attributes: &[u8]| {
+        let generation = Attributes(attributes).find(|(kind, _)| *kind == NFTA_GEN_ID);
+        *found = generation.and_then(|(_, content)| number(content));
+    };
+    netlink.ask(request, || None, find)?.ok_or(GenerationError::NoAnswer)
 }

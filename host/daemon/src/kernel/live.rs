@@ -1,17 +1,23 @@
-//! The node's own packet filter behind [`Port`]: the stock tools, the xtables lock, nf_tables' generation.
+//! The node's own packet filter behind [`Port`]: the stock tools, the xtables lock, and the kernel's own words for rules.
 
 use std::ops::ControlFlow;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use ruleward_core::names::{Backend, Family, Table};
+use ruleward_core::form::{Form, RawTable};
+use ruleward_core::names::{Backend, Family, Hook, Table};
+use ruleward_core::quote;
+use ruleward_core::transaction::Transaction;
 
-use super::generation::GenerationReader;
+use super::legacy::{self, LegacyReader};
 use super::lock::{self, LockError, LockWait, PrivateLock, XtablesLock};
-use super::port::Port;
+use super::nfnetlink::Nfnetlink;
+use super::nft::{self, Nft};
+use super::port::{Port, RawError, TransactError, Wanted};
 use super::process::ToolError;
 use super::scratch::{Scratch, ScratchError};
+use super::set_digest;
 use super::tools::{RestoreError, Tools};
 
 /// Hears who waits for what, `None` when the wait is over, and says whether to go on waiting.
@@ -20,9 +26,44 @@ pub type OnWait = Arc<dyn Fn(Option<String>) -> ControlFlow<()> + Send + Sync>;
 /// The calling thread's network namespace.
 pub struct Live {
     tools: Tools,
-    generation: Option<Mutex<GenerationReader>>,
+    rules: Rules,
+    /// For sets, which both backends have.
+    netlink: Option<Arc<Mutex<Nfnetlink>>>,
     lock: LockSettings,
     held: Option<XtablesLock>,
+}
+
+/// How rules are read byte for byte.
+#[derive(Clone)]
+enum Rules {
+    Nft(Arc<Mutex<Nft>>),
+    Legacy(Arc<LegacyReader>),
+    /// Not at all, for this reason.
+    No(String),
+}
+
+impl Rules {
+    /// In the calling thread's namespace.
+    fn open(backend: Backend) -> Self {
+        match backend {
+            Backend::Nft => match Nft::open() {
+                Ok(nft) => Self::Nft(Arc::new(Mutex::new(nft))),
+                Err(error) => Self::No(format!("netlink: {error}")),
+            },
+            Backend::Legacy => match LegacyReader::open() {
+                Ok(reader) => Self::Legacy(Arc::new(reader)),
+                Err(error) => Self::No(error.to_string()),
+            },
+        }
+    }
+
+    fn nft(&self) -> Option<MutexGuard<'_, Nft>> {
+        match self {
+            // A panic while it was held leaves a socket whose old answers are told apart by their number.
+            Self::Nft(nft) => Some(nft.lock().unwrap_or_else(PoisonError::into_inner)),
+            _ => None,
+        }
+    }
 }
 
 #[derive(Clone)]
@@ -37,11 +78,16 @@ impl Live {
     /// With these tools. `lock_timeout` bounds a wait for the xtables lock.
     pub fn new(tools: Tools, lock_timeout: Duration, on_wait: OnWait) -> Self {
         let nft = tools.backend() == Backend::Nft;
-        let generation = if nft { GenerationReader::open().ok().map(Mutex::new) } else { None };
+        let rules = Rules::open(tools.backend());
         let private = if nft { None } else { PrivateLock::create().ok().map(Arc::new) };
         let lock = LockSettings { path: lock::default_path(), timeout: lock_timeout, on_wait, private };
-        Self { tools, generation, lock, held: None }
+        let netlink = open_netlink();
+        Self { tools, rules, netlink, lock, held: None }
     }
+}
+
+fn open_netlink() -> Option<Arc<Mutex<Nfnetlink>>> {
+    Some(Arc::new(Mutex::new(Nfnetlink::open().ok()?)))
 }
 
 impl Port for Live {
@@ -61,23 +107,100 @@ impl Port for Live {
         self.tools.ipset_list()
     }
 
+    fn sets_digest(&self, owns: &dyn Fn(&str) -> bool) -> Option<u64> {
+        let mut netlink = self.netlink.as_ref()?.lock().unwrap_or_else(PoisonError::into_inner);
+        set_digest::digest(&mut netlink, owns).ok()
+    }
+
     fn restore_sets(&self, script: &str) -> Result<(), RestoreError> {
         self.tools.ipset_restore(script)
     }
 
     fn generation(&self) -> Option<u32> {
-        self.generation.as_ref()?.lock().ok()?.read().ok()
+        self.rules.nft()?.generation().ok()
+    }
+
+    fn raw(&self, family: Family, table: Table, wanted: Wanted<'_>) -> Result<RawTable, RawError> {
+        let failed = |reason: String| RawError::Failed { family, table, reason };
+        match &self.rules {
+            Rules::No(reason) => Err(RawError::Unsupported(reason.clone())),
+            Rules::Nft(_) => match self.rules.nft() {
+                Some(mut nft) => nft.table(family, table, wanted).map_err(|error| failed(error.to_string())),
+                None => Err(RawError::Unsupported("no socket".to_owned())),
+            },
+            Rules::Legacy(reader) => {
+                let mut raw = reader.table(family, table).map_err(|error| failed(error.to_string()))?;
+                match wanted {
+                    Wanted::Which(which) => {
+                        raw.chains.iter_mut().filter(|chain| !which(&chain.name)).for_each(|chain| chain.rules.clear());
+                    }
+                    Wanted::Only(chains) => raw.chains.retain(|chain| chains.contains(&chain.name)),
+                }
+                Ok(raw)
+            }
+        }
+    }
+
+    fn hook_definition(&self, family: Family, table: Table, hook: Hook) -> Option<Box<[u8]>> {
+        self.rules.nft()?.hook_definition(family, table, hook).ok()?
+    }
+
+    fn marks(&self, family: Family, form: &Form) -> String {
+        match self.backend() {
+            Backend::Nft => nft::marks(form),
+            Backend::Legacy => {
+                let mut line = String::new();
+                for comment in legacy::comments(form, family) {
+                    let printable: String = comment.chars().map(|c| if c.is_control() { '?' } else { c }).collect();
+                    for word in ["-m", "comment", "--comment", if printable.is_empty() { "?" } else { &printable }] {
+                        quote::push_word(&mut line, word);
+                    }
+                }
+                quote::push_word(&mut line, &nft::nameless(form));
+                if let Some(target) = legacy::target(form, family).filter(|target| !target.is_empty()) {
+                    quote::push_word(&mut line, "-j");
+                    quote::push_word(&mut line, &target);
+                }
+                line
+            }
+        }
+    }
+
+    fn lighter(&self, form: &Form) -> Option<Form> {
+        if self.backend() == Backend::Nft { nft::lighter(form) } else { None }
+    }
+
+    fn shows_all(&self, form: &Form) -> bool {
+        self.backend() == Backend::Legacy || nft::is_of_iptables(form)
+    }
+
+    fn transact(&self, transaction: &Transaction) -> Result<(), TransactError> {
+        match self.rules.nft() {
+            Some(mut nft) => nft.transact(transaction),
+            None => Err(TransactError::Impossible("this backend has no transactions".to_owned())),
+        }
     }
 
     fn exclusive(&self) -> Result<Box<dyn Port + '_>, LockError> {
         let lock = self.lock.clone();
         if self.backend() == Backend::Nft || self.held.is_some() {
-            let generation = GenerationReader::open().ok().map(Mutex::new);
-            return Ok(Box::new(Self { tools: self.tools.clone(), generation, lock, held: None }));
+            return Ok(Box::new(Self {
+                tools: self.tools.clone(),
+                rules: self.rules.clone(),
+                netlink: self.netlink.clone(),
+                lock,
+                held: None,
+            }));
         }
         // Without a lock of their own our tools would wait for us: then they take the node's lock themselves.
         let Some(private) = &lock.private else {
-            return Ok(Box::new(Self { tools: self.tools.clone(), generation: None, lock, held: None }));
+            return Ok(Box::new(Self {
+                tools: self.tools.clone(),
+                rules: self.rules.clone(),
+                netlink: self.netlink.clone(),
+                lock,
+                held: None,
+            }));
         };
         let tools = self.tools.clone().with_private_lock(Arc::clone(private));
         let mut told = false;
@@ -90,13 +213,16 @@ impl Port for Live {
         };
         let held = XtablesLock::acquire(&lock.path, lock.timeout, &mut on_wait);
         let _ = (lock.on_wait)(None); // nothing is waited for any more
-        Ok(Box::new(Self { tools, generation: None, held: Some(held?), lock }))
+        Ok(Box::new(Self { tools, rules: self.rules.clone(), netlink: self.netlink.clone(), held: Some(held?), lock }))
     }
 
     fn in_scratch(&self, work: &mut (dyn FnMut(&dyn Port) + Send)) -> Result<(), ScratchError> {
         let scratch = Scratch::create()?;
         let tools = scratch.tools(&self.tools);
         let lock = self.lock.clone();
-        scratch.run(|| work(&Self { tools, generation: None, lock, held: None }))
+        scratch.run(|| {
+            let rules = Rules::open(tools.backend());
+            work(&Self { tools, rules, netlink: open_netlink(), lock, held: None });
+        })
     }
 }

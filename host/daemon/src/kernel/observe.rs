@@ -1,13 +1,20 @@
-//! Reads what the kernel has: each table in scope, both families side by side, and the sets if any policy may own some.
+//! Reads what the kernel has, in one of two ways. By text: each table in scope, both families side by side, through
+//! iptables-save. By form: only our chains and the built-in ones, byte for byte, which is exact also where iptables-save
+//! hides something, and takes no process. Sets come from ipset in both.
+//!
 //! A picture that somebody changed while it was taken is taken again.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use ruleward_core::expected::Expected;
-use ruleward_core::names::{Family, Table};
+use ruleward_core::form::{Form, RawTable};
+use ruleward_core::forms::Forms;
+use ruleward_core::names::{Family, Hook, Table};
 use ruleward_core::observed::{Observed, ObservedTable, SaveError};
 use ruleward_core::sets::{self, ListError};
 use thiserror::Error;
 
-use super::port::Port;
+use super::port::{Port, RawError, Wanted};
 use super::process::ToolError;
 
 /// Why the kernel could not be read. Nothing may be concluded, and nothing is written.
@@ -22,13 +29,54 @@ pub enum ObserveError {
     /// What ipset printed is not understood.
     #[error(transparent)]
     Sets(#[from] ListError),
+    /// Rules could not be read byte for byte.
+    #[error(transparent)]
+    Raw(#[from] RawError),
+}
+
+/// What is read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Scope {
+    /// Everything that can be ours, and the sets.
+    All,
+    /// A part.
+    Part {
+        /// Of these tables these chains, or everything that can be ours.
+        tables: BTreeMap<(Family, Table), Option<BTreeSet<Box<str>>>>,
+        /// The sets as well.
+        sets: bool,
+    },
+}
+
+/// What was read by form.
+#[derive(Debug)]
+pub struct Reading {
+    /// The rules by their text. One of unknown form has a line that names its marks.
+    pub observed: Observed,
+    /// The rules of unknown form that are ours by where they stand or by their marks.
+    pub strange: Vec<Strange>,
+    /// Whether nobody wrote while it was read.
+    pub steady: bool,
+}
+
+/// A rule whose form is not known.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Strange {
+    /// Where.
+    pub place: (Family, Table),
+    /// Where.
+    pub chain: Box<str>,
+    /// Its number, from 0.
+    pub at: usize,
+    /// Itself.
+    pub form: Form,
 }
 
 /// A namespace in which somebody writes all the time never holds still: after this many tries the picture is used as
 /// it is, without a generation. Plans stay safe with an old picture, they are just less likely to be complete.
 const TRIES: usize = 4;
 
-/// Reads everything that `expected` has in scope.
+/// Reads everything that `expected` has in scope, by text.
 ///
 /// # Errors
 /// [`ObserveError`]
@@ -59,10 +107,168 @@ fn read(port: &dyn Port, expected: &Expected) -> Result<Observed, ObserveError> 
         let own = read_family(Family::Ipv4);
         (own, other.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
     });
-    let mut observed = Observed::default();
+    let mut observed = Observed { sets: read_sets(port, expected)?, ..Observed::default() };
     observed.tables.extend(ipv4?.into_iter().chain(ipv6?));
-    if expected.ownership.any_sets() {
-        observed.sets = sets::parse_list(&port.sets()?)?;
-    }
     Ok(observed)
+}
+
+fn read_sets(
+    port: &dyn Port,
+    expected: &Expected,
+) -> Result<Option<BTreeMap<String, sets::ObservedSet>>, ObserveError> {
+    let any = expected.ownership.any_sets();
+    Ok(if any { Some(sets::parse_list(&port.sets()?)?) } else { None })
+}
+
+/// Reads what is in `scope` by form; `None` if the forms of `expected` are not known.
+///
+/// # Errors
+/// [`ObserveError`]
+pub fn observe_forms(port: &dyn Port, expected: &Expected, scope: &Scope) -> Result<Option<Reading>, ObserveError> {
+    let Some(forms) = &expected.forms else { return Ok(None) };
+    let mut last = None;
+    for _ in 0..TRIES {
+        let before = port.generation();
+        let mut reading = read_forms(port, expected, forms, scope)?;
+        // A transaction is tied to what was before: if that is gone it does nothing.
+        reading.observed.generation = before;
+        reading.steady = port.generation() == before;
+        if reading.steady {
+            return Ok(Some(reading));
+        }
+        last = Some(reading);
+    }
+    Ok(last)
+}
+
+fn read_forms(port: &dyn Port, expected: &Expected, forms: &Forms, scope: &Scope) -> Result<Reading, ObserveError> {
+    let mut reading = Reading { observed: Observed::default(), strange: Vec::new(), steady: true };
+    let whole = |place: (Family, Table), reading: &mut Reading| {
+        let owns = |chain: &str| Hook::from_name(chain).is_some() || expected.ownership.owns_chain(place.1, chain);
+        read_table(port, expected, forms, place, Wanted::Which(&owns), reading)
+    };
+    match scope {
+        Scope::All => {
+            for place in expected.tables.keys() {
+                whole(*place, &mut reading)?;
+            }
+            reading.observed.sets = read_sets(port, expected)?;
+        }
+        Scope::Part { tables, sets } => {
+            reading.observed.partial = true;
+            if *sets {
+                reading.observed.sets = read_sets(port, expected)?;
+            }
+            for (place, chains) in tables {
+                match chains {
+                    Some(chains) => read_table(port, expected, forms, *place, Wanted::Only(chains), &mut reading)?,
+                    None => whole(*place, &mut reading)?,
+                }
+            }
+        }
+    }
+    Ok(reading)
+}
+
+fn read_table(
+    port: &dyn Port,
+    expected: &Expected,
+    forms: &Forms,
+    place: (Family, Table),
+    wanted: Wanted<'_>,
+    reading: &mut Reading,
+) -> Result<(), ObserveError> {
+    let (family, table) = place;
+    if !forms.trusts(place) {
+        let parsed = ObservedTable::parse(table, port.save(family, table)?)?;
+        reading.observed.tables.insert(place, parsed);
+        return Ok(());
+    }
+    let mut raw = port.raw(family, table, wanted)?;
+    if let Wanted::Which(_) = wanted
+        && raw.chains.iter().any(|chain| is_obsolete(expected, place, &chain.name))
+    {
+        // Whether it can go depends on who else refers to it.
+        raw = port.raw(family, table, Wanted::Which(&|_| true))?;
+    }
+    let RawTable { chains } = raw;
+    let mut observed = ObservedTable::default();
+    for chain in chains {
+        let mut texts: Vec<(std::borrow::Cow<'_, str>, u64)> = Vec::with_capacity(chain.rules.len());
+        for (at, rule) in chain.rules.into_iter().enumerate() {
+            let text = match forms.text(place, &rule.form) {
+                Some(text) => text.into(),
+                None => {
+                    let marks = port.marks(family, &rule.form);
+                    // Of a stranger's rule nobody needs to know more.
+                    let ours = match Hook::from_name(&chain.name) {
+                        Some(_) => expected.ownership.owns_rule(table, &marks),
+                        None => expected.ownership.owns_chain(table, &chain.name),
+                    };
+                    if ours {
+                        reading.strange.push(Strange { place, chain: chain.name.clone(), at, form: rule.form });
+                    }
+                    marks.into()
+                }
+            };
+            texts.push((text, rule.handle));
+        }
+        observed.push_chain(&chain.name, texts.iter().map(|(text, handle)| (&**text, *handle)));
+    }
+    if let Wanted::Only(chains) = wanted {
+        observed.cover_only(chains.clone());
+    }
+    reading.observed.tables.insert(place, observed);
+    Ok(())
+}
+
+/// Whether a chain is ours and nobody wants it.
+fn is_obsolete(expected: &Expected, place: (Family, Table), chain: &str) -> bool {
+    let wanted = expected.tables.get(&place).is_some_and(|table| table.chains.contains_key(chain));
+    !wanted && Hook::from_name(chain).is_none() && expected.ownership.owns_chain(place.1, chain)
+}
+
+/// Gives the rules of unknown form in `reading` the text that iptables-save shows for them. A rule that is shown exactly
+/// as one of ours, though its form is another, keeps its line of marks, and is among those that are returned: it is
+/// for the caller to say whether it counts as ours.
+///
+/// # Errors
+/// [`ObserveError`]
+pub fn explain(
+    port: &dyn Port,
+    expected: &Expected,
+    reading: &mut Reading,
+) -> Result<Vec<(Strange, String)>, ObserveError> {
+    let mut alike = Vec::new();
+    let places: BTreeSet<(Family, Table)> = reading.strange.iter().map(|strange| strange.place).collect();
+    for place in places {
+        let save = ObservedTable::parse(place.1, port.save(place.0, place.1)?)?;
+        let Some(table) = reading.observed.tables.get_mut(&place) else { continue };
+        for strange in reading.strange.iter().filter(|strange| strange.place == place) {
+            let shown = save.rules(&strange.chain);
+            // Another number of rules: somebody wrote in between, and the texts belong to other rules.
+            if shown.len() != table.rules(&strange.chain).len() {
+                continue;
+            }
+            let Some(text) = shown.get(strange.at) else { continue };
+            if is_expected(expected, place, &strange.chain, text) {
+                alike.push((strange.clone(), (*text).to_owned()));
+            } else {
+                table.set_text(&strange.chain, strange.at, text);
+            }
+        }
+    }
+    Ok(alike)
+}
+
+/// Whether a rule with this text is wanted in this chain.
+fn is_expected(expected: &Expected, place: (Family, Table), chain: &str, text: &str) -> bool {
+    let Some(table) = expected.tables.get(&place) else { return false };
+    match Hook::from_name(chain) {
+        Some(hook) => table
+            .hooks
+            .get(&hook)
+            .is_some_and(|hook| hook.first.iter().chain(&hook.last).any(|one| one.rule.show() == Some(text))),
+        None => table.chains.get(chain).is_some_and(|(_, rules)| rules.iter().any(|rule| rule.show() == Some(text))),
+    }
 }

@@ -1,12 +1,63 @@
 //! The narrow waist between the logic of observing, rehearsing and committing and whatever answers to it: the node's own
 //! tools, or a kernel of plain data. Both pass the same contract tests (`contract_tests.rs`).
 
-use ruleward_core::names::{Backend, Family, Table};
+use std::collections::BTreeSet;
+
+use ruleward_core::form::{Form, RawTable};
+use ruleward_core::names::{Backend, Family, Hook, Table};
+use ruleward_core::transaction::Transaction;
+use thiserror::Error;
 
 use super::lock::LockError;
 use super::process::ToolError;
 use super::scratch::ScratchError;
 use super::tools::RestoreError;
+
+/// Which chains of a table are read byte for byte.
+#[derive(Clone, Copy)]
+pub enum Wanted<'a> {
+    /// The names of all chains, and the rules of those for which it says yes.
+    Which(&'a dyn Fn(&str) -> bool),
+    /// These chains, as far as they exist.
+    Only(&'a BTreeSet<Box<str>>),
+}
+
+/// Why rules can't be read byte for byte.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum RawError {
+    /// This port has no such thing.
+    #[error("rules can't be read byte for byte here: {0}")]
+    Unsupported(String),
+    /// The kernel did not answer as it should.
+    #[error("reading the rules of {family} {table} from the kernel failed: {reason}")]
+    Failed {
+        /// Where.
+        family: Family,
+        /// Where.
+        table: Table,
+        /// Why.
+        reason: String,
+    },
+}
+
+/// Why a transaction did not take effect. Nothing of it did.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum TransactError {
+    /// Somebody was faster: another generation is current.
+    #[error("somebody changed the tables meanwhile")]
+    Stale,
+    /// The kernel refused it.
+    #[error("the kernel refused the transaction: {reason}")]
+    Refused {
+        /// The steps (from 0) that it found fault with, as far as it says.
+        steps: Vec<usize>,
+        /// Why.
+        reason: String,
+    },
+    /// It can't be sent at all.
+    #[error("no transaction is possible: {0}")]
+    Impossible(String),
+}
 
 /// One network namespace with its packet filter.
 pub trait Port: Sync {
@@ -31,6 +82,9 @@ pub trait Port: Sync {
     /// When the tool fails.
     fn sets(&self) -> Result<String, ToolError>;
 
+    /// A hash of the sets whose names `owns` claims: equal hashes mean equal sets. `None` where the kernel does not tell.
+    fn sets_digest(&self, owns: &dyn Fn(&str) -> bool) -> Option<u64>;
+
     /// `ipset restore`: line by line, what was done before a refused line stays done.
     ///
     /// # Errors
@@ -40,6 +94,30 @@ pub trait Port: Sync {
     /// The number that changes with every change of nf_tables in this namespace. `None` on legacy, or where the
     /// kernel does not tell.
     fn generation(&self) -> Option<u32>;
+
+    /// The rules of a table as the kernel holds them.
+    ///
+    /// # Errors
+    /// [`RawError`]
+    fn raw(&self, family: Family, table: Table, wanted: Wanted<'_>) -> Result<RawTable, RawError>;
+
+    /// How a base chain was made, in the words of a transaction; `None` if it does not exist or can't be made by one.
+    fn hook_definition(&self, family: Family, table: Table, hook: Hook) -> Option<Box<[u8]>>;
+
+    /// A line for a rule of unknown text: its comments, its target, and a number that tells it from others.
+    fn marks(&self, family: Family, form: &Form) -> String;
+
+    /// A form of the same rule that the kernel takes quicker, if there is one.
+    fn lighter(&self, form: &Form) -> Option<Form>;
+
+    /// Whether iptables-save surely shows all that is in the rule.
+    fn shows_all(&self, form: &Form) -> bool;
+
+    /// Carries out a transaction: all of it at once, or nothing.
+    ///
+    /// # Errors
+    /// [`TransactError`]
+    fn transact(&self, transaction: &Transaction) -> Result<(), TransactError>;
 
     /// The same namespace with writers shut out as far as the backend allows: on legacy the xtables lock is held until
     /// the answer is dropped; on nft there is nothing to hold, and [`Port::generation`] tells whether somebody wrote.

@@ -1,9 +1,11 @@
 //! Loads a desired state into a private, empty namespace with the node's own tools. What this kernel and these tools
-//! refuse is refused here, before anything live is touched; what they show is what the live kernel must show.
+//! refuse is refused here, before anything live is touched; what they show is what the live kernel must show, and what
+//! the kernel holds there, byte for byte, is what the live one must hold ([`super::prove`] makes sure of that).
 
 use std::collections::BTreeMap;
 
 use ruleward_core::expected::{Basis, Expected, Mismatch};
+use ruleward_core::forms::Forms;
 use ruleward_core::merge::Desired;
 use ruleward_core::names::{Family, Table};
 use ruleward_core::observed::{Observed, ObservedTable, SaveError};
@@ -11,8 +13,9 @@ use ruleward_core::script::{self, Origin, Rehearsal};
 use ruleward_core::sets::{self, ListError};
 use thiserror::Error;
 
-use super::port::Port;
+use super::port::{Port, Wanted};
 use super::process::ToolError;
+use super::prove::{Stage, prove};
 use super::tools::RestoreError;
 
 /// What came of a rehearsal.
@@ -22,6 +25,8 @@ pub struct Rehearsed {
     pub expected: Expected,
     /// Why it could not be held, if so.
     pub impossible: Option<String>,
+    /// Why the byte forms of its rules are not known, if so.
+    pub no_forms: Option<String>,
 }
 
 /// Why a desired state can't be put in force.
@@ -62,24 +67,85 @@ pub enum RehearseError {
     Mismatch(#[from] Mismatch),
 }
 
+/// What a rehearsal is to find out about the byte forms of rules.
+#[derive(Debug, Clone, Copy)]
+pub enum Learn<'a> {
+    /// Nothing.
+    Nothing,
+    /// All forms, and a proof for those that can be replayed; not again for those in here.
+    Forms(Option<&'a Forms>),
+}
+
 /// Holds the rehearsal.
 ///
 /// # Errors
 /// [`RehearseError`]
-pub fn rehearse(port: &dyn Port, desired: Desired) -> Result<Rehearsed, RehearseError> {
+pub fn rehearse(port: &dyn Port, desired: Desired, learn: Learn<'_>) -> Result<Rehearsed, RehearseError> {
     let mut outcome = None;
-    let held = port.in_scratch(&mut |scratch| outcome = Some(load(scratch, &desired)));
-    match (held, outcome) {
+    let held = port.in_scratch(&mut |scratch| {
+        outcome = Some(load(scratch, &desired).map(|shown| {
+            let forms = match learn {
+                Learn::Nothing => Err("the configuration says replay = \"off\"".to_owned()),
+                Learn::Forms(known) => learn_forms(scratch, &desired, &shown).map(|forms| (forms, known)),
+            };
+            (shown, forms)
+        }));
+    });
+    let impossible = match (held, outcome) {
         (Ok(()), Some(loaded)) => {
-            let expected = Expected::unproven(desired).prove(Basis::Rehearsed, &loaded?)?;
-            Ok(Rehearsed { expected, impossible: None })
+            let (shown, forms) = loaded?;
+            let stage = Stage::of(&desired);
+            let mut expected = Expected::unproven(desired).prove(Basis::Rehearsed, &shown)?;
+            let proven = forms.and_then(|(mut forms, known)| {
+                known.into_iter().for_each(|known| forms.inherit(known));
+                prove(port, &stage, &mut expected, forms, known)
+            });
+            return Ok(Rehearsed { expected, impossible: None, no_forms: proven.err() });
         }
-        (Err(error), _) => Ok(Rehearsed { expected: Expected::unproven(desired), impossible: Some(error.to_string()) }),
-        (Ok(()), None) => {
-            let impossible = Some("the private namespace did not run the rehearsal".to_owned());
-            Ok(Rehearsed { expected: Expected::unproven(desired), impossible })
+        (Err(error), _) => error.to_string(),
+        (Ok(()), None) => "the private namespace did not run the rehearsal".to_owned(),
+    };
+    let no_forms = Some("no rehearsal is possible".to_owned());
+    Ok(Rehearsed { expected: Expected::unproven(desired), impossible: Some(impossible), no_forms })
+}
+
+/// Pairs each rule with the form that the kernel holds.
+fn learn_forms(scratch: &dyn Port, desired: &Desired, shown: &Observed) -> Result<Forms, String> {
+    let mut forms = Forms::default();
+    for (place, wanted) in &desired.tables {
+        let (family, table) = *place;
+        let raw = scratch.raw(family, table, Wanted::Which(&|_| true)).map_err(|error| error.to_string())?;
+        let mut held: BTreeMap<Box<str>, _> = raw.chains.into_iter().map(|chain| (chain.name, chain.rules)).collect();
+        let hooked = wanted.hooks.iter().map(|(hook, rules)| {
+            let written = rules.first.iter().chain(&rules.last).map(|one| &*one.rule.text);
+            (hook.as_str(), written.collect::<Vec<_>>())
+        });
+        let own = wanted
+            .chains
+            .iter()
+            .map(|(name, (_, rules))| (name.as_str(), rules.iter().map(|rule| &*rule.text).collect()));
+        for (chain, written) in own.chain(hooked) {
+            let shown = shown.tables.get(place).map(|table| table.rules(chain)).unwrap_or_default();
+            let held = held.remove(chain).unwrap_or_default();
+            if (written.len(), written.len()) != (shown.len(), held.len()) {
+                return Err(format!(
+                    "{family} {table} {chain}: the kernel holds {} rules where {} were written",
+                    held.len(),
+                    written.len()
+                ));
+            }
+            for ((written, shown), rule) in written.into_iter().zip(shown).zip(held) {
+                let lighter = scratch.lighter(&rule.form);
+                forms.learn(*place, written, shown, rule.form, lighter);
+            }
+        }
+        for hook in table.hooks() {
+            if let Some(definition) = scratch.hook_definition(family, table, *hook) {
+                forms.learn_hook(*place, *hook, definition);
+            }
         }
     }
+    Ok(forms)
 }
 
 fn load(scratch: &dyn Port, desired: &Desired) -> Result<Observed, RehearseError> {
@@ -87,7 +153,7 @@ fn load(scratch: &dyn Port, desired: &Desired) -> Result<Observed, RehearseError
     if !desired.sets.is_empty() {
         let script = script::rehearsal_sets(desired);
         scratch.restore_sets(&script).map_err(|error| refused_set(desired, error))?;
-        observed.sets = sets::parse_list(&scratch.sets()?)?;
+        observed.sets = Some(sets::parse_list(&scratch.sets()?)?);
     }
     let families = desired.families.clone();
     let loaded = std::thread::scope(|scope| {

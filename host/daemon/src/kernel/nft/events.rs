@@ -1,0 +1,225 @@
+//! Hears of every change of nf_tables in a network namespace, and who made it.
+//!
+//! The kernel sends the changes of a transaction, then its generation with the process that sent it. What the socket's
+//! buffer could not hold is lost; the kernel says so once, and so does [`Events::take`]. Numbers that do not follow each
+//! other are a loss as well.
+
+use std::collections::{BTreeMap, HashSet};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::time::{Duration, Instant};
+
+use ruleward_core::author::Author;
+use ruleward_core::names::{Family, Table};
+use rustix::io::Errno;
+use rustix::net::netlink::{NETFILTER, SocketAddrNetlink};
+use rustix::net::{AddressFamily, RecvFlags, SocketFlags, SocketType};
+
+use super::super::activity::{Activity, Touch};
+use super::super::identify::identify;
+use super::super::nfnetlink::{Attributes, Message, Messages, Nfnetlink, Request, number, text};
+use super::wire;
+
+/// `NFNLGRP_NFTABLES` is group 7.
+const GROUP: u32 = 1 << 6;
+/// `NFNL_SUBSYS_NFTABLES`
+const SUBSYSTEM: u16 = 10;
+/// Longest time to listen to what never ends, looked at after so many datagrams.
+const LONGEST: Duration = Duration::from_millis(100);
+const AT_ONCE: usize = 1024;
+
+/// A socket that hears.
+#[derive(Debug)]
+pub struct Events {
+    socket: OwnedFd,
+    buffer: Box<[u8]>,
+    /// Of the transaction whose end has not come yet: by table, and chain if it is one.
+    pending: BTreeMap<(Family, Table, Option<Box<str>>), u64>,
+    /// Handles of chains that concern the caller; not known yet, or not any more, if none.
+    handles: Option<HashSet<(Family, Table, u64)>>,
+    lister: Nfnetlink,
+    last: Option<u32>,
+    /// How much the kernel buffers, in bytes, as it counts them.
+    pub capacity: usize,
+}
+
+impl Events {
+    /// Listens in the calling thread's network namespace, with room for `capacity` bytes where that is permitted.
+    ///
+    /// # Errors
+    /// `EPERM` without CAP_NET_ADMIN in the namespace.
+    pub fn open(capacity: usize) -> Result<Self, Errno> {
+        let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+        let socket = rustix::net::socket_with(AddressFamily::NETLINK, SocketType::RAW, flags, Some(NETFILTER))?;
+        if rustix::net::sockopt::set_socket_recv_buffer_size_force(&socket, capacity).is_err() {
+            let _ = rustix::net::sockopt::set_socket_recv_buffer_size(&socket, capacity);
+        }
+        rustix::net::bind(&socket, &SocketAddrNetlink::new(0, GROUP))?;
+        let capacity = rustix::net::sockopt::socket_recv_buffer_size(&socket)?;
+        Ok(Self {
+            socket,
+            buffer: vec![0; 64 << 10].into(),
+            pending: BTreeMap::new(),
+            handles: None,
+            lister: Nfnetlink::open()?,
+            last: None,
+            capacity,
+        })
+    }
+
+    /// Readable when there is something to take.
+    pub fn fd(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
+    }
+
+    /// Takes what has come. Changes up to the generation `known` are left out, and those of chains that do not concern
+    /// the caller.
+    pub fn take(&mut self, known: Option<u32>, concerns: &dyn Fn(Family, Table, &str) -> bool) -> Activity {
+        let mut activity = Activity::default();
+        if self.handles.is_none() {
+            self.list(concerns);
+        }
+        let began = Instant::now();
+        let mut buffer = std::mem::take(&mut self.buffer);
+        // What belongs together is taken together; a stranger who never pauses must not keep us listening.
+        for number in 1.. {
+            if number % AT_ONCE == 0 && began.elapsed() > LONGEST {
+                break;
+            }
+            let length = match rustix::net::recv(&self.socket, &mut *buffer, RecvFlags::TRUNC) {
+                Ok((_, length)) => length,
+                Err(Errno::INTR) => continue,
+                Err(Errno::AGAIN) => break,
+                Err(_) => {
+                    // ENOBUFS, or anything else: what else came is not known.
+                    activity.lost = true;
+                    self.pending.clear();
+                    self.handles = None;
+                    self.last = None;
+                    continue;
+                }
+            };
+            match buffer.get(..length) {
+                Some(datagram) => {
+                    Messages(datagram).for_each(|message| self.hear(&message, known, concerns, &mut activity));
+                }
+                None => activity.lost = true,
+            }
+        }
+        self.buffer = buffer;
+        activity
+    }
+
+    fn hear(
+        &mut self,
+        message: &Message<'_>,
+        known: Option<u32>,
+        concerns: &dyn Fn(Family, Table, &str) -> bool,
+        activity: &mut Activity,
+    ) {
+        let [subsystem, kind] = message.kind.to_be_bytes();
+        let Some((header, attributes)) = message.body.split_at_checked(4) else { return };
+        if u16::from(subsystem) != SUBSYSTEM {
+            return;
+        }
+        let (table_attribute, chain_attribute) = match kind {
+            wire::NEW_GENERATION => return self.close(attributes, known, activity),
+            wire::NEW_TABLE..=wire::DELETE_TABLE => (wire::TABLE_NAME, None),
+            wire::NEW_CHAIN..=wire::DELETE_CHAIN => (wire::CHAIN_TABLE, Some(wire::CHAIN_NAME)),
+            wire::NEW_RULE..=wire::DELETE_RULE => (wire::RULE_TABLE, Some(wire::RULE_CHAIN)),
+            _ => return,
+        };
+        let Some(family) = wire::family(header[0]) else { return };
+        let (mut table, mut chain, mut handle) = (None, None, None);
+        for (attribute, content) in Attributes(attributes) {
+            if attribute == table_attribute {
+                table = Table::from_name(&text(content));
+            } else if Some(attribute) == chain_attribute {
+                chain = Some(text(content));
+            } else if matches!(kind, wire::NEW_CHAIN | wire::DELETE_CHAIN) && attribute == wire::CHAIN_HANDLE {
+                handle = content.try_into().ok().map(u64::from_be_bytes);
+            }
+        }
+        let Some(table) = table else { return };
+        let ours = chain.as_ref().is_none_or(|chain| concerns(family, table, chain));
+        if let (Some(handle), Some(handles)) = (handle, &mut self.handles) {
+            let place = (family, table, handle);
+            if kind == wire::DELETE_CHAIN {
+                handles.remove(&place);
+            } else if ours {
+                handles.insert(place);
+            } else if handles.remove(&place) {
+                // One of ours has a name now that is not ours.
+                *self.pending.entry((family, table, None)).or_default() += 1;
+            }
+        }
+        if ours {
+            *self.pending.entry((family, table, chain.map(Into::into))).or_default() += 1;
+        }
+    }
+
+    /// Takes note of the chains that there are.
+    fn list(&mut self, concerns: &dyn Fn(Family, Table, &str) -> bool) {
+        let mut handles = HashSet::new();
+        for family in Family::ALL {
+            let request =
+                Request { message: wire::GET_CHAIN, family: wire::protocol(family), dump: true, ..Request::default() };
+            let take = |found: &mut Vec<(Table, String, u64)>, attributes: &[u8]| {
+                let (mut table, mut name, mut handle) = (None, None, None);
+                for (kind, content) in Attributes(attributes) {
+                    match kind {
+                        wire::CHAIN_TABLE => table = Table::from_name(&text(content)),
+                        wire::CHAIN_NAME => name = Some(text(content)),
+                        wire::CHAIN_HANDLE => handle = content.try_into().ok().map(u64::from_be_bytes),
+                        _ => {}
+                    }
+                }
+                found.extend(table.zip(name).zip(handle).map(|((table, name), handle)| (table, name, handle)));
+            };
+            let Ok(found) = self.lister.ask(request, Vec::new, take) else { return };
+            let ours = found.into_iter().filter(|(table, name, _)| concerns(family, *table, name));
+            handles.extend(ours.map(|(table, _, handle)| (family, table, handle)));
+        }
+        self.handles = Some(handles);
+    }
+
+    /// The caller's concerns have changed.
+    pub fn forget_chains(&mut self) {
+        self.handles = None;
+    }
+
+    /// The transaction is complete: now its author is known.
+    fn close(&mut self, attributes: &[u8], known: Option<u32>, activity: &mut Activity) {
+        let (mut generation, mut pid, mut name) = (None, None, None);
+        for (kind, content) in Attributes(attributes) {
+            match kind {
+                wire::GENERATION_ID => generation = number(content),
+                wire::GENERATION_PID => pid = number(content),
+                wire::GENERATION_NAME => name = Some(text(content)),
+                _ => {}
+            }
+        }
+        let pending = std::mem::take(&mut self.pending);
+        let Some(generation) = generation else {
+            activity.lost = true;
+            return;
+        };
+        activity.lost |= self.last.is_some_and(|last| last.wrapping_add(1) != generation);
+        self.last = Some(generation);
+        activity.generation = Some(generation);
+        let is_known = known.is_some_and(|known| generation.wrapping_sub(known).cast_signed() <= 0);
+        if is_known || pending.is_empty() {
+            return;
+        }
+        let since = Instant::now();
+        let author = pid.map_or_else(Author::unknown, |pid| identify(pid, name.as_deref()));
+        let mut heard = Activity::default();
+        for ((family, table, chain), events) in pending {
+            let touch = Touch { author: author.clone(), events, since: Some(since) };
+            match chain {
+                Some(chain) => drop(heard.chains.insert((family, table, chain), touch)),
+                None => drop(heard.tables.insert((family, table), touch)),
+            }
+        }
+        activity.extend(heard);
+    }
+}

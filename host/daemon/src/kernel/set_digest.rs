@@ -1,0 +1,77 @@
+//! Whether address sets changed, found without starting a tool: a hash over what the kernel lists of the sets in question,
+//! without the numbers that change by themselves (references, memory, hash sizes). Equal hashes mean equal sets; unequal ones
+//! mean that somebody has to look, for a set that was only resized lists its members in another order.
+//!
+//! Layout: `linux/netfilter/ipset/ip_set.h`.
+
+use std::collections::BTreeSet;
+use std::hash::{BuildHasher, DefaultHasher, Hash, Hasher, RandomState};
+use std::sync::OnceLock;
+
+use rustix::io::Errno;
+
+use super::nfnetlink::{Attributes, Nfnetlink, Request, Subsystem, push_attribute, push_text, text};
+
+const LIST: u8 = 7;
+const PROTOCOL: u16 = 1;
+const SET_NAME: u16 = 2;
+const FLAGS: u16 = 6;
+const DATA: u16 = 7;
+/// Linux 4.20 and later.
+const PROTOCOL_VERSION: u8 = 7;
+const ONLY_NAMES: u32 = 1 << 1;
+/// `IPSET_ATTR_INITVAL`, `HASHSIZE`, `BUCKETSIZE`, `RESIZE`, `SIZE`, `ELEMENTS`, `REFERENCES`, `MEMSIZE`
+const CHANGES_BY_ITSELF: [u16; 8] = [17, 18, 21, 22, 23, 24, 25, 26];
+
+/// Keyed anew in each process: a digest says nothing in another, and nobody can make two sets alike.
+static KEY: OnceLock<RandomState> = OnceLock::new();
+
+fn hasher() -> DefaultHasher {
+    KEY.get_or_init(RandomState::new).build_hasher()
+}
+
+/// Hashes the sets whose names `owns` claims, in the network namespace of `netlink`.
+pub(super) fn digest(netlink: &mut Nfnetlink, owns: &dyn Fn(&str) -> bool) -> Result<u64, Errno> {
+    let mut hasher = hasher();
+    for name in names(netlink)?.into_iter().filter(|name| owns(name)) {
+        name.hash(&mut hasher);
+        let mut attributes = version();
+        push_text(&mut attributes, SET_NAME, &name);
+        let take = |hash: &mut DefaultHasher, attributes: &[u8]| {
+            for (kind, content) in Attributes(attributes) {
+                if kind == DATA {
+                    for (kind, content) in Attributes(content).filter(|(kind, _)| !CHANGES_BY_ITSELF.contains(kind)) {
+                        (kind, content).hash(hash);
+                    }
+                } else {
+                    (kind, content).hash(hash);
+                }
+            }
+        };
+        match netlink.ask(request(&attributes), self::hasher, take) {
+            Ok(set) => set.finish().hash(&mut hasher),
+            Err(Errno::NOENT) => {} // destroyed meanwhile: its name is in the hash, and not next time
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(hasher.finish())
+}
+
+fn names(netlink: &mut Nfnetlink) -> Result<BTreeSet<String>, Errno> {
+    let mut attributes = version();
+    push_attribute(&mut attributes, FLAGS, &ONLY_NAMES.to_be_bytes());
+    let take = |names: &mut BTreeSet<String>, attributes: &[u8]| {
+        names.extend(Attributes(attributes).find(|(kind, _)| *kind == SET_NAME).map(|(_, name)| text(name)));
+    };
+    netlink.ask(request(&attributes), BTreeSet::new, take)
+}
+
+fn version() -> Vec<u8> {
+    let mut attributes = Vec::with_capacity(64);
+    push_attribute(&mut attributes, PROTOCOL, &[PROTOCOL_VERSION]);
+    attributes
+}
+
+fn request(attributes: &[u8]) -> Request<'_> {
+    Request { message: LIST, family: 2, dump: true, attributes, subsystem: Subsystem::Ipset }
+}

@@ -1,0 +1,278 @@
+//! Notices that somebody changed the packet filter, at the moment when it happens: by the events of nf_tables, or, on
+//! legacy, by the xtables lock and by looking at the tables now and then for writers that go around it.
+//!
+//! A watch is an addition: where none is possible, and whatever it misses, the refresh finds. What it says is where to
+//! look, and who was there; what is drift is found by comparing.
+
+use std::collections::HashMap;
+use std::os::fd::BorrowedFd;
+use std::time::{Duration, Instant};
+
+use ruleward_core::author::Author;
+use ruleward_core::names::{Backend, Family, Table};
+
+use super::activity::{Activity, Touch};
+use super::legacy::{Info, LegacyReader, LockWatch, LockWatchMethod};
+use super::lock;
+use super::nft::events::Events;
+
+/// How to watch.
+#[derive(Debug, Clone, Copy)]
+pub struct Options {
+    /// Room for events, in bytes (nft).
+    pub event_buffer: usize,
+    /// How often legacy's tables are looked at without a sign.
+    pub poll_interval: Duration,
+}
+
+/// Without a sign, a digest of legacy's tables is taken at most so often that it costs this part of a core.
+const DIGEST_SHARE: u32 = 200;
+/// With a sign it is taken at once, unless looks that found nothing cost more than this part of a core ...
+const SIGN_SHARE: u32 = 50;
+/// ... in the long run: so much may be spent at once.
+const SIGN_CREDIT: Duration = Duration::from_millis(200);
+
+/// Of more writers at a time than this none is named.
+const MOST_WRITERS: usize = 8;
+
+/// What tells of changes.
+#[derive(Debug)]
+pub enum Watch {
+    /// Nothing, for this reason.
+    Off(String),
+    /// Events of nf_tables.
+    Events(Events),
+    /// Legacy: the lock and the tables.
+    Tables(Box<TableWatch>),
+}
+
+/// Watches legacy's tables.
+#[derive(Debug)]
+pub struct TableWatch {
+    reader: LegacyReader,
+    lock: Result<LockWatch, String>,
+    /// Who has opened the lock since the tables were last compared.
+    writers: Vec<Author>,
+    places: Vec<(Family, Table)>,
+    seen: HashMap<(Family, Table), Seen>,
+    poll: Duration,
+    next_poll: Instant,
+    next_digest: Instant,
+    /// The lock was closed, and the tables have not been looked at yet.
+    signed: bool,
+    /// Writers were missed since then.
+    overflowed: bool,
+    /// What was spent on looks with a sign is paid off at this time.
+    paid_at: Instant,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Seen {
+    info: Option<Info>,
+    digest: Option<u64>,
+}
+
+impl Watch {
+    /// In the calling thread's network namespace.
+    pub fn open(backend: Backend, options: Options) -> Self {
+        match backend {
+            Backend::Nft => match Events::open(options.event_buffer) {
+                Ok(events) => Self::Events(events),
+                Err(error) => Self::Off(format!("listening to nf_tables is refused: {error}")),
+            },
+            Backend::Legacy => match LegacyReader::open() {
+                Ok(reader) => Self::Tables(Box::new(TableWatch {
+                    reader,
+                    lock: LockWatch::open(&lock::default_path()).map_err(|error| error.to_string()),
+                    writers: Vec::new(),
+                    places: Vec::new(),
+                    seen: HashMap::new(),
+                    poll: options.poll_interval,
+                    next_poll: Instant::now(),
+                    next_digest: Instant::now(),
+                    signed: false,
+                    overflowed: false,
+                    paid_at: Instant::now(),
+                })),
+                Err(error) => Self::Off(error.to_string()),
+            },
+        }
+    }
+
+    /// Readable when there is something to take.
+    pub fn fd(&self) -> Option<BorrowedFd<'_>> {
+        match self {
+            Self::Off(_) => None,
+            Self::Events(events) => Some(events.fd()),
+            // What is signed already needs no other sign.
+            Self::Tables(tables) if tables.signed => None,
+            Self::Tables(tables) => tables.lock.as_ref().ok().map(LockWatch::fd),
+        }
+    }
+
+    /// When to take without a sign.
+    pub fn due(&self) -> Option<Instant> {
+        match self {
+            Self::Tables(tables) if !tables.places.is_empty() => Some(tables.due()),
+            _ => None,
+        }
+    }
+
+    /// What happened since the last time. nft: after the generation `known`, in chains that concern us.
+    pub fn take(&mut self, known: Option<u32>, concerns: &dyn Fn(Family, Table, &str) -> bool) -> Activity {
+        match self {
+            Self::Off(_) => Activity::default(),
+            Self::Events(events) => events.take(known, concerns),
+            Self::Tables(tables) => tables.take(),
+        }
+    }
+
+    /// The tables are about to be compared: what they are now is what a later change is told from. nft needs no such
+    /// thing, its generations are.
+    pub fn mark(&mut self, places: impl Iterator<Item = (Family, Table)>) {
+        if let Self::Tables(tables) = self {
+            tables.places = places.collect();
+            tables.mark();
+        }
+    }
+
+    /// Other chains concern us from now on.
+    pub fn forget_chains(&mut self) {
+        if let Self::Events(events) = self {
+            events.forget_chains();
+        }
+    }
+
+    /// Whether the tables are surely as they were at the last mark. Says no where it does not know.
+    pub fn is_unchanged(&self) -> bool {
+        match self {
+            Self::Tables(tables) => !tables.places.is_empty() && tables.changed(true).is_empty(),
+            _ => false,
+        }
+    }
+
+    /// How drift is noticed, in a few words, and what there is to say about it.
+    pub fn method(&self) -> (String, String) {
+        match self {
+            Self::Off(reason) => ("refresh only".to_owned(), reason.clone()),
+            Self::Events(events) => {
+                ("nf_tables events".to_owned(), format!("the kernel buffers {} KiB of them", events.capacity >> 10))
+            }
+            Self::Tables(tables) => tables.method(),
+        }
+    }
+}
+
+impl TableWatch {
+    fn method(&self) -> (String, String) {
+        let poll = crate::config::format_duration(self.poll);
+        let polls = format!("who goes around the lock is found by a look every {poll}");
+        match &self.lock {
+            Ok(lock) => {
+                let name = match lock.method() {
+                    LockWatchMethod::Fanotify => "xtables lock by fanotify",
+                    LockWatchMethod::Inotify => "xtables lock by inotify",
+                };
+                let why = lock.refusal().map(|why| format!("; authors stay unknown: {why}")).unwrap_or_default();
+                (name.to_owned(), polls + &why)
+            }
+            Err(reason) => (format!("a look every {poll}"), format!("the xtables lock can't be watched: {reason}")),
+        }
+    }
+
+    fn take(&mut self) -> Activity {
+        let now = Instant::now();
+        let lock = self.lock.as_mut().map(LockWatch::take).unwrap_or_default();
+        let polled = now >= self.next_poll;
+        if polled {
+            self.next_poll = now + self.poll;
+            if let Ok(watch) = &mut self.lock
+                && let Err(error) = watch.rearm()
+            {
+                tracing::warn!("the xtables lock can't be watched any more: {error}");
+                self.lock = Err(error.to_string());
+            }
+        }
+        self.signed |= lock.closed || lock.overflowed;
+        self.overflowed |= lock.overflowed;
+        // Somebody takes the lock all the time: what it costs us to look has a bound.
+        let signed = self.signed && self.paid_at <= now + SIGN_CREDIT * SIGN_SHARE;
+        // A writer is told of when it opens the lock, and may not have written yet.
+        for writer in lock.writers {
+            if !only_lists(&writer)
+                && !self.writers.iter().any(|known| known.pid == writer.pid)
+                && self.writers.len() < MOST_WRITERS
+            {
+                self.writers.push(writer);
+            }
+        }
+        if !signed && !polled {
+            return Activity::default();
+        }
+        let writers = if signed { std::mem::take(&mut self.writers) } else { Vec::new() };
+        let digests = signed || now >= self.next_digest;
+        let changed = self.changed(digests);
+        if signed {
+            self.signed = false;
+            if changed.is_empty() {
+                self.paid_at = self.paid_at.max(now) + now.elapsed() * SIGN_SHARE;
+            }
+        }
+        let overflowed = signed && std::mem::take(&mut self.overflowed);
+        if digests {
+            self.next_digest = Instant::now() + (now.elapsed() * DIGEST_SHARE).max(self.poll);
+        }
+        if changed.is_empty() {
+            return Activity::default();
+        }
+        for (place, seen) in changed {
+            match seen {
+                Some(seen) => drop(self.seen.insert(place, seen)),
+                None => drop(self.seen.remove(&place)),
+            }
+        }
+        let author = match writers.as_slice() {
+            [one] if !overflowed => one.clone(),
+            _ => Author::unknown(),
+        };
+        Activity { anywhere: Some(Touch { author, events: 1, since: Some(now) }), ..Activity::default() }
+    }
+
+    /// With a sign and without credit: when there is some again.
+    fn due(&self) -> Instant {
+        let again = self.paid_at.checked_sub(SIGN_CREDIT * SIGN_SHARE).unwrap_or(self.paid_at);
+        if self.signed { self.next_poll.min(again) } else { self.next_poll }
+    }
+
+    /// A table that can't be read is left out: it counts as changed until it can.
+    fn mark(&mut self) {
+        let seen = self.places.iter().filter_map(|place| Some((*place, self.look(*place, true)?)));
+        self.seen = seen.collect();
+    }
+
+    /// Tables that are not as they were; without `digests` those whose size differs.
+    fn changed(&self, digests: bool) -> Vec<((Family, Table), Option<Seen>)> {
+        let look = |place: &(Family, Table)| {
+            let now = self.look(*place, digests);
+            let same = match (now, self.seen.get(place)) {
+                (Some(now), Some(before)) => now.info == before.info && (!digests || now.digest == before.digest),
+                _ => false,
+            };
+            (!same).then(|| (*place, if digests { now } else { self.look(*place, true) }))
+        };
+        self.places.iter().filter_map(look).collect()
+    }
+
+    /// `None`: it can't be read; the comparison that follows says why.
+    fn look(&self, (family, table): (Family, Table), digest: bool) -> Option<Seen> {
+        let info = self.reader.info(family, table).ok()?;
+        let digest = if digest { self.reader.digest(family, table).ok()? } else { None };
+        Some(Seen { info, digest })
+    }
+}
+
+/// Whether the words of a process say that it only lists rules: it takes the lock and writes nothing.
+fn only_lists(author: &Author) -> bool {
+    let listing = |word: &str| matches!(word, "-L" | "--list" | "-S" | "--list-rules" | "-C" | "--check");
+    author.command_line.as_ref().is_some_and(|words| words.split(' ').any(listing))
+}
