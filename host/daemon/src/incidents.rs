@@ -1,79 +1,106 @@
 //! Incidents: what others did to rules that had been committed, numbered, and told to the operator in one log line each.
 //!
-//! The log can't be flooded: in each minute at most [`LINES_A_MINUTE`] incidents get a line of their own, the others
-//! are counted in one. All of them are in the reports, with at most [`KEPT_LINES`] rules each.
+//! The same thing (place, kind, name of the author) again within a minute is the same incident with a count, so a fight
+//! is one incident. The log can't be flooded: a repeated incident gets a line at its 2nd, 4th, 8th, ... time, and in each
+//! minute at most [`LINES_A_MINUTE`] incidents get a line of their own, the others are counted in one. All of them are in
+//! the reports and in the journal, with at most [`KEPT_LINES`] rules each.
 
+use std::collections::{HashMap, HashSet};
 use std::time::{Duration, SystemTime};
 
+use ruleward_core::author::Author;
 use ruleward_core::drift::{Drift, Kind};
+use ruleward_core::fight::Place;
 
+use crate::journal::Journal;
+use crate::report::plain::plain;
 use crate::report::{Incident, lines, milliseconds, timestamp};
 
 /// How many incidents a minute are logged one by one.
 pub const LINES_A_MINUTE: u32 = 60;
 /// How many added and how many removed rules an incident keeps.
 pub const KEPT_LINES: usize = 100;
+/// How many incidents are open for a repeat at a time; more than that are incidents of their own.
+pub const OPEN_INCIDENTS: usize = 1024;
 
 const MINUTE: Duration = Duration::from_secs(60);
 
+/// What was noticed of a drift before a comparison found it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Cause {
+    /// Who did it.
+    pub author: Author,
+    /// How many events the kernel sent of it; 0 if only the comparison found it.
+    pub events: u64,
+    /// How long the drift had waited, because somebody keeps undoing repairs, when the pass began that repaired it.
+    pub waited: Duration,
+}
+
 /// What became of the drift that a check found.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Repair {
     /// Whether all is right again.
     pub repaired: bool,
-    /// By which means (`iptables-restore`), or why not.
+    /// By which means (`netlink`, `iptables-restore`), or why not.
     pub how: String,
     /// From seeing the drift to the end of the repair.
     pub took: Duration,
+    /// From the kernel's first event to the end of the repair, if an event was seen. Counts only for drift that has events.
+    pub latency: Option<Duration>,
 }
 
-/// Numbers and logs incidents.
-#[derive(Debug, Default)]
+/// The same place, kind and author.
+type Same = (Place, Kind, String);
+
+/// Numbers, coalesces and logs incidents, and writes them down.
+#[derive(Debug)]
 pub struct Incidents {
-    last_id: u64,
+    journal: Journal,
+    open: HashMap<Same, (SystemTime, Incident)>,
     minute: Option<SystemTime>,
     logged: u32,
     unlogged: u64,
 }
 
 impl Incidents {
-    /// None yet.
-    pub fn new() -> Self {
-        Self::default()
+    /// None yet. `journal` gives their numbers and keeps them.
+    pub fn new(journal: Journal) -> Self {
+        Self { journal, open: HashMap::new(), minute: None, logged: 0, unlogged: 0 }
     }
 
-    /// Makes an incident of each drift, all with the same repair, and logs them.
-    pub fn record(&mut self, drifts: &[Drift], repair: &Repair, at: SystemTime) -> Vec<Incident> {
-        drifts
-            .iter()
-            .map(|drift| {
-                let incident = self.number(drift, repair, at);
-                if self.may_log(at) {
-                    log(&incident);
-                }
-                incident
-            })
-            .collect()
+    /// Makes an incident of each drift, all with the same repair, and logs them. A repeated one comes back as the incident
+    /// that it was, with what is new.
+    pub fn record(
+        &mut self,
+        drifts: &[Drift],
+        cause: impl Fn(&Drift) -> Cause,
+        repair: &Repair,
+        at: SystemTime,
+    ) -> Vec<Incident> {
+        // A clock that was set back ends them all.
+        self.open.retain(|_, (last, _)| at.duration_since(*last).is_ok_and(|elapsed| elapsed < MINUTE));
+        drifts.iter().map(|drift| self.one(drift, cause(drift), repair, at)).collect()
     }
 
-    fn number(&mut self, drift: &Drift, repair: &Repair, at: SystemTime) -> Incident {
-        self.last_id += 1;
-        let kept = |all: &[String]| lines(drift, &all[..all.len().min(KEPT_LINES)]);
-        Incident {
-            id: self.last_id,
-            at: timestamp(at),
-            family: drift.family,
-            table: drift.table,
-            chain: drift.chain.clone(),
-            kind: drift.kind,
-            detail: detail(drift),
-            added: kept(&drift.added),
-            removed: kept(&drift.removed),
-            repaired: repair.repaired,
-            how: repair.how.clone(),
-            took_ms: milliseconds(repair.took),
-            author: "unknown".to_owned(),
+    fn one(&mut self, drift: &Drift, cause: Cause, repair: &Repair, at: SystemTime) -> Incident {
+        let same = (Place::from(drift), drift.kind, cause.author.name.clone());
+        let earlier = self.open.remove(&same).map(|(_, earlier)| earlier);
+        let id = earlier.as_ref().map_or_else(|| self.journal.next_id(), |earlier| earlier.id);
+        let mut incident = first(id, drift, cause, repair, at);
+        let mut news = true;
+        if let Some(earlier) = earlier {
+            news = incident.repaired != earlier.repaired;
+            repeat(&mut incident, earlier);
+            news |= incident.times.is_power_of_two();
         }
+        if news && self.may_log(at) {
+            log(&incident);
+        }
+        self.journal.record(&incident);
+        if self.open.len() < OPEN_INCIDENTS {
+            self.open.insert(same, (at, incident.clone()));
+        }
+        incident
     }
 
     /// Whether one more line fits into this minute.
@@ -99,13 +126,73 @@ impl Incidents {
     }
 }
 
+fn first(id: u64, drift: &Drift, cause: Cause, repair: &Repair, at: SystemTime) -> Incident {
+    let kept = |all: &[String]| lines(drift, &all[..all.len().min(KEPT_LINES)]);
+    let latency = repair.latency.filter(|_| cause.events > 0 && repair.repaired);
+    let latency = latency.map(|latency| milliseconds(latency + cause.waited));
+    Incident {
+        id,
+        at: timestamp(at),
+        last_at: timestamp(at),
+        family: drift.family,
+        table: drift.table,
+        chain: drift.chain.clone(),
+        kind: drift.kind,
+        detail: detail(drift),
+        added: kept(&drift.added),
+        removed: kept(&drift.removed),
+        repaired: repair.repaired,
+        how: repair.how.clone(),
+        took_ms: milliseconds(repair.took),
+        latency_ms: latency,
+        latency_ms_max: latency,
+        events: cause.events,
+        times: 1,
+        author: cause.author,
+    }
+}
+
+/// Makes of an incident and the one that it repeats a single one.
+fn repeat(incident: &mut Incident, earlier: Incident) {
+    incident.at = earlier.at;
+    incident.times = earlier.times.saturating_add(1);
+    incident.events = incident.events.saturating_add(earlier.events);
+    incident.latency_ms_max = match (incident.latency_ms, earlier.latency_ms_max) {
+        (Some(one), Some(other)) => Some(one.max(other)),
+        (one, other) => one.or(other),
+    };
+    join(&mut incident.added, earlier.added);
+    join(&mut incident.removed, earlier.removed);
+}
+
+/// All lines of both, in the order in which they were first seen.
+fn join(lines: &mut Vec<String>, mut earlier: Vec<String>) {
+    if *lines != earlier {
+        let known: HashSet<&String> = earlier.iter().collect();
+        let new: Vec<String> = lines.iter().filter(|line| !known.contains(line)).cloned().collect();
+        earlier.extend(new);
+        earlier.truncate(KEPT_LINES);
+        *lines = earlier;
+    }
+}
+
 fn log(incident: &Incident) {
-    let Incident { id, kind, detail, how, took_ms, .. } = incident;
-    let (kind, place) = (kind.as_str(), place(incident));
-    if incident.repaired {
-        tracing::warn!("incident {id}: {kind} in {place}: {detail}; repaired by {how} in {took_ms:.1} ms");
-    } else {
-        tracing::error!("incident {id}: {kind} in {place}: {detail}; NOT repaired: {how}");
+    let Incident { id, how, took_ms, times, .. } = incident;
+    let (kind, place, detail) = (incident.kind.as_str(), plain(&place(incident)), plain(&incident.detail));
+    let author =
+        if incident.author.is_known() { format!(" by {}", plain(&incident.author.to_string())) } else { String::new() };
+    let times = if *times > 1 { format!(" (time {times})") } else { String::new() };
+    let how = plain(how);
+    match (incident.repaired, incident.latency_ms) {
+        (true, Some(latency)) => tracing::warn!(
+            "incident {id}: {kind} in {place}{author}{times}: {detail}; repaired by {how} {latency:.2} ms after the change"
+        ),
+        (true, None) => {
+            tracing::warn!(
+                "incident {id}: {kind} in {place}{author}{times}: {detail}; repaired by {how} in {took_ms:.1} ms"
+            );
+        }
+        (false, _) => tracing::error!("incident {id}: {kind} in {place}{author}{times}: {detail}; NOT repaired: {how}"),
     }
 }
 
@@ -142,54 +229,5 @@ fn detail(drift: &Drift) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use ruleward_core::names::{Family, Table};
-
-    use super::*;
-
-    fn drift(kind: Kind, added: &[&str], removed: &[&str]) -> Drift {
-        let strings = |texts: &[&str]| texts.iter().map(|text| (*text).to_owned()).collect();
-        Drift {
-            family: Some(Family::Ipv4),
-            table: Some(Table::Nat),
-            chain: "POSTROUTING".to_owned(),
-            kind,
-            added: strings(added),
-            removed: strings(removed),
-        }
-    }
-
-    fn repair() -> Repair {
-        Repair { repaired: true, how: "iptables-restore".to_owned(), took: Duration::from_micros(12_345) }
-    }
-
-    #[test]
-    fn an_incident_says_what_where_how_and_how_long() {
-        let mut incidents = Incidents::new();
-        let jump = drift(Kind::RuleDeleted, &["-m comment --comment \"cali:a\" -j cali-POSTROUTING"], &[]);
-        let recorded = incidents.record(&[jump.clone(), jump], &repair(), SystemTime::UNIX_EPOCH);
-        assert_eq!(recorded.iter().map(|incident| incident.id).collect::<Vec<_>>(), [1, 2]);
-        let first = &recorded[0];
-        assert_eq!(first.at, "1970-01-01T00:00:00.000Z");
-        assert_eq!(place(first), "IPv4 nat POSTROUTING");
-        assert_eq!(first.added, ["-A POSTROUTING -m comment --comment \"cali:a\" -j cali-POSTROUTING"]);
-        assert_eq!(first.took_ms, 12.345);
-        assert!(first.detail.ends_with(" missing"), "{}", first.detail);
-    }
-
-    #[test]
-    fn a_flood_is_counted_not_logged_and_a_long_chain_is_shortened() {
-        let mut incidents = Incidents::new();
-        let start = SystemTime::UNIX_EPOCH + MINUTE;
-        let logged = (0..200).filter(|_| incidents.may_log(start)).count();
-        assert_eq!(logged, LINES_A_MINUTE as usize);
-        assert_eq!(incidents.unlogged, 200 - u64::from(LINES_A_MINUTE));
-        assert!(incidents.may_log(start + MINUTE));
-        assert!(incidents.may_log(start), "a clock that was set back begins a new minute");
-
-        let many: Vec<&str> = vec!["-j ACCEPT"; 500];
-        let recorded = incidents.record(&[drift(Kind::ChainFlushed, &many, &[])], &repair(), start);
-        assert_eq!(recorded[0].added.len(), KEPT_LINES);
-        assert_eq!(recorded[0].detail, "500 rules (the first 100 are kept) missing");
-    }
-}
+#[path = "incidents/tests.rs"]
+mod tests;

@@ -17,7 +17,7 @@ use wasmtime::component::Component;
 use super::artefact::{self, Trusted};
 use super::compile::{CompileError, Compiler};
 use super::engine::{self, Sandbox};
-use super::private_dir::{self, PrivateDir};
+use crate::private_dir::{self, PrivateDir};
 
 /// Ends the names of entries.
 const SUFFIX: &str = ".cwasm";

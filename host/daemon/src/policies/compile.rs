@@ -17,8 +17,9 @@ use rustix::process::{Pid, PidfdFlags, Resource, Rlimit, Signal};
 use thiserror::Error;
 
 use super::artefact::Trusted;
+use super::engine;
 use super::guest::one_line;
-use super::{engine, private_dir};
+use crate::private_dir;
 
 /// Address space of the child, bytes.
 const CHILD_MEMORY: u64 = 2 << 30;

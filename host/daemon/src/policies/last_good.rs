@@ -13,7 +13,7 @@ use serde_json::value::RawValue;
 use thiserror::Error;
 
 use super::engine::sha256;
-use super::private_dir::{PrivateDir, PrivateError};
+use crate::private_dir::{PrivateDir, PrivateError};
 
 /// Of the file's format.
 const VERSION: u32 = 1;

@@ -26,7 +26,6 @@ mod lift_targets;
 mod limits;
 mod load;
 mod lower;
-mod private_dir;
 mod refusal;
 mod schema_shape;
 mod settings;
@@ -58,9 +57,9 @@ pub use self::inspect::ShapeError;
 pub use self::lift::LiftError;
 pub use self::limits::Limits;
 pub use self::load::{LoadError, LoadProblem};
-pub use self::private_dir::PrivateError;
 pub use self::refusal::Refusal;
 pub use self::settings::{SchemaError, SettingsError, SettingsProblem};
+pub use crate::private_dir::PrivateError;
 
 /// How to set up the engine.
 #[derive(Debug, Clone)]

@@ -3,12 +3,12 @@
 //! Writers and readers hold its lock only to copy plain data, never during a check, so `status` answers at once also
 //! while a check waits for a lock or a slow tool.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
-use super::status::Status;
+use super::status::{FightReport, Status, WatchReport};
 use super::{Change, Incident, Outcome, Report, timestamp};
 use crate::config::format_duration;
 
@@ -43,6 +43,9 @@ struct State {
     incidents: VecDeque<Incident>,
     incidents_total: u64,
     waiting: Option<String>,
+    fights: Vec<FightReport>,
+    watch: Option<WatchReport>,
+    notes: BTreeMap<&'static str, String>,
 }
 
 impl Board {
@@ -59,6 +62,9 @@ impl Board {
             incidents: VecDeque::new(),
             incidents_total: 0,
             waiting: None,
+            fights: Vec::new(),
+            watch: None,
+            notes: BTreeMap::new(),
         };
         let node_name = node_name.to_owned();
         let stopping = AtomicBool::new(false);
@@ -69,6 +75,24 @@ impl Board {
     /// when it goes on.
     pub fn waiting(&self, what: Option<String>) {
         self.state().waiting = what;
+    }
+
+    /// Says who keeps undoing repairs, all of them; none ends the alarm.
+    pub fn fights(&self, fights: Vec<FightReport>) {
+        self.state().fights = fights;
+    }
+
+    /// Says how drift is noticed and repaired.
+    pub fn watch(&self, watch: WatchReport) {
+        self.state().watch = Some(watch);
+    }
+
+    /// Adds a note that stays until the next one on the same topic; `None` takes it away.
+    pub fn note(&self, topic: &'static str, note: Option<String>) {
+        match note {
+            Some(note) => self.state().notes.insert(topic, note),
+            None => self.state().notes.remove(topic),
+        };
     }
 
     /// Whether the daemon is to stop: whoever waits gives up, and nothing new is begun between two kernel calls.
@@ -83,6 +107,15 @@ impl Board {
 
     /// Takes note of a check that ended at `now`.
     pub fn checked(&self, report: &Report, now: SystemTime) {
+        self.show(report, now, 1);
+    }
+
+    /// Takes note of a repair that nobody asked for; it is no check.
+    pub fn repaired(&self, report: &Report, now: SystemTime) {
+        self.show(report, now, 0);
+    }
+
+    fn show(&self, report: &Report, now: SystemTime, checks: u64) {
         let mut short = report.without_lists();
         short.changes = report.changes.iter().take(KEPT_CHANGES).map(shortened).collect();
         if report.changes.len() > KEPT_CHANGES {
@@ -96,12 +129,19 @@ impl Board {
             state.since = now;
         }
         state.last = short;
-        state.last_check = Some(now);
+        if checks > 0 {
+            state.last_check = Some(now);
+        }
         state.waiting = None;
-        state.checks += 1;
-        state.checks_failed += u64::from(report.scheduled() == ruleward_core::schedule::Outcome::Failed);
+        state.checks += checks;
+        state.checks_failed += checks * u64::from(report.scheduled() == ruleward_core::schedule::Outcome::Failed);
         state.incidents_total += report.incidents.len() as u64;
-        state.incidents.extend(report.incidents.iter().cloned());
+        for incident in &report.incidents {
+            if incident.times > 1 {
+                state.incidents.retain(|earlier| earlier.id != incident.id);
+            }
+            state.incidents.push_back(incident.clone());
+        }
         let surplus = state.incidents.len().saturating_sub(KEPT_INCIDENTS);
         state.incidents.drain(..surplus);
     }
@@ -115,8 +155,10 @@ impl Board {
     pub fn status(&self) -> Status {
         let shared = &*self.shared;
         let state = self.state();
+        let mut report = Report { incidents: state.incidents.iter().cloned().collect(), ..state.last.clone() };
+        report.notes.extend(state.notes.values().cloned());
         Status {
-            report: Report { incidents: state.incidents.iter().cloned().collect(), ..state.last.clone() },
+            report,
             pid: std::process::id(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             node_name: shared.node_name.clone(),
@@ -132,6 +174,8 @@ impl Board {
             checks_failed: state.checks_failed,
             incidents_total: state.incidents_total,
             waiting: state.waiting.clone(),
+            fights: state.fights.clone(),
+            watch: state.watch.clone(),
         }
     }
 

@@ -1,5 +1,8 @@
 //! What the daemon loop and the commands need of the straight path: one check, or taking everything away.
 
+use std::os::fd::BorrowedFd;
+use std::time::Duration;
+
 use ruleward_core::schedule::Reason;
 
 use super::Report;
@@ -17,6 +20,21 @@ pub enum Intent {
 pub trait Checks: Send {
     /// One pass from facts to report.
     fn check(&mut self, intent: Intent, reason: Reason) -> Report;
+
+    /// Looks at what was heard since the last time, and undoes drift. No report: there was nothing to do.
+    fn attend(&mut self) -> Option<Report> {
+        None
+    }
+
+    /// Readable when [`Checks::attend`] should be called.
+    fn signal(&self) -> Option<BorrowedFd<'_>> {
+        None
+    }
+
+    /// After this time [`Checks::attend`] should be called without a sign.
+    fn rest(&self) -> Option<Duration> {
+        None
+    }
 
     /// Removes everything that is ours by the configuration's grants.
     fn cleanup(&mut self) -> Report;

@@ -6,11 +6,14 @@
 
 pub mod board;
 pub mod checks;
+pub mod incident_text;
+pub mod plain;
 pub mod status;
 pub mod text;
 
 use std::time::{Duration, SystemTime};
 
+use ruleward_core::author::Author;
 use ruleward_core::drift::{Drift, Kind};
 use ruleward_core::names::{Backend, Family, Table};
 use ruleward_core::schedule;
@@ -226,14 +229,17 @@ pub fn lines(drift: &Drift, lines: &[String]) -> Vec<String> {
     lines.iter().map(whole).collect()
 }
 
-/// A drift that was seen, and what became of it.
+/// A drift that was seen, and what became of it. The same thing (place, kind and name of the author) again within a
+/// minute is the same incident: what differs is then of the last time, except where it says otherwise.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Incident {
-    /// Counts from 1 since the host started.
+    /// Counts from 1, also across restarts.
     pub id: u64,
-    /// When it was seen: RFC 3339, UTC.
+    /// When it was seen first: RFC 3339, UTC.
     pub at: String,
+    /// When it was seen last: RFC 3339, UTC.
+    pub last_at: String,
     /// Which family; none for a set.
     pub family: Option<Family>,
     /// Which table; none for a set.
@@ -244,18 +250,26 @@ pub struct Incident {
     pub kind: Kind,
     /// The same in words.
     pub detail: String,
-    /// Rules or members that were missing; the first hundred.
+    /// Rules or members that were missing, of all times; the first hundred.
     pub added: Vec<String>,
-    /// Rules or members that should not have been there; the first hundred.
+    /// Rules or members that should not have been there, of all times; the first hundred.
     pub removed: Vec<String>,
     /// Whether all is right again.
     pub repaired: bool,
     /// By which means, or why not.
     pub how: String,
-    /// From seeing it to the end of the repair.
+    /// From seeing it to the end of the repair, in milliseconds.
     pub took_ms: f64,
-    /// Who did it, or `unknown`.
-    pub author: String,
+    /// From the kernel's event to the end of the repair, in milliseconds; none if only a comparison found it.
+    pub latency_ms: Option<f64>,
+    /// The worst of all times.
+    pub latency_ms_max: Option<f64>,
+    /// How many events the kernel sent of it, of all times; 0 if only a comparison found it.
+    pub events: u64,
+    /// How often it happened.
+    pub times: u64,
+    /// Who did it.
+    pub author: Author,
 }
 
 /// How a policy stands.

@@ -1,8 +1,12 @@
 //! What `status` says: the last report, and how the daemon is doing.
 
+use std::time::{Duration, SystemTime};
+
+use ruleward_core::author::Author;
+use ruleward_core::fight::Fight;
 use serde::{Deserialize, Serialize};
 
-use super::Report;
+use super::{Report, milliseconds, timestamp};
 
 /// The JSON of `status`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -31,8 +35,62 @@ pub struct Status {
     pub checks: u64,
     /// How many of them failed.
     pub checks_failed: u64,
-    /// How many incidents there were since the daemon started.
+    /// How often drift was found since the daemon started; each time of an incident counts.
     pub incidents_total: u64,
     /// What the running check waits for.
     pub waiting: Option<String>,
+    /// Who keeps undoing repairs at this moment, and where: the alarm.
+    #[serde(default)]
+    pub fights: Vec<FightReport>,
+    /// How drift is noticed and repaired; none before that is known.
+    #[serde(default)]
+    pub watch: Option<WatchReport>,
+}
+
+/// A place that somebody keeps undoing.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct FightReport {
+    /// `IPv4 nat POSTROUTING`, or `set NAME`.
+    pub place: String,
+    /// Since when: RFC 3339, UTC.
+    pub since: String,
+    /// Who does it: the last one of whom something was known.
+    pub opponent: Author,
+    /// How many repairs there were in this fight.
+    pub rounds: u64,
+    /// The pause between two repairs now, in milliseconds.
+    pub pause_ms: f64,
+}
+
+impl FightReport {
+    /// Of a fight whose times count from `started`.
+    pub fn new(fight: &Fight, started: SystemTime) -> Self {
+        Self {
+            place: fight.place.to_string(),
+            since: timestamp(started.checked_add(fight.since).unwrap_or(started)),
+            opponent: fight.opponent.clone(),
+            rounds: fight.rounds,
+            pause_ms: milliseconds(fight.pause),
+        }
+    }
+
+    /// The pause between two repairs now.
+    pub fn pause(&self) -> Duration {
+        Duration::try_from_secs_f64(self.pause_ms / 1e3).unwrap_or_default()
+    }
+}
+
+/// How drift is noticed and repaired.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct WatchReport {
+    /// `nf_tables events`, `lock file by fanotify`, `polling every 1 s`.
+    pub method: String,
+    /// More about it, and why this one; may be empty.
+    pub detail: String,
+    /// By which means it is repaired: `netlink replay; 3 of 1,204 rules only by iptables-restore: no proof`.
+    pub repair: String,
+    /// How many rules only `iptables-restore` can bring back.
+    pub unproven: u64,
 }

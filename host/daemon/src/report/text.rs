@@ -7,7 +7,8 @@ use std::fmt::Write;
 
 use ruleward_core::names::{Family, Table};
 
-use super::status::Status;
+use super::plain::plain;
+use super::status::{FightReport, Status};
 use super::{Basis, Change, Incident, Intent, Outcome, PolicyReport, PolicyState, Report};
 use crate::incidents::place;
 
@@ -22,7 +23,7 @@ pub struct Style {
 }
 
 impl Style {
-    fn paint(self, code: &str, text: &str) -> String {
+    pub(super) fn paint(self, code: &str, text: &str) -> String {
         if self.colours { format!("\x1b[{code}m{text}\x1b[0m") } else { text.to_owned() }
     }
 
@@ -30,25 +31,13 @@ impl Style {
         self.paint("1;32", text)
     }
 
-    fn bad(self, text: &str) -> String {
+    pub(super) fn bad(self, text: &str) -> String {
         self.paint("1;31", text)
     }
 
-    fn head(self, text: &str) -> String {
+    pub(super) fn head(self, text: &str) -> String {
         self.paint("1", text)
     }
-}
-
-/// `text` without control characters, on one line.
-fn plain(text: &str) -> String {
-    text.chars().fold(String::with_capacity(text.len()), |mut line, c| {
-        if c.is_control() {
-            line.extend(c.escape_default());
-        } else {
-            line.push(c);
-        }
-        line
-    })
 }
 
 /// Problems, one line each, for the error output.
@@ -138,6 +127,9 @@ pub fn status(status: &Status, style: Style) -> String {
         (_, false) => style.bad(&format!("NOT RIGHT since {since}")),
     };
     let _ = writeln!(text, "{headline}");
+    for fight in &status.fights {
+        let _ = writeln!(text, "{}", style.bad(&alarm(fight)));
+    }
     if let Some(waiting) = &status.waiting {
         let _ = writeln!(text, "{}", style.bad(&format!("The running check waits {}", plain(waiting))));
     }
@@ -154,6 +146,16 @@ pub fn status(status: &Status, style: Style) -> String {
     daemon(&mut text, status);
     notes(&mut text, report);
     text
+}
+
+fn alarm(fight: &FightReport) -> String {
+    let (opponent, place) = (plain(&fight.opponent.to_string()), plain(&fight.place));
+    let (rounds, since) = (plural(usize::try_from(fight.rounds).unwrap_or(usize::MAX), "repair"), plain(&fight.since));
+    let pause = duration(fight.pause_ms);
+    format!(
+        "ALARM: {opponent} keeps undoing {place} since {since}: {rounds}, now with {pause} between two; find out which \
+         of the two should own it"
+    )
 }
 
 fn daemon(text: &mut String, status: &Status) {
@@ -181,6 +183,11 @@ fn daemon(text: &mut String, status: &Status) {
     );
     if let Some(backend) = report.backend {
         let _ = writeln!(text, "  backend {backend}: {}", plain(&report.backend_reason));
+    }
+    if let Some(watch) = &status.watch {
+        let detail = if watch.detail.is_empty() { String::new() } else { format!(": {}", plain(&watch.detail)) };
+        let _ = writeln!(text, "  drift is noticed by {}{detail}", plain(&watch.method));
+        let _ = writeln!(text, "  drift is repaired by {}", plain(&watch.repair));
     }
     let basis = match report.basis {
         Some(Basis::Rehearsed) => "rehearsed in a private network namespace",
@@ -215,20 +222,38 @@ fn policies(text: &mut String, policies: &[PolicyReport], style: Style) {
 }
 
 fn incident_line(text: &mut String, incident: &Incident, style: Style) {
-    let end = if incident.repaired {
-        format!("repaired by {} in {}", plain(&incident.how), duration(incident.took_ms))
+    let Incident { at, id, kind, .. } = incident;
+    let place = plain(&place(incident));
+    let times = if incident.times > 1 {
+        format!(" {} times until {}", incident.times, plain(&incident.last_at))
     } else {
-        style.bad(&format!("NOT repaired: {}", plain(&incident.how)))
+        String::new()
     };
+    let author =
+        if incident.author.is_known() { format!(" by {}", plain(&incident.author.to_string())) } else { String::new() };
     let _ = writeln!(
         text,
-        "  {} #{} {} in {}: {}; {end}",
-        plain(&incident.at),
-        incident.id,
-        incident.kind.as_str(),
-        plain(&place(incident)),
-        plain(&incident.detail)
+        "  {} #{id} {} in {place}{times}{author}: {}; {}",
+        plain(at),
+        kind.as_str(),
+        plain(&incident.detail),
+        repair(incident, style)
     );
+}
+
+/// How it was repaired and how fast, or why not.
+pub(super) fn repair(incident: &Incident, style: Style) -> String {
+    if !incident.repaired {
+        return style.bad(&format!("NOT repaired: {}", plain(&incident.how)));
+    }
+    let how = plain(&incident.how);
+    match (incident.latency_ms, incident.latency_ms_max) {
+        (Some(latency), Some(worst)) if worst > latency => {
+            format!("repaired by {how} {} after the change (at worst {})", duration(latency), duration(worst))
+        }
+        (Some(latency), _) => format!("repaired by {how} {} after the change", duration(latency)),
+        (None, _) => format!("repaired by {how} in {}", duration(incident.took_ms)),
+    }
 }
 
 /// One line a rule, under headings for family, table and chain.
@@ -277,8 +302,12 @@ fn plural(number: usize, what: &str) -> String {
     format!("{number} {what}{}", if number == 1 { "" } else { "s" })
 }
 
-fn duration(milliseconds: f64) -> String {
-    if milliseconds < 1000.0 { format!("{milliseconds:.1} ms") } else { format!("{:.1} s", milliseconds / 1000.0) }
+pub(super) fn duration(milliseconds: f64) -> String {
+    match milliseconds {
+        short if short < 1.0 => format!("{short:.2} ms"),
+        middle if middle < 1000.0 => format!("{middle:.1} ms"),
+        long => format!("{:.1} s", long / 1000.0),
+    }
 }
 
 #[cfg(test)]

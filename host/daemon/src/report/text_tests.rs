@@ -2,11 +2,13 @@
 
 use std::time::{Duration, SystemTime};
 
+use ruleward_core::author::Author;
 use ruleward_core::drift::Kind;
 use ruleward_core::names::Backend;
 
 use super::*;
 use crate::report::board::Board;
+use crate::report::status::WatchReport;
 use crate::report::{ErrorClass, Timings};
 
 const STYLE: Style = Style { colours: false };
@@ -47,6 +49,29 @@ fn report() -> Report {
         }],
         notes: vec!["leftovers in legacy".to_owned()],
         ..Report::default()
+    }
+}
+
+fn incident() -> Incident {
+    Incident {
+        id: 7,
+        at: "1970-01-01T00:00:01.000Z".to_owned(),
+        last_at: "1970-01-01T00:00:01.000Z".to_owned(),
+        family: Some(Family::Ipv4),
+        table: Some(Table::Nat),
+        chain: "POSTROUTING".to_owned(),
+        kind: Kind::RuleDeleted,
+        detail: "`-A POSTROUTING -j cali-POSTROUTING` missing".to_owned(),
+        added: Vec::new(),
+        removed: Vec::new(),
+        repaired: true,
+        how: "iptables-restore".to_owned(),
+        took_ms: 1234.0,
+        latency_ms: None,
+        latency_ms_max: None,
+        events: 0,
+        times: 1,
+        author: Author::unknown(),
     }
 }
 
@@ -95,32 +120,32 @@ fn what_was_done_begins_with_how_it_stands() {
 fn the_status_screen_says_first_whether_all_is_right() {
     let board = Board::new("worker-7", Duration::from_secs(90));
     assert!(status(&board.status(), STYLE).starts_with("NOT RIGHT YET: the first check runs since "));
-    let incident = Incident {
-        id: 7,
-        at: "1970-01-01T00:00:01.000Z".to_owned(),
-        family: Some(Family::Ipv4),
-        table: Some(Table::Nat),
-        chain: "POSTROUTING".to_owned(),
-        kind: Kind::RuleDeleted,
-        detail: "`-A POSTROUTING -j cali-POSTROUTING` missing".to_owned(),
-        added: Vec::new(),
-        removed: Vec::new(),
-        repaired: true,
-        how: "iptables-restore".to_owned(),
-        took_ms: 1234.0,
-        author: "unknown".to_owned(),
-    };
     let report = Report {
         problems: vec!["policy calico-postrouting trapped; fix it".to_owned()],
-        incidents: vec![incident],
+        incidents: vec![incident()],
         ..report()
     };
     board.checked(&report, SystemTime::UNIX_EPOCH);
+    board.fights(vec![FightReport {
+        place: "IPv4 nat POST\nROUTING".to_owned(),
+        since: "1970-01-01T00:00:00.500Z".to_owned(),
+        opponent: Author { name: "ev\u{1b}[2Jil".to_owned(), pid: Some(7), ..Author::default() },
+        rounds: 12,
+        pause_ms: 30_000.0,
+    }]);
+    board.watch(WatchReport {
+        method: "nf_tables events".to_owned(),
+        detail: String::new(),
+        repair: "netlink replay; 3 of 1,204 rules only by iptables-restore: no proof".to_owned(),
+        unproven: 3,
+    });
+    board.note("journal", Some("the disk is full".to_owned()));
     board.waiting(Some("for the xtables lock, held by pid 1 (x) for 12 s".to_owned()));
     let mut shown = board.status();
     (shown.pid, shown.version, shown.started) = (42, "1".to_owned(), "then".to_owned());
     insta::assert_snapshot!(status(&shown, STYLE), @r"
     NOT RIGHT since 1970-01-01T00:00:00.000Z
+    ALARM: ev\u{1b}[2Jil (pid 7) keeps undoing IPv4 nat POST\nROUTING since 1970-01-01T00:00:00.500Z: 12 repairs, now with 30.0 s between two; find out which of the two should own it
     The running check waits for the xtables lock, held by pid 1 (x) for 12 s
     Problem: policy calico-postrouting trapped; fix it
 
@@ -134,9 +159,71 @@ fn the_status_screen_says_first_whether_all_is_right() {
       node worker-7, pid 42, version 1, started then
       checks: 1 (1 failed), every 90s, last 1970-01-01T00:00:00.000Z, one is running
       backend nft: its tables hold rules
+      drift is noticed by nf_tables events
+      drift is repaired by netlink replay; 3 of 1,204 rules only by iptables-restore: no proof
       what the kernel must show: rehearsed in a private network namespace
     Note: leftovers in legacy
+    Note: the disk is full
     ");
+}
+
+#[test]
+fn an_incident_of_a_hostile_author_stays_in_its_block() {
+    let mut incident = incident();
+    incident.author = Author {
+        name: "a\nb".to_owned(),
+        pid: Some(9),
+        command_line: Some("x \u{1b}]0;title\u{7} \u{202e}y".to_owned()),
+        ..Author::default()
+    };
+    (incident.times, incident.events) = (3, 10_000);
+    (incident.latency_ms, incident.latency_ms_max) = (Some(0.25), Some(1500.0));
+    incident.last_at = "1970-01-01T00:00:09.000Z".to_owned();
+    incident.added = vec!["-A POSTROUTING -j cali-POSTROUTING".to_owned()];
+    incident.removed = vec!["-A POSTROUTING -m comment --comment \"\u{9b}2J\r#8 forged\" -j ACCEPT".to_owned()];
+    insta::assert_snapshot!(crate::report::incident_text::block(&incident, STYLE), @r#"
+    1970-01-01T00:00:01.000Z #7 rule-deleted in IPv4 nat POSTROUTING
+      what: `-A POSTROUTING -j cali-POSTROUTING` missing
+      times: 3, the last at 1970-01-01T00:00:09.000Z
+      who: a\nb (pid 9: x \u{1b}]0;title\u{7} \u{202e}y)
+      noticed: by 10000 events
+      end: repaired by iptables-restore 0.25 ms after the change (at worst 1.5 s)
+        - -A POSTROUTING -m comment --comment "\u{9b}2J\r#8 forged" -j ACCEPT
+        + -A POSTROUTING -j cali-POSTROUTING
+    "#);
+    incident.repaired = false;
+    incident.how = "no\nluck".to_owned();
+    (incident.times, incident.events, incident.added, incident.removed) = (1, 0, Vec::new(), Vec::new());
+    insta::assert_snapshot!(crate::report::incident_text::block(&incident, STYLE), @r"
+    1970-01-01T00:00:01.000Z #7 rule-deleted in IPv4 nat POSTROUTING
+      what: `-A POSTROUTING -j cali-POSTROUTING` missing
+      who: a\nb (pid 9: x \u{1b}]0;title\u{7} \u{202e}y)
+      noticed: by comparison
+      end: NOT repaired: no\nluck
+    ");
+    let coloured = crate::report::incident_text::block(&incident, Style { colours: true });
+    assert_eq!(coloured.matches('\u{1b}').count(), 4, "only our own colours: {coloured:?}");
+}
+
+#[test]
+fn the_board_shows_a_repeated_incident_once_and_counts_each_time() {
+    let board = Board::new("n", Duration::from_secs(1));
+    for times in 1..=300 {
+        let again = Incident { times, ..incident() };
+        let other = Incident { id: 8, ..incident() };
+        let incidents = if times == 1 { vec![again, other] } else { vec![again] };
+        board.checked(&Report { incidents, ..Report::default() }, SystemTime::UNIX_EPOCH);
+    }
+    let status = board.status();
+    assert_eq!(status.incidents_total, 301);
+    let shown: Vec<_> = status.report.incidents.iter().map(|incident| (incident.id, incident.times)).collect();
+    assert_eq!(shown, [(8, 1), (7, 300)]);
+    assert!(status.report.notes.is_empty());
+    board.note("journal", Some("full".to_owned()));
+    board.note("journal", Some("still full".to_owned()));
+    assert_eq!(board.status().report.notes, ["still full"]);
+    board.note("journal", None);
+    assert!(board.status().report.notes.is_empty());
 }
 
 #[test]
@@ -151,7 +238,9 @@ fn the_json_has_the_documented_names() {
     let back: Report = serde_json::from_value(json).unwrap();
     assert_eq!(back, report());
     let status = serde_json::to_value(Board::new("n", Duration::from_secs(1)).status()).unwrap();
-    for key in ["in-sync", "pid", "since", "node-name", "refresh-interval", "next-check-in-ms", "waiting"] {
+    for key in
+        ["in-sync", "pid", "since", "node-name", "refresh-interval", "next-check-in-ms", "waiting", "fights", "watch"]
+    {
         assert!(status.get(key).is_some(), "{key} is missing");
     }
 }

@@ -1,4 +1,5 @@
-//! A folder that only this user can write to, for files that are believed later: compiled code, last good answers.
+//! A folder that only this user can write to, for files that are believed later: compiled code, last good answers,
+//! the journal of incidents.
 //! The folder is opened once and used by its handle, so that nobody can put another in its place. Files are replaced
 //! whole (temporary file, fsync, rename, fsync of the folder): after a crash there is the old one or the new one.
 
@@ -85,6 +86,35 @@ impl PrivateDir {
         let stat = rustix::fs::fstat(&handle).map_err(|e| self.io(name, e))?;
         ours(&stat, FileType::RegularFile).map_err(foreign)?;
         Ok(Some(File::from(handle)))
+    }
+
+    /// Opens a file in it for reading and appending, making it (mode 0600) if need be.
+    ///
+    /// # Errors
+    /// When it can't be made, or is no regular file of ours that only we can write to.
+    pub fn append(&self, name: &OsStr) -> Result<File, PrivateError> {
+        let flags =
+            OFlags::CREATE | OFlags::APPEND | OFlags::RDWR | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+        let foreign = |problem| PrivateError::Foreign { path: self.path.join(name), problem };
+        let handle = match rustix::fs::openat(&self.handle, name, flags, Mode::from(0o600)) {
+            Ok(handle) => handle,
+            Err(rustix::io::Errno::LOOP) => return Err(foreign("is a symbolic link".to_owned())),
+            Err(rustix::io::Errno::ISDIR) => return Err(foreign("is not a regular file".to_owned())),
+            Err(error) => return Err(self.io(name, error)),
+        };
+        let stat = rustix::fs::fstat(&handle).map_err(|e| self.io(name, e))?;
+        ours(&stat, FileType::RegularFile).map_err(foreign)?;
+        rustix::fs::fsync(&self.handle).map_err(|e| self.io(name, e))?;
+        Ok(File::from(handle))
+    }
+
+    /// Whether `name` is still this file, and not another or none.
+    pub fn holds(&self, name: &OsStr, file: &File) -> bool {
+        let there = rustix::fs::statat(&self.handle, name, AtFlags::SYMLINK_NOFOLLOW);
+        match (there, rustix::fs::fstat(file)) {
+            (Ok(there), Ok(file)) => (there.st_dev, there.st_ino) == (file.st_dev, file.st_ino),
+            _ => false,
+        }
     }
 
     /// Names in it.
