@@ -8,20 +8,24 @@ use ruleward_core::names::Backend;
 
 use crate::config::{BackendChoice, Config, Mode};
 use crate::facts;
+use crate::incidents::Incidents;
+use crate::journal::Journal;
 use crate::kernel::detect::{DetectError, Detection, detect};
 use crate::kernel::live::Live;
 use crate::kernel::tools::{ToolWait, Tools};
+use crate::kernel::watch::{self, Watch};
 use crate::pipeline::Pipeline;
 use crate::policies::{PolicyEngine, PolicyEngineOptions};
 use crate::report::board::Board;
 use crate::report::{ErrorClass, Outcome, PolicyState, Report};
 use crate::roster::Roster;
 
-/// Joins everything that checks need. What a running check waits for is shown on `board`.
+/// Joins everything that checks need. What a running check waits for is shown on `board`; what others did is
+/// written to `journal`. With `watching`, changes are noticed as they happen, in the calling thread's network namespace.
 ///
 /// # Errors
 /// A report that says why no check is possible at all. A policy that can't be loaded is no such reason.
-pub fn open(config: Config, board: &Board) -> Result<Pipeline, Box<Report>> {
+pub fn open(config: Config, board: &Board, journal: &Journal, watching: bool) -> Result<Pipeline, Box<Report>> {
     let tools = tools(&config, board);
     let detection = find_backend(&config, &tools)?;
     tracing::info!("backend {}: {}", detection.backend, detection.reason);
@@ -38,7 +42,20 @@ pub fn open(config: Config, board: &Board) -> Result<Pipeline, Box<Report>> {
             if waiting.stopping() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         }),
     );
-    Ok(Pipeline::new(config, detection, Box::new(port), roster))
+    let watch = if watching && config.watch {
+        let event_buffer = usize::try_from(config.event_buffer).unwrap_or(usize::MAX);
+        Watch::open(detection.backend, watch::Options { event_buffer, poll_interval: config.legacy_poll_interval })
+    } else {
+        Watch::Off("the configuration says watch = \"off\"".to_owned())
+    };
+    if watching
+        && config.watch
+        && let Watch::Off(reason) = &watch
+    {
+        tracing::warn!("drift is found at the refresh only: {reason}");
+    }
+    let incidents = Incidents::new(journal.clone());
+    Ok(Pipeline::new(config, detection, Box::new(port), roster, incidents, watch, board.clone()))
 }
 
 /// The engine that runs policies.

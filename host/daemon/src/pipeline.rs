@@ -2,16 +2,22 @@
 //!
 //! Always true: nothing is written before every enabled policy has answered once; nothing is written that was not
 //! rehearsed, where rehearsing is possible; every write is read back. Whatever fails ends in the report, and what was in
-//! force stays in force.
+//! force stays in force. Between two passes [`attend`] undoes drift as it is heard of.
 
+mod attend;
+mod keeper;
+mod show;
+
+use std::os::fd::BorrowedFd;
 use std::sync::Arc;
-use std::time::{Instant, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use ruleward_core::check::Checked;
 use ruleward_core::contribution::Families;
 use ruleward_core::drift::{self, Drift};
 use ruleward_core::expected::{Basis, Expected};
 use ruleward_core::facts::Facts;
+use ruleward_core::fight::Place;
 use ruleward_core::merge::{Desired, merge};
 use ruleward_core::names::PolicyName;
 use ruleward_core::observed::Observed;
@@ -20,14 +26,19 @@ use ruleward_core::schedule::Reason;
 
 use crate::config::Config;
 use crate::facts;
-use crate::incidents::{Incidents, Repair};
-use crate::kernel::commit::{CommitError, commit};
+use crate::incidents::{Cause, Incidents, Repair};
+use crate::kernel::activity::{Activity, Touch};
 use crate::kernel::detect::Detection;
-use crate::kernel::observe::observe;
+use crate::kernel::observe::{Scope, observe};
 use crate::kernel::port::Port;
-use crate::kernel::rehearse::{RehearseError, rehearse};
+use crate::kernel::rehearse::{Learn, RehearseError, rehearse};
+use crate::kernel::watch::Watch;
+use crate::report::board::Board;
 use crate::report::{self, Change, Checks, ErrorClass, Intent, Outcome, Report, milliseconds};
 use crate::roster::Roster;
+
+use attend::touch;
+use keeper::Keeper;
 
 /// The straight path with what it keeps between two passes.
 pub struct Pipeline {
@@ -44,7 +55,14 @@ pub struct Pipeline {
     committed: bool,
     /// Why no rehearsal could be held, if so.
     no_rehearsal: Option<String>,
+    /// Why rules are not compared byte for byte, if so.
+    no_forms: Option<String>,
+    keeper: Keeper,
+    board: Board,
 }
+
+/// What is said while a repair waits.
+const FIGHTING: &str = "somebody keeps undoing repairs, which are made at growing pauses; `ruleward status` names who";
 
 /// Ends a pass early. The report says why.
 struct Stop;
@@ -54,6 +72,8 @@ struct Pass {
     report: Report,
     started: Instant,
     intent: Intent,
+    /// When the last write took effect.
+    committed_at: Option<Instant>,
 }
 
 impl Pass {
@@ -74,44 +94,64 @@ fn timed<T>(timing: &mut f64, work: impl FnOnce() -> T) -> T {
     result
 }
 
-/// How often a pass starts over because somebody wrote between its reading and its writing.
-const TRIES: usize = 6;
-
 impl Pipeline {
     /// Joins the edges.
-    pub fn new(config: Config, detection: Detection, port: Box<dyn Port + Send>, roster: Roster) -> Self {
+    pub fn new(
+        config: Config,
+        detection: Detection,
+        port: Box<dyn Port + Send>,
+        roster: Roster,
+        incidents: Incidents,
+        watch: Watch,
+        board: Board,
+    ) -> Self {
+        let keeper = Keeper::new(watch, config.refresh_interval);
         Self {
             config,
             detection,
             port,
             roster,
-            incidents: Incidents::new(),
+            incidents,
             facts: None,
             merged: Vec::new(),
             expected: None,
             committed: false,
             no_rehearsal: None,
+            no_forms: None,
+            keeper,
+            board,
         }
     }
 
     /// The straight path.
-    fn pass(&mut self, pass: &mut Pass) -> Result<(), Stop> {
+    fn pass(&mut self, pass: &mut Pass, reason: Reason) -> Result<(), Stop> {
         self.read_facts(pass);
         self.evaluate(pass)?;
         let in_force = self.in_force();
-        let expected = self.rehearse_merged(pass)?;
-        let mut observed = self.observe(pass, &expected)?;
-        let mut plan = self.plan(pass, &expected, &observed);
-        let drifts = drifts(in_force.as_deref(), &observed);
-        let wrote = !plan.is_empty();
-        let changes = drift::list(&plan, &observed);
-        pass.report.changes = changes.into_iter().map(Change::from).collect();
-        let seen = Instant::now();
-        let mut result = Ok(());
-        if wrote && pass.intent == Intent::Write {
-            result = self.commit_and_verify(pass, expected, &mut observed, &mut plan);
+        let mut expected = self.rehearse_merged(pass)?;
+        if pass.intent == Intent::Write && self.is_settled(reason, &expected) {
+            self.keeper.skipped += 1;
+            return self.conclude(pass, Ok(()));
         }
-        self.conclude(pass, &plan, wrote, &drifts, result, seen)
+        self.listen();
+        let mut heard = std::mem::take(&mut self.keeper.heard);
+        heard.extend(self.keeper.waiting.clone());
+        let mut observed = self.observe(pass, &mut expected)?;
+        let mut plan = timed(&mut pass.report.timings_ms.plan, || plan(&expected, &observed));
+        let drifts = drifts(in_force.as_deref(), &observed);
+        pass.report.changes = drift::list(&plan, &observed).into_iter().map(Change::from).collect();
+        let seen = Instant::now();
+        let mut result = Ok("nothing: it was right again by then");
+        if !plan.is_empty() && pass.intent == Intent::Write {
+            self.note_repairs(&drifts, &heard);
+            self.keeper.held.clear();
+            let scope = Scope::All;
+            result = self.keeper.write(&*self.port, pass, &mut expected, &mut observed, &mut plan, &scope);
+        }
+        self.expected = Some(expected);
+        self.settle(pass, &observed, &plan, result.is_ok());
+        self.record(pass, &drifts, &heard, &result, seen);
+        self.conclude(pass, result.map(drop))
     }
 
     /// Facts that can't be read leave the last ones in force: repairing goes on.
@@ -167,11 +207,13 @@ impl Pipeline {
     fn rehearse_merged(&mut self, pass: &mut Pass) -> Result<Arc<Expected>, Stop> {
         loop {
             let contributions = self.roster.contributions().unwrap_or_default();
-            if let Some(expected) = self.expected.as_ref().filter(|_| self.merged == contributions) {
+            if let Some(expected) = self.expected.as_ref().filter(|_| are_same(&self.merged, &contributions)) {
                 return Ok(Arc::clone(expected));
             }
             let desired = self.merge(&contributions);
-            let error = match timed(&mut pass.report.timings_ms.rehearse, || rehearse(&*self.port, desired)) {
+            let known = self.expected.as_ref().and_then(|expected| expected.forms.clone());
+            let learn = if self.config.replay { Learn::Forms(known.as_deref()) } else { Learn::Nothing };
+            let error = match timed(&mut pass.report.timings_ms.rehearse, || rehearse(&*self.port, desired, learn)) {
                 Ok(rehearsed) => {
                     if rehearsed.impossible != self.no_rehearsal {
                         if let Some(why) = &rehearsed.impossible {
@@ -181,9 +223,14 @@ impl Pipeline {
                         }
                         self.no_rehearsal = rehearsed.impossible;
                     }
+                    if let Some(why) = rehearsed.no_forms.as_ref().filter(|why| self.no_forms.as_ref() != Some(why)) {
+                        tracing::info!("rules are compared by their text: {why}");
+                    }
+                    self.no_forms = rehearsed.no_forms;
                     let expected = Arc::new(rehearsed.expected);
                     (self.merged, self.expected) = (contributions, Some(Arc::clone(&expected)));
                     self.committed = false;
+                    self.keeper.watch.forget_chains();
                     return Ok(expected);
                 }
                 Err(error) => error,
@@ -209,110 +256,95 @@ impl Pipeline {
         }
         let alone = |name: &PolicyName| {
             let desired = self.merge(&self.roster.contributions_with_only(name));
-            let refused =
-                rehearse(&*self.port, desired).err().filter(|error| matches!(error, RehearseError::Refused { .. }))?;
+            let refused = rehearse(&*self.port, desired, Learn::Nothing)
+                .err()
+                .filter(|error| matches!(error, RehearseError::Refused { .. }))?;
             Some((name.clone(), refused.to_string()))
         };
         candidates.iter().find_map(alone)
     }
 
-    fn observe(&self, pass: &mut Pass, expected: &Expected) -> Result<Observed, Stop> {
-        timed(&mut pass.report.timings_ms.observe, || observe(&*self.port, expected)).map_err(|error| {
+    fn observe(&mut self, pass: &mut Pass, expected: &mut Arc<Expected>) -> Result<Observed, Stop> {
+        let by = Keeper::by(expected);
+        let look = timed(&mut pass.report.timings_ms.observe, || {
+            self.keeper.look(&*self.port, expected, &Scope::All, by, false)
+        });
+        look.map_err(|error| {
             pass.stop(ErrorClass::Temporary, format!("the kernel can't be read: {error}; nothing is written"))
         })
     }
 
-    fn plan(&self, pass: &mut Pass, expected: &Expected, observed: &Observed) -> Plan {
-        timed(&mut pass.report.timings_ms.plan, || plan(expected, observed))
+    /// Repairs by a check count in a fight as well; they do not wait.
+    fn note_repairs(&mut self, drifts: &[Drift], heard: &Activity) {
+        let now = self.keeper.started.elapsed();
+        let seen: Vec<_> = drifts.iter().map(|drift| (Place::from(drift), touch(heard, drift).author)).collect();
+        let _ = self.keeper.fights.seen(now, &seen);
     }
 
-    /// Writes, and reads back until nothing is left to write or the tries are used up.
-    fn commit_and_verify(
+    /// Everything was read: what is known from now on without reading.
+    fn settle(&mut self, pass: &Pass, observed: &Observed, plan: &Plan, done: bool) {
+        let written = done && plan.is_empty();
+        self.keeper.problems.clone_from(&plan.problems);
+        self.keeper.notes.clone_from(&plan.notes);
+        self.keeper.right = written && plan.problems.is_empty() && self.keeper.steady;
+        self.keeper.verified = observed.generation.filter(|_| self.keeper.right);
+        if written {
+            self.keeper.held.clear();
+            self.keeper.waiting = Activity::default();
+            self.keeper.due = None;
+            self.keeper.skipped = 0;
+            self.keeper.contacted |= pass.intent == Intent::Write;
+        }
+    }
+
+    /// Makes incidents of what others did.
+    fn record(
         &mut self,
         pass: &mut Pass,
-        mut expected: Arc<Expected>,
-        observed: &mut Observed,
-        todo: &mut Plan,
-    ) -> Result<(), Stop> {
-        let held = timed(&mut pass.report.timings_ms.commit, || self.port.exclusive());
-        let port = held.map_err(|error| pass.stop(ErrorClass::Temporary, error.to_string()))?;
-        let mut failed = None;
-        let mut fresh = port.generation().is_some(); // on legacy the picture is older than the lock: take it again
-        for tried in 0..TRIES {
-            let timings = &mut pass.report.timings_ms;
-            if !fresh {
-                *observed = timed(&mut timings.verify, || observe(&*port, &expected))
-                    .map_err(|error| pass.stop(ErrorClass::Temporary, format!("the kernel can't be read: {error}")))?;
-                *todo = plan(&expected, observed);
-                if todo.is_empty() {
-                    break;
-                }
-            }
-            fresh = false;
-            if tried >= TRIES / 2 {
-                todo.generation = None; // somebody writes all the time: what we delete, we name by its text
-            }
-            let timings = &mut pass.report.timings_ms;
-            match timed(&mut timings.commit, || commit(&*port, todo)) {
-                Ok(committed) => {
-                    pass.report.notes.extend(committed.notes);
-                    failed = None;
-                    if expected.basis == Basis::Unproven {
-                        expected = learn(expected, &*port);
-                    }
-                }
-                Err(CommitError::Stale) => {}
-                Err(error @ CommitError::Partial(_)) => {
-                    failed = Some(error.to_string());
-                    break;
-                }
-            }
-        }
-        drop(port);
-        if !expected.spare_shared {
-            self.expected = Some(expected);
-        }
-        match failed {
-            None if todo.is_empty() => Ok(()),
-            None => {
-                let reason =
-                    format!("somebody else changes the same rules again and again; gave up after {TRIES} tries");
-                Err(pass.stop(ErrorClass::Temporary, reason))
-            }
-            Some(reason) => Err(pass.stop(ErrorClass::Temporary, reason)),
-        }
+        drifts: &[Drift],
+        heard: &Activity,
+        written: &Result<&'static str, Stop>,
+        seen: Instant,
+    ) {
+        let (repaired, how) = match written {
+            Ok(how) if pass.intent == Intent::Write => (true, (*how).to_owned()),
+            _ => (false, pass.report.problems.join("; ")),
+        };
+        let latency = pass.committed_at.map(|at| at.saturating_duration_since(pass.started));
+        let repair = Repair { repaired, how, took: seen.elapsed(), latency };
+        let cause = |drift: &Drift| {
+            let Touch { author, events, since } = touch(heard, drift);
+            // What was heard before the pass began has waited.
+            let waited = since.map(|since| pass.started.saturating_duration_since(since)).unwrap_or_default();
+            Cause { author, events, waited }
+        };
+        pass.report.incidents = self.incidents.record(drifts, cause, &repair, SystemTime::now());
     }
 
     /// Fills in what the pass came to.
-    fn conclude(
-        &mut self,
-        pass: &mut Pass,
-        plan: &Plan,
-        wrote: bool,
-        drifts: &[Drift],
-        result: Result<(), Stop>,
-        seen: Instant,
-    ) -> Result<(), Stop> {
-        let repaired = result.is_ok() && pass.intent == Intent::Write;
-        let how = if repaired { "iptables-restore".to_owned() } else { pass.report.problems.join("; ") };
-        let repair = Repair { repaired, how, took: seen.elapsed() };
-        pass.report.incidents = self.incidents.record(drifts, &repair, SystemTime::now());
+    fn conclude(&mut self, pass: &mut Pass, result: Result<(), Stop>) -> Result<(), Stop> {
+        let wrote = !pass.report.changes.is_empty();
         result?;
         if pass.intent == Intent::Write {
             self.committed = true;
             pass.report.notes.extend(self.roster.accept());
         }
+        self.add_standing(pass);
+        let written = pass.intent == Intent::Write || !wrote;
+        pass.report.in_sync = self.keeper.problems.is_empty() && written;
+        pass.report.outcome = if wrote { Outcome::Changed } else { Outcome::Unchanged };
+        Ok(())
+    }
+
+    /// What does not change from one look to the next: policies that lag behind, and what no write of ours can change.
+    fn add_standing(&self, pass: &mut Pass) {
         let behind = self.roster.report().into_iter().filter_map(|policy| Some((policy.name, policy.reason?)));
         let behind: Vec<String> = behind.map(|(name, reason)| format!("policy {name}: {reason}")).collect();
         if !behind.is_empty() {
             pass.report.class = ErrorClass::Configuration;
         }
-        pass.report.problems.extend(behind.into_iter().chain(plan.problems.iter().cloned()));
-        pass.report.notes.extend(plan.notes.iter().cloned());
-        let written = pass.intent == Intent::Write || !wrote;
-        pass.report.in_sync = plan.problems.is_empty() && written;
-        pass.report.outcome = if wrote { Outcome::Changed } else { Outcome::Unchanged };
-        Ok(())
+        pass.report.problems.extend(behind.into_iter().chain(self.keeper.problems.iter().cloned()));
+        pass.report.notes.extend(self.keeper.notes.iter().cloned());
     }
 
     fn begin(&self, intent: Intent) -> Pass {
@@ -322,7 +354,7 @@ impl Pipeline {
             notes: self.detection.leftovers.clone(),
             ..Report::default()
         };
-        Pass { report, started: Instant::now(), intent }
+        Pass { report, started: Instant::now(), intent, committed_at: None }
     }
 
     fn end(&self, mut pass: Pass) -> Report {
@@ -336,6 +368,12 @@ impl Pipeline {
         pass.report.timings_ms.total = milliseconds(pass.started.elapsed());
         pass.report
     }
+}
+
+/// Most often they are the very same, and need not be walked through.
+fn are_same(some: &[Arc<Checked>], others: &[Arc<Checked>]) -> bool {
+    let same = |(one, other): (&Arc<Checked>, &Arc<Checked>)| Arc::ptr_eq(one, other) || one == other;
+    some.len() == others.len() && some.iter().zip(others).all(same)
 }
 
 /// What the kernel shows right after a commit is what it must show from now on, if it can be read at all.
@@ -356,27 +394,56 @@ fn drifts(in_force: Option<&Expected>, observed: &Observed) -> Vec<Drift> {
 }
 
 impl Checks for Pipeline {
-    fn check(&mut self, intent: Intent, _reason: Reason) -> Report {
+    fn check(&mut self, intent: Intent, reason: Reason) -> Report {
         let mut pass = self.begin(intent);
-        let _ = self.pass(&mut pass); // why it stopped is in the report
+        if self.is_fighting(reason) {
+            pass.report.outcome = Outcome::Unchanged;
+            pass.report.problems.push(FIGHTING.to_owned());
+            return self.end(pass);
+        }
+        if self.pass(&mut pass, reason).is_err() {
+            (self.keeper.verified, self.keeper.right) = (None, false); // why it stopped is in the report
+        }
+        self.show_watch();
+        self.show_fights();
         self.end(pass)
+    }
+
+    fn attend(&mut self) -> Option<Report> {
+        self.attend_now()
+    }
+
+    fn signal(&self) -> Option<BorrowedFd<'_>> {
+        self.keeper.watch.fd()
+    }
+
+    fn rest(&self) -> Option<Duration> {
+        self.rest_now()
     }
 
     fn cleanup(&mut self) -> Report {
         let mut pass = self.begin(Intent::Write);
         let families: Families = self.detection.families;
         let nothing = Arc::new(Expected::nothing(self.roster.ownership(), families.iter().collect()));
-        let cleaned = self.observe(&mut pass, &nothing).and_then(|mut observed| {
-            let mut todo = self.plan(&mut pass, &nothing, &observed);
-            pass.report.changes = drift::list(&todo, &observed).into_iter().map(Change::from).collect();
-            pass.report.notes.extend(todo.notes.iter().cloned());
-            if todo.is_empty() { Ok(()) } else { self.commit_and_verify(&mut pass, nothing, &mut observed, &mut todo) }
-        });
+        let cleaned = self.clean(&mut pass, nothing);
         if cleaned.is_ok() {
             pass.report.in_sync = true;
             pass.report.outcome = if pass.report.changes.is_empty() { Outcome::Unchanged } else { Outcome::Changed };
         }
         self.end(pass)
+    }
+}
+
+impl Pipeline {
+    fn clean(&mut self, pass: &mut Pass, mut nothing: Arc<Expected>) -> Result<(), Stop> {
+        let mut observed = self.observe(pass, &mut nothing)?;
+        let mut todo = timed(&mut pass.report.timings_ms.plan, || plan(&nothing, &observed));
+        pass.report.changes = drift::list(&todo, &observed).into_iter().map(Change::from).collect();
+        pass.report.notes.extend(todo.notes.iter().cloned());
+        if !todo.is_empty() {
+            self.keeper.write(&*self.port, pass, &mut nothing, &mut observed, &mut todo, &Scope::All)?;
+        }
+        Ok(())
     }
 }
 

@@ -22,7 +22,7 @@ use crate::serve::notify::notify;
 use crate::serve::socket::Socket;
 use crate::serve::{CONTROL_SOCKET, STATUS_SOCKET, status};
 use journal::Journal;
-use worker::{Open, Worker};
+use worker::{Done, Open, Worker};
 
 /// How long a running kernel call may take after the daemon was told to stop.
 pub const STOP_TIME: Duration = Duration::from_secs(10);
@@ -125,8 +125,9 @@ impl Daemon {
                     Some(Ask::Check(requester)) => self.take_request(requester)?,
                     Some(Ask::Stop) | None => break,
                 },
-                report = self.worker.reports.recv() => match report {
-                    Some(report) => self.checked(report)?,
+                done = self.worker.reports.recv() => match done {
+                    Some(Done::Check(report)) => self.checked(report)?,
+                    Some(Done::Repair(report)) => self.repaired(&report)?,
                     None => return Err(no_worker()),
                 },
                 () = tokio::time::sleep_until(wake), if self.running.is_none() => self.step(Event::Woken)?,
@@ -187,6 +188,14 @@ impl Daemon {
         self.step(Event::Checked(outcome))?;
         // The next check may have been due at once; then it serves those who asked.
         if self.asked && self.running.is_none() { self.step(Event::Asked) } else { Ok(()) }
+    }
+
+    /// Drift was undone as it happened.
+    fn repaired(&mut self, report: &Report) -> Result<(), Box<Report>> {
+        self.board.repaired(report, SystemTime::now());
+        self.journal.tell_repair(report);
+        // A running check reads everything anyway, and its end moves the schedule on.
+        if self.running.is_some() { Ok(()) } else { self.step(Event::Repaired(report.scheduled())) }
     }
 
     /// Waits for the running kernel call; not for ever, and not if told a second time.

@@ -6,8 +6,9 @@ use ruleward_core::schedule::Reason;
 
 use super::open::{check_configuration, open_checks};
 use super::output::Output;
-use super::{Arguments, Command};
+use super::{Arguments, Command, incidents};
 use crate::config::{Config, DEFAULT_FILE};
+use crate::journal::{CLOSE_TIME, Journal};
 use crate::policies::compile;
 use crate::report::board::Board;
 use crate::report::text::{self, Style};
@@ -18,6 +19,8 @@ use crate::serve::lock::RuntimeLock;
 
 /// Where the daemon is if the configuration can't say so.
 const DEFAULT_RUNTIME_DIRECTORY: &str = "/run/ruleward";
+/// Where its journal is if the configuration can't say so.
+const DEFAULT_STATE_DIRECTORY: &str = "/var/lib/ruleward";
 
 /// Does what was asked, and gives the exit code.
 pub fn execute(arguments: &Arguments) -> u8 {
@@ -48,6 +51,9 @@ pub fn execute(arguments: &Arguments) -> u8 {
             end(once(&arguments.config, Some(name), |checks| checks.cleanup()), Intent::Write, text::cleaned)
         }
         Command::Status => status(&arguments.config, output),
+        Command::Incidents { follow, last } => {
+            incidents::show(&state_directory(&arguments.config, output), *follow, *last, output)
+        }
         Command::Refresh => match refresh(&arguments.config, output) {
             Ok(report) => end(Ok(report), Intent::Write, text::done),
             Err(error) => no_answer(&error, output),
@@ -85,7 +91,7 @@ fn once(
         Some(command) => Some(lock(&config, command)?),
         None => None,
     };
-    let mut checks = open_checks(&config, &board(&config))?;
+    let mut checks = open_checks(&config, &board(&config), &Journal::none(), false)?;
     Ok(pass(&mut *checks))
 }
 
@@ -98,10 +104,16 @@ fn run_daemon(file: &Path, output: Output) -> u8 {
         let _lock = lock(&config, Command::Run.name())?;
         let board = board(&config);
         let (directory, refresh) = (config.runtime_directory.clone(), config.refresh_interval);
-        let shown = board.clone();
-        let open = Box::new(move || open_checks(&config, &shown));
+        let noted = board.clone();
+        let journal = Journal::start(&config.state_directory, config.incident_journal_size, move |note| {
+            noted.note("journal", note);
+        });
+        let (shown, written) = (board.clone(), journal.clone());
+        let open = Box::new(move || open_checks(&config, &shown, &written, true));
         tracing::info!("version {}, checks at least every {refresh:?}", env!("CARGO_PKG_VERSION"));
-        run::run(&directory, refresh, &board, open)
+        let result = run::run(&directory, refresh, &board, open);
+        journal.close(CLOSE_TIME);
+        result
     });
     match result {
         Ok(()) => 0,
@@ -112,21 +124,31 @@ fn run_daemon(file: &Path, output: Output) -> u8 {
     }
 }
 
-/// Where the daemon is. A configuration that is being edited must not hide a running daemon.
+/// Where the daemon is.
 fn runtime_directory(file: &Path, output: Output) -> PathBuf {
-    match Config::load(file) {
-        Ok(config) => config.runtime_directory,
-        Err(error) => {
-            let missing = file == Path::new(DEFAULT_FILE) && !file.exists();
-            if !missing {
-                let text =
-                    format!("the configuration has errors; asking the daemon in {DEFAULT_RUNTIME_DIRECTORY}\n{error}");
-                let report = Report::failure(ErrorClass::Configuration, text);
-                output.complain(&text::problems(&report));
-            }
-            PathBuf::from(DEFAULT_RUNTIME_DIRECTORY)
-        }
+    let instead = format!("asking the daemon in {DEFAULT_RUNTIME_DIRECTORY}");
+    configured(file, output, &instead)
+        .map_or_else(|| DEFAULT_RUNTIME_DIRECTORY.into(), |config| config.runtime_directory)
+}
+
+/// Where its journal is.
+fn state_directory(file: &Path, output: Output) -> PathBuf {
+    let instead = format!("reading the journal in {DEFAULT_STATE_DIRECTORY}");
+    configured(file, output, &instead).map_or_else(|| DEFAULT_STATE_DIRECTORY.into(), |config| config.state_directory)
+}
+
+/// A configuration that is being edited must not hide a running daemon: says what is done instead.
+fn configured(file: &Path, output: Output, instead: &str) -> Option<Config> {
+    let error = match Config::load(file) {
+        Ok(config) => return Some(config),
+        Err(error) => error,
+    };
+    let missing = file == Path::new(DEFAULT_FILE) && !file.exists();
+    if !missing {
+        let text = format!("the configuration has errors; {instead}\n{error}");
+        output.complain(&text::problems(&Report::failure(ErrorClass::Configuration, text)));
     }
+    None
 }
 
 fn status(file: &Path, output: Output) -> u8 {

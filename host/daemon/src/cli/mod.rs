@@ -4,6 +4,7 @@
 //! error output. A reader that goes away early is no error.
 
 mod commands;
+mod incidents;
 mod logs;
 mod open;
 mod output;
@@ -47,7 +48,7 @@ struct Arguments {
 enum Format {
     /// For people.
     Text,
-    /// One JSON object.
+    /// One JSON object; for incidents one a line.
     Json,
 }
 
@@ -75,6 +76,15 @@ enum Command {
     Status,
     /// Have the running daemon check everything now, and wait for it
     Refresh,
+    /// Show what others did to the rules, and how it was repaired; the newest is last
+    Incidents {
+        /// Go on with new ones as they come
+        #[arg(long)]
+        follow: bool,
+        /// Only the last ones [default: all; 10 with --follow]
+        #[arg(long, value_name = "N")]
+        last: Option<usize>,
+    },
     /// Remove everything that is ours by the configuration's grants
     Cleanup,
     /// Compile a component, within limits
@@ -98,6 +108,7 @@ impl Command {
             Self::Check => "check",
             Self::Status => "status",
             Self::Refresh => "refresh",
+            Self::Incidents { .. } => "incidents",
             Self::Cleanup => "cleanup",
             Self::Compile { .. } => "compile",
         }

@@ -29,6 +29,20 @@ impl Output {
         let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
     }
 
+    /// Writes one of many things: `value` as a line of JSON, or the text that `text` makes.
+    ///
+    /// # Errors
+    /// When nobody reads it any more.
+    pub fn stream(self, value: &impl Serialize, text: impl FnOnce(Style) -> String) -> io::Result<()> {
+        let text = match self.format {
+            Format::Text => text(Style { colours: colours(io::stdout().is_terminal()) }),
+            Format::Json => serde_json::to_string(value)? + "\n",
+        };
+        let mut out = io::stdout().lock();
+        out.write_all(text.as_bytes())?;
+        out.flush()
+    }
+
     /// Prints to the standard error output.
     pub fn complain(self, text: &str) {
         let _ = io::stderr().lock().write_all(text.as_bytes());

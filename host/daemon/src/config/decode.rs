@@ -14,18 +14,24 @@ use super::problem::{ConfigError, Problem, Source};
 use super::section::{Entry, Section, entries, quote_key};
 use super::{BackendChoice, Config};
 
-const KEYS: [&str; 11] = [
+const KEYS: [&str; 17] = [
     "backend",
     "command-timeout",
     "documents",
+    "event-buffer",
     "families",
+    "full-comparison-every",
+    "incident-journal-size",
+    "legacy-poll-interval",
     "lock-timeout",
     "node-name",
     "policies",
     "policy-directory",
     "refresh-interval",
+    "replay",
     "runtime-directory",
     "state-directory",
+    "watch",
 ];
 
 const HOUR: Duration = Duration::from_secs(3600);
@@ -62,6 +68,15 @@ pub(super) fn decode(file: &Path, sources: &[Source], mut problems: ConfigError)
         documents: directory(&mut top, "documents", folder, "/etc/ruleward/documents"),
         command_timeout: top.duration("command-timeout", "60s", SHORTEST, HOUR).unwrap_or(HOUR / 60),
         lock_timeout: top.duration("lock-timeout", "10m", SHORTEST, HOUR * 24).unwrap_or(HOUR / 6),
+        incident_journal_size: top.size("incident-journal-size", "8MiB", 64 << 10, 256 << 20).unwrap_or(8 << 20),
+        event_buffer: top.size("event-buffer", "16MiB", 4 << 10, 512 << 20).unwrap_or(16 << 20),
+        full_comparison_every: top
+            .number("full-comparison-every", 1, 1_000_000)
+            .and_then(|checks| u32::try_from(checks).ok())
+            .unwrap_or(10),
+        legacy_poll_interval: top.duration("legacy-poll-interval", "1s", SHORTEST / 10, HOUR).unwrap_or(HOUR / 3600),
+        replay: top.choice("replay", &[("auto", true), ("off", false)]).unwrap_or(true),
+        watch: top.choice("watch", &[("auto", true), ("off", false)]).unwrap_or(true),
         policies: BTreeMap::new(),
     };
     let tables = joined.get("policies").map_or(&[][..], Vec::as_slice);

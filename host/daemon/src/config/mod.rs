@@ -42,7 +42,7 @@ pub struct Config {
     pub node_name: Option<String>,
     /// `refresh-interval`: time between two full comparisons with the kernel, `100ms` to `720h`. Default: `90s`.
     pub refresh_interval: Duration,
-    /// `state-directory`: compiled components and last good contributions. Default: `/var/lib/ruleward`.
+    /// `state-directory`: compiled components, last good contributions and incidents. Default: `/var/lib/ruleward`.
     pub state_directory: PathBuf,
     /// `runtime-directory`: the sockets of the running daemon. Default: `/run/ruleward`.
     pub runtime_directory: PathBuf,
@@ -59,6 +59,23 @@ pub struct Config {
     /// `lock-timeout`: longest wait for the xtables lock before an attempt counts as failed and is made again,
     /// `100ms` to `24h`. Default: `10m`.
     pub lock_timeout: Duration,
+    /// `incident-journal-size`: at which size the journal of incidents begins a new file, `64KiB` to `256MiB`; two files
+    /// are kept. Default: `8MiB`.
+    pub incident_journal_size: u64,
+    /// `event-buffer`: room for the kernel's events of nf_tables, `4KiB` to `512MiB`. What does not fit is found by a full
+    /// comparison. Default: `16MiB`.
+    pub event_buffer: u64,
+    /// `full-comparison-every`: of so many refreshes at least one reads everything, the others may trust the kernel's word
+    /// that nothing has changed; 1 to 1000000. Default: 10.
+    pub full_comparison_every: u32,
+    /// `legacy-poll-interval`: how often iptables-legacy's tables are looked at for writers that do not take the xtables
+    /// lock, `10ms` to `1h`. Default: `1s`.
+    pub legacy_poll_interval: Duration,
+    /// `replay`: `auto` to compare rules byte for byte and to write those over netlink that were proven, `off` to compare and
+    /// write with the stock tools alone. Default: `auto`.
+    pub replay: bool,
+    /// `watch`: `auto` to undo drift as it happens, `off` to leave it to the refresh. Default: `auto`.
+    pub watch: bool,
     /// `[policies.NAME]`: the policies by name. Default: none.
     pub policies: BTreeMap<PolicyName, PolicyConfig>,
 }

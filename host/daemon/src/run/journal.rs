@@ -15,8 +15,17 @@ pub struct Journal {
 }
 
 impl Journal {
+    /// Says what there is to say about one repair that nobody asked for. Its incidents have their own lines.
+    pub fn tell_repair(&mut self, report: &Report) {
+        self.say("repair", report);
+    }
+
     /// Says what there is to say about one check.
     pub fn tell(&mut self, reason: Reason, report: &Report) {
+        self.say(word(reason), report);
+    }
+
+    fn say(&mut self, reason: &str, report: &Report) {
         let outcome = report.scheduled();
         let now = Some((outcome, report.problems.clone()));
         let news = self.last != now;
@@ -24,8 +33,8 @@ impl Journal {
         self.last = now;
         let total = report.timings_ms.total;
         let problems = report.problems.join("; ");
-        let reason = word(reason);
         match outcome {
+            Outcome::Wrote if reason == "repair" => tracing::debug!("{reason}: in sync again, {total:.1} ms"),
             Outcome::Wrote => {
                 let places = match report.changes.len() {
                     1 => "1 difference".to_owned(),

@@ -1,57 +1,93 @@
-//! The thread that runs the checks, so that nothing a check waits for holds up sockets and signals.
+//! The thread that runs the checks, so that nothing a check waits for holds up sockets and signals. Between two checks it
+//! waits for orders and for the watch alike: what the kernel tells is looked at on this very thread, without a detour.
 //!
 //! A panic in a check is a fault of the program and no reason to leave the node alone: it is caught and counted as a
 //! failed check, and the next check begins with everything opened anew.
 
 use std::any::Any;
 use std::io;
+use std::os::fd::{AsFd, OwnedFd};
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::mpsc;
+use std::sync::Arc;
+use std::sync::mpsc::{self, TryRecvError};
+use std::time::Duration;
 
 use ruleward_core::schedule::Reason;
+use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
 
 use crate::report::{Checks, ErrorClass, Intent, Report};
 
 /// Opens what checks need. Called again after a failure, so a node that lacks something at start is served later.
 pub type Open = Box<dyn FnMut() -> Result<Box<dyn Checks>, Box<Report>> + Send>;
 
+/// After a fault while the watch was attended to, it is left alone for so long.
+const AFTER_FAULT: Duration = Duration::from_secs(1);
+
+/// What the thread has to say.
+#[derive(Debug)]
+pub enum Done {
+    /// The check that was ordered.
+    Check(Report),
+    /// Drift that the watch told of was undone, or not.
+    Repair(Report),
+}
+
 /// A running worker thread.
 #[derive(Debug)]
 pub struct Worker {
     orders: mpsc::Sender<Reason>,
-    /// One report for each order.
-    pub reports: tokio::sync::mpsc::UnboundedReceiver<Report>,
+    bell: Arc<OwnedFd>,
+    /// One [`Done::Check`] for each order, and repairs between them.
+    pub reports: tokio::sync::mpsc::UnboundedReceiver<Done>,
 }
 
 impl Worker {
     /// Starts the thread.
     ///
     /// # Errors
-    /// If the system has no thread to give.
+    /// If the system has no thread or descriptor to give.
     pub fn start(open: Open) -> io::Result<Self> {
         let (orders, inbox) = mpsc::channel();
         let (outbox, reports) = tokio::sync::mpsc::unbounded_channel();
-        let mut work = Work { open, checks: None };
+        let bell = Arc::new(eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?);
+        let mut work = Work { open, checks: None, bell: Arc::clone(&bell) };
         std::thread::Builder::new().name("checks".to_owned()).spawn(move || {
-            for reason in inbox {
-                if outbox.send(work.check(reason)).is_err() {
+            loop {
+                let done = match inbox.try_recv() {
+                    Ok(reason) => Some(Done::Check(work.check(reason))),
+                    Err(TryRecvError::Empty) => work.wait_and_attend().map(Done::Repair),
+                    Err(TryRecvError::Disconnected) => return,
+                };
+                if done.is_some_and(|done| outbox.send(done).is_err()) {
                     return;
                 }
             }
         })?;
-        Ok(Self { orders, reports })
+        Ok(Self { orders, bell, reports })
     }
 
     /// Has a check run. False if the thread is gone, which nothing should bring about.
     #[must_use]
     pub fn order(&self, reason: Reason) -> bool {
-        self.orders.send(reason).is_ok()
+        let sent = self.orders.send(reason).is_ok();
+        // A full counter rings as well.
+        let _ = rustix::io::write(&*self.bell, &1_u64.to_ne_bytes());
+        sent
+    }
+}
+
+impl Drop for Worker {
+    /// Wakes the thread, which then finds that nobody gives orders any more.
+    fn drop(&mut self) {
+        (self.orders, _) = mpsc::channel();
+        let _ = rustix::io::write(&*self.bell, &1_u64.to_ne_bytes());
     }
 }
 
 struct Work {
     open: Open,
     checks: Option<Box<dyn Checks>>,
+    bell: Arc<OwnedFd>,
 }
 
 impl Work {
@@ -69,17 +105,49 @@ impl Work {
             self.checks = Some(checks);
             report
         }));
-        match result {
-            Ok(report) => report,
-            Err(panic) => Report::failure(
-                ErrorClass::Internal,
-                format!(
-                    "a fault in ruleward ended the check: {}; it is tried again; please report it with the log",
-                    message(&*panic)
-                ),
-            ),
-        }
+        result.unwrap_or_else(|panic| fault(&*panic))
     }
+
+    /// Waits until there is an order, or something for the watch; attends to the latter.
+    fn wait_and_attend(&mut self) -> Option<Report> {
+        let bell = self.bell.as_fd();
+        let checks = self.checks.as_deref();
+        let mut fds = vec![PollFd::from_borrowed_fd(bell, PollFlags::IN)];
+        fds.extend(checks.and_then(|checks| checks.signal()).map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN)));
+        let rest = checks.and_then(|checks| checks.rest());
+        let timeout = rest.and_then(|rest| Timespec::try_from(rest).ok());
+        let ready = poll(&mut fds, timeout.as_ref());
+        let rung = fds.first().is_some_and(|fd| !fd.revents().is_empty());
+        if rung {
+            let _ = rustix::io::read(&*self.bell, &mut [0; 8][..]);
+        }
+        let signed = fds.get(1).is_some_and(|fd| !fd.revents().is_empty());
+        if !signed && (rung || !matches!(ready, Ok(0))) {
+            return None;
+        }
+        self.attend()
+    }
+
+    fn attend(&mut self) -> Option<Report> {
+        let mut checks = self.checks.take()?;
+        let result = catch_unwind(AssertUnwindSafe(|| {
+            let report = checks.attend();
+            self.checks = Some(checks);
+            report
+        }));
+        result.unwrap_or_else(|panic| {
+            std::thread::sleep(AFTER_FAULT);
+            Some(fault(&*panic))
+        })
+    }
+}
+
+fn fault(panic: &(dyn Any + Send)) -> Report {
+    let message = message(panic);
+    Report::failure(
+        ErrorClass::Internal,
+        format!("a fault in ruleward ended the check: {message}; it is tried again; please report it with the log"),
+    )
 }
 
 fn message(panic: &(dyn Any + Send)) -> &str {

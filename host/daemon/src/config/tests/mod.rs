@@ -30,6 +30,7 @@ fn an_empty_file_is_a_configuration() {
     assert_eq!(config.refresh_interval, Duration::from_secs(90));
     assert_eq!(config.command_timeout, Duration::from_secs(60));
     assert_eq!(config.lock_timeout, Duration::from_secs(600));
+    assert_eq!(config.incident_journal_size, 8 << 20);
     assert_eq!(config.state_directory, Path::new("/var/lib/ruleward"));
     assert_eq!(config.runtime_directory, Path::new("/run/ruleward"));
     assert_eq!(config.policy_directory, Path::new("/usr/lib/ruleward/policies"));
@@ -53,6 +54,7 @@ fn every_key_is_read() {
         documents = "../docs"
         command-timeout = "2s"
         lock-timeout = "1h"
+        incident-journal-size = "1MiB"
         [policies.calico]
         component = "calico-postrouting.wasm"
         mode = "enforce"
@@ -75,7 +77,8 @@ fn every_key_is_read() {
     let policy = |name: &str| &config.policies[&PolicyName::new(name).unwrap()];
     let calico = policy("calico");
     assert_eq!(calico.component, Path::new("/p/calico-postrouting.wasm"));
-    assert_eq!(calico.place.line, 12);
+    assert_eq!(config.incident_journal_size, 1 << 20);
+    assert_eq!(calico.place.line, 13);
     assert_eq!(calico.grants.tables, [Table::Raw, Table::Nat]);
     assert!(
         calico.grants.owns_chain("cali-x") && calico.grants.owns_set("cali40") && calico.grants.owns_comment("cali:x")

@@ -55,6 +55,15 @@ fn wrong_types_and_values_say_what_is_right() {
             "refresh-interval in /etc/r/ruleward.toml, line 1: \"99ms\" is out of bounds; use \"100ms\" to \"720h\"",
         ),
         (
+            "incident-journal-size = \"8MB\"",
+            "incident-journal-size in /etc/r/ruleward.toml, line 1: expected a size such as \"8MiB\" \
+             (a whole number and KiB, MiB or GiB, or plain bytes), found string \"8MB\"",
+        ),
+        (
+            "incident-journal-size = \"1GiB\"",
+            "incident-journal-size in /etc/r/ruleward.toml, line 1: 1GiB is out of bounds; use \"64KiB\" to \"256MiB\"",
+        ),
+        (
             "backend = \"nftables\"",
             "backend in /etc/r/ruleward.toml, line 1: expected \"auto\", \"nft\" or \"legacy\", found string \"nftables\"",
         ),

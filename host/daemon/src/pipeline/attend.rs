@@ -1,0 +1,316 @@
+//! The short path: what was heard -> observe there -> plan -> commit -> observe again -> report. It takes what the policies
+//! last asked for; nothing is evaluated, no process is started where forms can be replayed. The straight path still runs
+//! at every refresh: this one is an addition.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use ruleward_core::author::Author;
+use ruleward_core::drift::{self, Drift};
+use ruleward_core::expected::{Expected, ExpectedHook};
+use ruleward_core::fight::Place;
+use ruleward_core::names::{Family, Hook, Table};
+use ruleward_core::plan::{Plan, plan};
+use ruleward_core::schedule::Reason;
+
+use super::keeper::{Chains, Keeper};
+use super::{FIGHTING, Pass, Pipeline, Stop, timed};
+use crate::kernel::activity::{Activity, Touch};
+use crate::kernel::describe::describe;
+use crate::kernel::observe::{Scope, Strange};
+use crate::report::{Change, ErrorClass, Intent, Outcome, Report};
+
+/// When this many chains of ours were touched, everything is read in one go.
+const MANY: usize = 1024;
+
+/// Of more rules than this at once the text is not looked for.
+const MOST_DESCRIBED: usize = 256;
+/// What waits is tried again after this time when a try has failed.
+const AFTER_FAILURE: Duration = Duration::from_secs(1);
+
+impl Pipeline {
+    /// Takes what the watch has heard, and undoes what is drift. No report: nothing that concerns us has changed.
+    pub(super) fn attend_now(&mut self) -> Option<Report> {
+        let began = Instant::now();
+        self.listen();
+        let expected = self.in_force()?; // else the next check reads everything anyway
+        let due = self.keeper.due.is_some_and(|due| due <= began);
+        let mut heard = std::mem::take(&mut self.keeper.heard);
+        if due {
+            heard.extend(std::mem::take(&mut self.keeper.waiting));
+        }
+        self.show_fights();
+        if heard.is_quiet() && !due {
+            if heard.generation.is_some() && self.keeper.held.is_empty() && self.keeper.verified.is_some() {
+                self.keeper.verified = heard.generation;
+            }
+            return None;
+        }
+        let scope = self.scope(&expected, &heard, due);
+        let mut pass = self.begin(Intent::Write);
+        pass.started = began;
+        let processor = processor_time();
+        let quiet = match self.undo(&mut pass, expected, &scope, &heard) {
+            Ok(quiet) => quiet,
+            Err(Stop) => {
+                (self.keeper.verified, self.keeper.right) = (None, false);
+                self.keeper.due = self.keeper.due.map(|due| due.max(Instant::now() + AFTER_FAILURE));
+                false
+            }
+        };
+        if pass.committed_at.is_some() {
+            // Time that tools take is not on this thread's account; there the clock on the wall has to do.
+            let own = processor_time().saturating_sub(processor);
+            let by_tools = self.keeper.by_tools.is_some() || self.port.generation().is_none();
+            self.keeper.fights.took(if by_tools { began.elapsed() } else { own });
+        }
+        self.show_fights();
+        if quiet { None } else { Some(self.end(pass)) }
+    }
+
+    /// Takes what the watch has heard so far.
+    pub(super) fn listen(&mut self) {
+        let Some(expected) = self.expected.clone() else {
+            // Nothing is wanted yet: the first check reads everything.
+            let _ = self.keeper.watch.take(None, &|_, _, _| false);
+            return;
+        };
+        let known = self.keeper.verified;
+        let later = self.keeper.watch.take(known, &|family, table, chain| {
+            let Some(wanted) = expected.tables.get(&(family, table)) else { return false };
+            Hook::from_name(chain).is_some()
+                || expected.ownership.owns_chain(table, chain)
+                || wanted.hooks.values().any(|hook| awaits(hook, chain))
+        });
+        self.keeper.heard.extend(later);
+    }
+
+    /// Where to look. What waits in a fight is left out until it is due.
+    fn scope(&mut self, expected: &Expected, heard: &Activity, due: bool) -> Scope {
+        if heard.lost || heard.anywhere.is_some() || heard.chains.len() > MANY {
+            return Scope::All;
+        }
+        let mut chains = Chains::new();
+        if due {
+            chains.clone_from(&self.keeper.held);
+        }
+        for (family, table, chain) in heard.chains.keys() {
+            let place = (*family, *table);
+            if !due && self.keeper.held.get(&place).is_some_and(|held| held.contains(chain)) {
+                let heard = Activity {
+                    chains: [((*family, *table, chain.clone()), heard.touch(*family, *table, chain))].into(),
+                    ..Activity::default()
+                };
+                self.keeper.waiting.extend(heard);
+                continue;
+            }
+            let Some(wanted) = expected.tables.get(&place) else { continue };
+            let touched = chains.entry(place).or_default();
+            let waiting = wanted.hooks.iter().filter(|(_, hook)| awaits(hook, chain));
+            touched.extend(waiting.map(|(hook, _)| hook.as_str().into()));
+            touched.insert(chain.clone());
+        }
+        for place in heard.tables.keys() {
+            chains.entry(*place).or_default();
+        }
+        let whole = |place: (Family, Table), touched: BTreeSet<Box<str>>| {
+            let Some(wanted) = expected.tables.get(&place) else { return (place, Some(touched)) };
+            // A chain of ours that nobody wants may have been another one, whose jumps lead to it now.
+            let renamed = touched.iter().any(|chain| {
+                let wanted = wanted.chains.contains_key(&**chain) || Hook::from_name(chain).is_some();
+                !wanted && expected.ownership.owns_chain(place.1, chain)
+            });
+            if renamed || heard.tables.contains_key(&place) {
+                return (place, None);
+            }
+            let sites = wanted.chains.len() + wanted.hooks.len();
+            // All that is ours there: then it is one thing that happened to the table.
+            let all = touched.len() >= sites && sites > 1;
+            // An attachment that waits needs to know about the chain that it waits for.
+            let mut touched = touched;
+            let awaited = wanted.hooks.iter().filter(|(hook, _)| touched.contains(hook.as_str()));
+            let awaited: Vec<Box<str>> = awaited
+                .flat_map(|(_, hook)| hook.first.iter().chain(&hook.last))
+                .filter_map(|one| one.awaits.as_ref())
+                .map(|chain| chain.as_str().into())
+                .collect();
+            touched.extend(awaited);
+            (place, (!all).then_some(touched))
+        };
+        let tables = chains.into_iter().map(|(place, touched)| whole(place, touched)).collect();
+        Scope::Part { tables, sets: !self.keeper.sets_unchanged(&*self.port, expected) }
+    }
+
+    /// True: nothing had to be done.
+    fn undo(
+        &mut self,
+        pass: &mut Pass,
+        mut expected: Arc<Expected>,
+        scope: &Scope,
+        heard: &Activity,
+    ) -> Result<bool, Stop> {
+        let by = Keeper::by(&expected);
+        let look = timed(&mut pass.report.timings_ms.observe, || {
+            self.keeper.look(&*self.port, &mut expected, scope, by, false)
+        });
+        let mut observed = look.map_err(|error| {
+            pass.stop(ErrorClass::Temporary, format!("the kernel can't be read: {error}; nothing is written"))
+        })?;
+        self.expected = Some(Arc::clone(&expected));
+        let mut todo = timed(&mut pass.report.timings_ms.plan, || plan(&expected, &observed));
+        if *scope == Scope::All {
+            self.keeper.verified = observed.generation.filter(|_| self.keeper.steady);
+        } else if self.keeper.verified.is_some() {
+            self.keeper.verified = heard.generation.or(self.keeper.verified);
+        }
+        let strange = std::mem::take(&mut self.keeper.strange);
+        let mut drifts = drift::name(&todo, &expected, &observed);
+        let wait = self.hold_back(&drifts, heard, scope, &todo);
+        self.keeper.leave_out_held(&mut todo);
+        if todo.is_empty() && wait.is_empty() {
+            return Ok(true);
+        }
+        self.keeper.right = false;
+        pass.report.outcome = Outcome::Unchanged;
+        if !todo.is_empty() {
+            drifts.retain(|drift| !wait.contains(&Place::from(drift)));
+            let changes = drift::list(&todo, &observed);
+            let seen = Instant::now();
+            let written = self.keeper.write(&*self.port, pass, &mut expected, &mut observed, &mut todo, scope);
+            self.expected = Some(expected);
+            pass.report.changes = changes.into_iter().map(Change::from).collect();
+            pass.report.outcome = Outcome::Changed;
+            self.put_into_words(&mut drifts, &strange);
+            self.record(pass, &drifts, heard, &written, seen);
+            written?;
+        }
+        let waits = !self.keeper.held.is_empty();
+        if waits {
+            self.keeper.verified = None; // what waits is not as it should be
+            pass.report.problems.push(FIGHTING.to_owned());
+        }
+        pass.report.in_sync = !waits && self.keeper.problems.is_empty();
+        self.add_standing(pass);
+        Ok(false)
+    }
+
+    /// Gives rules that were taken away the text that iptables-save has for them. Not in a fight, where it was done before.
+    fn put_into_words(&self, drifts: &mut [Drift], strange: &[Strange]) {
+        let fighting = !self.keeper.fights.fights(self.keeper.started.elapsed()).is_empty();
+        if strange.is_empty() || strange.len() > MOST_DESCRIBED || fighting {
+            return;
+        }
+        let found = describe(&*self.port, strange);
+        for line in drifts.iter_mut().flat_map(|drift| &mut drift.removed) {
+            if let Some(text) = found.get(line) {
+                line.clone_from(text);
+            }
+        }
+    }
+
+    /// Decides what of the drift waits, because it is a fight; that is held from now on. The places that wait. Sets never
+    /// do: nobody tells of their changes, so they are looked at rarely enough.
+    fn hold_back(&mut self, drifts: &[Drift], heard: &Activity, scope: &Scope, todo: &Plan) -> BTreeSet<Place> {
+        let now = self.keeper.started.elapsed();
+        let rules = drifts.iter().filter(|drift| drift.table.is_some());
+        let seen: Vec<(Place, Author)> = rules.map(|drift| (Place::from(drift), touch(heard, drift).author)).collect();
+        let decision = self.keeper.fights.seen(now, &seen);
+        let wait: BTreeSet<Place> =
+            seen.into_iter().map(|(place, _)| place).filter(|place| !decision.repair.contains(place)).collect();
+        self.release(scope);
+        for place in &wait {
+            let (family, table, chains): (_, _, Vec<Box<str>>) = match place {
+                Place::Chain(family, table, chain) => (*family, *table, vec![chain.as_str().into()]),
+                Place::Table(family, table) => {
+                    let of_table = todo.tables.iter().filter(|plan| (plan.family, plan.table) == (*family, *table));
+                    let chains = of_table.flat_map(|plan| plan.chains.iter().map(|chain| chain.chain.as_str().into()));
+                    (*family, *table, chains.collect())
+                }
+                Place::Set(_) => continue,
+            };
+            for chain in &chains {
+                let touch = heard.touch(family, table, chain);
+                if touch.events > 0 {
+                    let chains = [((family, table, chain.clone()), touch)].into();
+                    self.keeper.waiting.extend(Activity { chains, ..Activity::default() });
+                }
+            }
+            self.keeper.held.entry((family, table)).or_default().extend(chains);
+        }
+        let soon = || Instant::now() + AFTER_FAILURE;
+        let due = decision.wait_until.map(|at| self.keeper.started + at);
+        self.keeper.due = if self.keeper.held.is_empty() { None } else { Some(due.unwrap_or_else(soon)) };
+        wait
+    }
+
+    /// What was looked at is not held any more, whatever comes of it.
+    fn release(&mut self, scope: &Scope) {
+        match scope {
+            Scope::All => self.keeper.held.clear(),
+            Scope::Part { tables, .. } => {
+                for (place, looked_at) in tables {
+                    match (self.keeper.held.get_mut(place), looked_at) {
+                        (Some(held), Some(chains)) => held.retain(|chain| !chains.contains(chain)),
+                        (Some(held), None) => held.clear(),
+                        (None, _) => {}
+                    }
+                }
+                self.keeper.held.retain(|_, held| !held.is_empty());
+            }
+        }
+    }
+
+    /// Whether a check may go without reading: nothing has changed since everything was right.
+    pub(super) fn is_settled(&mut self, reason: Reason, expected: &Arc<Expected>) -> bool {
+        let routine = matches!(reason, Reason::Refresh | Reason::Recheck);
+        let same =
+            self.keeper.right && self.committed && self.expected.as_ref().is_some_and(|own| Arc::ptr_eq(own, expected));
+        if !routine
+            || !same
+            || !self.keeper.held.is_empty()
+            || self.keeper.skipped + 1 >= self.config.full_comparison_every
+        {
+            return false;
+        }
+        let unchanged = match self.port.generation() {
+            Some(generation) => self.keeper.verified == Some(generation),
+            None => self.keeper.watch.is_unchanged(),
+        };
+        unchanged && self.keeper.sets_unchanged(&*self.port, expected)
+    }
+
+    /// Whether a check that only looks again has to wait, as the repair does. The refresh and requests do not.
+    pub(super) fn is_fighting(&self, reason: Reason) -> bool {
+        matches!(reason, Reason::Recheck | Reason::Retry)
+            && !self.keeper.held.is_empty()
+            && self.keeper.due.is_some_and(|due| due > Instant::now())
+    }
+
+    /// How long the watch can be left alone.
+    pub(super) fn rest_now(&self) -> Option<Duration> {
+        // An alarm is taken down when its time has come.
+        let peace = self.keeper.fights.next_end(self.keeper.started.elapsed()).map(|end| self.keeper.started + end);
+        let due = [self.keeper.watch.due(), self.keeper.due, peace].into_iter().flatten().min()?;
+        Some(due.saturating_duration_since(Instant::now()))
+    }
+}
+
+/// What this thread has used of a processor.
+fn processor_time() -> Duration {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
+    Duration::try_from(time).unwrap_or_default()
+}
+
+fn awaits(hook: &ExpectedHook, chain: &str) -> bool {
+    hook.first.iter().chain(&hook.last).any(|one| one.awaits.as_ref().is_some_and(|name| name.as_str() == chain))
+}
+
+/// What was heard of the place of a drift.
+pub(super) fn touch(heard: &Activity, drift: &Drift) -> Touch {
+    match (drift.family, drift.table) {
+        (Some(family), Some(table)) if drift.chain.is_empty() => heard.touch_of_table(family, table),
+        (Some(family), Some(table)) => heard.touch(family, table, &drift.chain),
+        _ => Touch::default(), // nobody tells of sets
+    }
+}

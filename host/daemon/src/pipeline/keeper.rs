@@ -1,0 +1,287 @@
+//! What keeps the kernel as it should be between two evaluations: looking, writing, and what is known without looking.
+//!
+//! Rules are compared by their byte forms where these are known, else by their text. A picture that is compared is always
+//! younger than the mark that later changes are told from, so nothing falls between two looks.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use ruleward_core::expected::{Basis, Expected};
+use ruleward_core::fight::Fights;
+use ruleward_core::forms::{Coverage, Forms};
+use ruleward_core::names::{Family, Table};
+use ruleward_core::observed::Observed;
+use ruleward_core::plan::{Plan, plan};
+
+use super::{Pass, Stop, timed};
+use crate::kernel::activity::Activity;
+use crate::kernel::commit::{CommitError, commit, commit_at_once};
+use crate::kernel::observe::{ObserveError, Scope, Strange, explain, observe, observe_forms};
+use crate::kernel::port::Port;
+use crate::kernel::watch::Watch;
+use crate::report::ErrorClass;
+
+/// By which means a repair was made: what iptables wrote is taken for ours whatever its form.
+const BY_TOOLS: &str = "iptables-restore";
+/// It was right again before anything was written.
+const UNWRITTEN: &str = "nobody: it was right again by then";
+/// What a repair takes of a processor until it is known.
+const CHEAP: Duration = Duration::from_micros(500);
+/// How often a pass starts over because somebody wrote between its reading and its writing.
+const TRIES: usize = 6;
+
+/// Chains by table.
+pub(super) type Chains = BTreeMap<(Family, Table), BTreeSet<Box<str>>>;
+
+/// By which means rules are compared and written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum By {
+    /// Their byte forms, in one transaction where the backend has such a thing.
+    Forms,
+    /// Their text, with the stock tools.
+    Text,
+}
+
+/// What is kept from one look to the next.
+pub(super) struct Keeper {
+    pub watch: Watch,
+    /// Everything was right at this generation (nft).
+    pub verified: Option<u32>,
+    /// Whether our rules have been in force since this process began.
+    pub contacted: bool,
+    pub fights: Fights,
+    pub started: Instant,
+    /// Chains whose repair waits.
+    pub held: Chains,
+    /// What was heard of them.
+    pub waiting: Activity,
+    /// Until then.
+    pub due: Option<Instant>,
+    /// What was heard and not looked at yet.
+    pub heard: Activity,
+    /// Checks that read nothing, since the last one that did.
+    pub skipped: u32,
+    /// Why the last write was done by the stock tools, if a transaction was tried.
+    pub by_tools: Option<String>,
+    /// What the sets were when they were last compared.
+    pub sets: Option<u64>,
+    /// Rules of unknown form that the last look found, and that only have a line of marks.
+    pub strange: Vec<Strange>,
+    /// Whether nobody wrote during the last look.
+    pub steady: bool,
+    /// Whether everything was right when everything was looked at last, and nothing has failed since.
+    pub right: bool,
+    /// What `status` was told of these forms.
+    pub coverage: Option<(Arc<Forms>, Coverage)>,
+    /// What the last full look had to say beside changes.
+    pub problems: Vec<String>,
+    pub notes: Vec<String>,
+}
+
+impl Keeper {
+    pub fn new(watch: Watch, refresh: Duration) -> Self {
+        let mut fights = Fights::new(refresh);
+        fights.took(CHEAP);
+        Self {
+            watch,
+            verified: None,
+            contacted: false,
+            fights,
+            started: Instant::now(),
+            held: Chains::new(),
+            waiting: Activity::default(),
+            due: None,
+            heard: Activity::default(),
+            skipped: 0,
+            by_tools: None,
+            sets: None,
+            strange: Vec::new(),
+            steady: true,
+            right: false,
+            coverage: None,
+            problems: Vec::new(),
+            notes: Vec::new(),
+        }
+    }
+
+    /// Forms, if they are known.
+    pub fn by(expected: &Expected) -> By {
+        if expected.forms.is_some() { By::Forms } else { By::Text }
+    }
+
+    fn sets_now(port: &dyn Port, expected: &Expected) -> Option<u64> {
+        if !expected.ownership.any_sets() {
+            return Some(0);
+        }
+        port.sets_digest(&|name| expected.ownership.owns_set(name))
+    }
+
+    /// Whether the sets are surely as they were when they were last compared.
+    pub fn sets_unchanged(&self, port: &dyn Port, expected: &Expected) -> bool {
+        self.sets.is_some() && self.sets == Self::sets_now(port, expected)
+    }
+
+    /// Reads what is in `scope`. Rules in another form than ours that are shown as ours are taken for ours where nothing
+    /// better can be known: before our first commit (somebody wrote the same rules), after a commit by the tools (they
+    /// wrote them), and where iptables-save hides nothing.
+    pub fn look(
+        &mut self,
+        port: &dyn Port,
+        expected: &mut Arc<Expected>,
+        scope: &Scope,
+        by: By,
+        trusting: bool,
+    ) -> Result<Observed, ObserveError> {
+        self.strange.clear();
+        self.steady = true;
+        self.watch.mark(expected.tables.keys().copied());
+        if !matches!(scope, Scope::Part { sets: false, .. }) {
+            self.sets = Self::sets_now(port, expected);
+        }
+        if by == By::Text {
+            return observe(port, expected);
+        }
+        let Some(mut reading) = observe_forms(port, expected, scope)? else { return observe(port, expected) };
+        self.steady = reading.steady;
+        if reading.strange.is_empty() || *scope != Scope::All {
+            self.strange = reading.strange;
+            return Ok(reading.observed);
+        }
+        let alike = explain(port, expected, &mut reading)?;
+        let trusting = trusting || !self.contacted;
+        let mut learned: Option<Forms> = None;
+        for (strange, text) in alike {
+            let believed = port.shows_all(&strange.form) && (trusting || port.generation().is_none());
+            if !believed {
+                continue; // its line of marks stays, and differs from what is expected
+            }
+            if let Some(table) = reading.observed.tables.get_mut(&strange.place) {
+                table.set_text(&strange.chain, strange.at, &text);
+            }
+            if let Some(forms) = &expected.forms {
+                learned.get_or_insert_with(|| Forms::clone(forms)).also(strange.place, strange.form, &text);
+            }
+        }
+        if let Some(learned) = learned {
+            let renewed = Expected { forms: Some(Arc::new(learned)), ..Expected::clone(expected) };
+            *expected = Arc::new(renewed);
+        }
+        Ok(reading.observed)
+    }
+
+    /// Writes what `todo` says, and reads back until nothing is left to write or the tries are used up. Gives by which
+    /// means it was done.
+    pub fn write(
+        &mut self,
+        port: &dyn Port,
+        pass: &mut Pass,
+        expected: &mut Arc<Expected>,
+        observed: &mut Observed,
+        todo: &mut Plan,
+        scope: &Scope,
+    ) -> Result<&'static str, Stop> {
+        let held = timed(&mut pass.report.timings_ms.commit, || port.exclusive());
+        let port = held.map_err(|error| pass.stop(ErrorClass::Temporary, error.to_string()))?;
+        let port = &*port;
+        let replayable = expected.forms.as_ref().is_some_and(|forms| forms.replayable);
+        let mut by = if replayable { Self::by(expected) } else { By::Text };
+        let mut how = UNWRITTEN;
+        let mut lost = 0;
+        let mut fresh = port.generation().is_some(); // on legacy the picture is older than the lock: take it again
+        for tried in 0..TRIES {
+            if !fresh {
+                let looks = if by == By::Text && port.generation().is_some() { By::Text } else { Self::by(expected) };
+                let scope = if by == By::Text { &Scope::All } else { scope };
+                *observed = timed(&mut pass.report.timings_ms.verify, || {
+                    self.look(port, expected, scope, looks, how == BY_TOOLS)
+                })
+                .map_err(|error| pass.stop(ErrorClass::Temporary, format!("the kernel can't be read: {error}")))?;
+                *todo = plan(expected, observed);
+                self.leave_out_held(todo);
+                if todo.is_empty() {
+                    break;
+                }
+            }
+            fresh = false;
+            if tried >= TRIES / 2 && by == By::Text {
+                todo.generation = None; // somebody writes all the time: what we delete, we name by its text
+            }
+            let forms = expected.forms.clone().filter(|_| by == By::Forms);
+            let done = timed(&mut pass.report.timings_ms.commit, || match &forms {
+                Some(forms) => commit_at_once(port, todo, observed, forms),
+                None => commit(port, todo),
+            });
+            match done {
+                Ok(committed) => {
+                    pass.report.notes.extend(committed.notes);
+                    pass.committed_at = Some(Instant::now());
+                    how = match by {
+                        _ if todo.tables.is_empty() => "ipset",
+                        By::Forms => "netlink",
+                        By::Text => BY_TOOLS,
+                    };
+                    if by == By::Forms {
+                        self.by_tools = None;
+                        self.count_own_commit(observed, todo);
+                    }
+                    if expected.basis == Basis::Unproven {
+                        *expected = super::learn(Arc::clone(expected), port);
+                    }
+                }
+                // Somebody writes all the time: the tools try until they win.
+                Err(CommitError::Stale) => {
+                    lost += 1;
+                    if lost > TRIES / 2 {
+                        by = By::Text;
+                    }
+                }
+                Err(CommitError::NotAtOnce(reason)) => {
+                    tracing::debug!("by the stock tools: {reason}");
+                    self.by_tools = Some(reason);
+                    by = By::Text;
+                }
+                Err(error @ CommitError::Partial(_)) => return Err(pass.stop(ErrorClass::Temporary, error.to_string())),
+            }
+        }
+        if todo.is_empty() {
+            if by == By::Text && expected.forms.is_some() {
+                self.resume_forms(port, expected, observed);
+            }
+            return Ok(how);
+        }
+        let reason = format!("somebody else changes the same rules again and again; gave up after {TRIES} tries");
+        Err(pass.stop(ErrorClass::Temporary, reason))
+    }
+
+    /// What waits in a fight is not written.
+    pub fn leave_out_held(&self, todo: &mut Plan) {
+        for table in &mut todo.tables {
+            let Some(held) = self.held.get(&(table.family, table.table)) else { continue };
+            table.chains.retain(|chain| !held.contains(chain.chain.as_str()));
+            table.remove.retain(|chain| !held.contains(chain.as_str()));
+        }
+        todo.tables.retain(|table| !table.chains.is_empty() || !table.remove.is_empty());
+    }
+
+    /// The tools have written what is compared by form from now on.
+    fn resume_forms(&mut self, port: &dyn Port, expected: &mut Arc<Expected>, observed: &mut Observed) {
+        match self.look(port, expected, &Scope::All, By::Forms, true) {
+            Ok(again) if self.is_done(plan(expected, &again)) => *observed = again,
+            Ok(_) => observed.generation = None, // somebody was here: the next look finds it
+            Err(error) => tracing::warn!("the rules could not be read back by form: {error}"),
+        }
+    }
+
+    fn is_done(&self, mut todo: Plan) -> bool {
+        self.leave_out_held(&mut todo);
+        todo.is_empty()
+    }
+
+    /// A transaction of ours that was tied to the generation that was verified makes exactly the next one.
+    fn count_own_commit(&mut self, observed: &Observed, todo: &Plan) {
+        if !todo.tables.is_empty() && self.verified.is_some() && self.verified == observed.generation {
+            self.verified = self.verified.map(|generation| generation.wrapping_add(1));
+        }
+    }
+}
