@@ -1,15 +1,22 @@
 //! The running daemon of a node, killed when it goes out of scope.
 
 use std::fs;
+use std::path::Path;
 use std::process::Child;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::trial::leave_evidence;
-use crate::{Node, Report, Status};
+use crate::{Family, Incident, Mark, Node, Report, Status};
 
 /// How long anything may take before a test gives up. Generous: a busy machine must not fail a test.
 pub const PATIENCE: Duration = Duration::from_secs(60);
+
+/// [`PATIENCE`], or the seconds in `RULEWARD_TEST_PATIENCE`: to see quickly how a test fails.
+fn patience() -> Duration {
+    let seconds = std::env::var("RULEWARD_TEST_PATIENCE").ok().and_then(|text| text.parse().ok());
+    seconds.map_or(PATIENCE, Duration::from_secs)
+}
 
 /// `ruleward run`.
 pub struct Daemon {
@@ -56,7 +63,49 @@ impl Daemon {
             last = Some(status.clone());
             condition(&status).then_some(status)
         });
-        found.unwrap_or_else(|| panic!("not {wish} within {PATIENCE:?}; the last status is {last:#?}"))
+        found.unwrap_or_else(|| panic!("not {wish} within {:?}; the last status is {last:#?}", patience()))
+    }
+
+    /// The daemon's process.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Waits for a repaired incident that came after the first `before` ones; nobody asks for a check.
+    #[track_caller]
+    pub fn incident_after(&self, before: &Mark, kind: &str, family: Family, table: &str, chain: &str) -> Incident {
+        let family = family.to_string();
+        let fits = |incident: &Incident| incident.repaired && incident.is(kind, &family, table, chain);
+        let wish = format!("telling of a repaired {kind} at {family} {table} {chain} after {before:?}");
+        let status = self.wait_until(&wish, |status| status.report.in_sync && status.since(before).iter().any(fits));
+        status.since(before).into_iter().find(fits).expect("it was just there")
+    }
+
+    /// Holds it still until [`Daemon::resume`]. When this returns, no thread of it runs.
+    #[track_caller]
+    pub fn pause(&self) {
+        self.signal("STOP");
+        poll("the daemon holds still", || {
+            let threads = fs::read_dir(format!("/proc/{}/task", self.pid())).ok()?;
+            let mut states = threads.map(|thread| stat(&thread.ok()?.path()).first().cloned());
+            states.all(|state| state.as_deref() == Some("T")).then_some(())
+        });
+    }
+
+    /// Lets it go on.
+    #[track_caller]
+    pub fn resume(&self) {
+        self.signal("CONT");
+    }
+
+    /// Processor time that it and its ended children have used.
+    #[track_caller]
+    pub fn processor_time(&self) -> Duration {
+        let fields = stat(Path::new(&format!("/proc/{}", self.pid())));
+        // Fields 14 to 17 of proc(5): user and system, its own and its children's; the state is field 3.
+        let ticks: u64 = fields[11..15].iter().map(|field| field.parse::<u64>().expect("a count of ticks")).sum();
+        // What the kernel calls USER_HZ: 100 wherever Rust and iptables run.
+        Duration::from_millis(ticks * 10)
     }
 
     /// `ruleward refresh`: a full check now.
@@ -113,14 +162,22 @@ impl Drop for Daemon {
     }
 }
 
+/// The fields of a process or thread from its state on, behind the name, which may hold anything.
+fn stat(directory: &Path) -> Vec<String> {
+    let text = fs::read_to_string(directory.join("stat")).unwrap_or_default();
+    let fields = text.rsplit_once(") ").map_or("", |(_, fields)| fields);
+    fields.split_whitespace().map(ToOwned::to_owned).collect()
+}
+
 /// Waits for `attempt` to give something.
 #[track_caller]
 pub fn poll<T>(what: &str, attempt: impl FnMut() -> Option<T>) -> T {
-    try_poll(attempt).unwrap_or_else(|| panic!("waited {PATIENCE:?} in vain: {what}"))
+    try_poll(attempt).unwrap_or_else(|| panic!("waited {:?} in vain: {what}", patience()))
 }
 
-fn try_poll<T>(mut attempt: impl FnMut() -> Option<T>) -> Option<T> {
-    let deadline = Instant::now() + PATIENCE;
+/// The same; none after too long a time.
+pub fn try_poll<T>(mut attempt: impl FnMut() -> Option<T>) -> Option<T> {
+    let deadline = Instant::now() + patience();
     loop {
         if let Some(value) = attempt() {
             return Some(value);

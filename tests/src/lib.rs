@@ -21,15 +21,17 @@ mod node;
 pub mod policies;
 pub mod program;
 mod report;
+mod running;
 mod stranger;
 
-pub use daemon::{Daemon, PATIENCE, poll};
+pub use daemon::{Daemon, PATIENCE, poll, try_poll};
 pub use fake_tool::FakeTool;
 pub use kernel_words::{Backend, Family, HOOKS, Placement, TABLES};
 pub use netns::Netns;
 pub use node::{Command, Node, Output};
 
 pub use program::{binary, policy_file};
-pub use report::{Change, Incident, PolicyState, Report, Status};
+pub use report::{Author, Change, Fight, Incident, Mark, Parent, PolicyState, Report, Status};
+pub use running::Running;
 pub use stranger::Stranger;
 pub use traffic::Traffic;

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::trial::leave_evidence;
-use crate::{Backend, Daemon, Family, Netns, Report, Stranger, TABLES, program, save, warm};
+use crate::{Backend, Daemon, Family, Netns, Report, Running, Stranger, TABLES, program, save, warm};
 
 /// One machine as the program sees it. Its namespaces and files vanish with it.
 pub struct Node {
@@ -79,11 +79,13 @@ impl Node {
         self.directory.path().join(name)
     }
 
-    /// Writes the configuration: these keys over the kit's defaults.
+    /// Writes the configuration: these keys over the kit's defaults. Most suites are about what a check finds, and would
+    /// be disturbed by a daemon that repairs before they ask for one: the watch is off unless they turn it on.
     pub fn configure(&self, keys: Value) {
         let mut all = json!({
             "node-name": "node1",
             "refresh-interval": "1h",
+            "watch": "off",
             "state-directory": self.path("state"),
             "runtime-directory": self.path("run"),
             "policy-directory": program::policy_directory(),
@@ -240,6 +242,11 @@ impl Node {
         Stranger::new(self, family)
     }
 
+    /// Somebody who speaks to the kernel without a stock tool; `src/bin/raw_stranger/main.rs` tells the words.
+    pub fn raw(&self, words: &[&str]) -> Command<'_> {
+        self.command(program::own("raw_stranger")).args(words)
+    }
+
     /// A command that is repeated until it says something else is kept once, with its last answer.
     fn record(&self, line: &str, answer: &str) {
         let mut transcript = self.transcript.lock().unwrap();
@@ -325,6 +332,17 @@ impl Command<'_> {
         let output = self.output();
         assert_eq!(output.code, Some(code), "`{line}` ended with another status:\n{}{}", output.stdout, output.stderr);
         Report::parse(&output.stdout)
+    }
+
+    /// Starts it with pipes at both ends.
+    #[track_caller]
+    pub fn start(self) -> Running {
+        let Self { node, mut process, .. } = self;
+        let line = line_of(&process);
+        node.record(&line, "in the background");
+        process.stdin(Stdio::piped()).stdout(Stdio::piped());
+        let child = node.net.run(move || process.spawn());
+        Running::new(line.clone(), child.unwrap_or_else(|error| panic!("can't start `{line}`: {error}")))
     }
 
     /// Starts it with its output going to `log`.

@@ -7,6 +7,13 @@ pub fn binary() -> PathBuf {
     from_environment("RULEWARD_BIN").unwrap_or_else(|| existing(target_directory().join("debug/ruleward")))
 }
 
+/// One of this crate's own programs, which cargo builds into the folder above the one of this program.
+pub(crate) fn own(name: &str) -> PathBuf {
+    let program = std::env::current_exe().expect("a running program has a path");
+    let folder = program.ancestors().nth(2).expect("TARGET/PROFILE/deps/PROGRAM");
+    existing(folder.join(name))
+}
+
 /// A built policy by its file's name, from `RULEWARD_POLICIES` or `target/policies`.
 pub fn policy_file(name: &str) -> PathBuf {
     existing(policy_directory().join(name))

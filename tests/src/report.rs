@@ -1,5 +1,7 @@
 //! The program's JSON, typed: a field that is missing or of another type fails the test that reads it.
 
+use std::collections::BTreeMap;
+
 use serde::Deserialize;
 
 /// What `apply`, `plan` and `refresh` print.
@@ -45,14 +47,70 @@ pub struct Change {
     pub removed: Vec<String>,
 }
 
+/// Who did something.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Author {
+    /// The kernel's name of the process, or `unknown`.
+    pub name: String,
+    /// Its id.
+    pub pid: Option<u32>,
+    /// Its words.
+    pub command_line: Option<String>,
+    /// Its control group.
+    pub cgroup: Option<String>,
+    /// Who started it.
+    pub parent: Option<Parent>,
+}
+
+/// Who started a process.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct Parent {
+    /// The kernel's name of it.
+    pub name: String,
+    /// Its id.
+    pub pid: u32,
+}
+
+/// Who keeps undoing repairs.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Fight {
+    /// Where, in words.
+    pub place: String,
+    /// Since when, RFC 3339.
+    pub since: String,
+    /// Who.
+    pub opponent: Author,
+    /// How many repairs there were.
+    pub rounds: u64,
+    /// The pause between two repairs.
+    pub pause_ms: f64,
+}
+
+/// How drift is noticed and repaired.
+#[derive(Debug, Clone, Deserialize)]
+pub struct Watch {
+    /// By what.
+    pub method: String,
+    /// More about it.
+    pub detail: String,
+    /// By which means it is repaired.
+    pub repair: String,
+    /// How many rules only `iptables-restore` brings back.
+    pub unproven: u64,
+}
+
 /// A drift and its repair.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Incident {
     /// Counts up from 1.
     pub id: u64,
-    /// When it was found, RFC 3339.
+    /// When it was found first, RFC 3339.
     pub at: String,
+    /// When it was found last, RFC 3339.
+    pub last_at: String,
     /// `ipv4` or `ipv6`.
     pub family: Option<String>,
     /// Which table, unless it is about a set.
@@ -73,8 +131,16 @@ pub struct Incident {
     pub how: String,
     /// How long that took.
     pub took_ms: f64,
-    /// Who did it, or `unknown`.
-    pub author: String,
+    /// From the kernel's event to the repair; none if no event was seen.
+    pub latency_ms: Option<f64>,
+    /// The worst of them.
+    pub latency_ms_max: Option<f64>,
+    /// How many events were seen.
+    pub events: u64,
+    /// How often it happened.
+    pub times: u64,
+    /// Who did it.
+    pub author: Author,
 }
 
 /// How a policy fares.
@@ -111,6 +177,48 @@ pub struct Status {
     pub incidents_total: u64,
     /// What the daemon waits for, if it waits.
     pub waiting: Option<String>,
+    /// Who keeps undoing repairs.
+    pub fights: Vec<Fight>,
+    /// How drift is noticed and repaired.
+    pub watch: Option<Watch>,
+}
+
+impl Incident {
+    /// Whether more than a comparison told of it: when it happened, or who did it.
+    pub fn was_heard(&self) -> bool {
+        self.latency_ms.is_some() || self.author.name != "unknown"
+    }
+
+    /// Whether it is of this kind in this place.
+    pub fn is(&self, kind: &str, family: &str, table: &str, chain: &str) -> bool {
+        self.kind == kind
+            && self.family.as_deref() == Some(family)
+            && self.table.as_deref() == Some(table)
+            && self.chain.as_deref() == Some(chain)
+    }
+}
+
+/// Which incidents there were, and how often each, at some moment.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Mark(BTreeMap<u64, u64>);
+
+impl Status {
+    /// Now.
+    pub fn mark(&self) -> Mark {
+        Mark(self.report.incidents.iter().map(|incident| (incident.id, incident.times)).collect())
+    }
+
+    /// What has happened since, or happened again.
+    pub fn since(&self, mark: &Mark) -> Vec<Incident> {
+        let fresh = |incident: &&Incident| mark.0.get(&incident.id).is_none_or(|times| incident.times > *times);
+        self.report.incidents.iter().filter(fresh).cloned().collect()
+    }
+
+    /// By which means the daemon hears of changes.
+    #[track_caller]
+    pub fn watch_method(&self) -> &str {
+        &self.watch.as_ref().expect("the status tells how the daemon watches").method
+    }
 }
 
 impl Report {
@@ -139,13 +247,10 @@ impl Report {
     /// Panics unless there is a repaired incident of one of these kinds at this place.
     #[track_caller]
     pub fn assert_incident(&self, kinds: &[&str], family: &str, table: &str, chain: &str) {
-        let found = self.incidents.iter().any(|incident| {
-            kinds.contains(&incident.kind.as_str())
-                && incident.family.as_deref() == Some(family)
-                && incident.table.as_deref() == Some(table)
-                && incident.chain.as_deref() == Some(chain)
-                && incident.repaired
-        });
+        let found = self
+            .incidents
+            .iter()
+            .any(|incident| incident.repaired && kinds.iter().any(|kind| incident.is(kind, family, table, chain)));
         assert!(
             found,
             "no repaired incident {} at {family} {table} {chain}; there are {:#?}",

@@ -34,6 +34,18 @@ pub fn enter() -> Result<(), String> {
     })
 }
 
+/// Whether this is the machine's own root: fanotify, big socket buffers and the like take that.
+pub fn is_real_root() -> bool {
+    let map = fs::read_to_string("/proc/self/uid_map").expect("every process has one");
+    map.split_whitespace().eq(["0", "0", "4294967295"])
+}
+
+/// Whether process ids here are the kernel's own, and not those of a container.
+pub fn sees_real_pids() -> bool {
+    // The kernel gives its first pid namespace this number (PROC_PID_INIT_INO).
+    fs::read_link("/proc/self/ns/pid").is_ok_and(|link| link.as_os_str() == "pid:[4026531836]")
+}
+
 /// Handles on a thread's network and mount namespaces.
 pub(crate) struct Handles {
     network: File,

@@ -1,7 +1,7 @@
 //! Somebody else with root. Tampers through the `iptables` crate, which knows only programs called `iptables` and
 //! `ip6tables`: a directory of links decides which backend they are.
 
-use crate::{Family, Node};
+use crate::{Family, Node, program};
 
 /// Tampers with one family of a node.
 pub struct Stranger<'n> {
@@ -88,16 +88,9 @@ impl<'n> Stranger<'n> {
     fn call(&self, words: &[&str]) {
         let path = std::env::var("PATH").unwrap_or_default();
         self.node
-            .command(option_env!("CARGO_BIN_EXE_stranger").map_or_else(beside_this_program, Into::into))
+            .command(program::own("stranger"))
             .args(&[&[self.family.program()], words].concat())
             .env("PATH", format!("{}:{path}", self.node.path("tools").display()))
             .must();
     }
-}
-
-/// Cargo builds the stranger's program into the folder above the one of this program.
-fn beside_this_program() -> std::path::PathBuf {
-    let program = std::env::current_exe().expect("a running program has a path");
-    let folder = program.ancestors().nth(2).expect("TARGET/PROFILE/deps/PROGRAM");
-    folder.join("stranger")
 }

@@ -130,6 +130,11 @@ impl<'n> Traffic<'n> {
         result.unwrap_or_else(|error| panic!("{transport:?} from {from:?} to {to:?} ({called}): {error}"))
     }
 
+    /// Runs `work` where packets of that place start.
+    pub fn inside<T: Send>(&self, place: Place, work: impl FnOnce() -> T + Send) -> T {
+        self.namespace(place).run(work)
+    }
+
     fn namespace(&self, place: Place) -> &Netns {
         match place {
             Place::Pod => &self.pod,

@@ -41,10 +41,10 @@ pub fn trials() -> Vec<Trial> {
     trials
 }
 
-/// Two tables in both families; commands may run for two seconds.
+/// Two tables in both families; commands may run for two seconds, and everything is read and written by commands.
 fn node_with_two_tables(backend: Backend) -> Arc<Node> {
     let node = crowd::node(backend);
-    node.configure(json!({ "command-timeout": "2s", "policies": { "web": static_rules(
+    node.configure(json!({ "command-timeout": "2s", "replay": "off", "policies": { "web": static_rules(
         &[
             chain(None, "filter", "op-in", &["-p tcp --dport 80 -j RETURN"]),
             chain(None, "nat", "op-post", &["-p udp --dport 53 -j RETURN"]),

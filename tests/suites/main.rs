@@ -6,10 +6,12 @@
 mod bad_input;
 mod crash;
 mod crowd;
+mod events;
 mod failure;
 mod kit;
 mod lock;
 mod matrix;
+mod raw;
 mod scopes;
 mod strangers;
 mod takeover;
@@ -28,8 +30,9 @@ fn main() -> ExitCode {
         return ExitCode::FAILURE;
     }
     ruleward_tests::trial::quiet_panics();
-    let suites: [fn() -> Vec<Trial>; 10] = [
+    let suites: [fn() -> Vec<Trial>; 12] = [
         kit::trials,
+        raw::trials,
         takeover::trials,
         traffic::trials,
         scopes::trials,
@@ -39,6 +42,7 @@ fn main() -> ExitCode {
         failure::trials,
         crash::trials,
         matrix::trials,
+        events::trials,
     ];
     let trials = suites.iter().flat_map(|suite| suite()).collect();
     let conclusion = libtest_mimic::run(&arguments, trials);

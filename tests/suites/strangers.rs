@@ -63,7 +63,7 @@ fn stay_through_everything(backend: Backend) {
 
 /// Our rule in a built-in chain as shown, without `-A HOOK`.
 #[track_caller]
-fn jump(node: &Node, family: Family, table: &str, hook: &str, target: &str) -> String {
+pub fn jump(node: &Node, family: Family, table: &str, hook: &str, target: &str) -> String {
     let save = node.save(family, table);
     let target = format!("-j {target}");
     let line = rules_of(&save, hook).into_iter().find(|rule| rule.ends_with(&target));

@@ -28,7 +28,7 @@ metadata: {name: node1}
 spec: {bgp: {ipv4Address: 10.10.0.1/24, ipv6Address: 'fd10::1/64'}}
 ";
 
-const JUMP: &str = "-m comment --comment \"cali:0i8pjzKKPyA34aQD\" -j cali-POSTROUTING";
+pub const JUMP: &str = "-m comment --comment \"cali:0i8pjzKKPyA34aQD\" -j cali-POSTROUTING";
 
 pub fn trials() -> Vec<Trial> {
     let mut trials = Vec::new();
@@ -53,7 +53,7 @@ pub fn trials() -> Vec<Trial> {
 }
 
 /// A node under calico-postrouting with these documents besides pools and node.
-fn calico_node(backend: Backend, more: &str) -> (Arc<Node>, Daemon) {
+pub fn calico_node(backend: Backend, more: &str) -> (Arc<Node>, Daemon) {
     let node = Node::new(backend);
     node.documents(&format!("{POOLS}{more}"));
     node.configure(json!({ "policies": { "calico-postrouting": calico("3.32.1") } }));

@@ -8,14 +8,15 @@ use crate::command::{Run, find};
 use crate::progress::step;
 use crate::wasm_target::Toolchain;
 
-/// Programs that must be there, and the Debian package of each.
-const TOOLS: [(&str, &str); 8] = [
+/// Programs that must be there, and the Debian package of each. `nft` is what the tests' stranger tampers with.
+const TOOLS: [(&str, &str); 9] = [
     ("iptables-restore", "iptables"),
     ("iptables-save", "iptables"),
     ("ip6tables-restore", "iptables"),
     ("ip6tables-save", "iptables"),
     ("ipset", "ipset"),
     ("ip", "iproute2"),
+    ("nft", "nftables"),
     ("unshare", "util-linux"),
     ("setpriv", "util-linux"),
 ];
@@ -28,7 +29,7 @@ pub fn run() -> Result<()> {
     Ok(())
 }
 
-/// Only what is needed at run time: iptables, ipset, iproute2, util-linux.
+/// Programs that the demonstration, the tests and the benchmark start.
 fn tools() -> Result<()> {
     let mut packages: Vec<&str> = missing().map(|(_, package)| package).collect();
     packages.dedup();

@@ -24,6 +24,7 @@ fn rule_added(scene: &Scene<'_>) {
 }
 
 fn rule_moved(scene: &Scene<'_>) {
+    scene.hold();
     scene.stranger.delete(scene.place.table, &scene.chain, &scene.rule(1));
     scene.stranger.append(scene.place.table, &scene.chain, &scene.rule(1));
     scene.repaired("rule-moved", &scene.chain);
@@ -49,6 +50,7 @@ fn chain_flushed(scene: &Scene<'_>) {
 /// Its jump must go first.
 fn chain_deleted(scene: &Scene<'_>) {
     let table = scene.place.table;
+    scene.hold();
     scene.stranger.delete(table, scene.place.hook, &scene.jump().0);
     scene.stranger.flush_chain(table, &scene.chain);
     scene.stranger.delete_chain(table, &scene.chain);

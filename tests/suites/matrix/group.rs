@@ -2,16 +2,29 @@
 //! thousand cases would be most of the run time. A case that fails takes its daemon with it, so that the next one
 //! starts clean; a case that passes has left everything as it found it.
 
+use std::cell::{Cell, RefCell};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use ruleward_tests::policies::{attachment, chain, static_rules};
 use ruleward_tests::save::{assert_same, rules_of};
-use ruleward_tests::{Backend, Daemon, Family, HOOKS, Node, Placement, Report, Stranger};
+use ruleward_tests::{
+    Backend, Daemon, Family, HOOKS, Incident, Mark, Node, Placement, Report, Status, Stranger, sandbox, try_poll,
+};
 use serde_json::json;
+
+/// How the daemon learns of the damage.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mode {
+    /// Somebody asks for a check.
+    Asked,
+    /// Nobody asks, and the next periodic check is an hour away.
+    ByEvents,
+}
 
 /// Where a case happens.
 #[derive(Clone, Copy)]
 pub struct Place {
+    pub mode: Mode,
     pub backend: Backend,
     pub family: Family,
     pub table: &'static str,
@@ -27,6 +40,10 @@ pub struct Scene<'g> {
     pub stranger: Stranger<'g>,
     /// The whole table as it should be.
     pub before: &'g str,
+    /// Which incidents there were.
+    incidents: RefCell<Mark>,
+    held: Cell<bool>,
+    heard: Cell<bool>,
     /// The chain of ours that the hook's jump at this placement goes to.
     pub chain: String,
 }
@@ -46,24 +63,20 @@ pub fn rules(family: Family) -> [String; 3] {
 pub fn with(place: Place, case: &Case) {
     let mut slot = slot(place.backend);
     let group = match slot.take() {
-        Some(group) if (group.family, group.table) == (place.family, place.table) => group,
+        Some(group) if (group.mode, group.family, group.table) == (place.mode, place.family, place.table) => group,
         other => {
             drop(other);
             Group::start(place)
         }
     };
     // A panic drops the group on its way out, which shows the daemon's log.
-    case(&Scene {
-        place,
-        node: &group.node,
-        daemon: &group.daemon,
-        stranger: group.node.stranger(place.family),
-        before: &group.before,
-        chain: chain_name(place.hook, place.placement),
-    });
-    assert_same("the table after the case", &group.before, &group.node.save(place.family, place.table));
+    let heard = (0..ATTEMPTS).any(|_| group.run(place, case));
+    assert!(heard, "in {ATTEMPTS} tries no event told of it: the comparison after an earlier repair found it");
     *slot = Some(group);
 }
+
+/// After a repair the daemon looks again by itself, soon and then ever more rarely. That may come first once.
+const ATTEMPTS: usize = 3;
 
 /// Ends the daemons.
 pub fn end() {
@@ -73,9 +86,27 @@ pub fn end() {
 }
 
 impl Scene<'_> {
-    /// A check now; afterwards the table must be `expected`.
+    /// From here to the check the damage takes several steps, and only together they are what the case is about: a
+    /// daemon that hears of the first one must not undo it before the second.
+    #[track_caller]
+    pub fn hold(&self) {
+        if self.place.mode == Mode::ByEvents {
+            self.daemon.pause();
+            self.held.set(true);
+        }
+    }
+
+    /// A check now, or by itself; afterwards the table must be `expected`.
     #[track_caller]
     pub fn check(&self, expected: &str) -> Report {
+        match self.place.mode {
+            Mode::Asked => self.asked(expected),
+            Mode::ByEvents => self.by_events(expected, &|_| true),
+        }
+    }
+
+    #[track_caller]
+    fn asked(&self, expected: &str) -> Report {
         let Place { family, table, .. } = self.place;
         let damaged = self.node.save(family, table);
         assert!(damaged != expected, "the tampering did nothing");
@@ -85,17 +116,54 @@ impl Scene<'_> {
         report
     }
 
+    /// The incidents since the case began, as `status` shows them. They prove that there was damage: it may be gone
+    /// before anyone can look at it.
+    #[track_caller]
+    fn by_events(&self, expected: &str, wish: &dyn Fn(&Incident) -> bool) -> Report {
+        let Place { family, table, .. } = self.place;
+        if self.held.take() {
+            self.daemon.resume();
+        }
+        let mut last = String::new();
+        let comes_back = try_poll(|| {
+            last = self.node.save(family, table);
+            (last == expected).then_some(())
+        });
+        if comes_back.is_none() {
+            assert_same("the table, long after the damage,", expected, &last);
+        }
+        let before = self.incidents.take();
+        let told = |status: &Status| status.report.in_sync && status.since(&before).iter().any(wish);
+        let mut status =
+            self.daemon.wait_until(&format!("in sync with the incident of this case after {before:?}"), told);
+        self.incidents.replace(status.mark());
+        status.report.incidents = status.since(&before);
+        self.heard.set(status.report.incidents.iter().any(Incident::was_heard));
+        status.report
+    }
+
     /// A check now; afterwards the table must be as before, and the incident must be of this kind in this chain.
     #[track_caller]
     pub fn repaired(&self, kind: &str, chain: &str) {
-        let report = self.check(self.before);
-        report.assert_incident(&[kind], &self.place.family.to_string(), self.place.table, chain);
+        let (family, table) = (self.place.family.to_string(), self.place.table);
+        let wish = |incident: &Incident| incident.repaired && incident.is(kind, &family, table, chain);
+        let report = match self.place.mode {
+            Mode::Asked => self.asked(self.before),
+            Mode::ByEvents => self.by_events(self.before, &wish),
+        };
+        report.assert_incident(&[kind], &family, table, chain);
     }
 
-    /// A check that finds nothing.
+    /// Nothing is wrong: a check finds nothing, or nothing was found since the last look.
     #[track_caller]
     pub fn quiet(&self) {
-        self.daemon.refresh().assert_unchanged();
+        match self.place.mode {
+            Mode::Asked => self.daemon.refresh().assert_unchanged(),
+            Mode::ByEvents => {
+                let status = self.daemon.status();
+                assert_eq!(status.mark(), *self.incidents.borrow(), "an incident without damage: {status:#?}");
+            }
+        }
     }
 
     /// Our jump as `iptables-save` shows it, without `-A HOOK`, and its number.
@@ -124,6 +192,7 @@ struct Group {
     // In this order: the daemon ends first.
     daemon: Daemon,
     node: Arc<Node>,
+    mode: Mode,
     family: Family,
     table: &'static str,
     before: String,
@@ -131,7 +200,7 @@ struct Group {
 
 impl Group {
     fn start(place: Place) -> Self {
-        let Place { backend, family, table, .. } = place;
+        let Place { mode, backend, family, table, .. } = place;
         let node = Node::new(backend);
         let hooks: Vec<_> = HOOKS.iter().filter(|(of, _)| *of == table).map(|(_, hook)| *hook).collect();
         let stranger = node.stranger(family);
@@ -149,12 +218,46 @@ impl Group {
         }
         node.configure(json!({
             "families": [family.to_string()],
+            "refresh-interval": "1h",
+            "watch": match mode { Mode::Asked => "off", Mode::ByEvents => "auto" },
             "policies": { "matrix": static_rules(&chains, &attachments, &[]) },
         }));
+        // A daemon that finds all in order does not look again for an hour.
+        node.apply();
         let daemon = node.daemon();
         let before = node.save(family, table);
         daemon.refresh().assert_unchanged();
-        Self { daemon, family, table, before, node }
+        Self { daemon, mode, family, table, before, node }
+    }
+}
+
+impl Group {
+    /// Whether the daemon heard of the damage, where it could.
+    #[track_caller]
+    fn run(&self, place: Place, case: &Case) -> bool {
+        let scene = Scene {
+            place,
+            node: &self.node,
+            daemon: &self.daemon,
+            stranger: self.node.stranger(place.family),
+            before: &self.before,
+            incidents: RefCell::new(self.incidents()),
+            held: Cell::new(false),
+            heard: Cell::new(false),
+            chain: chain_name(place.hook, place.placement),
+        };
+        case(&scene);
+        assert_same("the table after the case", &self.before, &self.node.save(place.family, place.table));
+        // On legacy only the machine's own root is told more than that the lock was taken.
+        let could = place.mode == Mode::ByEvents && (place.backend == Backend::Nft || sandbox::is_real_root());
+        !could || scene.heard.get()
+    }
+
+    fn incidents(&self) -> Mark {
+        match self.mode {
+            Mode::Asked => Mark::default(),
+            Mode::ByEvents => self.daemon.status().mark(),
+        }
     }
 }
 

@@ -23,6 +23,7 @@ fn deleted(scene: &Scene<'_>) {
 fn moved(scene: &Scene<'_>) {
     let (jump, _) = scene.jump();
     let (table, hook) = (scene.place.table, scene.place.hook);
+    scene.hold();
     scene.stranger.delete(table, hook, &jump);
     match scene.place.placement {
         Placement::First => scene.stranger.append(table, hook, &jump),
@@ -36,6 +37,8 @@ fn overtaken(scene: &Scene<'_>) {
     let (jump, _) = scene.jump();
     let (table, hook) = (scene.place.table, scene.place.hook);
     let foreign = format!("-d {} -j RETURN", scene.place.family.address(101));
+    // The text of the stranger's rule is learned from where it stands.
+    scene.hold();
     match scene.place.placement {
         Placement::First => scene.stranger.insert(table, hook, 1, &foreign),
         Placement::Last => scene.stranger.append(table, hook, &foreign),

@@ -12,44 +12,57 @@ use libtest_mimic::Trial;
 use ruleward_tests::trial::trial;
 use ruleward_tests::{Backend, Family, HOOKS, Placement, TABLES};
 
-pub use group::end;
+pub use group::{Mode, end};
 
-/// One trial a case.
+/// One trial a case. The suite `events` runs the same cases where nobody asks for a check.
 pub fn trials() -> Vec<Trial> {
     let mut trials = named::trials();
+    trials.extend(cases(Mode::Asked));
+    trials
+}
+
+/// By events every jump is deleted in every place; what else can happen to a jump or a chain happens in each of a
+/// table's places in turn, so that every kind meets every table, and every place several kinds.
+pub fn cases(mode: Mode) -> Vec<Trial> {
+    let suite = match mode {
+        Mode::Asked => "matrix",
+        Mode::ByEvents => "events::matrix",
+    };
+    let mut trials = Vec::new();
     // The backends alternate, so that two threads work on two daemons.
     for family in Family::ALL {
         for table in TABLES {
-            for (_, hook) in HOOKS.iter().filter(|(of, _)| *of == table) {
-                for placement in Placement::ALL {
-                    let place = move |backend| group::Place { backend, family, table, hook, placement };
-                    for (name, case) in jumps::CASES.iter().chain(chains::CASES) {
-                        for backend in Backend::ALL {
-                            let name = format!("matrix::{backend}::{family}::{table}::{hook}::{placement}::{name}");
-                            trials.push(trial(name, move || group::with(place(backend), case)));
-                        }
+            let hooks: Vec<_> = HOOKS.iter().filter(|(of, _)| *of == table).map(|(_, hook)| *hook).collect();
+            let places: Vec<_> =
+                hooks.iter().flat_map(|hook| Placement::ALL.map(|placement| (*hook, placement))).collect();
+            for (at, (hook, placement)) in places.iter().copied().enumerate() {
+                let all = jumps::CASES.iter().chain(chains::CASES).enumerate();
+                for (number, (name, case)) in all {
+                    if mode == Mode::ByEvents && number > 0 && number % places.len() != at {
+                        continue;
+                    }
+                    for backend in Backend::ALL {
+                        let name = format!("{suite}::{backend}::{family}::{table}::{hook}::{placement}::{name}");
+                        let place = group::Place { mode, backend, family, table, hook, placement };
+                        trials.push(trial(name, move || group::with(place, case)));
                     }
                 }
             }
             for (name, case) in tables::CASES {
                 for backend in Backend::ALL {
-                    let name = format!("matrix::{backend}::{family}::{table}::{name}");
-                    let (hook, placement) = (first_hook(table), Placement::Last);
-                    let place = group::Place { backend, family, table, hook, placement };
+                    let name = format!("{suite}::{backend}::{family}::{table}::{name}");
+                    let (hook, placement) = (hooks[0], Placement::Last);
+                    let place = group::Place { mode, backend, family, table, hook, placement };
                     trials.push(trial(name, move || group::with(place, case)));
                 }
             }
         }
         for (name, case) in sets::CASES {
             for backend in Backend::ALL {
-                let name = format!("matrix::{backend}::{family}::sets::{name}");
-                trials.push(trial(name, move || sets::with(backend, family, case)));
+                let name = format!("{suite}::{backend}::{family}::sets::{name}");
+                trials.push(trial(name, move || sets::with(mode, backend, family, case)));
             }
         }
     }
     trials
-}
-
-fn first_hook(table: &str) -> &'static str {
-    HOOKS.iter().find(|(of, _)| *of == table).map_or("OUTPUT", |(_, hook)| hook)
 }

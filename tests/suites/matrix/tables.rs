@@ -20,6 +20,8 @@ fn table_flushed(scene: &Scene<'_>) {
 
 fn table_deleted(scene: &Scene<'_>) {
     let all = scene.node.save_exact(scene.place.family, scene.place.table);
+    // With iptables-legacy this is a flush and more.
+    scene.hold();
     scene.stranger.delete_table(scene.place.table);
     let ours = without_rules(scene.before, |rule| !rule.contains("op-")).replace(":other -\n", "");
     let report = scene.check(&ours);
@@ -31,6 +33,7 @@ fn table_deleted(scene: &Scene<'_>) {
 /// A chain with a name of ours that no policy asked for, and a jump to it.
 fn chain_planted(scene: &Scene<'_>) {
     let (table, hook) = (scene.place.table, scene.place.hook);
+    scene.hold();
     scene.stranger.new_chain(table, "op-planted");
     scene.stranger.append(table, "op-planted", "-j ACCEPT");
     scene.stranger.insert(table, hook, 2, "-j op-planted");

@@ -1,0 +1,219 @@
+//! Who did it: what the kernel tells is told, what it does not tell is unknown, and nobody is ever accused of what
+//! another did.
+
+use std::sync::Arc;
+
+use libtest_mimic::Trial;
+use ruleward_tests::trial::trial;
+use ruleward_tests::{Author, Backend, Command, Daemon, Family, Incident, Node, sandbox};
+
+use super::{JUMPS, comes_back, deletion, quiet_node};
+
+pub fn trials() -> Vec<Trial> {
+    let mut trials = Vec::new();
+    for backend in Backend::ALL {
+        let mut add = |name: &str, test: fn(Backend)| {
+            trials.push(trial(format!("events::{backend}::authors::{name}"), move || test(backend)));
+        };
+        add("iptables", iptables);
+        add("iptables_restore", iptables_restore);
+        add("through_a_shell", through_a_shell);
+        add("in_another_pid_namespace", in_another_pid_namespace);
+        add("without_sys_admin", without_sys_admin);
+    }
+    trials.push(trial("events::nft::authors::nft", nft));
+    trials.push(trial("events::nft::authors::raw_netlink", raw_netlink));
+    trials.push(trial("events::legacy::authors::setsockopt_past_the_lock", setsockopt_past_the_lock));
+    trials
+}
+
+/// Whose doing can be told: on legacy the lock file tells it to the machine's own root alone.
+fn can_be_told(backend: Backend) -> bool {
+    backend == Backend::Nft || sandbox::is_real_root()
+}
+
+struct Scene {
+    daemon: Daemon,
+    node: Arc<Node>,
+    backend: Backend,
+}
+
+/// The jump that all authors here delete.
+const JUMP: (&str, &str, &str) = JUMPS[1];
+
+impl Scene {
+    #[track_caller]
+    fn new(backend: Backend) -> Self {
+        let (node, daemon) = quiet_node(backend, &[]);
+        Self { daemon, node, backend }
+    }
+
+    /// Waits for the end of a repair after `damage`: the incident, and what `damage` returned.
+    #[track_caller]
+    fn incident<T>(&self, family: Family, damage: impl FnOnce() -> T) -> (Incident, T) {
+        let (before, incidents) = (self.node.save(family, JUMP.0), self.daemon.status().mark());
+        let result = damage();
+        comes_back(&self.node, family, JUMP.0, &before);
+        (self.daemon.incident_after(&incidents, "rule-deleted", family, JUMP.0, JUMP.1), result)
+    }
+
+    /// Runs `command`, which deletes our jump after it was given `input`; checks who is named.
+    #[track_caller]
+    fn names(&self, family: Family, command: Command<'_>, input: &str, name: &str, word: &str) {
+        let (incident, pid) = self.incident(family, || {
+            let mut running = command.start();
+            running.write(input);
+            let pid = running.pid();
+            running.finish();
+            pid
+        });
+        let author = incident.author.clone();
+        if can_be_told(self.backend) {
+            assert_eq!(author.name, name, "{incident:#?}");
+            if sandbox::sees_real_pids() {
+                assert_eq!(author.pid, Some(pid), "{incident:#?}");
+            }
+        } else {
+            assert_eq!(author.name, "unknown", "{incident:#?}");
+        }
+        never_wrong(&author, word);
+    }
+
+    fn tool(&self, family: Family, action: &str) -> Command<'_> {
+        self.node.command(family.tool(self.backend, action))
+    }
+
+    /// `-t TABLE -D HOOK ...` as a shell takes it.
+    #[track_caller]
+    fn shell_words(&self, family: Family) -> String {
+        format!("-w -t {} {}", JUMP.0, deletion(&self.node, family, JUMP))
+    }
+}
+
+/// A process that has ended leaves no command line; one that is given must be the author's.
+#[track_caller]
+fn never_wrong(author: &Author, word: &str) {
+    if let Some(words) = &author.command_line {
+        assert!(words.contains(word), "this is somebody else's command line: {author:#?}");
+    }
+    if author.name == "unknown" {
+        let told = (author.pid, &author.command_line, &author.parent);
+        assert_eq!(told, (None, &None, &None), "of somebody unknown something is known: {author:#?}");
+    }
+}
+
+/// The name that the kernel keeps: 15 bytes.
+fn kernel_name(name: &str) -> String {
+    name.chars().take(15).collect()
+}
+
+fn iptables(backend: Backend) {
+    let scene = Scene::new(backend);
+    for family in Family::ALL {
+        // A shell splits the words, and is replaced by iptables.
+        let line = format!("exec {} {}", family.tool(backend, ""), scene.shell_words(family));
+        let command = scene.node.command("sh").args(&["-c", &line]);
+        scene.names(family, command, "", &kernel_name(&family.tool(backend, "")), "-D POSTROUTING");
+    }
+}
+
+fn iptables_restore(backend: Backend) {
+    let scene = Scene::new(backend);
+    for family in Family::ALL {
+        let input = format!("*{}\n{}\nCOMMIT\n", JUMP.0, deletion(&scene.node, family, JUMP));
+        let name = kernel_name(&family.tool(backend, "restore"));
+        scene.names(family, scene.tool(family, "restore").args(&["--noflush", "-w"]), &input, &name, "restore");
+    }
+}
+
+fn nft() {
+    let scene = Scene::new(Backend::Nft);
+    for (family, word) in [(Family::Ipv4, "ip"), (Family::Ipv6, "ip6")] {
+        let list = scene.node.command("nft").args(&["-a", "list", "chain", word, JUMP.0, JUMP.1]).must();
+        let line = list.lines().find(|line| line.contains(JUMP.2)).unwrap_or_else(|| panic!("no jump:\n{list}"));
+        let handle = line.rsplit(' ').next().unwrap_or_default();
+        let words = ["delete", "rule", word, JUMP.0, JUMP.1, "handle", handle];
+        scene.names(family, scene.node.command("nft").args(&words), "", "nft", "delete rule");
+    }
+}
+
+fn raw_netlink() {
+    let scene = Scene::new(Backend::Nft);
+    for family in Family::ALL {
+        let command = scene.node.raw(&["delete-needle", &family.to_string(), JUMP.0, JUMP.1, JUMP.2]);
+        scene.names(family, command, "", "raw_stranger", "delete-needle");
+    }
+}
+
+/// No event, no lock: only looking finds it, and nobody can tell who it was, even if others took the lock meanwhile.
+fn setsockopt_past_the_lock() {
+    let scene = Scene::new(Backend::Legacy);
+    for family in Family::ALL {
+        // Behind the stranger's rule that came first.
+        let words = ["legacy-delete", &family.to_string(), JUMP.0, JUMP.1, "2"];
+        let (incident, _) = scene.incident(family, || scene.node.raw(&words).must());
+        assert_eq!(incident.author.name, "unknown", "{incident:#?}");
+        never_wrong(&incident.author, "");
+    }
+}
+
+/// The shell waits for its end, so that its child has a parent for as long as anyone looks. A child that has ended
+/// before the daemon looks leaves only its name, so there are several tries; none may tell anything wrong.
+fn through_a_shell(backend: Backend) {
+    let scene = Scene::new(backend);
+    let family = Family::Ipv4;
+    let name = kernel_name(&family.tool(backend, ""));
+    let mut parents = 0;
+    for attempt in 0..8 {
+        let line = format!("{} {}; echo done; read end; true", family.tool(backend, ""), scene.shell_words(family));
+        let (incident, running) = scene.incident(family, || {
+            let mut running = scene.node.command("sh").args(&["-c", &line]).start();
+            running.says("done");
+            running
+        });
+        let (author, shell) = (incident.author.clone(), running.pid());
+        running.finish();
+        never_wrong(&author, "-D POSTROUTING");
+        if !can_be_told(backend) {
+            assert_eq!(author.name, "unknown", "{incident:#?}");
+            return;
+        }
+        assert_eq!(author.name, name, "try {attempt}: {incident:#?}");
+        if let Some(parent) = &author.parent {
+            assert_eq!(parent.name, "sh", "{incident:#?}");
+            assert!(!sandbox::sees_real_pids() || parent.pid == shell, "{incident:#?}");
+            parents += 1;
+        }
+    }
+    assert!(parents > 0, "in no try was the shell named that started it");
+}
+
+/// There it is process 1. That number is somebody else here.
+fn in_another_pid_namespace(backend: Backend) {
+    let scene = Scene::new(backend);
+    let family = Family::Ipv4;
+    let line = format!("exec {} {}", family.tool(backend, ""), scene.shell_words(family));
+    let words = ["--pid", "--fork", "--mount-proc", "sh", "-c", &line];
+    let (incident, _) = scene.incident(family, || scene.node.command("unshare").args(&words).must());
+    let author = incident.author.clone();
+    if can_be_told(backend) {
+        assert_eq!(author.name, kernel_name(&family.tool(backend, "")), "{incident:#?}");
+    }
+    assert_ne!(author.pid, Some(1), "process 1 of this machine did not do it: {incident:#?}");
+    never_wrong(&author, "-D POSTROUTING");
+}
+
+/// nf_tables tells everybody; fanotify only CAP_SYS_ADMIN.
+fn without_sys_admin(backend: Backend) {
+    let node = Node::new(backend);
+    node.configure(serde_json::json!({ "refresh-interval": "1h", "watch": "auto", "policies": super::policy() }));
+    node.without_sys_admin();
+    // It has to learn its text by writing once, so it may look again by itself; the name is what is tested here.
+    let scene = Scene { daemon: node.daemon(), node, backend };
+    let family = Family::Ipv4;
+    let line = format!("{} {}", family.tool(backend, ""), scene.shell_words(family));
+    let (incident, _) = scene.incident(family, || scene.node.command("sh").args(&["-c", &line]).must());
+    let expected = if backend == Backend::Nft { family.tool(backend, "") } else { "unknown".to_owned() };
+    assert_eq!(incident.author.name, kernel_name(&expected), "{incident:#?}");
+    never_wrong(&incident.author, "-D POSTROUTING");
+}
