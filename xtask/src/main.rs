@@ -28,7 +28,7 @@ usage: cargo xtask COMMAND
   policies   builds the policies of plugins/ into target/policies
   build      builds the policies and the program
   demo       the main job on the real kernel, in network namespaces of its own
-  bench      time and memory beside the stock tools: [--json FILE] [--rules 1000,10000,50000] [--only PARTS]
+  bench      time and memory beside the stock tools: [PART ...] [--json FILE] [--rules 1000,10000,50000]
   test       builds everything and runs every test; arguments go to `cargo test`
   tidy       checks the house rules
   picture    renders terminal text from standard input as SVG: picture FILE.svg TITLE

@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::Plan;
 use super::namespace::Namespace;
-use super::node::{Node, Wanted, timing};
+use super::node::{HOURLY, Node, Wanted, timing};
 use super::rules::Rules;
 use super::sample::Sample;
 use super::stock::{self, Backend};
@@ -39,8 +39,8 @@ pub fn measure(plan: &Plan) -> Result<Vec<Row>> {
 }
 
 fn applied(plan: &Plan, backend: Backend, count: usize) -> Result<(Vec<f64>, Vec<Value>)> {
-    let rules = Rules { count, prefix: "bm-" };
-    let node = Node::create(&Wanted { backend, both_families: false, calico: false, rules })?;
+    let rules = Rules::ours(count);
+    let node = Node::create(&Wanted { backend, both_families: false, calico: false, options: HOURLY, rules })?;
     let script = if count == 0 { String::new() } else { rules.script() };
     let script = stock::script(node.folder(), "script", &script)?;
     Namespace::create()?.run(|| node.apply())?; // compiles the component

@@ -4,7 +4,7 @@ use anyhow::{Context, Result};
 
 use super::Plan;
 use super::namespace::Namespace;
-use super::node::{Node, Wanted};
+use super::node::{HOURLY, Node, Wanted};
 use super::rules::Rules;
 use super::sample::Sample;
 use super::stock::Backend;
@@ -56,7 +56,7 @@ pub fn measure_start(plan: &Plan) -> Result<Vec<Row>> {
         let node = node(backend, FEW)?;
         let start = || Namespace::create()?.run(|| Ok(node.start()?.until_ready));
         let (mut cold, mut warm) = (Vec::new(), Vec::new());
-        for _ in 0..plan.repetitions(FEW) {
+        for _ in 0..plan.repetitions(usize::MAX) {
             node.forget()?;
             cold.push(start()?);
             warm.push(start()?);
@@ -71,6 +71,6 @@ pub fn measure_start(plan: &Plan) -> Result<Vec<Row>> {
 }
 
 fn node(backend: Backend, count: usize) -> Result<Node> {
-    let rules = Rules { count, prefix: "bm-" };
-    Node::create(&Wanted { backend, both_families: true, calico: true, rules })
+    let rules = Rules::ours(count);
+    Node::create(&Wanted { backend, both_families: true, calico: true, options: HOURLY, rules })
 }

@@ -4,10 +4,20 @@
 //! only small nft transactions. Ours and theirs alternate, each value is the median of several. No time is too
 //! long to succeed: the table says what was measured, and whether it is within the goal.
 
+mod change;
 mod commit;
+mod cpu;
 mod daemon;
+mod entries;
+mod events;
+mod fight;
+mod flush;
+mod guarded;
 mod namespace;
+mod netlink;
+mod nftables;
 mod node;
+mod quiet;
 mod refresh;
 mod rules;
 mod sample;
@@ -30,10 +40,16 @@ use table::Row;
 /// Tried in a user namespace, from the largest: the socket's buffer can't be enlarged there as far as root can.
 const TRIED_IN_USER_NAMESPACE: [usize; 5] = [800, 400, 200, 100, 50];
 
-const PARTS: [(&str, Measure); 5] = [
+const PARTS: [(&str, Measure); 11] = [
     ("commit", commit::measure),
-    ("refresh", refresh::measure_refresh),
-    ("repair", refresh::measure_repair),
+    ("refresh", refresh::measure),
+    ("change", change::measure),
+    ("events", events::measure_nft),
+    ("events-legacy", events::measure_legacy),
+    ("flush", flush::measure),
+    ("quiet", quiet::measure_refresh),
+    ("idle", quiet::measure_idle),
+    ("fight", fight::measure),
     ("memory", daemon::measure_memory),
     ("start", daemon::measure_start),
 ];
@@ -74,7 +90,11 @@ impl Plan {
             json: None,
             nft_limit: None,
         };
-        let mut rest = arguments.iter();
+        let (options, named) = split(arguments);
+        if !named.is_empty() {
+            plan.parts = named;
+        }
+        let mut rest = options.iter();
         while let Some(option) = rest.next() {
             let value = rest.next().with_context(|| format!("`{option}` needs a value"))?;
             match *option {
@@ -85,18 +105,32 @@ impl Plan {
                     plan.sizes.sort_unstable();
                 }
                 "--only" => plan.parts = value.split(',').map(str::to_owned).collect(),
-                _ => bail!("unknown option `{option}`; there are --json FILE, --rules 1000,10000 and --only PARTS"),
+                _ => bail!("unknown option `{option}`; there are --json FILE, --rules 1000,10000, --only PARTS"),
             }
         }
         let known = PARTS.map(|(name, _)| name);
         if let Some(part) = plan.parts.iter().find(|part| !known.contains(&part.as_str())) {
-            bail!("--only {part}: there are {}", known.join(", "));
+            bail!("{part} can't be measured; there are {}", known.join(", "));
         }
         if plan.sizes.contains(&0) {
             bail!("--rules: 0 rules can't be compared");
         }
         Ok(plan)
     }
+}
+
+/// Options with their values, and the names of parts between them.
+fn split<'a>(arguments: &[&'a str]) -> (Vec<&'a str>, Vec<String>) {
+    let (mut options, mut parts, mut rest) = (Vec::new(), Vec::new(), arguments.iter());
+    while let Some(word) = rest.next() {
+        if word.starts_with('-') {
+            options.push(*word);
+            options.extend(rest.next());
+        } else {
+            parts.push((*word).to_owned());
+        }
+    }
+    (options, parts)
 }
 
 /// Builds what is needed, then measures in fresh namespaces.
@@ -142,7 +176,7 @@ pub fn run_inside(arguments: &[&str]) -> Result<()> {
 /// The most rules that the stock tool can commit at once here.
 fn nft_limit() -> Result<usize> {
     for count in TRIED_IN_USER_NAMESPACE {
-        let script = stock::script(Path::new("/run"), "trial", &Rules { count, prefix: "bm-" }.script())?;
+        let script = stock::script(Path::new("/run"), "trial", &Rules::ours(count).script())?;
         if Namespace::create()?.run(|| Backend::Nft.restore(&script)).is_ok() {
             return Ok(count);
         }
@@ -179,6 +213,9 @@ mod tests {
             assert!(Plan::parse(&wrong).is_err(), "{wrong:?}");
         }
         assert!(Plan::parse(&["--json"]).is_err());
+        let plan = Plan::parse(&["events", "--rules", "100", "flush"]).unwrap();
+        assert_eq!((plan.sizes, plan.parts), (vec![100], vec!["events".to_owned(), "flush".to_owned()]));
+        assert!(Plan::parse(&["event"]).is_err());
     }
 
     #[test]

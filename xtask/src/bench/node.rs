@@ -4,13 +4,14 @@
 use anyhow::{Context, Result, bail};
 use serde_json::Value;
 use std::fs;
-use std::io::{Read, Write as _};
+use std::io::{ErrorKind, Read, Write as _};
 use std::os::unix::net::{UnixDatagram, UnixStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use super::cpu;
 use super::rules::Rules;
 use super::stock::Backend;
 use crate::command::Run;
@@ -20,6 +21,8 @@ use crate::workspace;
 const PATIENCE: Duration = Duration::from_secs(120);
 /// Long enough for one measurement.
 const QUIET: Duration = Duration::from_secs(3);
+/// The daemon looks only when something happens or somebody asks.
+pub const HOURLY: &str = "refresh-interval = \"1h\"\n";
 const POLL: Duration = Duration::from_millis(50);
 
 const POOL: &str = "\
@@ -49,6 +52,8 @@ pub struct Wanted {
     /// IPv6 as well.
     pub both_families: bool,
     pub calico: bool,
+    /// Lines of the configuration that differ from case to case, such as [`HOURLY`].
+    pub options: &'static str,
     /// For static-rules.
     pub rules: Rules,
 }
@@ -72,6 +77,16 @@ impl Node {
     /// For scripts and the like.
     pub fn folder(&self) -> &Path {
         &self.folder
+    }
+
+    /// Replaces a part of the configuration.
+    pub fn edit(&self, from: &str, to: &str) -> Result<()> {
+        let file = self.folder.join("ruleward.toml");
+        let text = fs::read_to_string(&file).with_context(|| format!("cannot read {}", file.display()))?;
+        if !text.contains(from) {
+            bail!("{} does not hold what should be replaced: {from}", file.display());
+        }
+        fs::write(&file, text.replace(from, to)).with_context(|| format!("cannot write {}", file.display()))
     }
 
     /// Forgets compiled components and last good answers.
@@ -98,7 +113,7 @@ impl Node {
         let path = self.runtime.join("notify");
         let _ = fs::remove_file(&path);
         let socket = UnixDatagram::bind(&path).with_context(|| format!("cannot listen on {}", path.display()))?;
-        socket.set_read_timeout(Some(PATIENCE))?;
+        socket.set_read_timeout(Some(POLL))?;
         let log = fs::File::create(self.folder.join("log"))?;
         let run = Run::new(workspace::program()).args(["--log-level", "warn", "--config"]);
         let mut command = run.args([self.folder.join("ruleward.toml")]).args(["run"]).into_command();
@@ -107,7 +122,13 @@ impl Node {
         let child = command.spawn().with_context(|| format!("cannot start {}", workspace::program().display()))?;
         let mut daemon = Daemon { child, node: self, until_ready: 0.0 };
         let mut state = [0; 64];
-        let length = socket.recv(&mut state).with_context(|| format!("the daemon is not ready:\n{}", daemon.log()))?;
+        let length = loop {
+            match socket.recv(&mut state) {
+                Ok(length) => break length,
+                Err(error) if error.kind() != ErrorKind::WouldBlock => return Err(error).context("no word came"),
+                Err(_) => daemon.expect_life(start)?,
+            }
+        };
         daemon.until_ready = start.elapsed().as_secs_f64() * 1e3;
         if &state[..length] != b"READY=1" {
             bail!("the daemon said {:?} first:\n{}", String::from_utf8_lossy(&state[..length]), daemon.log());
@@ -139,15 +160,40 @@ impl Daemon<'_> {
 
     /// Waits until the daemon will not look by itself for some time: after a write it looks again at growing intervals.
     pub fn rest(&self) -> Result<()> {
+        self.rest_for(QUIET)
+    }
+
+    /// The same for a longer time.
+    pub fn rest_for(&self, time: Duration) -> Result<()> {
         let start = Instant::now();
         while start.elapsed() < PATIENCE {
-            let status = self.ask("status.sock", "")?;
-            if status["next-check-in-ms"].as_f64().is_some_and(|left| left > QUIET.as_secs_f64() * 1e3) {
+            if self.status()?["next-check-in-ms"].as_f64().is_some_and(|left| left > time.as_secs_f64() * 1e3) {
                 return Ok(());
             }
             thread::sleep(POLL);
         }
         bail!("the daemon did not come to rest within {} s", PATIENCE.as_secs())
+    }
+
+    /// What `ruleward status` shows.
+    pub fn status(&self) -> Result<Value> {
+        self.ask("status.sock", "")
+    }
+
+    /// Processor time that it has used since its start, with that of the tools that it has run.
+    pub fn cpu(&self) -> Result<Duration> {
+        cpu::of_process(self.child.id())
+    }
+
+    /// Says why a daemon that was started then is not ready, if it has ended or takes too long.
+    fn expect_life(&mut self, started: Instant) -> Result<()> {
+        if let Some(status) = self.child.try_wait()? {
+            bail!("the daemon ended with {status} before it was ready:\n{}", self.log());
+        }
+        if started.elapsed() > PATIENCE {
+            bail!("the daemon is not ready after {} s:\n{}", PATIENCE.as_secs(), self.log());
+        }
+        Ok(())
     }
 
     fn ask(&self, socket: &str, request: &str) -> Result<Value> {
@@ -187,9 +233,10 @@ impl Drop for Daemon<'_> {
 fn configuration(wanted: &Wanted, runtime: &Path) -> Result<String> {
     let families = if wanted.both_families { r#"["ipv4", "ipv6"]"# } else { r#"["ipv4"]"# };
     let mut text = format!(
-        "node-name = \"bench\"\nrefresh-interval = \"1h\"\nbackend = \"{}\"\nfamilies = {families}\n\
+        "node-name = \"bench\"\nbackend = \"{}\"\nfamilies = {families}\n{}\
          state-directory = \"state\"\ndocuments = \"documents\"\n",
         wanted.backend.name(),
+        wanted.options,
     );
     for (key, folder) in [("runtime-directory", runtime), ("policy-directory", &workspace::policies_dir())] {
         let folder = folder.to_str().with_context(|| format!("{} is not UTF-8", folder.display()))?;

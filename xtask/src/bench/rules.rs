@@ -3,6 +3,8 @@
 
 use std::fmt::Write as _;
 
+/// Built-in chains with a jump to the first chain.
+pub const HOOKS: [&str; 3] = ["INPUT", "FORWARD", "OUTPUT"];
 /// Rules in one chain.
 pub const PER_CHAIN: usize = 20;
 
@@ -14,6 +16,11 @@ pub struct Rules {
 }
 
 impl Rules {
+    /// Those that the host guards.
+    pub fn ours(count: usize) -> Self {
+        Self { count, prefix: "bm-" }
+    }
+
     /// Number of chains.
     pub fn chains(self) -> usize {
         self.count.div_ceil(PER_CHAIN)
@@ -29,7 +36,7 @@ impl Rules {
         (first..(first + PER_CHAIN).min(self.count)).map(text)
     }
 
-    /// What a plain iptables-restore is fed: all chains, and a jump to the first one.
+    /// What a plain iptables-restore is fed: all chains, and jumps to the first one.
     pub fn script(self) -> String {
         let mut script = String::from("*filter\n");
         for chain in 0..self.chains() {
@@ -38,7 +45,10 @@ impl Rules {
         for chain in 0..self.chains() {
             self.push_rules(&mut script, chain);
         }
-        let _ = writeln!(script, "-A FORWARD -j {}\nCOMMIT", self.chain(0));
+        for hook in HOOKS {
+            let _ = writeln!(script, "-A {hook} -j {}", self.chain(0));
+        }
+        script.push_str("COMMIT\n");
         script
     }
 
@@ -56,24 +66,31 @@ impl Rules {
         }
     }
 
+    /// The line of the settings that is about one chain, with its rules in order or the other way round.
+    pub fn chain_settings(self, chain: usize, backwards: bool) -> String {
+        let name = self.chain(chain);
+        let mut rules: Vec<String> = self.texts(chain).map(|text| format!("\"{text}\"")).collect();
+        if backwards {
+            rules.reverse();
+        }
+        let rules = rules.join(", ");
+        format!("{{ table = \"filter\", name = \"{name}\", families = [\"ipv4\"], rules = [{rules}] }},\n")
+    }
+
     /// The same as settings of static-rules, in TOML.
     pub fn settings(self) -> String {
         let mut settings = String::from("chains = [\n");
         for chain in 0..self.chains() {
-            let name = self.chain(chain);
-            let _ = write!(settings, "{{ table = \"filter\", name = \"{name}\", families = [\"ipv4\"], rules = [");
-            for text in self.texts(chain) {
-                let _ = write!(settings, "\"{text}\", ");
-            }
-            settings.push_str("] },\n");
+            settings.push_str(&self.chain_settings(chain, false));
         }
         settings.push_str("]\n");
         if self.count > 0 {
-            let _ = writeln!(
-                settings,
-                "attachments = [{{ table = \"filter\", hook = \"FORWARD\", families = [\"ipv4\"], rule = \"-j {}\" }}]",
-                self.chain(0)
-            );
+            settings.push_str("attachments = [\n");
+            for hook in HOOKS {
+                let _ = write!(settings, "{{ table = \"filter\", hook = \"{hook}\", families = [\"ipv4\"], ");
+                let _ = writeln!(settings, "rule = \"-j {}\" }},", self.chain(0));
+            }
+            settings.push_str("]\n");
         }
         settings
     }
@@ -96,10 +113,13 @@ mod tests {
 
     #[test]
     fn script_and_settings_say_the_same() {
-        let rules = Rules { count: 50, prefix: "bm-" };
+        let rules = Rules::ours(50);
         let (script, settings) = (rules.script(), rules.settings());
         assert_eq!(rules.chains(), 3);
         assert_eq!(script.lines().filter(|line| line.starts_with("-A bm-")).count(), 50);
+        for hook in HOOKS {
+            assert!(script.contains(&format!("-A {hook} -j bm-00000\n")) && settings.contains(hook), "{hook}");
+        }
         for number in 0..50 {
             let text = text(number);
             assert!(script.contains(&format!(" {text}\n")) && settings.contains(&format!("\"{text}\"")), "{text}");

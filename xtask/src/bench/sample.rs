@@ -28,9 +28,31 @@ impl Sample {
         self.0[0]
     }
 
+    /// The smallest value that `percent` of all do not exceed: of 200 values the 198th for 99.
+    pub fn percentile(&self, percent: usize) -> f64 {
+        let rank = (self.0.len() * percent).div_ceil(100).clamp(1, self.0.len());
+        self.0[rank - 1]
+    }
+
+    /// The largest.
+    pub fn most(&self) -> f64 {
+        self.0[self.0.len() - 1]
+    }
+
+    /// Number of values.
+    pub fn count(&self) -> usize {
+        self.0.len()
+    }
+
     /// For the JSON file: every value, so that others can judge the noise.
     pub fn json(&self) -> Value {
-        json!({ "median": self.median(), "least": self.least(), "values": self.0 })
+        json!({
+            "median": self.median(),
+            "p99": self.percentile(99),
+            "least": self.least(),
+            "most": self.most(),
+            "values": self.0,
+        })
     }
 }
 
@@ -48,6 +70,13 @@ mod tests {
         assert_eq!(Sample::new(vec![9.0, 1.0, 3.0]).unwrap().median(), 3.0);
         assert_eq!(Sample::new(vec![4.0, 1.0, 9.0, 2.0]).unwrap().median(), 3.0);
         assert_eq!(Sample::new(vec![4.0, 1.0]).unwrap().least(), 1.0);
+    }
+
+    #[test]
+    fn percentiles_are_measured_values() {
+        let sample = Sample::new((1..=200).map(f64::from).collect()).unwrap();
+        assert_eq!((sample.percentile(99), sample.percentile(50), sample.most()), (198.0, 100.0, 200.0));
+        assert_eq!(Sample::new(vec![4.0]).unwrap().percentile(99), 4.0);
     }
 
     #[test]

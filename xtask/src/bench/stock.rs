@@ -9,6 +9,9 @@ use std::time::Instant;
 
 use crate::command::find;
 
+/// A lock file that no daemon watches: who writes in another namespace should not wake it.
+const UNSEEN_LOCK: &str = "/run/bench-xtables.lock";
+
 /// Which implementation of iptables.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Backend {
@@ -34,9 +37,18 @@ impl Backend {
 
     /// Loads a script with `--noflush`; gives milliseconds.
     pub fn restore(self, script: &Path) -> Result<f64> {
+        timed(&mut self.restoring(script)?)
+    }
+
+    /// The same, unseen by a daemon in another namespace.
+    pub fn restore_unseen(self, script: &Path) -> Result<f64> {
+        timed(unseen(&mut self.restoring(script)?))
+    }
+
+    fn restoring(self, script: &Path) -> Result<Command> {
         let mut command = Command::new(self.tool("iptables", "-restore")?);
-        command.arg("--noflush").stdin(File::open(script)?);
-        timed(&mut command)
+        command.env_clear().arg("--noflush").stdin(File::open(script)?);
+        Ok(command)
     }
 
     /// `iptables-save -t filter`, then `ip6tables-save -t filter`; gives milliseconds.
@@ -44,15 +56,34 @@ impl Backend {
         let mut sum = 0.0;
         for base in ["iptables", "ip6tables"] {
             let mut command = Command::new(self.tool(base, "-save")?);
-            sum += timed(command.args(["-t", "filter"]).stdin(Stdio::null()))?;
+            sum += timed(command.env_clear().args(["-t", "filter"]).stdin(Stdio::null()))?;
         }
         Ok(sum)
     }
 
-    /// Empties a chain, as a stranger would.
-    pub fn flush(self, chain: &str) -> Result<()> {
+    /// Empties all chains of table filter, as a stranger would.
+    pub fn flush_all(self) -> Result<()> {
+        self.tamper(&["-F"])
+    }
+
+    /// The same, unseen by a daemon in another namespace.
+    pub fn flush_all_unseen(self) -> Result<()> {
+        timed(unseen(&mut self.tampering(&["-F"])?)).map(drop)
+    }
+
+    /// Deletes the rule at this place of a chain; the first one is 1.
+    pub fn delete(self, chain: &str, place: usize) -> Result<()> {
+        self.tamper(&["-D", chain, &place.to_string()])
+    }
+
+    fn tamper(self, arguments: &[&str]) -> Result<()> {
+        timed(&mut self.tampering(arguments)?).map(drop)
+    }
+
+    fn tampering(self, arguments: &[&str]) -> Result<Command> {
         let mut command = Command::new(self.tool("iptables", "")?);
-        timed(command.args(["-w", "-F", chain]).stdin(Stdio::null())).map(drop)
+        command.env_clear().arg("-w").args(arguments).stdin(Stdio::null());
+        Ok(command)
     }
 
     /// Number of rules in the chains of table filter.
@@ -69,8 +100,12 @@ pub fn script(folder: &Path, name: &str, text: &str) -> Result<PathBuf> {
     Ok(file)
 }
 
+fn unseen(command: &mut Command) -> &mut Command {
+    command.env("XTABLES_LOCKFILE", UNSEEN_LOCK)
+}
+
 fn timed(command: &mut Command) -> Result<f64> {
-    command.env_clear().env("LC_ALL", "C").stdout(Stdio::null()).stderr(Stdio::piped());
+    command.env("LC_ALL", "C").stdout(Stdio::null()).stderr(Stdio::piped());
     let start = Instant::now();
     let output = command.spawn().and_then(std::process::Child::wait_with_output);
     let took = start.elapsed().as_secs_f64() * 1e3;

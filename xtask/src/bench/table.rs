@@ -9,7 +9,7 @@ use super::sample::{Sample, ratios};
 pub struct Row {
     pub group: &'static str,
     pub case: String,
-    /// `ms` or `MB`.
+    /// `ms`, `MB` or `%`.
     pub unit: &'static str,
     pub ours: Sample,
     /// The stock tools doing the same.
@@ -28,6 +28,8 @@ pub enum Goal {
     Ratio(f64),
     /// In the row's unit.
     Value(f64),
+    /// The median and the 99th percentile, in the row's unit.
+    Percentiles(f64, f64),
 }
 
 impl Row {
@@ -45,6 +47,7 @@ impl Row {
         match self.goal? {
             Goal::Ratio(most) => Some(self.ratios()?.0 <= most),
             Goal::Value(most) => Some(self.ours.median() <= most),
+            Goal::Percentiles(half, most) => Some(self.ours.median() <= half && self.ours.percentile(99) <= most),
         }
     }
 
@@ -52,11 +55,13 @@ impl Row {
         let value = |sample: &Sample| format!("{} ({})", number(sample.median()), number(sample.least()));
         let stock = self.stock.as_ref().map_or_else(|| String::from("-"), value);
         let ratio = match self.ratios() {
-            Some((median, least)) => format!("{median:.2} ({least:.2})"),
+            Some((median, least)) => format!("{} ({})", times(median), times(least)),
             None => String::from("-"),
         };
         let goal = match self.goal {
-            Some(Goal::Ratio(most)) => format!("{most:.1} x"),
+            Some(Goal::Ratio(most)) if most >= 0.1 => format!("{most:.1} x"),
+            Some(Goal::Ratio(most)) => format!("{} x", times(most)),
+            Some(Goal::Percentiles(half, most)) => format!("{} / {} {}", number(half), number(most), self.unit),
             Some(Goal::Value(most)) => format!("{} {}", number(most), self.unit),
             None => String::new(),
         };
@@ -76,10 +81,11 @@ impl Row {
     fn json(&self) -> Value {
         let beside: serde_json::Map<String, Value> =
             self.beside.iter().map(|(name, sample)| ((*name).to_owned(), sample.json())).collect();
-        let (goal_ratio, goal_value) = match self.goal {
-            Some(Goal::Ratio(most)) => (Some(most), None),
-            Some(Goal::Value(most)) => (None, Some(most)),
-            None => (None, None),
+        let (goal_ratio, goal_value, goal_p99) = match self.goal {
+            Some(Goal::Ratio(most)) => (Some(most), None, None),
+            Some(Goal::Value(most)) => (None, Some(most), None),
+            Some(Goal::Percentiles(half, most)) => (None, Some(half), Some(most)),
+            None => (None, None, None),
         };
         json!({
             "group": self.group,
@@ -91,6 +97,7 @@ impl Row {
             "ratio-of-least": self.ratios().map(|(_, least)| least),
             "goal-ratio": goal_ratio,
             "goal-value": goal_value,
+            "goal-p99": goal_p99,
             "goal-reached": self.reached(),
             "beside": beside,
             "note": self.note,
@@ -98,9 +105,16 @@ impl Row {
     }
 }
 
+/// A ratio: a small one as a fraction.
+fn times(ratio: f64) -> String {
+    if ratio > 0.0 && ratio < 0.1 { format!("1/{:.0}", 1.0 / ratio) } else { format!("{ratio:.2}") }
+}
+
 /// Three digits that matter.
-fn number(value: f64) -> String {
+pub fn number(value: f64) -> String {
     match value {
+        0.0 => String::from("0"),
+        value if value < 0.1 => format!("{value:.4}"),
         value if value < 10.0 => format!("{value:.2}"),
         value if value < 100.0 => format!("{value:.1}"),
         value => format!("{value:.0}"),
@@ -145,6 +159,9 @@ mod tests {
         let row = Row { stock: Sample::new(vec![2.0]), ..Row::new("group", "case".into(), "ms", ours) };
         assert_eq!(Row { goal: Some(Goal::Ratio(1.1)), ..row.clone() }.reached(), Some(true));
         assert_eq!(Row { goal: Some(Goal::Value(2.1)), ..row.clone() }.reached(), Some(false));
+        assert_eq!(Row { goal: Some(Goal::Percentiles(2.2, 8.0)), ..row.clone() }.reached(), Some(false));
+        assert_eq!(Row { goal: Some(Goal::Percentiles(2.2, 9.0)), ..row.clone() }.reached(), Some(true));
         assert_eq!(row.reached(), None);
+        assert_eq!((times(0.001), times(1.5), number(0.0123)), ("1/1000".into(), "1.50".into(), "0.0123".into()));
     }
 }
