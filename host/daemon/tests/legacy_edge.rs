@@ -3,21 +3,18 @@
 //! is watched without telling who; fails where neither can be had.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod lock_watch;
 mod sandbox;
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, ExitCode};
-use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use libtest_mimic::{Arguments, Trial};
-use ruleward::kernel::legacy::{LegacyReader, LockActivity, LockWatch, LockWatchMethod, comments, target};
+use ruleward::kernel::legacy::{LegacyReader, comments, target};
 use ruleward::kernel::scratch::Scratch;
-use ruleward_core::author::UNKNOWN;
 use ruleward_core::form::{RawRule, RawTable};
 use ruleward_core::names::{Family, Table};
-use rustix::event::{PollFd, PollFlags, poll};
-use rustix::time::Timespec;
 
 fn main() -> ExitCode {
     let arguments = Arguments::from_args();
@@ -39,11 +36,11 @@ fn main() -> ExitCode {
         test("a_table_can_be_read_while_it_is_written", reading_while_writing),
         test("a_reader_serves_its_own_namespace_from_anywhere", reader_from_elsewhere),
         test("set_indexes_go_both_ways", set_indexes),
-        test("writers_of_the_lock_are_named", writers_are_named),
-        test("without_fanotify_writers_are_still_noticed", inotify_notices),
-        test("a_replaced_lock_file_is_followed", replaced_lock),
-        test("a_flood_of_writers_is_bounded", flood),
-        test("what_is_no_lock_file_is_refused", no_lock_file),
+        test("writers_of_the_lock_are_named", lock_watch::writers_are_named),
+        test("without_fanotify_writers_are_still_noticed", lock_watch::inotify_notices),
+        test("a_replaced_lock_file_is_followed", lock_watch::replaced_lock),
+        test("a_flood_of_writers_is_bounded", lock_watch::flood),
+        test("what_is_no_lock_file_is_refused", lock_watch::no_lock_file),
         Trial::test("measure", || Scratch::create().unwrap().run(measure).map_err(|error| error.to_string().into()))
             .with_ignored_flag(true),
     ];
@@ -361,160 +358,6 @@ fn set_indexes() {
     }
     assert_eq!(sets.index("12345678901234567890123456789012").unwrap(), None);
     assert_eq!((sets.index("").unwrap(), sets.index("a\0b").unwrap()), (None, None));
-}
-
-struct Lock {
-    _directory: tempfile::TempDir,
-    path: PathBuf,
-}
-
-fn lock() -> Lock {
-    let directory = tempfile::tempdir().unwrap();
-    let path = directory.path().join("lock");
-    Lock { _directory: directory, path }
-}
-
-/// Takes until `enough` was seen, adding up; fails after a long while.
-fn wait(watch: &mut LockWatch, enough: impl Fn(&LockActivity) -> bool) -> LockActivity {
-    let started = Instant::now();
-    let mut sum = LockActivity::default();
-    while !enough(&sum) {
-        assert!(started.elapsed() < Duration::from_secs(20), "only this was seen: {sum:?}");
-        let second = Timespec { tv_sec: 1, tv_nsec: 0 };
-        poll(&mut [PollFd::from_borrowed_fd(watch.fd(), PollFlags::IN)], Some(&second)).unwrap();
-        let more = watch.take();
-        sum.writers.extend(more.writers);
-        sum.closed |= more.closed;
-        sum.overflowed |= more.overflowed;
-    }
-    sum
-}
-
-/// Whether this process may ask who opens a file: only in the first user namespace.
-fn may_know_who() -> bool {
-    let map = std::fs::read_to_string("/proc/self/uid_map").unwrap();
-    map.split_ascii_whitespace().eq(["0", "0", "4294967295"])
-}
-
-/// One at a time: two watching threads have the same urgency, and a daemon has one.
-static URGENT: Mutex<()> = Mutex::new(());
-
-fn writers_are_named() {
-    let _alone = URGENT.lock().unwrap_or_else(PoisonError::into_inner);
-    let lock = lock();
-    let mut watch = LockWatch::open(&lock.path).unwrap();
-    assert!(lock.path.exists());
-    if !may_know_who() {
-        assert_eq!(watch.method(), LockWatchMethod::Inotify);
-        assert!(watch.refusal().unwrap().contains("CAP_SYS_ADMIN"));
-        return;
-    }
-    assert_eq!((watch.method(), watch.refusal()), (LockWatchMethod::Fanotify, None));
-    // On a machine that is short of processors a writer may be gone before it is looked at: then less is told of it, or
-    // nothing, but never anything wrong.
-    let mut named = 0;
-    for round in 0..50 {
-        let mark = format!("{round}");
-        let through_shell = round % 2 == 1;
-        let mut command = if through_shell {
-            let mut shell = Command::new("sh");
-            shell.args(["-c", &format!("iptables-legacy -A INPUT -m mark --mark {mark}; true")]);
-            shell
-        } else {
-            let mut direct = Command::new("iptables-legacy");
-            direct.args(["-A", "INPUT", "-m", "mark", "--mark", &mark]);
-            direct
-        };
-        assert!(command.env("XTABLES_LOCKFILE", &lock.path).status().unwrap().success());
-        let activity = wait(&mut watch, |sum| sum.closed && !sum.writers.is_empty());
-        assert!(!activity.overflowed);
-        let [author] = &*activity.writers else { panic!("round {round}: {activity:?}") };
-        assert!(author.pid.is_some(), "round {round}: {author}");
-        if !author.is_known() || author.name == UNKNOWN {
-            continue;
-        }
-        assert_eq!(author.name, "iptables-legacy", "round {round}: {author}");
-        let Some(words) = &author.command_line else { continue };
-        assert_eq!(*words, format!("iptables-legacy -A INPUT -m mark --mark {mark}"));
-        if let Some(parent) = &author.parent {
-            assert_eq!(parent.name == "sh", through_shell, "{author}");
-        }
-        named += 1;
-    }
-    assert!(named >= 40, "only {named} of 50 writers were named");
-    std::fs::File::open(&lock.path).unwrap();
-    shell_with("iptables-legacy -F", Some(&lock.path));
-    let activity = wait(&mut watch, |sum| sum.closed);
-    assert_eq!(activity.writers.len(), 1, "our own opening was not left out: {activity:?}");
-}
-
-fn inotify_notices() {
-    let lock = lock();
-    let mut watch = LockWatch::open_with(&lock.path, LockWatchMethod::Inotify).unwrap();
-    assert_eq!(watch.method(), LockWatchMethod::Inotify);
-    assert!(watch.refusal().is_some());
-    assert_eq!(watch.take(), LockActivity::default(), "watching is news to the watcher");
-    for _ in 0..5 {
-        shell_with("iptables-legacy -A INPUT -j DROP", Some(&lock.path));
-        let activity = wait(&mut watch, |sum| sum.closed);
-        assert_eq!(activity, LockActivity { closed: true, ..LockActivity::default() });
-    }
-}
-
-fn replaced_lock() {
-    for method in [LockWatchMethod::Fanotify, LockWatchMethod::Inotify] {
-        let lock = lock();
-        let mut watch = LockWatch::open_with(&lock.path, method).unwrap();
-        let works = |watch: &mut LockWatch| {
-            watch.take();
-            shell_with("iptables-legacy -A INPUT -j DROP", Some(&lock.path));
-            let sum = wait(watch, |sum| {
-                sum.closed && !(sum.writers.is_empty() && may_know_who() && method == LockWatchMethod::Fanotify)
-            });
-            assert!(!sum.overflowed);
-        };
-        works(&mut watch);
-        std::fs::remove_file(&lock.path).unwrap();
-        // Noticed without being asked, and created anew.
-        wait(&mut watch, |sum| sum.overflowed && sum.closed);
-        assert!(lock.path.exists());
-        works(&mut watch);
-        let new = lock.path.with_extension("new");
-        std::fs::write(&new, "").unwrap();
-        std::fs::rename(&new, &lock.path).unwrap();
-        wait(&mut watch, |sum| sum.overflowed && sum.closed);
-        works(&mut watch);
-        assert!(!watch.rearm().unwrap(), "it is the same file");
-        // A mount over its folder is no news; asking finds it.
-        let folder = lock.path.parent().unwrap();
-        rustix::mount::mount("none", folder, "tmpfs", rustix::mount::MountFlags::empty(), None).unwrap();
-        assert!(watch.rearm().unwrap());
-        assert!(watch.take().overflowed);
-        works(&mut watch);
-        rustix::mount::unmount(folder, rustix::mount::UnmountFlags::DETACH).unwrap();
-        // The end of a file system is news, so that the watch may have found the old file by itself.
-        watch.rearm().unwrap();
-        wait(&mut watch, |sum| sum.overflowed && sum.closed);
-        works(&mut watch);
-    }
-}
-
-fn flood() {
-    let _alone = URGENT.lock().unwrap_or_else(PoisonError::into_inner);
-    let lock = lock();
-    let mut watch = LockWatch::open(&lock.path).unwrap();
-    let path = lock.path.display();
-    shell(&format!("for i in $(seq 300); do sh -c ': <{path}'; done; for i in $(seq 20000); do : <{path}; done"));
-    let activity = wait(&mut watch, |sum| sum.closed && (sum.overflowed || !may_know_who()));
-    assert!(activity.writers.len() <= 128, "{}", activity.writers.len());
-}
-
-fn no_lock_file() {
-    let lock = lock();
-    std::os::unix::fs::symlink("/nowhere", &lock.path).unwrap();
-    assert!(LockWatch::open(&lock.path).unwrap_err().to_string().contains("no ordinary file"));
-    let nowhere = lock.path.with_file_name("no").join("lock");
-    assert!(LockWatch::open(&nowhere).unwrap_err().to_string().contains("XTABLES_LOCKFILE"));
 }
 
 /// Not a test: prints what reading costs beside what the tool takes. `-- --ignored measure --nocapture`

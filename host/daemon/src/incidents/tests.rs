@@ -1,3 +1,5 @@
+//! Incidents: counted, coalesced, shortened, and harmless to a terminal.
+
 use ruleward_core::names::{Family, Table};
 
 use super::*;

@@ -28,7 +28,7 @@ pub struct Options {
 /// Without a sign, a digest of legacy's tables is taken at most so often that it costs this part of a core.
 const DIGEST_SHARE: u32 = 200;
 /// With a sign it is taken at once, unless looks that found nothing cost more than this part of a core ...
-const SIGN_SHARE: u32 = 50;
+const SIGN_SHARE: u32 = 100;
 /// ... in the long run: so much may be spent at once.
 const SIGN_CREDIT: Duration = Duration::from_millis(200);
 

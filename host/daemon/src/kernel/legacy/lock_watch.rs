@@ -107,7 +107,7 @@ impl Drop for LockWatch {
 
 const SECOND: Duration = Duration::from_secs(1);
 /// So many opens and closes in a second are heard one by one.
-const QUICK: u32 = 300;
+const QUICK: u32 = 150;
 /// Then the thread hears what came in this time at once, so that a flood costs it little.
 const FLOOD_PAUSE: Duration = Duration::from_millis(20);
 
