@@ -1,7 +1,7 @@
 //! The difference between what the kernel must show and what it shows, as the smallest set of changes.
 //!
 //! Always true of a plan: it touches no stranger's rule, chain or set; a chain that is right is not in it; a rule that is
-//! right and in order is not rewritten, so its counters survive. Applied to the state that it was made for, it gives
+//! right and in order is not rewritten, so its counters survive ([`MOST_SINGLE_DELETIONS`] is the exception). Applied to the state that it was made for, it gives
 //! the expected state ([`crate::simulate`] and the property tests hold it to that). Nothing is planned for what an
 //! observation does not cover.
 
@@ -14,6 +14,10 @@ use crate::names::{Family, Hook, SetName, Table};
 use crate::observed::{Observed, ObservedTable};
 use crate::quote;
 use crate::sets::ObservedSet;
+
+/// When more rules than this have to go from a chain of ours it is emptied and filled anew: a message for each could be
+/// more than the kernel takes at once, and would take it longer. Only then do rules that stay lose their counters.
+pub const MOST_SINGLE_DELETIONS: usize = 2_000;
 
 /// Everything that has to change.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -269,7 +273,11 @@ fn own_chain(name: &str, rules: &[ExpectedRule], has: &ObservedTable) -> Option<
         chain: name.to_owned(),
         removed: gone.iter().map(|at| shown[*at].to_owned()).collect(),
         added: come.iter().map(|at| wanted[*at].to_owned()).collect(),
-        edit: Edit::Splice { insert: insert.collect(), delete: gone.into_iter().rev().map(|at| at + 1).collect() },
+        edit: if gone.len() > MOST_SINGLE_DELETIONS {
+            Edit::Replace { rules: rules.iter().map(|rule| rule.write().into()).collect() }
+        } else {
+            Edit::Splice { insert: insert.collect(), delete: gone.into_iter().rev().map(|at| at + 1).collect() }
+        },
     })
 }
 

@@ -208,6 +208,21 @@ fn transact(expected: &Expected, kernel: &mut Simulated) {
     kernel.transact(&transaction).expect("it can be carried out");
 }
 
+#[test]
+fn a_flooded_chain_is_emptied_and_filled_anew() {
+    let rules = vec!["-s 10.0.0.1/32 -j ACCEPT".to_owned()];
+    let expected = expected(&[("our-a".to_owned(), rules.clone())].into(), &[], &[], &BTreeMap::new());
+    for (strange, replaced) in [(MOST_SINGLE_DELETIONS, false), (MOST_SINGLE_DELETIONS + 1, true)] {
+        let flood = (0..strange).map(|number| format!("-m mark --mark {number} -j DROP"));
+        let mut kernel = Simulated::default();
+        kernel.table(PLACE.0, PLACE.1).insert("our-a".into(), rules.iter().cloned().chain(flood).collect());
+        let plan = plan(&expected, &kernel.observe([PLACE]));
+        assert_eq!(matches!(plan.tables[0].chains[0].edit, Edit::Replace { .. }), replaced);
+        carry_out(&plan, &mut kernel);
+        assert_eq!(kernel.table(PLACE.0, PLACE.1)["our-a"], rules);
+    }
+}
+
 fn one_jump(has: &[&str]) -> Plan {
     let jump = "-m comment --comment \"our:1\" -j our-a".to_owned();
     let chains = [("our-a".to_owned(), Vec::new())].into();
