@@ -283,7 +283,7 @@ impl Pipeline {
 
     /// Everything was read: what is known from now on without reading.
     fn settle(&mut self, pass: &Pass, observed: &Observed, plan: &Plan, done: bool) {
-        let written = done && plan.is_empty();
+        let written = done && plan.is_empty() && !observed.partial;
         self.keeper.problems.clone_from(&plan.problems);
         self.keeper.notes.clone_from(&plan.notes);
         self.keeper.right = written && plan.problems.is_empty() && self.keeper.steady;
@@ -400,6 +400,9 @@ impl Checks for Pipeline {
             pass.report.outcome = Outcome::Unchanged;
             pass.report.problems.push(FIGHTING.to_owned());
             return self.end(pass);
+        }
+        if let Some(report) = self.attend_first(reason) {
+            return report;
         }
         if self.pass(&mut pass, reason).is_err() {
             (self.keeper.verified, self.keeper.right) = (None, false); // why it stopped is in the report

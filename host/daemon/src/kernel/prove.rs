@@ -187,7 +187,8 @@ impl Proof<'_> {
         let save = ObservedTable::parse(table, save).map_err(|error| error.to_string())?;
         let raw = scratch.raw(family, table, Wanted::Which(&|_| true)).map_err(|error| error.to_string())?;
         let held: BTreeMap<&str, &Vec<RawRule>> = raw.chains.iter().map(|chain| (&*chain.name, &chain.rules)).collect();
-        let mut doubts = Vec::new();
+        // Once for each rule, however often it stands there.
+        let mut doubts = BTreeMap::new();
         for (chain, rules) in wanted {
             let shown = save.rules(chain);
             let held = held.get(chain).map_or(&[][..], |rules| rules);
@@ -196,14 +197,14 @@ impl Proof<'_> {
             }
             for ((rule, shown), held) in rules.into_iter().zip(shown).zip(held) {
                 if rule.show() != Some(shown) {
-                    doubts.push((rule.write().to_owned(), format!("replayed, it is shown as `{shown}`"), false));
+                    doubts.insert(rule.write().to_owned(), (format!("replayed, it is shown as `{shown}`"), false));
                 } else if self.forms.text(place, &held.form) != Some(shown) {
                     let reason = "the kernel holds it in another form each time".to_owned();
-                    doubts.push((rule.write().to_owned(), reason, true));
+                    doubts.insert(rule.write().to_owned(), (reason, true));
                 }
             }
         }
-        for (written, reason, unsteady) in doubts {
+        for (written, (reason, unsteady)) in doubts {
             if self.forms.doubt(place, &written, &reason) {
                 self.again = true;
             } else if unsteady {

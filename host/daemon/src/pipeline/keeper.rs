@@ -3,6 +3,7 @@
 //! Rules are compared by their byte forms where these are known, else by their text. A picture that is compared is always
 //! younger than the mark that later changes are told from, so nothing falls between two looks.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -21,6 +22,15 @@ use crate::kernel::observe::{ObserveError, Scope, Strange, explain, observe, obs
 use crate::kernel::port::Port;
 use crate::kernel::watch::Watch;
 use crate::report::ErrorClass;
+
+/// What a plan is about.
+fn only(todo: &Plan) -> Scope {
+    let tables = todo.tables.iter().map(|table| {
+        let chains = table.chains.iter().map(|chain| Box::from(chain.chain.as_str())).collect();
+        ((table.family, table.table), table.remove.is_empty().then_some(chains))
+    });
+    Scope::Part { tables: tables.collect(), sets: false }
+}
 
 /// By which means a repair was made: what iptables wrote is taken for ours whatever its form.
 const BY_TOOLS: &str = "iptables-restore";
@@ -188,11 +198,12 @@ impl Keeper {
         let mut by = if replayable { Self::by(expected) } else { By::Text };
         let mut how = UNWRITTEN;
         let mut lost = 0;
+        let mut scope = Cow::Borrowed(scope);
         let mut fresh = port.generation().is_some(); // on legacy the picture is older than the lock: take it again
         for tried in 0..TRIES {
             if !fresh {
                 let looks = if by == By::Text && port.generation().is_some() { By::Text } else { Self::by(expected) };
-                let scope = if by == By::Text { &Scope::All } else { scope };
+                let scope = if by == By::Text { &Scope::All } else { &*scope };
                 *observed = timed(&mut pass.report.timings_ms.verify, || {
                     self.look(port, expected, scope, looks, how == BY_TOOLS)
                 })
@@ -229,11 +240,14 @@ impl Keeper {
                         *expected = super::learn(Arc::clone(expected), port);
                     }
                 }
-                // Somebody writes all the time: the tools try until they win.
+                // Somebody was faster. What is to be changed is read again, and no more, so that the next try is quicker than
+                // a reading of everything; against somebody who writes all the time the tools try until they win.
                 Err(CommitError::Stale) => {
                     lost += 1;
                     if lost > TRIES / 2 {
                         by = By::Text;
+                    } else if by == By::Forms && todo.sets.is_empty() && todo.remove_sets.is_empty() {
+                        scope = Cow::Owned(only(todo));
                     }
                 }
                 Err(CommitError::NotAtOnce(reason)) => {

@@ -310,6 +310,10 @@ pub fn lighter(form: &Form) -> Option<Form> {
     let user_data = [&[0, length], comment, &[0]].concat();
     let mut light = Vec::with_capacity(kept.len() + 64);
     push_nested(&mut light, wire::RULE_EXPRESSIONS, &kept);
+    // As a reading of the rule would make it again.
+    for (kind, compat) in parts.iter().filter(|(kind, _)| *kind == wire::RULE_COMPAT) {
+        push_nested(&mut light, *kind, &bytes[compat.clone()]);
+    }
     push_attribute(&mut light, wire::RULE_USERDATA, &user_data);
     Some(Form { bytes: light.into(), sets: Box::default() })
 }
