@@ -64,6 +64,10 @@ fn main() -> std::process::ExitCode {
     }
     trials
         .push(Trial::test("live::nft::a_rule_for_another_table_is_refused_by_name", || refused_by_name(Backend::Nft)));
+    trials.push(Trial::test("fake::nft::a_rule_that_replay_would_change_is_left_to_the_tools", || {
+        poisoned();
+        Ok(())
+    }));
     trials.push(Trial::test("live::legacy::a_rule_for_another_table_is_refused_by_name", || {
         refused_by_name(Backend::Legacy)
     }));
@@ -225,6 +229,31 @@ fn a_part_is_read_by_form(port: &dyn Port) {
     assert_eq!(reading.strange.iter().map(|strange| strange.at).collect::<Vec<_>>(), [1]);
     let todo = plan(&expected, &reading.observed);
     assert_eq!(todo.tables.iter().map(|table| table.chains.len()).collect::<Vec<_>>(), [1], "{todo:?}");
+}
+
+/// A kernel that shows one kind of rule otherwise when it is replayed: the proof finds it, nothing of it is ever replayed,
+/// and the tools bring it back.
+fn poisoned() {
+    let port = Fake::new(Backend::Nft);
+    port.distort(|rule| rule.replace("192.0.2.0/24", "192.0.2.0/25"));
+    let expected = rehearsed(&port);
+    let forms = expected.forms.as_ref().unwrap();
+    let coverage = forms.coverage();
+    assert_eq!((coverage.rules, coverage.unproven), (5, 1), "{coverage:?}");
+    assert!(coverage.reason.as_ref().unwrap().contains("192.0.2.0/25"), "{coverage:?}");
+    let observed = observe_forms(&port, &expected, &Scope::All).unwrap().unwrap().observed;
+    let todo = plan(&expected, &observed);
+    let error = commit_at_once(&port, &todo, &observed, forms).unwrap_err();
+    assert!(matches!(&error, CommitError::NotAtOnce(why) if why.contains("192.0.2.0/24")), "{error}");
+    assert!(rules(&port, Table::Filter).is_empty() && port.transactions() == 0);
+    bring_about(&port, &expected);
+    assert_eq!(rules(&port, Table::Filter).len(), 5);
+    // All others are replayed all the same.
+    let jump = rules(&port, Table::Filter).into_iter().find(|rule| rule.ends_with("-j web-in")).unwrap();
+    port.restore(Family::Ipv4, &format!("*filter\n-D {}\nCOMMIT\n", &jump[3..])).unwrap();
+    let before = port.restores();
+    bring_about_at_once(&port, &expected);
+    assert_eq!((port.restores(), port.transactions()), (before, 1));
 }
 
 fn a_stale_transaction_is_not_carried_out(port: &dyn Port) {

@@ -7,8 +7,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use ruleward_core::form::{Form, RawTable};
 use ruleward_core::names::{Backend, Family, Hook, Table};
-use ruleward_core::simulate::Simulated;
-use ruleward_core::transaction::Transaction;
+use ruleward_core::simulate::{Simulated, form_of};
+use ruleward_core::transaction::{Change, Transaction};
 
 use super::lock::LockError;
 use super::port::{Port, RawError, TransactError, Wanted};
@@ -36,6 +36,8 @@ struct State {
     kernel: Simulated,
     generation: u32,
     faults: VecDeque<Fault>,
+    /// What becomes of a rule that is replayed, here and in scratch namespaces.
+    distortion: Option<fn(&str) -> String>,
     restores: usize,
     transactions: usize,
 }
@@ -56,6 +58,11 @@ impl Fake {
     /// What happens at the next calls of `restore`, one each.
     pub fn fault(&self, fault: Fault) {
         self.state().faults.push_back(fault);
+    }
+
+    /// From now on a kernel that makes something else of rules in their byte form than it made of their text.
+    pub fn distort(&self, distortion: fn(&str) -> String) {
+        self.state().distortion = Some(distortion);
     }
 
     /// How often `restore` was called.
@@ -135,14 +142,7 @@ impl Port for Fake {
     }
 
     fn raw(&self, family: Family, table: Table, wanted: Wanted<'_>) -> Result<RawTable, RawError> {
-        let mut raw = self.state().kernel.raw(family, table);
-        match wanted {
-            Wanted::Which(which) => {
-                raw.chains.iter_mut().filter(|chain| !which(&chain.name)).for_each(|chain| chain.rules.clear());
-            }
-            Wanted::Only(chains) => raw.chains.retain(|chain| chains.contains(&chain.name)),
-        }
-        Ok(raw)
+        Ok(wanted.narrow(self.state().kernel.raw(family, table)))
     }
 
     fn hook_definition(&self, family: Family, table: Table, hook: Hook) -> Option<Box<[u8]>> {
@@ -181,8 +181,16 @@ impl Port for Fake {
         if state.generation != transaction.generation {
             return Err(TransactError::Stale);
         }
+        let mut transaction = transaction.clone();
+        if let Some(distort) = state.distortion {
+            for step in &mut transaction.steps {
+                if let Change::AddRule { form, .. } = &mut step.change {
+                    *form = Arc::new(form_of(&distort(&String::from_utf8_lossy(&form.bytes))));
+                }
+            }
+        }
         let refused = |(step, reason)| TransactError::Refused { steps: vec![step], reason };
-        state.kernel.transact(transaction).map_err(refused)?;
+        state.kernel.transact(&transaction).map_err(refused)?;
         state.generation += 1;
         Ok(())
     }
@@ -192,7 +200,9 @@ impl Port for Fake {
     }
 
     fn in_scratch(&self, work: &mut (dyn FnMut(&dyn Port) + Send)) -> Result<(), ScratchError> {
-        work(&Self::new(self.backend));
+        let scratch = Self::new(self.backend);
+        scratch.state().distortion = self.state().distortion;
+        work(&scratch);
         Ok(())
     }
 }

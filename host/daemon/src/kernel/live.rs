@@ -7,14 +7,13 @@ use std::time::Duration;
 
 use ruleward_core::form::{Form, RawTable};
 use ruleward_core::names::{Backend, Family, Hook, Table};
-use ruleward_core::quote;
 use ruleward_core::transaction::Transaction;
 
 use super::legacy::{self, LegacyReader};
 use super::lock::{self, LockError, LockWait, PrivateLock, XtablesLock};
 use super::nfnetlink::Nfnetlink;
 use super::nft::{self, Nft};
-use super::port::{Port, RawError, TransactError, Wanted};
+use super::port::{Port, RawError, TransactError, Wanted, marks_line};
 use super::process::ToolError;
 use super::scratch::{Scratch, ScratchError};
 use super::set_digest;
@@ -129,14 +128,8 @@ impl Port for Live {
                 None => Err(RawError::Unsupported("no socket".to_owned())),
             },
             Rules::Legacy(reader) => {
-                let mut raw = reader.table(family, table).map_err(|error| failed(error.to_string()))?;
-                match wanted {
-                    Wanted::Which(which) => {
-                        raw.chains.iter_mut().filter(|chain| !which(&chain.name)).for_each(|chain| chain.rules.clear());
-                    }
-                    Wanted::Only(chains) => raw.chains.retain(|chain| chains.contains(&chain.name)),
-                }
-                Ok(raw)
+                let whole = reader.table(family, table).map_err(|error| failed(error.to_string()))?;
+                Ok(wanted.narrow(whole))
             }
         }
     }
@@ -149,19 +142,8 @@ impl Port for Live {
         match self.backend() {
             Backend::Nft => nft::marks(form),
             Backend::Legacy => {
-                let mut line = String::new();
-                for comment in legacy::comments(form, family) {
-                    let printable: String = comment.chars().map(|c| if c.is_control() { '?' } else { c }).collect();
-                    for word in ["-m", "comment", "--comment", if printable.is_empty() { "?" } else { &printable }] {
-                        quote::push_word(&mut line, word);
-                    }
-                }
-                quote::push_word(&mut line, &nft::nameless(form));
-                if let Some(target) = legacy::target(form, family).filter(|target| !target.is_empty()) {
-                    quote::push_word(&mut line, "-j");
-                    quote::push_word(&mut line, &target);
-                }
-                line
+                let target = legacy::target(form, family).filter(|target| !target.is_empty());
+                marks_line(form, &legacy::comments(form, family), target.as_deref().map(|target| ("-j", target)))
             }
         }
     }

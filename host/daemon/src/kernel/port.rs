@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 
 use ruleward_core::form::{Form, RawTable};
 use ruleward_core::names::{Backend, Family, Hook, Table};
+use ruleward_core::quote;
 use ruleward_core::transaction::Transaction;
 use thiserror::Error;
 
@@ -20,6 +21,39 @@ pub enum Wanted<'a> {
     Which(&'a dyn Fn(&str) -> bool),
     /// These chains, as far as they exist.
     Only(&'a BTreeSet<Box<str>>),
+}
+
+impl Wanted<'_> {
+    /// What is wanted of a table that could only be read whole.
+    pub fn narrow(self, mut whole: RawTable) -> RawTable {
+        match self {
+            Self::Which(which) => {
+                whole.chains.iter_mut().filter(|chain| !which(&chain.name)).for_each(|chain| chain.rules.clear());
+            }
+            Self::Only(chains) => whole.chains.retain(|chain| chains.contains(&chain.name)),
+        }
+        whole
+    }
+}
+
+/// A line for a rule of unknown text: its comments, a number made of its bytes (FNV-1a), and where it goes. Printable,
+/// and in the words of iptables as far as it has any.
+pub fn marks_line(form: &Form, comments: &[String], target: Option<(&str, &str)>) -> String {
+    let mut line = String::new();
+    for comment in comments {
+        let printable: String = comment.chars().map(|c| if c.is_control() { '?' } else { c }).collect();
+        for word in ["-m", "comment", "--comment", if printable.is_empty() { "?" } else { &printable }] {
+            quote::push_word(&mut line, word);
+        }
+    }
+    let mix = |hash: u64, byte: &u8| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3);
+    let hash = form.bytes.iter().fold(0xcbf2_9ce4_8422_2325, mix);
+    quote::push_word(&mut line, &format!("[rule:{hash:016x}]"));
+    if let Some((word, target)) = target {
+        quote::push_word(&mut line, word);
+        quote::push_word(&mut line, if target.is_empty() { "?" } else { target });
+    }
+    line
 }
 
 /// Why rules can't be read byte for byte.

@@ -9,7 +9,7 @@ mod rule;
 mod write;
 
 pub use reader::Nft;
-pub use rule::{is_of_iptables, lighter, marks, nameless};
+pub use rule::{is_of_iptables, lighter, marks};
 
 /// `linux/netfilter/nf_tables.h`: messages, and the attributes that are read or written.
 mod wire {

@@ -7,10 +7,10 @@
 use std::ops::Range;
 
 use ruleward_core::form::{Form, RawRule, SetUse};
-use ruleward_core::quote;
 
 use super::wire;
 use crate::kernel::nfnetlink::{Attributes, number, push_attribute, push_nested, text};
+use crate::kernel::port::marks_line;
 
 const LIST_ELEMENT: u16 = 1;
 const EXPRESSION_NAME: u16 = 1;
@@ -187,7 +187,7 @@ pub fn marks(form: &Form) -> String {
     let bytes = &*form.bytes;
     let Some((_, list)) = spans(bytes, 0..bytes.len()).into_iter().find(|(kind, _)| *kind == wire::RULE_EXPRESSIONS)
     else {
-        return nameless(form);
+        return marks_line(form, &[], None);
     };
     let (mut comments, mut target) = (Vec::new(), None);
     for Expression { name, data } in expressions(bytes, list) {
@@ -208,20 +208,7 @@ pub fn marks(form: &Form) -> String {
         }
     }
     comments.extend(user_comment(bytes));
-    let mut line = String::new();
-    for comment in comments {
-        for word in ["-m", "comment", "--comment"] {
-            quote::push_word(&mut line, word);
-        }
-        let printable: String = comment.chars().map(|c| if c.is_control() { '?' } else { c }).collect();
-        quote::push_word(&mut line, if printable.is_empty() { "?" } else { &printable });
-    }
-    quote::push_word(&mut line, &nameless(form));
-    if let Some((word, target)) = target {
-        quote::push_word(&mut line, word);
-        quote::push_word(&mut line, if target.is_empty() { "?" } else { &target });
-    }
-    line
+    marks_line(form, &comments, target.as_ref().map(|(word, target)| (*word, target.as_str())))
 }
 
 /// The comment that a rule carries as user data.
@@ -236,13 +223,6 @@ fn user_comment(bytes: &[u8]) -> Option<String> {
         rest = next;
     }
     None
-}
-
-/// `[rule:0123456789abcdef]`: FNV-1a over the bytes.
-pub fn nameless(form: &Form) -> String {
-    let mix = |hash: u64, byte: &u8| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3);
-    let hash = form.bytes.iter().fold(0xcbf2_9ce4_8422_2325, mix);
-    format!("[rule:{hash:016x}]")
 }
 
 fn verdict(bytes: &[u8], data: Range<usize>) -> Option<(&'static str, String)> {
@@ -321,6 +301,7 @@ pub fn lighter(form: &Form) -> Option<Form> {
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
+    use ruleward_core::quote;
 
     use super::*;
 
