@@ -79,7 +79,7 @@ pub struct ExpectedAttachment {
 /// A rule as it is written and as it is shown.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ExpectedRule {
-    write: Box<str>,
+    write: Arc<str>,
     show: Show,
 }
 
@@ -177,6 +177,21 @@ impl Expected {
     pub fn nothing(ownership: Ownership, families: Vec<Family>) -> Self {
         let desired = Desired { ownership, families, ..Desired::default() };
         Self { basis: Basis::Rehearsed, spare_shared: true, ..Self::unproven(desired) }
+    }
+
+    /// The same rules where others are owned: nothing of them may be owned by nobody then. Tables in which nothing can be
+    /// ours any more are left out, those in which something can be come in.
+    #[must_use]
+    pub fn with_ownership(&self, ownership: Ownership, families: &[Family]) -> Self {
+        let tables = ownership.tables();
+        let mut renewed = Self { ownership, ..self.clone() };
+        renewed.tables.retain(|(_, table), _| tables.contains(table));
+        for family in families {
+            for table in &tables {
+                renewed.tables.entry((*family, *table)).or_default();
+            }
+        }
+        renewed
     }
 
     /// Takes the text from what a private namespace shows after it was loaded with the desired state alone, or from

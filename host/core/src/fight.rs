@@ -6,13 +6,12 @@
 //!   comes after it is repaired at once.
 //! - A fight is over when the place was quiet (no drift, no repair) for its last pause and [`Limits::quiet`] more. The
 //!   next repair is immediate again.
-//! - However many places drift, one decision is one pass, and passes are bounded: [`Limits::burst`] at once, then one
-//!   each [`Limits::cost`]. Places that fight can't use the last [`Limits::reserve`] of them, so other places hardly ever
-//!   wait for a fight, and never longer than one cost.
+//! - However many places drift, one decision is one pass, and passes are bounded, for places that fight and for all
+//!   others apart ([`Purse`]): so many at once, then one in the time of its cost. Nobody who is calm waits for a fight,
+//!   and a node whose rules are taken away one after the other gets each of them back at once.
 //!
-//! One cost is at most half a second, or the refresh interval if that is shorter. Where the caller says what a pass took
-//! ([`Fights::took`]) it is [`SHARE`] times that, so that passes take a thirtieth of a core in the long run; 50 at once
-//! come on top of that, once.
+//! Where the caller says what a pass took ([`Fights::took`]) its cost is [`SHARE`] times that: in the long run those that
+//! fight and those that do not take a fiftieth of a core each. What they have at once comes on top of that, once.
 //!
 //! What is kept is bounded: [`KEPT_PLACES`] places, the quietest forgotten first. A forgotten place that still drifts is
 //! found by the next comparison. Time is the time since the host started, on a clock that never goes back.
@@ -30,7 +29,7 @@ use crate::names::{Family, Table};
 /// Longest pause, if the refresh interval is longer.
 pub const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 /// A pass is followed by at least so many times what it took, in the long run.
-pub const SHARE: u32 = 30;
+pub const SHARE: u32 = 50;
 /// Least cost of a pass.
 pub const LEAST_COST: Duration = Duration::from_millis(5);
 /// How many places are kept in mind.
@@ -80,11 +79,12 @@ pub struct Limits {
     pub first_pause: Duration,
     /// How long a place must be quiet, after its last pause, for its fight to be over.
     pub quiet: Duration,
-    /// How many passes there may be at once.
-    pub burst: u32,
-    /// How many of these are kept for places that do not fight; fewer than `burst`.
-    pub reserve: u32,
-    /// After them: the time between two passes, at the most and until it is known what a pass takes.
+    /// How many passes there may be at once for places that do not fight ...
+    pub calm_burst: u32,
+    /// ... and for those that do.
+    pub fight_burst: u32,
+    /// After them: the time between two passes until it is known what a pass takes; for places that do not fight also
+    /// the longest.
     pub cost: Duration,
 }
 
@@ -95,8 +95,8 @@ impl Default for Limits {
             within: Duration::from_secs(10),
             first_pause: Duration::from_millis(50),
             quiet: Duration::from_secs(10),
-            burst: 50,
-            reserve: 20,
+            calm_burst: 250,
+            fight_burst: 30,
             cost: Duration::from_millis(500),
         }
     }
@@ -146,16 +146,56 @@ struct Rounds {
     pause: Duration,
 }
 
+/// Passes that may be made: so many at once, and one more each time a cost has gone by.
+#[derive(Debug, Clone, Copy)]
+struct Purse {
+    /// How many at once.
+    most: u32,
+    cost: Duration,
+    longest_cost: Duration,
+    /// When it will be full again; in the past if it is.
+    full_at: Duration,
+}
+
+impl Purse {
+    fn new(most: u32, cost: Duration, longest_cost: Duration) -> Self {
+        Self { most: most.max(1), cost, longest_cost, full_at: Duration::ZERO }
+    }
+
+    /// A pass costs no more than this from now on.
+    fn limit(&mut self, longest_cost: Duration) {
+        self.longest_cost = longest_cost;
+        self.cost = self.cost.min(longest_cost);
+    }
+
+    /// When there is a pass in it.
+    fn affordable_at(&self) -> Duration {
+        (self.full_at + self.cost).saturating_sub(self.cost * self.most)
+    }
+
+    fn pay(&mut self, now: Duration) {
+        self.full_at = self.full_at.max(now) + self.cost;
+    }
+
+    /// As many passes are in it as before; those that come have another cost.
+    fn reprice(&mut self, now: Duration, cost: Duration) {
+        let cost = cost.clamp(LEAST_COST.min(self.longest_cost), self.longest_cost);
+        let owed = self.full_at.saturating_sub(now);
+        if !self.cost.is_zero() {
+            self.full_at = now + owed.mul_f64(cost.as_secs_f64() / self.cost.as_secs_f64());
+        }
+        self.cost = cost;
+    }
+}
+
 /// All places, and the budget of passes.
 #[derive(Debug, Clone)]
 pub struct Fights {
     limits: Limits,
-    /// Of a pass now.
-    cost: Duration,
     longest: Duration,
     sites: BTreeMap<Place, Site>,
-    /// When the budget will be whole again; in the past if it is.
-    whole_at: Duration,
+    calm: Purse,
+    fighting: Purse,
 }
 
 impl Fights {
@@ -167,13 +207,22 @@ impl Fights {
     /// The same with other limits.
     pub fn with_limits(refresh: Duration, mut limits: Limits) -> Self {
         limits.cost = limits.cost.min(refresh); // at every refresh there is a pass anyway
+        let longest = refresh.min(LONGEST_PAUSE);
         Self {
             limits,
-            cost: limits.cost,
-            longest: refresh.min(LONGEST_PAUSE),
+            longest,
             sites: BTreeMap::new(),
-            whole_at: Duration::ZERO,
+            calm: Purse::new(limits.calm_burst, limits.cost, limits.cost),
+            fighting: Purse::new(limits.fight_burst, limits.cost, longest),
         }
+    }
+
+    /// Pauses are never longer than this refresh interval from now on.
+    pub fn limit(&mut self, refresh: Duration) {
+        self.longest = refresh.min(LONGEST_PAUSE);
+        self.limits.cost = self.limits.cost.min(refresh);
+        self.calm.limit(self.limits.cost);
+        self.fighting.limit(self.longest);
     }
 
     /// Takes note of drift that is seen `now`, and says what to repair. What is to be repaired counts as repaired; if that
@@ -194,9 +243,11 @@ impl Fights {
         decision
     }
 
-    /// What a pass took of a processor: it decides how many there may be.
-    pub fn took(&mut self, pass: Duration) {
-        self.cost = (pass * SHARE).clamp(LEAST_COST.min(self.limits.cost), self.limits.cost);
+    /// What a pass that has ended `now` took of a processor: it decides how many there may be.
+    pub fn took(&mut self, now: Duration, pass: Duration) {
+        let cost = pass.saturating_mul(SHARE);
+        self.calm.reprice(now, cost);
+        self.fighting.reprice(now, cost);
     }
 
     /// The fights that are not over, by place.
@@ -240,39 +291,36 @@ impl Fights {
 
     /// Chooses among the places that wait.
     fn decide(&mut self, now: Duration) -> Decision {
-        let (mut due, mut calm) = (Vec::new(), false);
+        let (mut calm, mut fighting) = (Vec::new(), Vec::new());
         let mut next: Option<Duration> = None;
         let mut earliest = |at: Duration| next = Some(next.map_or(at, |next| next.min(at)));
         for (place, site) in self.sites.iter().filter(|(_, site)| site.waits) {
-            let at = site.due();
-            if at <= now {
-                due.push(place.clone());
-                calm |= site.fight.is_none();
-            } else {
-                earliest(at);
+            match site.due() {
+                at if at > now => earliest(at),
+                _ if site.fight.is_none() => calm.push(place.clone()),
+                _ => fighting.push(place.clone()),
             }
         }
-        if !due.is_empty() {
-            let affordable = self.affordable_at(calm);
+        let mut repair = Vec::new();
+        for (places, purse) in [(calm, &mut self.calm), (fighting, &mut self.fighting)] {
+            if places.is_empty() {
+                continue;
+            }
+            let affordable = purse.affordable_at();
             if affordable > now {
                 earliest(affordable);
-                due.clear();
-            } else {
-                self.whole_at = self.whole_at.max(now) + self.cost;
+                continue;
             }
+            purse.pay(now);
+            repair.extend(places);
         }
-        for place in &due {
+        repair.sort();
+        for place in &repair {
             if let Some(site) = self.sites.get_mut(place) {
                 site.repaired(now, self.limits.calm as usize, self.longest);
             }
         }
-        Decision { repair: due, wait_until: next }
-    }
-
-    /// When the budget allows a pass; fights leave some of it to others.
-    fn affordable_at(&self, calm: bool) -> Duration {
-        let passes = if calm { self.limits.burst } else { self.limits.burst.saturating_sub(self.limits.reserve) };
-        (self.whole_at + self.cost).saturating_sub(self.cost * passes.max(1))
+        Decision { repair, wait_until: next }
     }
 
     /// When a place is as if it had never drifted.

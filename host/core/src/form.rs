@@ -45,4 +45,16 @@ pub struct RawChain {
 pub struct RawTable {
     /// Chains that were read, built-in ones included.
     pub chains: Vec<RawChain>,
+    /// What the whole table was when it was read, on a backend without generations.
+    pub stamp: Option<Stamp>,
+}
+
+/// What tells two readings of a table apart: equal ones mean that nothing but counters changed between them. Made with a
+/// secret key, so that nobody can make a table up to fit one; in another process the same table has another.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Stamp {
+    /// Of the table's size and of where its built-in chains lie, which is cheap to ask for.
+    pub outline: u64,
+    /// Of all of it.
+    pub content: u64,
 }

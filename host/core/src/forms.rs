@@ -24,7 +24,7 @@ pub struct Forms {
 #[derive(Debug, Clone, Default)]
 struct TableForms {
     shown: HashMap<Arc<Form>, Arc<str>>,
-    written: HashMap<Box<str>, Replay>,
+    written: HashMap<Arc<str>, Replay>,
     hooks: BTreeMap<Hook, Box<[u8]>>,
     /// How many forms are known beside those that were learned.
     others: usize,
@@ -36,8 +36,10 @@ pub const MOST_OTHERS: usize = 65_536;
 
 #[derive(Debug, Clone)]
 struct Replay {
-    /// The one to replay first, others as a resort; never empty.
-    forms: Vec<Arc<Form>>,
+    /// The one to replay.
+    form: Arc<Form>,
+    /// Another one as a resort.
+    resort: Option<Arc<Form>>,
     doubt: Option<Box<str>>,
 }
 
@@ -57,18 +59,27 @@ pub struct Coverage {
 impl Forms {
     /// Takes note of a rule: what iptables-restore was given, what iptables-save shows, and its form. A `lighter` form
     /// that means the same is the one to replay, if it can be proven.
-    pub fn learn(&mut self, place: Place, written: &str, shown: &str, form: Form, lighter: Option<Form>) {
+    pub fn learn(&mut self, place: Place, written: &Arc<str>, shown: &str, form: Form, lighter: Option<Form>) {
         let table = self.tables.entry(place).or_default();
+        // Most rules are shown as they are written: of these one text is kept.
+        let mut text: Option<Arc<str>> = (**written == *shown).then(|| Arc::clone(written));
         let mut note = |form: Form| match table.shown.get_key_value(&form) {
             Some((known, _)) => Arc::clone(known),
             None => {
                 let form = Arc::new(form);
-                table.shown.insert(Arc::clone(&form), shown.into());
+                let text = text.get_or_insert_with(|| shown.into());
+                table.shown.insert(Arc::clone(&form), Arc::clone(text));
                 form
             }
         };
-        let forms = lighter.into_iter().chain([form]).map(&mut note).collect();
-        table.written.entry(written.into()).or_insert(Replay { forms, doubt: None });
+        let (lighter, form) = (lighter.map(&mut note), note(form));
+        if !table.written.contains_key(written) {
+            let (form, resort) = match lighter {
+                Some(lighter) => (lighter, Some(form)),
+                None => (form, None),
+            };
+            table.written.insert(Arc::clone(written), Replay { form, resort, doubt: None });
+        }
     }
 
     /// What is in the kernel is another form of a rule that is shown as `shown`: not drift, and never replayed.
@@ -105,8 +116,8 @@ impl Forms {
     pub fn doubt(&mut self, place: Place, written: &str, reason: &str) -> bool {
         let Some(table) = self.tables.get_mut(&place) else { return false };
         let Some(replay) = table.written.get_mut(written) else { return false };
-        if replay.forms.len() > 1 {
-            table.shown.remove(&replay.forms.remove(0));
+        if let Some(resort) = replay.resort.take() {
+            table.shown.remove(&std::mem::replace(&mut replay.form, resort));
             return true;
         }
         replay.doubt.get_or_insert_with(|| reason.into());
@@ -139,7 +150,7 @@ impl Forms {
         match self.tables.get(&place).and_then(|table| table.written.get(written)) {
             None => Err("it was not rehearsed".to_owned()),
             Some(Replay { doubt: Some(reason), .. }) => Err(reason.to_string()),
-            Some(Replay { forms, doubt: None }) => forms.first().ok_or_else(|| "it has no form".to_owned()),
+            Some(Replay { form, doubt: None, .. }) => Ok(form),
         }
     }
 
@@ -179,7 +190,7 @@ mod tests {
     fn only_what_is_proven_is_replayed() {
         let place = (Family::Ipv4, Table::Nat);
         let mut forms = Forms::default();
-        forms.learn(place, "-p 6 -j a", "-p tcp -j a", form(b"1"), None);
+        forms.learn(place, &"-p 6 -j a".into(), "-p tcp -j a", form(b"1"), None);
         assert_eq!(forms.text(place, &form(b"1")), Some("-p tcp -j a"));
         assert_eq!(forms.text((Family::Ipv6, Table::Nat), &form(b"1")), None);
         assert!(forms.replay(place, "-p 6 -j a").is_err(), "nothing is proven yet");
@@ -197,7 +208,7 @@ mod tests {
     fn a_lighter_form_goes_first_and_gives_way() {
         let place = (Family::Ipv4, Table::Nat);
         let mut forms = Forms { replayable: true, ..Forms::default() };
-        forms.learn(place, "-j a", "-j a", form(b"heavy"), Some(form(b"light")));
+        forms.learn(place, &"-j a".into(), "-j a", form(b"heavy"), Some(form(b"light")));
         assert_eq!(&*forms.replay(place, "-j a").unwrap().bytes, b"light");
         assert_eq!(forms.text(place, &form(b"heavy")), Some("-j a"));
         assert!(forms.doubt(place, "-j a", "refused"));
@@ -211,16 +222,16 @@ mod tests {
     fn another_form_with_the_same_text_is_known_and_not_replayed() {
         let place = (Family::Ipv4, Table::Nat);
         let mut forms = Forms { replayable: true, ..Forms::default() };
-        forms.learn(place, "-j a", "-j a", form(b"1"), None);
+        forms.learn(place, &"-j a".into(), "-j a", form(b"1"), None);
         forms.also(place, form(b"2"), "-j a");
         assert_eq!(forms.text(place, &form(b"2")), Some("-j a"));
         assert_eq!(&*forms.replay(place, "-j a").unwrap().bytes, b"1");
         let mut next = Forms::default();
-        next.learn(place, "-j a", "-j a", form(b"3"), None);
+        next.learn(place, &"-j a".into(), "-j a", form(b"3"), None);
         next.inherit(&forms);
         assert_eq!(next.text(place, &form(b"2")), Some("-j a"), "a new desired state does not make it strange");
         let mut other = Forms::default();
-        other.learn(place, "-j b", "-j b", form(b"4"), None);
+        other.learn(place, &"-j b".into(), "-j b", form(b"4"), None);
         other.inherit(&forms);
         assert_eq!(other.text(place, &form(b"2")), None);
     }

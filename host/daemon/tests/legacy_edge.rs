@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use libtest_mimic::{Arguments, Trial};
 use ruleward::kernel::legacy::{LegacyReader, comments, target};
 use ruleward::kernel::scratch::Scratch;
-use ruleward_core::form::{RawRule, RawTable};
+use ruleward_core::form::{RawRule, RawTable, Stamp};
 use ruleward_core::names::{Family, Table};
 
 fn main() -> ExitCode {
@@ -220,7 +220,7 @@ fn forms_across_namespaces() {
             let reader = LegacyReader::open().unwrap();
             let tables = [Table::Filter, Table::Mangle, Table::Nat, Table::Raw];
             let index = reader.sets().index(&format!("one{}", digit(family))).unwrap().unwrap();
-            (tables.map(|table| reader.table(family, table).unwrap()), index)
+            (tables.map(|table| reader.table(family, table).unwrap().chains), index)
         };
         let (here, index) = read();
         let (there, other_index) = other
@@ -242,7 +242,7 @@ fn digest_under_traffic() {
     for family in Family::ALL {
         load(family);
         let tables = [Table::Filter, Table::Mangle, Table::Nat, Table::Raw];
-        let digests = || tables.map(|table| reader.digest(family, table).unwrap().unwrap());
+        let digests = || tables.map(|table| reader.snapshot(family, table).unwrap().stamp());
         restore(
             family,
             "*filter\n:OUTPUT ACCEPT [0:0]\n-A OUTPUT -m limit --limit 9/sec\n-A OUTPUT -m quota --quota 9999\n-A OUTPUT -m statistic --mode nth --every 2 --packet 0\nCOMMIT",
@@ -265,7 +265,7 @@ fn digest_and_edits() {
     let reader = LegacyReader::open().unwrap();
     for family in Family::ALL {
         load(family);
-        let digest = || reader.digest(family, Table::Filter).unwrap().unwrap();
+        let digest = || reader.snapshot(family, Table::Filter).unwrap().stamp();
         let mut last = digest();
         assert_eq!(digest(), last);
         let edits = [
@@ -302,8 +302,11 @@ fn looking_loads_nothing() {
     for family in Family::ALL {
         for table in Table::ALL {
             assert_eq!(reader.info(family, table).unwrap(), None);
-            assert_eq!(reader.digest(family, table).unwrap(), None);
-            assert_eq!(reader.table(family, table).unwrap(), RawTable::default());
+            assert_eq!(reader.snapshot(family, table).unwrap().stamp(), Stamp::default());
+            assert_eq!(
+                reader.table(family, table).unwrap(),
+                RawTable { stamp: Some(Stamp::default()), ..RawTable::default() }
+            );
         }
         let list = if family == Family::Ipv6 { "ip6_tables_names" } else { "ip_tables_names" };
         let names = || std::fs::read_to_string(format!("/proc/thread-self/net/{list}")).unwrap_or_default();
@@ -312,7 +315,7 @@ fn looking_loads_nothing() {
         assert_eq!(names(), "nat\n");
         assert!(reader.info(family, Table::Nat).unwrap().is_some());
         assert_eq!(reader.table(family, Table::Nat).unwrap().chains.len(), 4);
-        assert_eq!(reader.digest(family, Table::Filter).unwrap(), None);
+        assert_eq!(reader.snapshot(family, Table::Filter).unwrap().stamp(), Stamp::default());
     }
 }
 
@@ -380,7 +383,7 @@ fn measure() {
         shell(&format!("iptables-legacy-restore {}", file.path().display()));
         let (family, table) = (Family::Ipv4, Table::Filter);
         let info = median(201, || assert!(reader.info(family, table).unwrap().is_some()));
-        let digest = median(15, || assert!(reader.digest(family, table).unwrap().is_some()));
+        let digest = median(15, || drop(reader.snapshot(family, table).unwrap()));
         let read = median(15, || assert_eq!(all(&reader.table(family, table).unwrap()).count(), count));
         let save = median(9, || {
             let status = Command::new("iptables-legacy-save")

@@ -12,8 +12,8 @@ use libtest_mimic::{Arguments, Trial};
 use ruleward::kernel::commit::{CommitError, commit, commit_at_once};
 use ruleward::kernel::fake::Fake;
 use ruleward::kernel::live::Live;
-use ruleward::kernel::observe::{Scope, observe, observe_forms};
-use ruleward::kernel::port::Port;
+use ruleward::kernel::observe::{Reading, Scope, observe, observe_forms};
+use ruleward::kernel::port::{Port, Wanted};
 use ruleward::kernel::rehearse::{Learn, RehearseError, rehearse};
 use ruleward::kernel::scratch::Scratch;
 use ruleward::kernel::tools::{RestoreError, Tools};
@@ -27,6 +27,10 @@ use ruleward_core::ownership::Ownership;
 use ruleward_core::plan::plan;
 use ruleward_core::rule::{Direction, Match, Rule, Target};
 
+fn read_forms(port: &dyn Port, expected: &Expected, scope: &Scope) -> Reading {
+    observe_forms(port, expected, scope, &mut |_| None).unwrap().unwrap()
+}
+
 const IPV4: Families = Families { ipv4: true, ipv6: false };
 
 fn main() -> std::process::ExitCode {
@@ -35,7 +39,7 @@ fn main() -> std::process::ExitCode {
         return code;
     }
     type Body = fn(&dyn Port);
-    let promises: [(&str, Body); 10] = [
+    let promises: [(&str, Body); 11] = [
         ("what_is_restored_is_saved", what_is_restored_is_saved),
         ("a_refused_script_changes_nothing", a_refused_script_changes_nothing),
         ("what_is_rehearsed_is_not_live", what_is_rehearsed_is_not_live),
@@ -46,6 +50,7 @@ fn main() -> std::process::ExitCode {
         ("a_stale_transaction_is_not_carried_out", a_stale_transaction_is_not_carried_out),
         ("nothing_wanted_removes_exactly_ours", nothing_wanted_removes_exactly_ours),
         ("a_stale_plan_is_not_carried_out", a_stale_plan_is_not_carried_out),
+        ("a_stamp_tells_tables_apart", a_stamp_tells_tables_apart),
     ];
     let mut trials = Vec::new();
     for (name, body) in promises {
@@ -145,6 +150,24 @@ fn rehearsed(port: &dyn Port) -> Expected {
     rehearsed.expected
 }
 
+fn a_stamp_tells_tables_apart(port: &dyn Port) {
+    let (family, table) = (Family::Ipv4, Table::Filter);
+    let stamps = || (port.stamp(family, table), port.raw(family, table, Wanted::Which(&|_| true)).unwrap().stamp);
+    let mut seen = vec![stamps()];
+    for line in
+        [":a - [0:0]", "-A a -s 192.0.2.1/32 -j DROP", "-A a -s 192.0.2.2/32 -j DROP", "-D a 1", "-A INPUT -j a"]
+    {
+        port.restore(family, &format!("*filter\n{line}\nCOMMIT\n")).unwrap();
+        assert_eq!(stamps(), stamps(), "after {line}");
+        seen.push(stamps());
+    }
+    for (at, (asked, read)) in seen.iter().enumerate() {
+        assert_eq!(asked, read, "asked for, and of a reading");
+        assert_eq!(asked.is_some(), port.backend() == Backend::Legacy);
+        assert!(asked.is_none() || !seen[..at].contains(&(*asked, *read)), "{at}: {seen:?}");
+    }
+}
+
 /// By text and the tools.
 fn bring_about(port: &dyn Port, expected: &Expected) {
     let todo = plan(expected, &observe(port, expected).unwrap());
@@ -156,13 +179,13 @@ fn bring_about(port: &dyn Port, expected: &Expected) {
 /// By form, in one transaction where there is such a thing. Both ways of looking must agree about the end.
 fn bring_about_at_once(port: &dyn Port, expected: &Expected) {
     let forms = expected.forms.as_ref().unwrap();
-    let observed = observe_forms(port, expected, &Scope::All).unwrap().unwrap().observed;
+    let observed = read_forms(port, expected, &Scope::All).observed;
     let todo = plan(expected, &observed);
     match port.backend() {
         Backend::Nft => commit_at_once(port, &todo, &observed, forms).unwrap(),
         Backend::Legacy => commit(port, &plan(expected, &observe(port, expected).unwrap())).unwrap(),
     };
-    let left = plan(expected, &observe_forms(port, expected, &Scope::All).unwrap().unwrap().observed);
+    let left = plan(expected, &read_forms(port, expected, &Scope::All).observed);
     assert!(left.is_empty(), "{left:?}");
     let left = plan(expected, &observe(port, expected).unwrap());
     assert!(left.is_empty(), "{left:?}");
@@ -220,12 +243,12 @@ fn a_part_is_read_by_form(port: &dyn Port) {
     let coverage = expected.forms.as_ref().unwrap().coverage();
     assert_eq!((coverage.unproven, coverage.rules), (0, 5), "{coverage:?}");
     let part = [((Family::Ipv4, Table::Filter), Some([Box::from("web-in"), Box::from("INPUT")].into()))];
-    let reading = observe_forms(port, &expected, &Scope::Part { tables: part.into(), sets: false }).unwrap().unwrap();
+    let reading = read_forms(port, &expected, &Scope::Part { tables: part.into(), sets: false });
     assert!(plan(&expected, &reading.observed).is_empty());
     assert_eq!(reading.strange, []);
     port.restore(Family::Ipv4, "*filter\n-I web-in 2 -s 192.0.2.1/32 -j DROP\nCOMMIT\n").unwrap();
     let part = [((Family::Ipv4, Table::Filter), Some([Box::from("web-in")].into()))];
-    let reading = observe_forms(port, &expected, &Scope::Part { tables: part.into(), sets: false }).unwrap().unwrap();
+    let reading = read_forms(port, &expected, &Scope::Part { tables: part.into(), sets: false });
     assert_eq!(reading.strange.iter().map(|strange| strange.at).collect::<Vec<_>>(), [1]);
     let todo = plan(&expected, &reading.observed);
     assert_eq!(todo.tables.iter().map(|table| table.chains.len()).collect::<Vec<_>>(), [1], "{todo:?}");
@@ -241,7 +264,7 @@ fn poisoned() {
     let coverage = forms.coverage();
     assert_eq!((coverage.rules, coverage.unproven), (5, 1), "{coverage:?}");
     assert!(coverage.reason.as_ref().unwrap().contains("192.0.2.0/25"), "{coverage:?}");
-    let observed = observe_forms(&port, &expected, &Scope::All).unwrap().unwrap().observed;
+    let observed = read_forms(&port, &expected, &Scope::All).observed;
     let todo = plan(&expected, &observed);
     let error = commit_at_once(&port, &todo, &observed, forms).unwrap_err();
     assert!(matches!(&error, CommitError::NotAtOnce(why) if why.contains("192.0.2.0/24")), "{error}");
@@ -258,7 +281,7 @@ fn poisoned() {
 
 fn a_stale_transaction_is_not_carried_out(port: &dyn Port) {
     let expected = rehearsed(port);
-    let observed = observe_forms(port, &expected, &Scope::All).unwrap().unwrap().observed;
+    let observed = read_forms(port, &expected, &Scope::All).observed;
     let todo = plan(&expected, &observed);
     port.restore(Family::Ipv4, "*nat\n:theirs - [0:0]\nCOMMIT\n").unwrap();
     let error = commit_at_once(port, &todo, &observed, expected.forms.as_ref().unwrap()).unwrap_err();

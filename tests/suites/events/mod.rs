@@ -10,6 +10,7 @@ mod named;
 mod odd_rules;
 mod poison;
 mod races;
+mod sweep;
 mod transaction;
 
 use std::sync::Arc;
@@ -25,13 +26,14 @@ use crate::strangers::jump;
 
 /// All of them.
 pub fn trials() -> Vec<Trial> {
-    let suites: [fn() -> Vec<Trial>; 10] = [
+    let suites: [fn() -> Vec<Trial>; 11] = [
         named::trials,
         authors::trials,
         lost::trials,
         races::trials,
         fights::trials,
         leaks::trials,
+        sweep::trials,
         transaction::trials,
         poison::trials,
         odd_rules::trials,

@@ -1,5 +1,5 @@
-//! A stranger that deletes our jump in a tight loop, as soon as it is there: what the fight costs the daemon, and how long
-//! the jump is in force nevertheless.
+//! A stranger that deletes our jump in a tight loop, as soon as it is there: what the fight costs the daemon, and, on nft,
+//! how long the jump is in force nevertheless.
 
 use anyhow::{Context, Result, bail, ensure};
 use std::time::{Duration, Instant};
@@ -8,6 +8,7 @@ use super::Plan;
 use super::guarded::{Guarded, guarded};
 use super::nftables::{Deletion, Stranger};
 use super::quiet::share;
+use super::rules::Rules;
 use super::sample::Sample;
 use super::stock::Backend;
 use super::table::{Goal, Row, number};
@@ -20,9 +21,48 @@ const PATIENCE: Duration = Duration::from_secs(3);
 /// How long the last repair is waited for, when the stranger has stopped.
 const AFTERWARDS: Duration = Duration::from_secs(40);
 const MANY: usize = 1_000;
+/// A repair of more rules takes so long that one of them in five seconds is what is measured.
+const MOST_LEGACY: usize = 10_000;
 
-/// nft: percent of a processor in the last five of fifteen seconds.
+/// Percent of a processor in the last five of fifteen seconds.
 pub fn measure(plan: &Plan) -> Result<Vec<Row>> {
+    let mut rows = measure_nft(plan)?;
+    for count in plan.sizes(Backend::Legacy).into_iter().filter(|count| *count <= MOST_LEGACY) {
+        rows.push(measure_legacy(count)?);
+    }
+    Ok(rows)
+}
+
+/// The stock tool in a loop. It takes the lock each time, also when there is nothing to delete.
+fn measure_legacy(count: usize) -> Result<Row> {
+    let backend = Backend::Legacy;
+    let case = format!("legacy, {count} rules, seconds 10 to 15");
+    eprintln!("    fight, {case}");
+    let mut shares = None;
+    guarded(&Guarded::new(backend, count), |daemon, node| {
+        let jump = format!("-D {CHAIN} -j {}", Rules::ours(count).chain(0));
+        let stranger = backend.repeating(&jump, &node.folder().join("enough"))?;
+        let first = share(daemon, || pause(FIRST))?;
+        let last = share(daemon, || pause(LAST))?;
+        let fights = daemon.status()?["fights"].as_array().map_or(0, Vec::len);
+        ensure!(fights > 0, "the daemon does not tell of a fight");
+        drop(stranger);
+        shares = Some((first, last));
+        Ok(())
+    })?;
+    let (first, last) = shares.context("no fight was measured")?;
+    let ours = Sample::new(vec![last]).context("no processor time was measured")?;
+    let mut row = Row { goal: Some(Goal::Value(5.0)), ..Row::new("processor in a fight", case, "%", ours) };
+    row.beside.extend(Sample::new(vec![first]).map(|first| ("first 10 s", first)));
+    Ok(row)
+}
+
+fn pause(time: Duration) -> Result<()> {
+    std::thread::sleep(time);
+    Ok(())
+}
+
+fn measure_nft(plan: &Plan) -> Result<Vec<Row>> {
     let backend = Backend::Nft;
     let count = plan.sizes(backend).into_iter().filter(|count| *count <= MANY).max().unwrap_or(MANY);
     let case = format!("nft, {count} rules, seconds 10 to 15");

@@ -158,6 +158,11 @@ impl Daemon<'_> {
         self.ask("control.sock", "{\"command\":\"refresh\"}\n")
     }
 
+    /// What `ruleward reload` asks for; gives the report.
+    pub fn reload(&self) -> Result<Value> {
+        self.ask("control.sock", "{\"command\":\"reload\"}\n")
+    }
+
     /// Waits until the daemon will not look by itself for some time: after a write it looks again at growing intervals.
     pub fn rest(&self) -> Result<()> {
         self.rest_for(QUIET)

@@ -4,7 +4,7 @@
 use anyhow::{Context, Result, bail};
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::time::Instant;
 
 use crate::command::find;
@@ -86,10 +86,36 @@ impl Backend {
         Ok(command)
     }
 
+    /// Runs the tool with these arguments again and again, whatever comes of it, until what is given back is dropped.
+    pub fn repeating(self, arguments: &str, until: &Path) -> Result<Repeating> {
+        let (tool, until) = (self.tool("iptables", "")?, until.to_owned());
+        let script = format!("while [ ! -e '{}' ]; do '{}' -w {arguments}; done", until.display(), tool.display());
+        let mut command = Command::new("sh");
+        command.args(["-c", &script]).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        let shell = command.spawn().context("cannot run sh")?;
+        Ok(Repeating { shell, until })
+    }
+
     /// Number of rules in the chains of table filter.
     pub fn count(self) -> Result<usize> {
         let output = Command::new(self.tool("iptables", "-save")?).args(["-t", "filter"]).output()?;
         Ok(String::from_utf8_lossy(&output.stdout).lines().filter(|line| line.starts_with("-A ")).count())
+    }
+}
+
+/// A shell that runs a tool again and again. It ends by itself, after a run: none is cut off in a write.
+pub struct Repeating {
+    shell: Child,
+    until: PathBuf,
+}
+
+impl Drop for Repeating {
+    fn drop(&mut self) {
+        if fs::write(&self.until, "").is_err() {
+            let _ = self.shell.kill(); // fails only when it has ended already
+        }
+        let _ = self.shell.wait();
+        let _ = fs::remove_file(&self.until);
     }
 }
 
@@ -107,7 +133,7 @@ fn unseen(command: &mut Command) -> &mut Command {
 fn timed(command: &mut Command) -> Result<f64> {
     command.env("LC_ALL", "C").stdout(Stdio::null()).stderr(Stdio::piped());
     let start = Instant::now();
-    let output = command.spawn().and_then(std::process::Child::wait_with_output);
+    let output = command.spawn().and_then(Child::wait_with_output);
     let took = start.elapsed().as_secs_f64() * 1e3;
     let output = output.with_context(|| format!("cannot run {}", command.get_program().display()))?;
     if !output.status.success() {

@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use ruleward_core::form::{Form, RawTable};
+use ruleward_core::form::{Form, RawTable, Stamp};
 use ruleward_core::names::{Backend, Family, Hook, Table};
 use ruleward_core::simulate::{Simulated, form_of};
 use ruleward_core::transaction::{Change, Transaction};
@@ -141,8 +141,19 @@ impl Port for Fake {
         (self.backend == Backend::Nft).then(|| self.state().generation)
     }
 
+    fn stamp(&self, family: Family, table: Table) -> Option<Stamp> {
+        if self.backend == Backend::Nft {
+            return None;
+        }
+        let mut hasher = DefaultHasher::new();
+        self.state().kernel.save(family, table).hash(&mut hasher);
+        let stamp = hasher.finish();
+        Some(Stamp { outline: stamp, content: stamp })
+    }
+
     fn raw(&self, family: Family, table: Table, wanted: Wanted<'_>) -> Result<RawTable, RawError> {
-        Ok(wanted.narrow(self.state().kernel.raw(family, table)))
+        let raw = self.state().kernel.raw(family, table);
+        Ok(wanted.narrow(RawTable { stamp: self.stamp(family, table), ..raw }))
     }
 
     fn hook_definition(&self, family: Family, table: Table, hook: Hook) -> Option<Box<[u8]>> {

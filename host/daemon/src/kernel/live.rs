@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use ruleward_core::form::{Form, RawTable};
+use ruleward_core::form::{Form, RawTable, Stamp};
 use ruleward_core::names::{Backend, Family, Hook, Table};
 use ruleward_core::transaction::Transaction;
 
@@ -117,6 +117,13 @@ impl Port for Live {
 
     fn generation(&self) -> Option<u32> {
         self.rules.nft()?.generation().ok()
+    }
+
+    fn stamp(&self, family: Family, table: Table) -> Option<Stamp> {
+        match &self.rules {
+            Rules::Legacy(reader) => Some(reader.snapshot(family, table).ok()?.stamp()),
+            Rules::Nft(_) | Rules::No(_) => None,
+        }
     }
 
     fn raw(&self, family: Family, table: Table, wanted: Wanted<'_>) -> Result<RawTable, RawError> {

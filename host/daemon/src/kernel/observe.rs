@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use ruleward_core::expected::Expected;
-use ruleward_core::form::{Form, RawTable};
+use ruleward_core::form::{Form, RawTable, Stamp};
 use ruleward_core::forms::Forms;
 use ruleward_core::names::{Family, Hook, Table};
 use ruleward_core::observed::{Observed, ObservedTable, SaveError};
@@ -57,7 +57,12 @@ pub struct Reading {
     pub strange: Vec<Strange>,
     /// Whether nobody wrote while it was read.
     pub steady: bool,
+    /// What the tables were, as far as the backend tells it so.
+    pub stamps: Vec<((Family, Table), Stamp)>,
 }
+
+/// A table that was read whole a moment ago, if it was; then it is not read again.
+pub type AlreadyRead<'a> = &'a mut dyn FnMut((Family, Table)) -> Option<RawTable>;
 
 /// A rule whose form is not known.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -124,12 +129,17 @@ fn read_sets(
 ///
 /// # Errors
 /// [`ObserveError`]
-pub fn observe_forms(port: &dyn Port, expected: &Expected, scope: &Scope) -> Result<Option<Reading>, ObserveError> {
+pub fn observe_forms(
+    port: &dyn Port,
+    expected: &Expected,
+    scope: &Scope,
+    already: AlreadyRead<'_>,
+) -> Result<Option<Reading>, ObserveError> {
     let Some(forms) = &expected.forms else { return Ok(None) };
     let mut last = None;
     for _ in 0..TRIES {
         let before = port.generation();
-        let mut reading = read_forms(port, expected, forms, scope)?;
+        let mut reading = read_forms(&Source { port, expected, forms }, scope, already)?;
         // A transaction is tied to what was before: if that is gone it does nothing.
         reading.observed.generation = before;
         reading.steady = port.generation() == before;
@@ -141,11 +151,20 @@ pub fn observe_forms(port: &dyn Port, expected: &Expected, scope: &Scope) -> Res
     Ok(last)
 }
 
-fn read_forms(port: &dyn Port, expected: &Expected, forms: &Forms, scope: &Scope) -> Result<Reading, ObserveError> {
-    let mut reading = Reading { observed: Observed::default(), strange: Vec::new(), steady: true };
-    let whole = |place: (Family, Table), reading: &mut Reading| {
+/// What readings are made of.
+struct Source<'a> {
+    port: &'a dyn Port,
+    expected: &'a Expected,
+    forms: &'a Forms,
+}
+
+fn read_forms(source: &Source<'_>, scope: &Scope, already: AlreadyRead<'_>) -> Result<Reading, ObserveError> {
+    let Source { port, expected, .. } = *source;
+    let observed = Observed::default();
+    let mut reading = Reading { observed, strange: Vec::new(), steady: true, stamps: Vec::new() };
+    let mut whole = |place: (Family, Table), reading: &mut Reading| {
         let owns = |chain: &str| Hook::from_name(chain).is_some() || expected.ownership.owns_chain(place.1, chain);
-        read_table(port, expected, forms, place, Wanted::Which(&owns), reading)
+        read_table(source, place, Wanted::Which(&owns), already(place), reading)
     };
     match scope {
         Scope::All => {
@@ -161,7 +180,7 @@ fn read_forms(port: &dyn Port, expected: &Expected, forms: &Forms, scope: &Scope
             }
             for (place, chains) in tables {
                 match chains {
-                    Some(chains) => read_table(port, expected, forms, *place, Wanted::Only(chains), &mut reading)?,
+                    Some(chains) => read_table(source, *place, Wanted::Only(chains), None, &mut reading)?,
                     None => whole(*place, &mut reading)?,
                 }
             }
@@ -171,27 +190,31 @@ fn read_forms(port: &dyn Port, expected: &Expected, forms: &Forms, scope: &Scope
 }
 
 fn read_table(
-    port: &dyn Port,
-    expected: &Expected,
-    forms: &Forms,
+    source: &Source<'_>,
     place: (Family, Table),
     wanted: Wanted<'_>,
+    already: Option<RawTable>,
     reading: &mut Reading,
 ) -> Result<(), ObserveError> {
+    let Source { port, expected, forms } = *source;
     let (family, table) = place;
     if !forms.trusts(place) {
         let parsed = ObservedTable::parse(table, port.save(family, table)?)?;
         reading.observed.tables.insert(place, parsed);
         return Ok(());
     }
-    let mut raw = port.raw(family, table, wanted)?;
+    let mut raw = match already {
+        Some(whole) => wanted.narrow(whole),
+        None => port.raw(family, table, wanted)?,
+    };
     if let Wanted::Which(_) = wanted
         && raw.chains.iter().any(|chain| is_obsolete(expected, place, &chain.name))
     {
         // Whether it can go depends on who else refers to it.
         raw = port.raw(family, table, Wanted::Which(&|_| true))?;
     }
-    let RawTable { chains } = raw;
+    let RawTable { chains, stamp } = raw;
+    reading.stamps.extend(stamp.map(|stamp| (place, stamp)));
     let mut observed = ObservedTable::default();
     for chain in chains {
         let mut texts: Vec<(std::borrow::Cow<'_, str>, u64)> = Vec::with_capacity(chain.rules.len());

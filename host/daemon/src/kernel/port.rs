@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use ruleward_core::form::{Form, RawTable};
+use ruleward_core::form::{Form, RawTable, Stamp};
 use ruleward_core::names::{Backend, Family, Hook, Table};
 use ruleward_core::quote;
 use ruleward_core::transaction::Transaction;
@@ -128,6 +128,9 @@ pub trait Port: Sync {
     /// The number that changes with every change of nf_tables in this namespace. `None` on legacy, or where the
     /// kernel does not tell.
     fn generation(&self) -> Option<u32>;
+
+    /// What a table is now; `None` where generations tell, or where the kernel does not.
+    fn stamp(&self, family: Family, table: Table) -> Option<Stamp>;
 
     /// The rules of a table as the kernel holds them.
     ///

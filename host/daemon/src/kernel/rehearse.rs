@@ -117,13 +117,13 @@ fn learn_forms(scratch: &dyn Port, desired: &Desired, shown: &Observed) -> Resul
         let raw = scratch.raw(family, table, Wanted::Which(&|_| true)).map_err(|error| error.to_string())?;
         let mut held: BTreeMap<Box<str>, _> = raw.chains.into_iter().map(|chain| (chain.name, chain.rules)).collect();
         let hooked = wanted.hooks.iter().map(|(hook, rules)| {
-            let written = rules.first.iter().chain(&rules.last).map(|one| &*one.rule.text);
+            let written = rules.first.iter().chain(&rules.last).map(|one| &one.rule.text);
             (hook.as_str(), written.collect::<Vec<_>>())
         });
         let own = wanted
             .chains
             .iter()
-            .map(|(name, (_, rules))| (name.as_str(), rules.iter().map(|rule| &*rule.text).collect()));
+            .map(|(name, (_, rules))| (name.as_str(), rules.iter().map(|rule| &rule.text).collect()));
         for (chain, written) in own.chain(hooked) {
             let shown = shown.tables.get(place).map(|table| table.rules(chain)).unwrap_or_default();
             let held = held.remove(chain).unwrap_or_default();

@@ -4,17 +4,20 @@
 //! A watch is an addition: where none is possible, and whatever it misses, the refresh finds. What it says is where to
 //! look, and who was there; what is drift is found by comparing.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::os::fd::BorrowedFd;
 use std::time::{Duration, Instant};
 
 use ruleward_core::author::Author;
+use ruleward_core::form::{RawTable, Stamp};
 use ruleward_core::names::{Backend, Family, Table};
 
 use super::activity::{Activity, Touch};
-use super::legacy::{Info, LegacyReader, LockWatch, LockWatchMethod};
+use super::legacy::{LegacyReader, LockWatch, LockWatchMethod, Snapshot};
 use super::lock;
 use super::nft::events::Events;
+
+type Place = (Family, Table);
 
 /// How to watch.
 #[derive(Debug, Clone, Copy)]
@@ -53,8 +56,11 @@ pub struct TableWatch {
     lock: Result<LockWatch, String>,
     /// Who has opened the lock since the tables were last compared.
     writers: Vec<Author>,
-    places: Vec<(Family, Table)>,
-    seen: HashMap<(Family, Table), Seen>,
+    places: Vec<Place>,
+    /// What the tables were when they were last compared.
+    seen: HashMap<Place, Stamp>,
+    /// The tables that the last look found changed, for the comparison that follows.
+    read: HashMap<Place, Snapshot>,
     poll: Duration,
     next_poll: Instant,
     next_digest: Instant,
@@ -64,12 +70,6 @@ pub struct TableWatch {
     overflowed: bool,
     /// What was spent on looks with a sign is paid off at this time.
     paid_at: Instant,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Seen {
-    info: Option<Info>,
-    digest: Option<u64>,
 }
 
 impl Watch {
@@ -87,6 +87,7 @@ impl Watch {
                     writers: Vec::new(),
                     places: Vec::new(),
                     seen: HashMap::new(),
+                    read: HashMap::new(),
                     poll: options.poll_interval,
                     next_poll: Instant::now(),
                     next_digest: Instant::now(),
@@ -127,12 +128,44 @@ impl Watch {
         }
     }
 
-    /// The tables are about to be compared: what they are now is what a later change is told from. nft needs no such
-    /// thing, its generations are.
-    pub fn mark(&mut self, places: impl Iterator<Item = (Family, Table)>) {
+    /// These tables concern us, and no others.
+    pub fn concern(&mut self, places: impl Iterator<Item = Place>) {
         if let Self::Tables(tables) = self {
             tables.places = places.collect();
-            tables.mark();
+            let places = &tables.places;
+            tables.seen.retain(|place, _| places.contains(place));
+        }
+    }
+
+    /// Tables are about to be compared otherwise than by reading them here: what they are now is what a later change is
+    /// told from. nft needs no such thing, its generations are.
+    pub fn mark(&mut self, places: impl Iterator<Item = Place>) {
+        if let Self::Tables(tables) = self {
+            for place in places {
+                let stamp = tables.reader.snapshot(place.0, place.1).ok().map(|snapshot| snapshot.stamp());
+                tables.note(place, stamp);
+            }
+        }
+    }
+
+    /// A table was read to be compared, and was this then.
+    pub fn note(&mut self, place: Place, stamp: Stamp) {
+        if let Self::Tables(tables) = self {
+            tables.note(place, Some(stamp));
+        }
+    }
+
+    /// A table as the last look found it changed: what was read then need not be read again. Once.
+    pub fn take_reading(&mut self, place: Place) -> Option<RawTable> {
+        let Self::Tables(tables) = self else { return None };
+        let snapshot = tables.read.remove(&place)?;
+        tables.reader.rules_of(&snapshot).ok().flatten()
+    }
+
+    /// Nothing is to be compared with what was read before.
+    pub fn forget_readings(&mut self) {
+        if let Self::Tables(tables) = self {
+            tables.read = HashMap::new();
         }
     }
 
@@ -146,7 +179,9 @@ impl Watch {
     /// Whether the tables are surely as they were at the last mark. Says no where it does not know.
     pub fn is_unchanged(&self) -> bool {
         match self {
-            Self::Tables(tables) => !tables.places.is_empty() && tables.changed(true).is_empty(),
+            Self::Tables(tables) => {
+                !tables.places.is_empty() && tables.places.iter().all(|place| tables.is_same(*place))
+            }
             _ => false,
         }
     }
@@ -181,6 +216,7 @@ impl TableWatch {
     }
 
     fn take(&mut self) -> Activity {
+        self.read = HashMap::new();
         let now = Instant::now();
         let lock = self.lock.as_mut().map(LockWatch::take).unwrap_or_default();
         let polled = now >= self.next_poll;
@@ -222,20 +258,18 @@ impl TableWatch {
         if digests {
             self.next_digest = Instant::now() + (now.elapsed() * DIGEST_SHARE).max(self.poll);
         }
-        if changed.is_empty() {
-            return Activity::default();
-        }
-        for (place, seen) in changed {
-            match seen {
-                Some(seen) => drop(self.seen.insert(place, seen)),
-                None => drop(self.seen.remove(&place)),
-            }
-        }
         let author = match writers.as_slice() {
             [one] if !overflowed => one.clone(),
             _ => Author::unknown(),
         };
-        Activity { anywhere: Some(Touch { author, events: 1, since: Some(now) }), ..Activity::default() }
+        let touch = Touch { author, events: 1, since: Some(now) };
+        let mut tables = BTreeMap::new();
+        for (place, snapshot) in changed {
+            self.note(place, snapshot.as_ref().map(Snapshot::stamp));
+            self.read.extend(snapshot.map(|snapshot| (place, snapshot)));
+            tables.insert(place, touch.clone());
+        }
+        Activity { tables, ..Activity::default() }
     }
 
     /// With a sign and without credit: when there is some again.
@@ -245,29 +279,37 @@ impl TableWatch {
     }
 
     /// A table that can't be read is left out: it counts as changed until it can.
-    fn mark(&mut self) {
-        let seen = self.places.iter().filter_map(|place| Some((*place, self.look(*place, true)?)));
-        self.seen = seen.collect();
+    fn note(&mut self, place: Place, stamp: Option<Stamp>) {
+        match stamp {
+            Some(stamp) => drop(self.seen.insert(place, stamp)),
+            None => drop(self.seen.remove(&place)),
+        }
     }
 
-    /// Tables that are not as they were; without `digests` those whose size differs.
-    fn changed(&self, digests: bool) -> Vec<((Family, Table), Option<Seen>)> {
-        let look = |place: &(Family, Table)| {
-            let now = self.look(*place, digests);
-            let same = match (now, self.seen.get(place)) {
-                (Some(now), Some(before)) => now.info == before.info && (!digests || now.digest == before.digest),
-                _ => false,
-            };
-            (!same).then(|| (*place, if digests { now } else { self.look(*place, true) }))
+    /// Tables that are not as they were; without `contents` those whose size differs. `None`: it can't be read; the
+    /// comparison that follows says why.
+    fn changed(&self, contents: bool) -> Vec<(Place, Option<Snapshot>)> {
+        let look = |place: &Place| {
+            let before = self.seen.get(place);
+            let same_size = || before.is_some_and(|seen| self.outline(*place) == Some(seen.outline));
+            if !contents && same_size() {
+                return None;
+            }
+            let now = self.reader.snapshot(place.0, place.1).ok();
+            let same = now.as_ref().map(Snapshot::stamp).as_ref() == before && before.is_some();
+            (!same).then_some((*place, now))
         };
         self.places.iter().filter_map(look).collect()
     }
 
-    /// `None`: it can't be read; the comparison that follows says why.
-    fn look(&self, (family, table): (Family, Table), digest: bool) -> Option<Seen> {
-        let info = self.reader.info(family, table).ok()?;
-        let digest = if digest { self.reader.digest(family, table).ok()? } else { None };
-        Some(Seen { info, digest })
+    fn outline(&self, (family, table): Place) -> Option<u64> {
+        self.reader.outline(family, table).ok()
+    }
+
+    fn is_same(&self, place: Place) -> bool {
+        let Some(seen) = self.seen.get(&place) else { return false };
+        self.outline(place) == Some(seen.outline)
+            && self.reader.snapshot(place.0, place.1).is_ok_and(|now| now.stamp() == *seen)
     }
 }
 

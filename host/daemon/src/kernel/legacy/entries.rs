@@ -62,7 +62,7 @@ pub(super) fn table(
         let rules = rules.collect::<Result<_, FormError>>()?;
         chains.push(RawChain { name: String::from_utf8_lossy(span.name).into(), rules });
     }
-    Ok(RawTable { chains })
+    Ok(RawTable { chains, stamp: None })
 }
 
 /// Cuts a table into its chains.

@@ -28,7 +28,7 @@ use std::hash::{BuildHasher, Hash, Hasher, RandomState};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::OnceLock;
 
-use ruleward_core::form::RawTable;
+use ruleward_core::form::{RawTable, Stamp};
 use ruleward_core::names::{Family, Table};
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketFlags, SocketType};
@@ -64,6 +64,23 @@ pub struct Info {
     /// Their bytes.
     pub size: u32,
     hooks: HookPlaces,
+}
+
+/// A table as it was at one moment, without counters. A table that does not exist is one that never changes.
+#[derive(Debug)]
+pub struct Snapshot {
+    family: Family,
+    table: Table,
+    stamp: Stamp,
+    /// Its size, and its entries after [`ENTRIES`] other bytes.
+    held: Option<(Info, Vec<u8>)>,
+}
+
+impl Snapshot {
+    /// What tells it from others. Policies of built-in chains count.
+    pub fn stamp(&self) -> Stamp {
+        self.stamp
+    }
 }
 
 /// Reads the tables of iptables-legacy.
@@ -114,7 +131,7 @@ impl LegacyReader {
     }
 
     /// The size of a table; none if there is no such table. Costs some microseconds. Equal sizes do not mean
-    /// that nothing changed: see [`LegacyReader::digest`].
+    /// that nothing changed: see [`LegacyReader::snapshot`].
     ///
     /// # Errors
     /// [`LegacyError`]
@@ -134,39 +151,64 @@ impl LegacyReader {
     /// [`LegacyError`]
     pub fn table(&self, family: Family, table: Table) -> Result<RawTable, LegacyError> {
         for _ in 0..ATTEMPTS {
-            let Some((before, bytes)) = self.bytes(family, table)? else { return Ok(RawTable::default()) };
-            let mut names = HashMap::new();
-            let content = bytes.get(ENTRIES..).unwrap_or_default();
-            let read = entries::table(family, &before.hooks, content, &mut |index| self.set_name(&mut names, index));
-            let after = self.info(family, table)?;
-            match read {
-                // The hooks were asked for separately: they belong to these entries only if they have not moved.
-                _ if after != Some(before) => {}
-                Ok(read) => return Ok(read),
-                Err(FormError::NoSuchSet) => {}
-                Err(FormError::Sets(error)) => return Err(error.into()),
-                Err(FormError::Malformed(error)) => return Err(malformed(family, table, error)),
+            if let Some(read) = self.rules_of(&self.snapshot(family, table)?)? {
+                return Ok(read);
             }
         }
         Err(LegacyError::Changing { family, table, attempts: ATTEMPTS })
     }
 
-    /// A number that stands for all of a table, policies of built-in chains included, but not for its counters. Two
-    /// equal ones in this process mean that nothing changed between them; in another process the same table has another.
-    /// None if there is no such table.
+    /// The chains and rules of a table as it was then. None: its rules use a set that is gone, so it is another by now.
     ///
     /// # Errors
     /// [`LegacyError`]
-    pub fn digest(&self, family: Family, table: Table) -> Result<Option<u64>, LegacyError> {
-        // Nobody can make up a table with a wanted digest without knowing it.
-        static KEY: OnceLock<RandomState> = OnceLock::new();
-        let Some((info, mut bytes)) = self.bytes(family, table)? else { return Ok(None) };
-        let content = bytes.get_mut(ENTRIES..).unwrap_or_default();
-        layout::mask(family, content).map_err(|error| malformed(family, table, error))?;
-        let mut hasher = KEY.get_or_init(RandomState::new).build_hasher();
-        info.hash(&mut hasher);
-        hasher.write(content);
-        Ok(Some(hasher.finish()))
+    pub fn rules_of(&self, snapshot: &Snapshot) -> Result<Option<RawTable>, LegacyError> {
+        let Snapshot { family, table, stamp, .. } = *snapshot;
+        let stamp = Some(stamp);
+        let Some((info, bytes)) = &snapshot.held else {
+            return Ok(Some(RawTable { stamp, ..RawTable::default() }));
+        };
+        let mut names = HashMap::new();
+        let content = bytes.get(ENTRIES..).unwrap_or_default();
+        match entries::table(family, &info.hooks, content, &mut |index| self.set_name(&mut names, index)) {
+            Ok(read) => Ok(Some(RawTable { stamp, ..read })),
+            Err(FormError::NoSuchSet) => Ok(None),
+            Err(FormError::Sets(error)) => Err(error.into()),
+            Err(FormError::Malformed(error)) => Err(malformed(family, table, error)),
+        }
+    }
+
+    /// Reads a table as it is at one moment.
+    ///
+    /// # Errors
+    /// [`LegacyError`]
+    pub fn snapshot(&self, family: Family, table: Table) -> Result<Snapshot, LegacyError> {
+        for _ in 0..ATTEMPTS {
+            let Some((info, mut bytes)) = self.bytes(family, table)? else {
+                return Ok(Snapshot { family, table, stamp: Stamp::default(), held: None });
+            };
+            // The hooks were asked for separately: they belong to these entries only if they have not moved.
+            if self.info(family, table)? != Some(info) {
+                continue;
+            }
+            let content = bytes.get_mut(ENTRIES..).unwrap_or_default();
+            layout::mask(family, content).map_err(|error| malformed(family, table, error))?;
+            let mut hasher = hasher();
+            info.hash(&mut hasher);
+            hasher.write(content);
+            let stamp = Stamp { outline: outline(&info), content: hasher.finish() };
+            return Ok(Snapshot { family, table, stamp, held: Some((info, bytes)) });
+        }
+        Err(LegacyError::Changing { family, table, attempts: ATTEMPTS })
+    }
+
+    /// What [`Stamp::outline`] of a reading would be now, for some microseconds. Equal ones do not mean that nothing
+    /// changed.
+    ///
+    /// # Errors
+    /// [`LegacyError`]
+    pub fn outline(&self, family: Family, table: Table) -> Result<u64, LegacyError> {
+        Ok(self.info(family, table)?.as_ref().map_or(0, outline))
     }
 
     /// The sets of the same namespace.
@@ -221,6 +263,18 @@ impl LegacyReader {
         }
         Err(LegacyError::Changing { family, table, attempts: ATTEMPTS })
     }
+}
+
+/// Nobody can make up a table with a wanted stamp without knowing the key.
+fn hasher() -> impl Hasher {
+    static KEY: OnceLock<RandomState> = OnceLock::new();
+    KEY.get_or_init(RandomState::new).build_hasher()
+}
+
+fn outline(info: &Info) -> u64 {
+    let mut hasher = hasher();
+    info.hash(&mut hasher);
+    hasher.finish()
 }
 
 fn malformed(family: Family, table: Table, error: Malformed) -> LegacyError {

@@ -1,0 +1,100 @@
+//! The example policy says the same in every language. `cargo xtask languages` leaves a component for each language that
+//! this machine can build in target/examples; here each is asked about the same generated inputs by the program itself,
+//! and every answer must be the Rust one's, byte for byte.
+#![allow(clippy::unwrap_used, clippy::panic)]
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use proptest::prelude::*;
+use proptest::test_runner::{Config, TestRunner};
+use serde_json::{Value, json};
+
+/// What the others are compared with. It needs nothing but what builds this test.
+const MODEL: &str = "rust";
+
+fn components() -> Vec<(String, PathBuf)> {
+    let target = std::env::current_exe().unwrap().ancestors().nth(3).unwrap().to_owned();
+    let folder = target.join("examples");
+    let entries = std::fs::read_dir(&folder).unwrap_or_else(|error| {
+        panic!("{}: {error}; `cargo xtask languages` builds what this test compares", folder.display())
+    });
+    let wasm = entries.map(|entry| entry.unwrap().path()).filter(|path| path.extension().is_some_and(|e| e == "wasm"));
+    let mut found: Vec<_> = wasm.map(|path| (path.file_stem().unwrap().to_string_lossy().into_owned(), path)).collect();
+    found.sort();
+    assert!(found.iter().any(|(name, _)| name == MODEL), "{MODEL} is missing in {}", folder.display());
+    eprintln!("compared: {}", found.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>().join(", "));
+    found
+}
+
+/// The contribution and the rules as JSON text, or the place of the setting that is refused.
+fn answer(component: &Path, folder: &Path, cache: &Path) -> String {
+    let output = Command::new(env!("CARGO_BIN_EXE_ruleward"))
+        .args(["policy", "run", "--output", "json", "--case"])
+        .arg(folder)
+        .arg(component)
+        .env("XDG_CACHE_HOME", cache)
+        .output()
+        .unwrap();
+    let (out, err) = (String::from_utf8(output.stdout).unwrap(), String::from_utf8(output.stderr).unwrap());
+    if output.status.success() {
+        let mut answer: Value = serde_json::from_str(&out).unwrap();
+        answer["policy"].take();
+        return answer.to_string();
+    }
+    let place = err.split("refuses the setting ").nth(1).and_then(|rest| rest.split(':').next());
+    format!("refused {}", place.unwrap_or_else(|| panic!("{}: {err}", component.display())))
+}
+
+fn network() -> impl Strategy<Value = String> {
+    prop_oneof![
+        8 => (any::<[u8; 4]>(), 0..=32u8)
+            .prop_map(|(a, length)| format!("{}/{length}", std::net::Ipv4Addr::from(a))),
+        4 => any::<[u8; 4]>().prop_map(|a| std::net::Ipv4Addr::from(a).to_string()),
+        8 => (any::<[u16; 8]>(), 0..=128u8)
+            .prop_map(|(a, length)| format!("{}/{length}", std::net::Ipv6Addr::from(a))),
+        4 => (any::<[bool; 8]>(), any::<u16>()).prop_map(|(on, group)| {
+            std::net::Ipv6Addr::from(on.map(|on| if on { group } else { 0 })).to_string()
+        }),
+        1 => any::<[u8; 4]>().prop_map(|a| format!("2001:db8::{}", std::net::Ipv4Addr::from(a))),
+        1 => Just("192.0.2.300".to_owned()),
+        1 => Just("2001:db8:::1".to_owned()),
+        1 => Just("198.51.100.0/33".to_owned()),
+    ]
+}
+
+fn inputs() -> impl Strategy<Value = (Value, &'static str)> {
+    let settings = (
+        proptest::collection::vec(network(), 0..12),
+        proptest::collection::vec(any::<u16>(), 0..40),
+        proptest::option::of("[ -~]{0,29}"),
+    );
+    let families = prop_oneof![Just("\"ipv4\", \"ipv6\""), Just("\"ipv4\""), Just("\"ipv6\"")];
+    (settings, families).prop_map(|((admit, ports, prefix), families)| {
+        let mut settings = json!({ "admit": admit, "ports": ports });
+        if let Some(prefix) = prefix {
+            settings["log-prefix"] = prefix.into();
+        }
+        (settings, families)
+    })
+}
+
+#[test]
+fn every_language_gives_the_same_answers() {
+    let components = components();
+    let folder = tempfile::tempdir().unwrap();
+    let (case, cache) = (folder.path().join("case"), folder.path().join("cache"));
+    std::fs::create_dir(&case).unwrap();
+    let mut runner = TestRunner::new(Config { cases: 48, failure_persistence: None, ..Config::default() });
+    let judged = runner.run(&inputs(), |(settings, families)| {
+        std::fs::write(case.join("settings.json"), settings.to_string()).unwrap();
+        std::fs::write(case.join("facts.toml"), format!("families = [{families}]\n")).unwrap();
+        let answers: Vec<_> = components.iter().map(|(name, path)| (name, answer(path, &case, &cache))).collect();
+        let (_, rust) = answers.iter().find(|(name, _)| *name == MODEL).unwrap();
+        for (name, answer) in &answers {
+            prop_assert_eq!(answer, rust, "{} differs from rust for {}", name, settings);
+        }
+        Ok(())
+    });
+    judged.unwrap_or_else(|error| panic!("{error}"));
+}
