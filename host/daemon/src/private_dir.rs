@@ -28,6 +28,14 @@ pub enum PrivateError {
         /// Why.
         source: io::Error,
     },
+    /// Somebody else could put another folder in its place.
+    #[error("{} {problem}, so that somebody else could replace what is in it; let only root and this user write to it", .path.display())]
+    Exposed {
+        /// Which folder above.
+        path: PathBuf,
+        /// What about it.
+        problem: String,
+    },
     /// Somebody else could have written it.
     #[error("{} {problem}; remove it, and it will be made anew", .path.display())]
     Foreign {
@@ -77,6 +85,13 @@ impl PrivateDir {
         // Not blocking, should it be a pipe: that is refused right after.
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
         let foreign = |problem| PrivateError::Foreign { path: self.path.join(name), problem };
+        // Opening a device can do something. Nobody else can put one here in between.
+        match rustix::fs::statat(&self.handle, name, AtFlags::SYMLINK_NOFOLLOW) {
+            Ok(stat) if matches!(FileType::from_raw_mode(stat.st_mode), FileType::Symlink | FileType::RegularFile) => {}
+            Ok(_) => return Err(foreign("is not a regular file".to_owned())),
+            Err(rustix::io::Errno::NOENT) => return Ok(None),
+            Err(error) => return Err(self.io(name, error)),
+        }
         let handle = match rustix::fs::openat(&self.handle, name, flags, Mode::empty()) {
             Ok(handle) => handle,
             Err(rustix::io::Errno::NOENT) => return Ok(None),
@@ -159,10 +174,16 @@ impl PrivateDir {
         let temporary = OsStr::new(&temporary);
         let flags = OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         self.remove(temporary)?;
+        step("create");
         let handle =
             rustix::fs::openat(&self.handle, temporary, flags, Mode::from(0o600)).map_err(|e| self.io(temporary, e))?;
         let mut file = File::from(handle);
-        let written = file.write_all(contents).and_then(|()| file.sync_all()).map_err(|e| self.io(temporary, e));
+        step("write");
+        let written = file.write_all(contents).and_then(|()| {
+            step("sync");
+            file.sync_all()
+        });
+        let written = written.map_err(|e| self.io(temporary, e));
         let placed = written.and_then(|()| self.place(temporary, name));
         if placed.is_err() {
             // The first failure is the one to report.
@@ -176,11 +197,37 @@ impl PrivateDir {
     /// # Errors
     /// When the system can't.
     pub fn place(&self, from: &OsStr, name: &OsStr) -> Result<(), PrivateError> {
+        step("rename");
         rustix::fs::renameat_with(&self.handle, from, &self.handle, name, RenameFlags::empty())
-            .and_then(|()| rustix::fs::fsync(&self.handle))
+            .and_then(|()| {
+                step("sync the folder");
+                rustix::fs::fsync(&self.handle)
+            })
             .map_err(|e| self.io(name, e))
     }
+
+    /// Removes what a crash has left of files that were being written by other processes than this one.
+    ///
+    /// # Errors
+    /// When the folder can't be read, or a file can't be removed.
+    pub fn sweep(&self) -> Result<(), PrivateError> {
+        let own = format!("{TEMPORARY}{}-", std::process::id());
+        for name in self.names()? {
+            let text = name.to_string_lossy();
+            if text.starts_with(TEMPORARY) && !text.starts_with(&own) {
+                self.remove(&name)?;
+            }
+        }
+        Ok(())
+    }
 }
+
+/// A place between two calls where the power may go; only tests let it.
+#[cfg(not(test))]
+fn step(_: &'static str) {}
+
+#[cfg(test)]
+use power::step;
 
 /// Opens a file that this program's child has just written, by the rules of [`PrivateDir::file`].
 ///
@@ -191,6 +238,41 @@ pub fn open_own(path: &Path) -> io::Result<File> {
     let file = File::options().read(true).custom_flags(flags.bits().cast_signed()).open(path)?;
     ours(&rustix::fs::fstat(&file)?, FileType::RegularFile).map_err(io::Error::other)?;
     Ok(file)
+}
+
+/// Whether nobody but root and this user can put another folder in the place of `path`: that takes the right to write to a
+/// folder above it. In a folder with the sticky bit only the owner of an entry can rename it.
+///
+/// # Errors
+/// [`PrivateError::Exposed`] names the folder above; or the system refuses to look.
+pub fn guarded(path: &Path) -> Result<(), PrivateError> {
+    let io = |path: &Path| {
+        let path = path.to_owned();
+        move |source: io::Error| PrivateError::Io { path, source }
+    };
+    let absolute = std::path::absolute(path).map_err(io(path))?;
+    let real = absolute.canonicalize().map_err(io(&absolute))?;
+    for folder in absolute.ancestors().skip(1).chain(real.ancestors().skip(1)) {
+        // A link is judged by what it leads to, and by the folder that holds it.
+        let stat = rustix::fs::stat(folder).map_err(|error| io(folder)(error.into()))?;
+        let exposed = |problem| PrivateError::Exposed { path: folder.to_owned(), problem };
+        let owner = stat.st_uid;
+        if owner != 0 && owner != rustix::process::geteuid().as_raw() && !is_unknown(owner) {
+            return Err(exposed(format!("belongs to user {owner}")));
+        }
+        if stat.st_mode & 0o022 != 0 && stat.st_mode & 0o1000 == 0 {
+            return Err(exposed(format!("can be written by others (mode {:04o})", stat.st_mode & 0o7777)));
+        }
+    }
+    Ok(())
+}
+
+/// In a user namespace the kernel does not tell who owns what belongs to users outside.
+fn is_unknown(owner: u32) -> bool {
+    const OVERFLOW: u32 = 65_534;
+    owner == OVERFLOW
+        && std::fs::read_to_string("/proc/self/uid_map")
+            .is_ok_and(|map| map.split_whitespace().ne(["0", "0", "4294967295"]))
 }
 
 /// Whether it is what it should be, ours, and only ours to write.
@@ -205,5 +287,38 @@ fn ours(stat: &Stat, kind: FileType) -> Result<(), String> {
         Err(format!("can be written by others (mode {:04o})", stat.st_mode & 0o7777))
     } else {
         Ok(())
+    }
+}
+
+/// Lets the power go at a step.
+#[cfg(test)]
+pub(crate) mod power {
+    use std::cell::RefCell;
+    use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+
+    thread_local! {
+        static STEPS: RefCell<Option<(usize, Vec<&'static str>)>> = const { RefCell::new(None) };
+    }
+
+    pub(super) fn step(name: &'static str) {
+        let lost = STEPS.with_borrow_mut(|steps| {
+            let Some((left, done)) = steps else { return false };
+            if done.len() == *left {
+                return true;
+            }
+            done.push(name);
+            false
+        });
+        if lost {
+            resume_unwind(Box::new("the power is gone"));
+        }
+    }
+
+    /// Runs `work` until so many steps are done. The steps, if it came to its end.
+    pub(crate) fn lost_after(steps: usize, work: impl FnOnce()) -> Option<Vec<&'static str>> {
+        STEPS.set(Some((steps, Vec::new())));
+        let ended = catch_unwind(AssertUnwindSafe(work)).is_ok();
+        let (_, done) = STEPS.take().unwrap_or_default();
+        ended.then_some(done)
     }
 }

@@ -21,10 +21,6 @@ use super::engine;
 use super::guest::one_line;
 use crate::private_dir;
 
-/// Address space of the child, bytes.
-const CHILD_MEMORY: u64 = 2 << 30;
-/// Processor time of the child, seconds.
-const CHILD_SECONDS: u64 = 60;
 /// Largest file that the child writes, bytes.
 const CHILD_OUTPUT: u64 = 1 << 30;
 /// Bytes of the child's complaints that are read.
@@ -34,14 +30,34 @@ const LONGEST_COMPLAINT: usize = 2000;
 const INVALID: u8 = 65;
 /// Exit status of a child that could not read or write (`EX_IOERR`).
 const NO_IO: u8 = 74;
+/// Exit status of a child that got no more memory (`EX_OSERR`).
+const NO_MEMORY: u8 = 71;
+
+/// What the child may use.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CompileLimits {
+    /// Address space, bytes.
+    pub memory: u64,
+    /// Processor time, whole seconds.
+    pub seconds: u64,
+}
+
+impl Default for CompileLimits {
+    /// Five times what the largest component needs that is known (a whole JavaScript engine).
+    fn default() -> Self {
+        Self { memory: 2 << 30, seconds: 60 }
+    }
+}
 
 /// How to start the compiling child.
 #[derive(Debug, Clone)]
 pub struct Compiler {
     /// The executable.
     pub program: PathBuf,
-    /// Its arguments; the input's and the output's path are added.
+    /// Its arguments; memory, seconds, and the paths of input and output are added.
     pub arguments: Vec<OsString>,
+    /// What it may use.
+    pub limits: CompileLimits,
     /// How long it may take, wall time.
     pub timeout: Duration,
 }
@@ -52,7 +68,8 @@ impl Default for Compiler {
         Self {
             program: PathBuf::from("/proc/self/exe"),
             arguments: vec![OsString::from("compile")],
-            timeout: Duration::from_secs(CHILD_SECONDS),
+            limits: CompileLimits::default(),
+            timeout: Duration::from_secs(CompileLimits::default().seconds),
         }
     }
 }
@@ -67,14 +84,25 @@ pub enum CompileError {
     #[error("could not be compiled: {0}")]
     Io(String),
     /// It took too long.
-    #[error("could not be compiled within {} s", .0.as_secs())]
+    #[error("could not be compiled within {} s, which is `compile-time`; make it smaller, or raise that", .0.as_secs_f64())]
     TimedOut(Duration),
     /// It used too much.
-    #[error("could not be compiled within {CHILD_SECONDS} s of processor time")]
-    TooMuchTime,
+    #[error(
+        "could not be compiled within {0} s of processor time, which is `compile-time`; make it smaller, or raise that"
+    )]
+    TooMuchTime(u64),
     /// It used too much.
-    #[error("could not be compiled within {} MiB of memory", CHILD_MEMORY >> 20)]
-    TooMuchMemory,
+    #[error("could not be compiled within {} MiB of memory, which is `compile-memory`; make it smaller, or raise that", .0 >> 20)]
+    TooMuchMemory(u64),
+    /// It is nested without end.
+    #[error("could not be compiled: it is nested too deeply for the compiler's stack")]
+    TooDeep,
+    /// The result is enormous.
+    #[error("could not be compiled: the compiled code is larger than {} MiB; make it smaller", CHILD_OUTPUT >> 20)]
+    TooLarge,
+    /// Somebody else did.
+    #[error("could not be compiled: the compiler was killed, most often because the machine is short of memory")]
+    Killed,
     /// Anything else.
     #[error("could not be compiled: the compiler ended with {status}: {complaint}")]
     Failed {
@@ -98,6 +126,7 @@ impl Compiler {
         create(&input).and_then(|mut file| file.write_all(bytes)).map_err(io)?;
         let mut child = Command::new(&self.program)
             .args(&self.arguments)
+            .args([self.limits.memory, self.limits.seconds].map(|limit| limit.to_string()))
             .args([&input, &output])
             .env_clear()
             .current_dir("/")
@@ -108,7 +137,7 @@ impl Compiler {
             .map_err(|e| CompileError::Io(format!("can't start {}: {e}", self.program.display())))?;
         let status = wait(&mut child, self.timeout).map_err(io)?.ok_or(CompileError::TimedOut(self.timeout))?;
         if !status.success() {
-            return Err(failure(status, read_complaint(&complaints)));
+            return Err(failure(status, read_complaint(&complaints), self.limits));
         }
         // The child that has just ended was ours and wrote this file in a folder that only we can write to.
         let file = private_dir::open_own(&output).map_err(io)?;
@@ -149,19 +178,25 @@ fn read_complaint(path: &Path) -> String {
     }
 }
 
-fn failure(status: ExitStatus, complaint: String) -> CompileError {
-    if status.code() == Some(i32::from(INVALID)) {
-        return CompileError::Invalid(complaint);
-    }
-    if status.code() == Some(i32::from(NO_IO)) {
-        return CompileError::Io(complaint);
-    }
-    let signal = status.signal();
-    let by = |which: Signal| signal == Some(which.as_raw());
-    if by(Signal::XCPU) {
-        CompileError::TooMuchTime
-    } else if by(Signal::ABORT) && complaint.contains("memory allocation") {
-        CompileError::TooMuchMemory
+fn failure(status: ExitStatus, complaint: String, limits: CompileLimits) -> CompileError {
+    let code = |code: u8| status.code() == Some(i32::from(code));
+    let by = |which: Signal| status.signal() == Some(which.as_raw());
+    let says = |words: &str| complaint.contains(words);
+    // Rust's own words when it gives up: for a failed allocation, and for the end of its stack.
+    if code(NO_MEMORY) || by(Signal::ABORT) && says("memory allocation of") {
+        CompileError::TooMuchMemory(limits.memory)
+    } else if by(Signal::ABORT) && says("has overflowed its stack") || by(Signal::SEGV) {
+        CompileError::TooDeep
+    } else if by(Signal::XCPU) {
+        CompileError::TooMuchTime(limits.seconds)
+    } else if by(Signal::XFSZ) {
+        CompileError::TooLarge
+    } else if by(Signal::KILL) {
+        CompileError::Killed
+    } else if code(INVALID) {
+        CompileError::Invalid(complaint)
+    } else if code(NO_IO) {
+        CompileError::Io(complaint)
     } else {
         CompileError::Failed { status, complaint }
     }
@@ -176,6 +211,9 @@ pub enum ChildError {
     /// The system's.
     #[error("{0}")]
     Io(String),
+    /// The limit of memory.
+    #[error("{0}")]
+    NoMemory(String),
 }
 
 impl ChildError {
@@ -184,6 +222,7 @@ impl ChildError {
         match self {
             Self::Invalid(_) => INVALID,
             Self::Io(_) => NO_IO,
+            Self::NoMemory(_) => NO_MEMORY,
         }
     }
 }
@@ -192,32 +231,40 @@ impl ChildError {
 ///
 /// # Errors
 /// [`ChildError`]: print it to the standard error output and exit with [`ChildError::exit_code`].
-pub fn child_main(input: &Path, output: &Path) -> Result<(), ChildError> {
+pub fn child_main(limits: CompileLimits, input: &Path, output: &Path) -> Result<(), ChildError> {
     let io = |path: &Path| {
         let path = path.display().to_string();
         move |error: io::Error| ChildError::Io(format!("{path}: {error}"))
     };
-    limit_self().map_err(|e| ChildError::Io(format!("can't limit the compiler: {e}")))?;
+    limit_self(limits).map_err(|e| ChildError::Io(format!("can't limit the compiler: {e}")))?;
     let bytes = fs::read(input).map_err(io(input))?;
     let engine = engine::engine().map_err(|e| ChildError::Io(format!("{e:#}")))?;
-    let code = engine.precompile_component(&bytes).map_err(|e| ChildError::Invalid(format!("{e:#}")))?;
+    let code = engine.precompile_component(&bytes).map_err(|error| {
+        let text = format!("{error:#}");
+        let system = error.downcast_ref::<io::Error>().and_then(io::Error::raw_os_error);
+        let no_memory = system == Some(rustix::io::Errno::NOMEM.raw_os_error()) || error.is::<wasmtime::OutOfMemory>();
+        if no_memory { ChildError::NoMemory(text) } else { ChildError::Invalid(text) }
+    })?;
     let mut file = File::options().write(true).create_new(true).mode(0o600).open(output).map_err(io(output))?;
     file.write_all(&code).and_then(|()| file.sync_all()).map_err(io(output))
 }
 
-fn limit_self() -> io::Result<()> {
+fn limit_self(limits: CompileLimits) -> io::Result<()> {
     // A compiler whose daemon is gone works for nobody.
     rustix::process::set_parent_process_death_signal(Some(Signal::KILL))?;
     rustix::thread::set_no_new_privs(true)?;
     for (resource, most) in [
-        (Resource::As, CHILD_MEMORY),
-        (Resource::Cpu, CHILD_SECONDS),
+        (Resource::As, limits.memory),
+        (Resource::Cpu, limits.seconds),
         (Resource::Fsize, CHILD_OUTPUT),
         (Resource::Core, 0),
     ] {
         let ceiling = rustix::process::getrlimit(resource).maximum;
         let most = Some(ceiling.map_or(most, |ceiling| ceiling.min(most)));
-        rustix::process::setrlimit(resource, Rlimit { current: most, maximum: ceiling })?;
+        // Above the limit of processor time that warns, the one that kills.
+        let maximum =
+            if resource == Resource::Cpu { most.map(|most| most + 1).min(ceiling.or(Some(u64::MAX))) } else { most };
+        rustix::process::setrlimit(resource, Rlimit { current: most, maximum })?;
     }
     Ok(())
 }

@@ -7,6 +7,8 @@ use std::path::Path;
 
 use thiserror::Error;
 
+use super::engine::sha256;
+
 /// Largest component, bytes.
 pub const LARGEST: u64 = 64 << 20;
 
@@ -38,7 +40,7 @@ pub enum FileError {
     #[error("is not WebAssembly: it begins with {0:02x?} instead of 00 61 73 6d")]
     NotWasm(Vec<u8>),
     /// A module without the component around it.
-    #[error("is a core WebAssembly module, not a component; encode it as one (`wasm-tools component new`)")]
+    #[error("is a core WebAssembly module, not a component; make it one: `ruleward policy build MODULE.wasm`")]
     CoreModule,
     /// Another version of the format.
     #[error("is WebAssembly of the unknown binary version {0:02x?}; build it with current tools")]
@@ -51,6 +53,32 @@ pub enum FileError {
         /// How much is missing at least.
         missing: u64,
     },
+}
+
+/// What a component's file holds.
+#[derive(Debug)]
+pub struct ComponentBytes {
+    /// All of it.
+    pub bytes: Vec<u8>,
+    /// `sha256:...`
+    pub digest: String,
+}
+
+impl ComponentBytes {
+    /// Reads the component at `path`.
+    ///
+    /// # Errors
+    /// [`FileError`] says what the file is instead.
+    pub fn read(path: &Path) -> Result<Self, FileError> {
+        read(path).map(Self::from)
+    }
+}
+
+impl From<Vec<u8>> for ComponentBytes {
+    fn from(bytes: Vec<u8>) -> Self {
+        let digest = format!("sha256:{}", sha256(&bytes));
+        Self { bytes, digest }
+    }
 }
 
 /// Reads the component at `path`.

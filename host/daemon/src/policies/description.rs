@@ -1,5 +1,7 @@
 //! What a policy says of itself, checked: text that can be shown in one line, patterns that could be granted.
 
+use std::collections::BTreeSet;
+
 use ruleward_core::grants::{Grants, Pattern};
 use ruleward_core::names::PolicyName;
 use thiserror::Error;
@@ -30,6 +32,14 @@ pub struct Description {
     pub reads_interfaces: bool,
     /// What it would like to be granted, kinds of documents included.
     pub wants: Grants,
+}
+
+impl Description {
+    /// Kinds of documents that it sees: those that it asks for and was granted.
+    pub fn sees_documents(&self, grants: &Grants) -> BTreeSet<String> {
+        let granted = |kind: &&String| grants.documents.contains(kind);
+        self.wants.documents.iter().filter(granted).cloned().collect()
+    }
 }
 
 /// Why a description can't be used.

@@ -11,6 +11,7 @@ use wasmtime::{Config, Engine, InstanceAllocationStrategy};
 use super::contract_v0_1::Policy;
 use super::guest::Guest;
 use super::watchdog::Watchdog;
+use crate::digest::hex;
 
 /// Bytes of stack that a policy may use; the thread that calls it must have as much, and some for the host.
 pub const GUEST_STACK: usize = 512 << 10;
@@ -27,11 +28,16 @@ pub struct Sandbox {
     pub fingerprint: String,
 }
 
-/// The settings, as the daemon and the compiling child both use them.
+/// The engine, as the daemon and the compiling child both use it.
 ///
 /// # Errors
 /// When this machine's processor can't run wasmtime's code.
 pub fn engine() -> wasmtime::Result<Engine> {
+    Engine::new(&config())
+}
+
+/// Its settings.
+pub fn config() -> Config {
     let mut config = Config::new();
     config
         .wasm_component_model(true)
@@ -43,7 +49,7 @@ pub fn engine() -> wasmtime::Result<Engine> {
         .concurrency_support(false)
         .max_wasm_stack(GUEST_STACK)
         .allocation_strategy(InstanceAllocationStrategy::OnDemand);
-    Engine::new(&config)
+    config
 }
 
 /// Makes the sandbox.
@@ -60,7 +66,7 @@ pub fn sandbox() -> wasmtime::Result<Sandbox> {
 }
 
 /// Names everything that decides whether compiled code fits this engine: wasmtime's version, settings, processor.
-fn fingerprint(engine: &Engine) -> String {
+pub fn fingerprint(engine: &Engine) -> String {
     struct Feed(Sha256);
     impl Hasher for Feed {
         fn finish(&self) -> u64 {
@@ -73,12 +79,6 @@ fn fingerprint(engine: &Engine) -> String {
     let mut feed = Feed(Sha256::new());
     engine.precompile_compatibility_hash().hash(&mut feed);
     hex(&feed.0.finalize())
-}
-
-/// Lower-case hexadecimal.
-pub fn hex(bytes: &[u8]) -> String {
-    const DIGITS: &[u8; 16] = b"0123456789abcdef";
-    bytes.iter().flat_map(|byte| [byte >> 4, byte & 15]).map(|digit| char::from(DIGITS[usize::from(digit)])).collect()
 }
 
 /// The SHA-256 of `bytes` in hexadecimal.

@@ -6,34 +6,18 @@ use std::time::{Duration, Instant};
 use ruleward_core::contribution::Contribution;
 use ruleward_core::facts::Facts;
 use ruleward_core::grants::Grants;
+use ruleward_core::limit::{Exceeded, Limit, Limits, Usage};
 use thiserror::Error;
 use wasmtime::{Store, Trap, UpdateDeadline};
 
 use super::contract_v0_1::{Policy, PolicyPre};
 use super::description::Description;
 use super::engine::Sandbox;
-use super::guest::{Denied, Guest, Log, one_line};
+use super::guest::{Guest, Log, NoMemory, one_line};
 use super::lift::{self, LiftError};
-use super::limits::Limits;
-use super::lower;
 use super::refusal::{self, Refusal};
-
-/// What a call used.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Usage {
-    /// Wall time of the call, conversions included.
-    pub time: Duration,
-    /// Of [`Limits::fuel`].
-    pub fuel: u64,
-    /// Most linear memory at a time, bytes.
-    pub memory: u64,
-    /// Lines logged, those over the limit included.
-    pub log_lines: u64,
-    /// Chains in the answer.
-    pub chains: u64,
-    /// Rules in the answer, attachments included.
-    pub rules: u64,
-}
+use super::repeat::Difference;
+use super::{lower, measure};
 
 /// A policy's answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -70,39 +54,23 @@ pub enum Cause {
     /// It said itself why it has no answer.
     #[error(transparent)]
     Refused(#[from] Refusal),
+    /// Asked again, it had another answer.
+    #[error(transparent)]
+    Unrepeatable(#[from] Difference),
 }
 
 /// How a call ended without an answer.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum Fault {
-    /// [`Limits::fuel`].
-    #[error("ran out of fuel after {0} units; raise the limit `fuel` if it is not an endless loop")]
-    OutOfFuel(u64),
-    /// [`Limits::time`].
-    #[error("ran out of time after {} ms; raise the limit `time` if it is not an endless loop", .0.as_millis())]
-    OutOfTime(Duration),
-    /// [`Limits::memory`].
-    #[error("ran out of memory: it wanted {wanted} bytes and the limit `memory` is {limit}")]
-    OutOfMemory {
-        /// What would have been in use.
-        wanted: u64,
-        /// The limit.
-        limit: u64,
-    },
-    /// [`Limits::table_elements`].
-    #[error("ran out of table elements: it wanted {wanted} and the limit is {limit}")]
-    OutOfTableElements {
-        /// What would have been in use.
-        wanted: u64,
-        /// The limit.
-        limit: u64,
-    },
+    /// A limit.
+    #[error("{0}")]
+    Exceeded(Exceeded),
+    /// Within its limits, and the machine has no more.
+    #[error("was stopped: {0}")]
+    NoMemory(String),
     /// Endless recursion, most often.
     #[error("overflowed its stack of {} KiB: it calls itself too deeply", super::engine::GUEST_STACK >> 10)]
     StackOverflow,
-    /// [`Limits::output`].
-    #[error("answers with too much data: the host would need more than the {0} bytes of the limit `output`")]
-    TooMuchOutput(u64),
     /// It gave up.
     #[error("panicked (it executed `unreachable`); the reason, if it gave one, is in its log lines")]
     Panicked,
@@ -114,106 +82,149 @@ pub enum Fault {
     BrokenConvention(String),
 }
 
-/// Asks a policy what it is.
-///
-/// # Errors
-/// [`Fault`].
-pub fn describe(
-    sandbox: &Sandbox,
-    pre: &PolicyPre<Guest>,
-    limits: &Limits,
-) -> (Result<super::contract_v0_1::Description, Fault>, Usage, Log) {
-    call(sandbox, pre, limits, |policy, store| policy.call_describe(store))
+/// A policy that is linked and can be asked.
+pub struct Callee<'a> {
+    /// Where it runs.
+    pub sandbox: &'a Sandbox,
+    /// It.
+    pub pre: &'a PolicyPre<Guest>,
+    /// What each call may use.
+    pub limits: &'a Limits,
 }
 
-/// Asks a policy what it wants.
-///
-/// # Errors
-/// [`EvaluateError`].
-pub fn evaluate(
-    sandbox: &Sandbox,
-    pre: &PolicyPre<Guest>,
-    description: &Description,
-    limits: &Limits,
-    (facts, grants, settings): (&Facts, &Grants, &str),
-) -> Result<Evaluation, Box<EvaluateError>> {
-    let start = Instant::now();
-    let (answer, mut usage, log) = lower::lowered(facts, grants, description, |facts| {
-        call(sandbox, pre, limits, |policy, store| policy.call_evaluate(store, facts, settings))
-    });
-    let contribution = match answer {
-        Err(fault) => Err(Cause::Fault(fault)),
-        Ok(Err(failure)) => Err(Cause::Refused(refusal::lift(failure))),
-        Ok(Ok(answer)) => {
-            usage.chains = answer.chains.len() as u64;
-            usage.rules = lift::rules(&answer);
-            lift::contribution(answer, limits).map_err(Cause::Malformed)
+impl Callee<'_> {
+    /// Asks a policy what it is.
+    ///
+    /// # Errors
+    /// [`Fault`].
+    pub fn describe(&self) -> (Result<super::contract_v0_1::Description, Fault>, Usage, Log) {
+        self.call(|policy, store| policy.call_describe(store))
+    }
+
+    /// Asks a policy what it wants.
+    ///
+    /// # Errors
+    /// [`EvaluateError`].
+    pub fn evaluate(
+        &self,
+        description: &Description,
+        (facts, grants, settings): (&Facts, &Grants, &str),
+    ) -> Result<Evaluation, Box<EvaluateError>> {
+        let start = Instant::now();
+        let (answer, mut usage, log) = lower::lowered(facts, grants, description, |facts| {
+            let mut given = Usage::default();
+            given[Limit::Input] = measure::input(&facts, settings);
+            if let Err(over) = measure::within(&given, self.limits, &[Limit::Input]) {
+                return (Err(Fault::Exceeded(over)), given, Log::default());
+            }
+            let (answer, usage, log) = self.call(|policy, store| policy.call_evaluate(store, facts, settings));
+            (answer, usage.or_worse(&given), log)
+        });
+        let contribution = match answer {
+            Err(fault) => Err(Cause::Fault(fault)),
+            Ok(Err(failure)) => Err(Cause::Refused(refusal::lift(failure))),
+            Ok(Ok(answer)) => {
+                measure::output(&answer, &mut usage);
+                let counts = [Limit::Chains, Limit::Rules, Limit::Sets, Limit::Members];
+                match measure::within(&usage, self.limits, &counts) {
+                    Err(over) => Err(Cause::Fault(Fault::Exceeded(over))),
+                    Ok(()) => lift::contribution(answer).map_err(Cause::Malformed),
+                }
+            }
+        };
+        usage[Limit::Time] = microseconds(start.elapsed());
+        match contribution {
+            Ok(contribution) => Ok(Evaluation { contribution, usage, log }),
+            Err(cause) => Err(Box::new(EvaluateError { cause, usage, log })),
         }
-    };
-    usage.time = start.elapsed();
-    match contribution {
-        Ok(contribution) => Ok(Evaluation { contribution, usage, log }),
-        Err(cause) => Err(Box::new(EvaluateError { cause, usage, log })),
+    }
+
+    /// Makes an instance and nothing more.
+    ///
+    /// # Errors
+    /// [`Fault`].
+    pub fn instantiate(&self) -> Result<(), Fault> {
+        self.call(|_, _| Ok(())).0
+    }
+
+    /// Runs `with` on a fresh instance.
+    fn call<T>(
+        &self,
+        with: impl FnOnce(&Policy, &mut Store<Guest>) -> wasmtime::Result<T>,
+    ) -> (Result<T, Fault>, Usage, Log) {
+        let Self { sandbox, pre, limits } = *self;
+        let start = Instant::now();
+        let deadline = start + limits.time();
+        let mut store = Store::new(&sandbox.engine, Guest::new(limits.clone()));
+        store.limiter(|guest| guest);
+        store.set_hostcall_fuel(limits.size(Limit::Output));
+        store.set_epoch_deadline(1);
+        store.epoch_deadline_callback(move |_| {
+            let over = Instant::now() >= deadline;
+            Ok(if over { UpdateDeadline::Interrupt } else { UpdateDeadline::Continue(1) })
+        });
+        let fuel = limits[Limit::Fuel];
+        let result = {
+            let _watched = sandbox.watchdog.watch(deadline);
+            store.set_fuel(fuel).and_then(|()| pre.instantiate(&mut store)).and_then(|policy| with(&policy, &mut store))
+        };
+        let left = store.get_fuel().unwrap_or_default();
+        let guest = store.into_data();
+        let mut usage = guest.usage.clone();
+        usage[Limit::Time] = microseconds(start.elapsed());
+        usage[Limit::Fuel] = fuel.saturating_sub(left);
+        let result = result.map_err(|error| {
+            let fault = fault(&error, &guest, limits, &usage);
+            if let Fault::Exceeded(over) = &fault {
+                usage[over.limit] = usage[over.limit].max(over.used);
+            }
+            fault
+        });
+        (result, usage, guest.log)
     }
 }
 
-/// Runs `with` on a fresh instance.
-fn call<T>(
-    sandbox: &Sandbox,
-    pre: &PolicyPre<Guest>,
-    limits: &Limits,
-    with: impl FnOnce(&Policy, &mut Store<Guest>) -> wasmtime::Result<T>,
-) -> (Result<T, Fault>, Usage, Log) {
-    let start = Instant::now();
-    let deadline = start + limits.time;
-    let mut store = Store::new(&sandbox.engine, Guest::new(limits.clone()));
-    store.limiter(|guest| guest);
-    store.set_hostcall_fuel(usize::try_from(limits.output).unwrap_or(usize::MAX));
-    store.set_epoch_deadline(1);
-    store.epoch_deadline_callback(move |_| {
-        let over = Instant::now() >= deadline;
-        Ok(if over { UpdateDeadline::Interrupt } else { UpdateDeadline::Continue(1) })
-    });
-    let result = {
-        let _watched = sandbox.watchdog.watch(deadline);
-        store
-            .set_fuel(limits.fuel)
-            .and_then(|()| pre.instantiate(&mut store))
-            .and_then(|policy| with(&policy, &mut store))
-    };
-    let fuel = limits.fuel.saturating_sub(store.get_fuel().unwrap_or_default());
-    let guest = store.into_data();
-    let usage = Usage {
-        time: start.elapsed(),
-        fuel,
-        memory: guest.peak_memory,
-        log_lines: guest.log.lines.len() as u64 + guest.log.dropped,
-        ..Usage::default()
-    };
-    let result = result.map_err(|error| fault(&error, &guest, limits));
-    (result, usage, guest.log)
+fn microseconds(time: Duration) -> u64 {
+    u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
 }
 
 /// Tells what ended a call.
-fn fault(error: &wasmtime::Error, guest: &Guest, limits: &Limits) -> Fault {
+fn fault(error: &wasmtime::Error, guest: &Guest, limits: &Limits, usage: &Usage) -> Fault {
+    let over = |limit, used| Fault::Exceeded(Exceeded { limit, used, most: limits[limit] });
     let trap = error.downcast_ref::<Trap>().copied();
     match (trap, guest.denied) {
-        (Some(Trap::OutOfFuel), _) => Fault::OutOfFuel(limits.fuel),
-        (Some(Trap::Interrupt), _) => Fault::OutOfTime(limits.time),
+        (Some(Trap::OutOfFuel), _) => over(Limit::Fuel, usage[Limit::Fuel]),
+        (Some(Trap::Interrupt), _) => over(Limit::Time, usage[Limit::Time]),
         (Some(Trap::StackOverflow), _) => Fault::StackOverflow,
         // Most languages abort when memory is refused; then that is the reason, not the abort.
-        (_, Some(Denied::Memory(wanted))) => Fault::OutOfMemory { wanted, limit: limits.memory },
-        (_, Some(Denied::TableElements(wanted))) => Fault::OutOfTableElements { wanted, limit: limits.table_elements },
+        (_, Some(denied)) => Fault::Exceeded(denied),
         (Some(Trap::UnreachableCodeReached), None) => Fault::Panicked,
         (Some(trap), None) => Fault::Crashed(trap.to_string()),
         (None, None) => {
+            if let Some(none) = error.downcast_ref::<NoMemory>() {
+                return Fault::NoMemory(none.to_string());
+            }
             let text = format!("{:#}", error.root_cause());
-            // wasmtime has no public type for this error; a test watches over the text.
+            // wasmtime has no public types for these errors; tests watch over the texts.
             if text.contains("fuel allocated for hostcalls has been exhausted") {
-                Fault::TooMuchOutput(limits.output)
-            } else {
-                Fault::BrokenConvention(one_line(&text, 400))
+                return over(Limit::Output, limits[Limit::Output].saturating_add(1));
+            }
+            match too_many(&text) {
+                Some((limit, used)) => over(limit, used),
+                None => Fault::BrokenConvention(one_line(&text, 400)),
             }
         }
     }
+}
+
+/// `resource limit exceeded: table count too high at 65`
+fn too_many(text: &str) -> Option<(Limit, u64)> {
+    let (what, used) = text.strip_prefix("resource limit exceeded: ")?.split_once(" count too high at ")?;
+    let limit = match what {
+        "instance" => Limit::Instances,
+        "memory" => Limit::Memories,
+        "table" => Limit::Tables,
+        _ => return None,
+    };
+    Some((limit, used.parse().ok()?))
 }

@@ -1,10 +1,11 @@
 //! What the host remembers while a policy runs: its log lines so far, its memory, and which limit it met. Nothing of
 //! it outlives the call.
 
+use ruleward_core::limit::{Exceeded, Limit, Limits, Usage};
+use thiserror::Error;
 use wasmtime::ResourceLimiter;
 
 use super::contract_v0_1::ruleward::policy::{log, types};
-use super::limits::Limits;
 
 /// How serious a policy says that a log line is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -37,14 +38,11 @@ pub struct Log {
     pub dropped: u64,
 }
 
-/// Which resource a policy asked for and did not get.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Denied {
-    /// Linear memory; so many bytes would have been in use.
-    Memory(u64),
-    /// Table elements; so many would have been in use.
-    TableElements(u64),
-}
+/// The machine could not give what the limits allow. The call ends with it: a policy that went on without would answer
+/// otherwise than on a machine that could.
+#[derive(Debug, Error)]
+#[error("the machine has no memory left for it: {0}")]
+pub struct NoMemory(String);
 
 /// The state of one call.
 #[derive(Debug)]
@@ -53,11 +51,11 @@ pub struct Guest {
     /// Its log.
     pub log: Log,
     memory: u64,
-    /// Most bytes of linear memory at a time.
-    pub peak_memory: u64,
     table_elements: u64,
+    /// The most so far, of what is seen from here: memory, table elements, log lines.
+    pub usage: Usage,
     /// The first request over a limit. The policy may have gone on without.
-    pub denied: Option<Denied>,
+    pub denied: Option<Exceeded>,
     /// What the last granted request added, to take it back if the system then can't serve it.
     last_memory_growth: u64,
     last_table_growth: u64,
@@ -70,8 +68,8 @@ impl Guest {
             limits,
             log: Log::default(),
             memory: 0,
-            peak_memory: 0,
             table_elements: 0,
+            usage: Usage::default(),
             denied: None,
             last_memory_growth: 0,
             last_table_growth: 0,
@@ -100,7 +98,10 @@ pub fn one_line(text: &str, most: usize) -> String {
 
 impl log::Host for Guest {
     fn emit(&mut self, level: log::Level, message: String) {
-        if self.log.lines.len() as u64 >= self.limits.log_lines {
+        self.usage[Limit::LogLines] += 1;
+        let longest = &mut self.usage[Limit::LogLineSize];
+        *longest = (*longest).max(message.len() as u64);
+        if self.log.lines.len() as u64 >= self.limits[Limit::LogLines] {
             self.log.dropped += 1;
             return;
         }
@@ -110,58 +111,83 @@ impl log::Host for Guest {
             log::Level::Warn => LogLevel::Warn,
             log::Level::Error => LogLevel::Error,
         };
-        let message = one_line(&message, self.limits.log_line_bytes);
+        let message = one_line(&message, self.limits.size(Limit::LogLineSize));
         self.log.lines.push(LogLine { level, message });
     }
 }
 
 impl types::Host for Guest {}
 
+impl Guest {
+    /// Whether so much of a resource may be in use at the same time; takes it down either way.
+    fn grant(&mut self, limit: Limit, total: u64) -> bool {
+        let most = self.limits[limit];
+        if total > most {
+            self.denied.get_or_insert(Exceeded { limit, used: total, most });
+            return false;
+        }
+        self.usage[limit] = self.usage[limit].max(total);
+        true
+    }
+}
+
+/// Wasmtime's errors for a growth over what the memory or table itself declares: the same on every machine. It has no public
+/// type for them; a test watches over the texts.
+const OWN_MAXIMUM: [&str; 4] = [
+    "memory growth exceeds memory type's limits",
+    "Memory maximum size exceeded",
+    "overflow calculating new table size",
+    "Table maximum size exceeded",
+];
+
+/// Whether a growth failed by what the component itself declares.
+fn own_maximum(error: &wasmtime::Error) -> wasmtime::Result<()> {
+    let text = error.to_string();
+    if OWN_MAXIMUM.contains(&text.as_str()) { Ok(()) } else { Err(NoMemory(one_line(&text, 200)).into()) }
+}
+
 impl ResourceLimiter for Guest {
     fn memory_growing(&mut self, current: usize, desired: usize, _: Option<usize>) -> wasmtime::Result<bool> {
         let growth = desired.saturating_sub(current) as u64;
         let total = self.memory.saturating_add(growth);
-        if total > self.limits.memory {
-            self.denied.get_or_insert(Denied::Memory(total));
-            return Ok(false);
+        let granted = self.grant(Limit::Memory, total);
+        if granted {
+            self.memory = total;
+            self.last_memory_growth = growth;
         }
-        self.memory = total;
-        self.last_memory_growth = growth;
-        self.peak_memory = self.peak_memory.max(total);
-        Ok(true)
+        Ok(granted)
     }
 
-    fn memory_grow_failed(&mut self, _: wasmtime::Error) -> wasmtime::Result<()> {
+    fn memory_grow_failed(&mut self, error: wasmtime::Error) -> wasmtime::Result<()> {
         self.memory = self.memory.saturating_sub(std::mem::take(&mut self.last_memory_growth));
-        Ok(())
+        own_maximum(&error)
     }
 
     fn table_growing(&mut self, current: usize, desired: usize, _: Option<usize>) -> wasmtime::Result<bool> {
         let growth = desired.saturating_sub(current) as u64;
         let total = self.table_elements.saturating_add(growth);
-        if total > self.limits.table_elements {
-            self.denied.get_or_insert(Denied::TableElements(total));
-            return Ok(false);
+        let granted = self.grant(Limit::TableElements, total);
+        if granted {
+            self.table_elements = total;
+            self.last_table_growth = growth;
         }
-        self.table_elements = total;
-        self.last_table_growth = growth;
-        Ok(true)
+        Ok(granted)
     }
 
-    fn table_grow_failed(&mut self, _: wasmtime::Error) -> wasmtime::Result<()> {
+    fn table_grow_failed(&mut self, error: wasmtime::Error) -> wasmtime::Result<()> {
         self.table_elements = self.table_elements.saturating_sub(std::mem::take(&mut self.last_table_growth));
-        Ok(())
+        own_maximum(&error)
     }
 
     fn instances(&self) -> usize {
-        self.limits.instances
+        self.limits.size(Limit::Instances)
     }
 
     fn tables(&self) -> usize {
-        self.limits.tables
+        self.limits.size(Limit::Tables)
     }
 
     fn memories(&self) -> usize {
-        self.limits.memories
+        self.limits.size(Limit::Memories)
     }
 }

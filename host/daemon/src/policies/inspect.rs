@@ -2,6 +2,9 @@
 //! interfaces of contract 0.1.0 and nothing else; it must export `describe` and `evaluate`; what else it exports does
 //! no harm.
 
+use std::collections::BTreeMap;
+use std::fmt;
+
 use thiserror::Error;
 use wasmtime::Engine;
 use wasmtime::component::Component;
@@ -31,13 +34,8 @@ pub enum ShapeError {
         found: String,
     },
     /// It imports what the host does not serve.
-    #[error("imports {}; {}", .imports.join(", "), .advice)]
-    ForbiddenImports {
-        /// Their names.
-        imports: Vec<String>,
-        /// What to do.
-        advice: &'static str,
-    },
+    #[error("imports {}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("; and "))]
+    ForbiddenImports(Vec<Forbidden>),
     /// It lacks a function.
     #[error("does not export the function `{0}` of the world {PACKAGE}/policy@{SERVED}; it exports {1}")]
     MissingExport(&'static str, String),
@@ -46,22 +44,80 @@ pub enum ShapeError {
     WrongType(String),
 }
 
+/// Imports that are forbidden for the same reason.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Forbidden {
+    /// Why.
+    pub reason: Reason,
+    /// Their names, the first of them.
+    pub imports: Vec<String>,
+    /// How many more there are.
+    pub unnamed: usize,
+}
+
+/// Why an import is forbidden.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Reason {
+    /// WASI: clocks, randomness, files, sockets, the environment.
+    Wasi,
+    /// The contract, of a version that is not served.
+    OtherVersion,
+    /// The contract's version, which has no such interface.
+    NotInContract,
+    /// Anything else.
+    Unknown,
+}
+
+impl fmt::Display for Forbidden {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.imports.join(", "))?;
+        if self.unnamed > 0 {
+            write!(f, " and {} more", self.unnamed)?;
+        }
+        match self.reason {
+            Reason::Wasi => f.write_str(
+                ": the host serves no WASI, so that policies are deterministic; `ruleward policy build` answers it with a stub \
+                 (componentize-py: --stub-wasi, componentize-qjs: stubWasi)",
+            ),
+            Reason::OtherVersion => {
+                write!(f, ": this host serves version {SERVED} of the contract; rebuild the policy, or update the host")
+            }
+            Reason::NotInContract => {
+                write!(f, ": version {SERVED} of the contract has no such interface; rebuild with its wit/policy.wit")
+            }
+            Reason::Unknown => write!(
+                f,
+                ": a policy can import nothing but {PACKAGE}/types@{SERVED} and {PACKAGE}/log@{SERVED}; take out what needs it, or \
+                 compose the component with one that provides it"
+            ),
+        }
+    }
+}
+
 /// Checks imports and the presence of exports. Types are compared when the component is linked.
 ///
 /// # Errors
 /// [`ShapeError`] names all that is wrong of one kind.
 pub fn check(engine: &Engine, component: &Component) -> Result<(), ShapeError> {
     let shape = component.component_type();
-    let mut forbidden = Vec::new();
+    let mut forbidden: BTreeMap<Reason, Vec<&str>> = BTreeMap::new();
     for (name, item) in shape.imports(engine) {
-        match judge(name, &item.ty) {
-            Import::Served => {}
-            Import::OtherVersion(found) => return Err(ShapeError::WrongVersion { found }),
-            Import::Forbidden => forbidden.push(one_line(name, 120)),
+        if let Some(reason) = judge(name, &item.ty) {
+            forbidden.entry(reason).or_default().push(name);
         }
     }
+    if forbidden.keys().eq(&[Reason::OtherVersion]) {
+        let first = forbidden.values().flatten().next().copied().unwrap_or_default();
+        let found = first.split_once('@').map_or("(none)", |(_, version)| version);
+        return Err(ShapeError::WrongVersion { found: one_line(found, 40) });
+    }
     if !forbidden.is_empty() {
-        return Err(forbidden_imports(forbidden));
+        let group = |(reason, names): (Reason, Vec<&str>)| Forbidden {
+            reason,
+            imports: names.iter().take(MOST_NAMED).map(|name| one_line(name, 120)).collect(),
+            unnamed: names.len().saturating_sub(MOST_NAMED),
+        };
+        return Err(ShapeError::ForbiddenImports(forbidden.into_iter().map(group).collect()));
     }
     for function in ["describe", "evaluate"] {
         match shape.get_export(engine, function).map(|item| item.ty) {
@@ -78,38 +134,22 @@ pub fn check(engine: &Engine, component: &Component) -> Result<(), ShapeError> {
     Ok(())
 }
 
-enum Import {
-    Served,
-    OtherVersion(String),
-    Forbidden,
-}
-
-fn judge(name: &str, item: &ComponentItem) -> Import {
+/// Why an import is forbidden, if it is.
+fn judge(name: &str, item: &ComponentItem) -> Option<Reason> {
     // A world's `use` appears as imports of types; nothing can be called by them.
     if matches!(item, ComponentItem::Type(_)) {
-        return Import::Served;
+        return None;
+    }
+    if name.starts_with("wasi:") {
+        return Some(Reason::Wasi);
     }
     let Some(path) = name.strip_prefix(PACKAGE).and_then(|rest| rest.strip_prefix('/')) else {
-        return Import::Forbidden;
+        return Some(Reason::Unknown);
     };
     let (interface, version) = path.split_once('@').unwrap_or((path, "(none)"));
     if version != SERVED {
-        return Import::OtherVersion(one_line(version, 40));
+        return Some(Reason::OtherVersion);
     }
     let instance = matches!(item, ComponentItem::ComponentInstance(_));
-    if instance && INTERFACES.contains(&interface) { Import::Served } else { Import::Forbidden }
-}
-
-fn forbidden_imports(mut imports: Vec<String>) -> ShapeError {
-    let advice = if imports.iter().any(|name| name.starts_with("wasi:")) {
-        "the host serves no WASI, so that policies are deterministic: build with a deterministic stub"
-    } else {
-        "a policy can import nothing but ruleward:policy/types@0.1.0 and ruleward:policy/log@0.1.0"
-    };
-    if imports.len() > MOST_NAMED {
-        let more = imports.len() - MOST_NAMED;
-        imports.truncate(MOST_NAMED);
-        imports.push(format!("and {more} more"));
-    }
-    ShapeError::ForbiddenImports { imports, advice }
+    (!instance || !INTERFACES.contains(&interface)).then_some(Reason::NotInContract)
 }

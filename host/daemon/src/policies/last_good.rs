@@ -1,12 +1,16 @@
-//! The last good answer of each policy, kept across restarts: a policy that fails then keeps what it had. A file is
-//! written whole or not at all, and carries the digest of its contents: a damaged one is an error to report, never a
-//! contribution that nobody asked for.
+//! The last good answer of each policy with the version that gave it, kept across restarts: a policy that fails then
+//! keeps what it had, and one that has left the configuration meanwhile is still known by its grants. A file is written
+//! whole or not at all, and carries the digest of its contents: a damaged one is an error to report, never a contribution
+//! that nobody asked for.
 
 use std::ffi::OsString;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use ruleward_core::contribution::Contribution;
+use ruleward_core::facts::Facts;
+use ruleward_core::grants::Grants;
+use ruleward_core::limit::Limits;
 use ruleward_core::names::PolicyName;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
@@ -16,7 +20,7 @@ use super::engine::sha256;
 use crate::private_dir::{PrivateDir, PrivateError};
 
 /// Of the file's format.
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 /// Largest file that is read, bytes: more than the largest contribution that the default limits allow.
 const LARGEST: u64 = 256 << 20;
 
@@ -28,8 +32,16 @@ pub struct LastGood {
     pub policy: PolicyName,
     /// Of the component that gave it: `sha256:...`.
     pub digest: String,
-    /// Of the settings that it was given; see [`settings_hash`].
-    pub settings_hash: String,
+    /// What the component called its version.
+    pub version: String,
+    /// The settings that it was given, as JSON.
+    pub settings: String,
+    /// What it was allowed to own and read.
+    pub grants: Grants,
+    /// What it was allowed to use.
+    pub limits: Limits,
+    /// Of the facts that it was given: see [`facts_digest`].
+    pub facts: String,
     /// The answer.
     pub contribution: Contribution,
 }
@@ -77,12 +89,13 @@ struct Envelope<'a> {
     contents: &'a RawValue,
 }
 
-/// The digest of settings as a policy gets them.
-pub fn settings_hash(settings: &str) -> String {
-    format!("sha256:{}", sha256(settings.as_bytes()))
+/// The digest of facts: `sha256:...`.
+pub fn facts_digest(facts: &Facts) -> String {
+    // Facts hold nothing that JSON has no words for.
+    format!("sha256:{}", sha256(&serde_json::to_vec(facts).unwrap_or_default()))
 }
 
-/// Keeps `answer` in the folder `last-good` of the state directory, in place of the policy's former one.
+/// Only one process at a time may store. Keeps `answer` in the folder `last-good` of the state directory, in place of the policy's former one.
 ///
 /// # Errors
 /// When it can't be written; the former one is still there then.
@@ -90,7 +103,9 @@ pub fn store(state_directory: &Path, answer: &LastGood) -> Result<(), LastGoodEr
     let contents = serde_json::value::to_raw_value(answer)?;
     let sha256 = sha256(contents.get().as_bytes());
     let file = serde_json::to_vec(&Envelope { version: VERSION, sha256, contents: &contents })?;
-    Ok(folder(state_directory)?.replace(&name(&answer.policy), &file)?)
+    let folder = folder(state_directory)?;
+    folder.sweep()?;
+    Ok(folder.replace(&name(&answer.policy), &file)?)
 }
 
 /// The last good answer of `policy`; `None` when there has been none.
@@ -121,6 +136,29 @@ pub fn load(state_directory: &Path, policy: &PolicyName) -> Result<Option<LastGo
         return Err(damaged(format!("it belongs to the policy {}", answer.policy)));
     }
     Ok(Some(answer))
+}
+
+/// The policies of which there is a last good answer, whole or damaged. A folder that does not exist holds none.
+///
+/// # Errors
+/// When the folder can't be read.
+pub fn policies(state_directory: &Path) -> Result<Vec<PolicyName>, LastGoodError> {
+    if !state_directory.join("last-good").exists() {
+        return Ok(Vec::new());
+    }
+    let names = folder(state_directory)?.names()?;
+    let policy = |name: &OsString| PolicyName::new(name.to_str()?.strip_suffix(".json")?).ok();
+    let mut policies: Vec<PolicyName> = names.iter().filter_map(policy).collect();
+    policies.sort();
+    Ok(policies)
+}
+
+/// Forgets the last good answer of `policy`.
+///
+/// # Errors
+/// When it is there and can't be removed.
+pub fn forget(state_directory: &Path, policy: &PolicyName) -> Result<(), LastGoodError> {
+    Ok(folder(state_directory)?.remove(&name(policy))?)
 }
 
 fn folder(state_directory: &Path) -> Result<PrivateDir, PrivateError> {

@@ -1,6 +1,6 @@
 //! Converts a policy's answer from contract 0.1.0 into the rule model, once. What comes out is well formed: names,
-//! prefix lengths and ranges are right, lists are not empty where they must not be, and nothing is over a limit.
-//! Whether rules make sense together (ports without a protocol, jumps to nowhere, grants) is decided later.
+//! prefix lengths and ranges are right, lists are not empty where they must not be. That nothing is over a limit has been
+//! seen before; whether rules make sense together (ports without a protocol, jumps to nowhere, grants) is decided later.
 //!
 //! It fails on the first thing that is wrong and says in which chain, attachment or set, in which rule and match
 //! (counted from 1), what is wrong there and what would be right.
@@ -11,7 +11,6 @@ use thiserror::Error;
 
 use super::contract_v0_1::ruleward::policy::types as wit;
 use super::guest::one_line;
-use super::limits::Limits;
 use super::{lift_rules, lift_sets};
 
 /// Why an answer is no contribution.
@@ -56,39 +55,16 @@ pub type Lifted<T> = Result<T, Wrong>;
 /// Converts `answer`.
 ///
 /// # Errors
-/// [`LiftError`] for the first thing that is malformed or over a limit.
-pub fn contribution(answer: wit::Contribution, limits: &Limits) -> Result<Contribution, LiftError> {
-    count(&answer, limits)
-        .and_then(|()| {
-            Ok(Contribution {
-                chains: answer.chains.into_iter().enumerate().map(chain).collect::<Lifted<_>>()?,
-                attachments: answer.attachments.into_iter().enumerate().map(attachment).collect::<Lifted<_>>()?,
-                sets: answer.sets.into_iter().enumerate().map(lift_sets::set).collect::<Lifted<_>>()?,
-            })
+/// [`LiftError`] for the first thing that is malformed.
+pub fn contribution(answer: wit::Contribution) -> Result<Contribution, LiftError> {
+    let lifted = || {
+        Ok(Contribution {
+            chains: answer.chains.into_iter().enumerate().map(chain).collect::<Lifted<_>>()?,
+            attachments: answer.attachments.into_iter().enumerate().map(attachment).collect::<Lifted<_>>()?,
+            sets: answer.sets.into_iter().enumerate().map(lift_sets::set).collect::<Lifted<_>>()?,
         })
-        .map_err(|Wrong { place, problem }| LiftError { place, problem })
-}
-
-/// Rules in an answer, attachments included.
-pub fn rules(answer: &wit::Contribution) -> u64 {
-    answer.chains.iter().map(|chain| chain.rules.len() as u64).sum::<u64>() + answer.attachments.len() as u64
-}
-
-fn count(answer: &wit::Contribution, limits: &Limits) -> Lifted<()> {
-    let members = answer.sets.iter().map(|set| set.members.len() as u64).sum();
-    for (what, key, found, most) in [
-        ("chains", "chains", answer.chains.len() as u64, limits.chains),
-        ("rules (attachments included)", "rules", rules(answer), limits.rules),
-        ("address sets", "sets", answer.sets.len() as u64, limits.sets),
-        ("set members", "members", members, limits.members),
-    ] {
-        if found > most {
-            let problem =
-                format!("{found} {what}, and the limit `{key}` is {most}: let the policy ask for less, or raise it");
-            return Err(Wrong::new(problem).within("contribution"));
-        }
-    }
-    Ok(())
+    };
+    lifted().map_err(|Wrong { place, problem }| LiftError { place, problem })
 }
 
 fn chain((index, chain): (usize, wit::Chain)) -> Lifted<Chain> {

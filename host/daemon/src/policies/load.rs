@@ -2,21 +2,23 @@
 //! here: that the file is a component, that it compiles, that it imports nothing but the contract, that its functions
 //! have the right types, what it says of itself, and that its settings have a usable schema.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
+use std::sync::Arc;
 
+use ruleward_core::limit::{Limit, Limits, Usage};
 use ruleward_core::names::PolicyName;
 use thiserror::Error;
+use wasmtime::component::Component;
 
 use super::cache::Cache;
 use super::compile::CompileError;
-use super::component_file::{self, FileError};
+use super::component_file::{ComponentBytes, FileError};
 use super::contract_v0_1::PolicyPre;
 use super::description::{self, Description, DescriptionError};
-use super::engine::{self, Sandbox};
-use super::evaluate::{self, Fault};
+use super::engine::Sandbox;
+use super::evaluate::{Callee, Fault};
 use super::guest::{Guest, Log, one_line};
 use super::inspect::{self, ShapeError};
-use super::limits::Limits;
 use super::settings::{SchemaError, SettingsSchema};
 
 /// Why a policy can't be loaded.
@@ -59,6 +61,17 @@ pub enum LoadProblem {
     Schema(#[from] SchemaError),
 }
 
+impl LoadProblem {
+    /// Whether the same bytes may be loaded later: the machine was to blame, not they.
+    pub fn is_passing(&self) -> bool {
+        matches!(
+            self,
+            Self::File(FileError::Unreadable(_))
+                | Self::Compile(CompileError::Io(_) | CompileError::TimedOut(_) | CompileError::Killed)
+        )
+    }
+}
+
 /// The last log line, as the end of a message.
 fn last_words(log: &Log) -> String {
     log.lines.last().map(|line| format!(" (its last log line: {})", line.message)).unwrap_or_default()
@@ -74,6 +87,10 @@ pub struct Parts {
     pub description: Description,
     /// Of its settings.
     pub schema: SettingsSchema,
+    /// Held so that other policies with this component share it.
+    _component: Arc<Component>,
+    /// Core instances, memories and tables that every call has.
+    pub footprint: Usage,
     /// What it logged in `describe`.
     pub log: Log,
     /// It was compiled just now, not taken from the cache.
@@ -82,23 +99,61 @@ pub struct Parts {
     pub warnings: Vec<String>,
 }
 
-/// Loads the component at `path`.
+/// Loads a component.
 ///
 /// # Errors
 /// [`LoadProblem`].
-pub fn load(sandbox: &Sandbox, cache: &Cache, path: &Path, limits: &Limits) -> Result<Parts, LoadProblem> {
-    let bytes = component_file::read(path)?;
-    let digest = format!("sha256:{}", engine::sha256(&bytes));
-    let loaded = cache.load(sandbox, &bytes, &digest)?;
+pub fn load(
+    sandbox: &Sandbox,
+    cache: &Cache,
+    component: &ComponentBytes,
+    limits: &Limits,
+) -> Result<Parts, LoadProblem> {
+    let digest = component.digest.clone();
+    let loaded = cache.load(sandbox, &component.bytes, &digest)?;
     inspect::check(&sandbox.engine, &loaded.component)?;
     let mistyped = |e: wasmtime::Error| ShapeError::WrongType(one_line(&format!("{e:#}"), 600));
     let pre = sandbox.linker.instantiate_pre(&loaded.component).and_then(PolicyPre::new).map_err(mistyped)?;
-    let (described, _, log) = evaluate::describe(sandbox, &pre, limits);
+    let callee = Callee { sandbox, pre: &pre, limits };
+    let (described, _, log) = callee.describe();
     let described = match described {
         Ok(described) => described,
         Err(fault) => return Err(LoadProblem::Describe { fault, log }),
     };
     let description = description::lift(described)?;
     let schema = SettingsSchema::new(&description.settings_schema)?;
-    Ok(Parts { digest, pre, description, schema, log, compiled: loaded.compiled, warnings: loaded.warnings })
+    let footprint = footprint(&callee, &loaded.component);
+    let _component = loaded.component;
+    Ok(Parts {
+        digest,
+        pre,
+        description,
+        schema,
+        _component,
+        footprint,
+        log,
+        compiled: loaded.compiled,
+        warnings: loaded.warnings,
+    })
+}
+
+/// What an instance is made of. wasmtime does not tell the number of core instances: it is the least limit with which there is
+/// an instance.
+fn footprint(callee: &Callee<'_>, component: &Component) -> Usage {
+    let mut usage = Usage::default();
+    if let Some(required) = component.resources_required() {
+        usage[Limit::Memories] = u64::from(required.num_memories);
+        usage[Limit::Tables] = u64::from(required.num_tables);
+    }
+    let fits = |instances: u64| {
+        let limits = callee.limits.clone().with(Limit::Instances, instances);
+        Callee { limits: &limits, ..*callee }.instantiate().is_ok()
+    };
+    let (mut too_few, mut enough) = (0, callee.limits[Limit::Instances]);
+    while enough - too_few > 1 {
+        let middle = too_few + (enough - too_few) / 2;
+        if fits(middle) { enough = middle } else { too_few = middle }
+    }
+    usage[Limit::Instances] = enough;
+    usage
 }

@@ -27,11 +27,11 @@ pub fn lowered<T>(
         .zip(&addresses)
         .map(|(one, addresses)| wit::NetworkInterface { name: &one.name, index: one.index, up: one.up, addresses })
         .collect();
-    let readable = |kind: &String| description.wants.documents.contains(kind) && grants.documents.contains(kind);
+    let readable = description.sees_documents(grants);
     let documents: Vec<_> = facts
         .documents
         .iter()
-        .filter(|document| readable(&document.kind))
+        .filter(|document| readable.contains(&document.kind))
         .map(|document| wit::Document {
             api_version: &document.api_version,
             kind: &document.kind,

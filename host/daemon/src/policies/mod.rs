@@ -11,6 +11,7 @@ mod artefact;
 mod cache;
 pub mod compile;
 mod component_file;
+pub mod components;
 mod contract_v0_1;
 mod description;
 mod engine;
@@ -23,22 +24,23 @@ mod lift_addresses;
 mod lift_rules;
 mod lift_sets;
 mod lift_targets;
-mod limits;
 mod load;
 mod lower;
+mod measure;
 mod refusal;
+mod repeat;
 mod schema_shape;
 mod settings;
 mod watchdog;
 
 #[cfg(test)]
-mod testkit;
+pub(crate) mod testkit;
 #[cfg(test)]
 mod tests;
 
 use std::fmt;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use ruleward_core::facts::Facts;
 use ruleward_core::grants::Grants;
@@ -47,17 +49,19 @@ use thiserror::Error;
 
 #[doc(no_inline)]
 pub use ruleward_core::contribution::Contribution;
+#[doc(no_inline)]
+pub use ruleward_core::limit::{Exceeded, Limit, Limits, Usage};
 
 pub use self::compile::{CompileError, Compiler};
-pub use self::component_file::FileError;
+pub use self::component_file::{ComponentBytes, FileError};
 pub use self::description::{Description, DescriptionError};
-pub use self::evaluate::{Cause, EvaluateError, Evaluation, Fault, Usage};
+pub use self::evaluate::{Cause, EvaluateError, Evaluation, Fault};
 pub use self::guest::{Log, LogLevel, LogLine};
 pub use self::inspect::ShapeError;
 pub use self::lift::LiftError;
-pub use self::limits::Limits;
 pub use self::load::{LoadError, LoadProblem};
 pub use self::refusal::Refusal;
+pub use self::repeat::Difference;
 pub use self::settings::{SchemaError, SettingsError, SettingsProblem};
 pub use crate::private_dir::PrivateError;
 
@@ -110,26 +114,62 @@ impl PolicyEngine {
     /// # Errors
     /// [`LoadError`].
     pub fn load(&self, name: &PolicyName, path: &Path, limits: &Limits) -> Result<LoadedPolicy, LoadError> {
-        let problem = |problem| LoadError { policy: name.clone(), path: path.to_owned(), problem };
-        let parts = load::load(&self.sandbox, &self.cache, path, limits).map_err(problem)?;
-        Ok(LoadedPolicy { sandbox: Arc::clone(&self.sandbox), limits: limits.clone(), parts })
+        let component = ComponentBytes::read(path);
+        let component = component.map_err(|problem| LoadError {
+            policy: name.clone(),
+            path: path.to_owned(),
+            problem: problem.into(),
+        })?;
+        self.load_bytes(name, path, &component, limits)
     }
 
-    /// Removes compiled components from the cache, except those of `keep`. Answers how many files went.
+    /// The same with bytes that were read before; `path` is where they come from.
+    ///
+    /// # Errors
+    /// [`LoadError`].
+    pub fn load_bytes(
+        &self,
+        name: &PolicyName,
+        path: &Path,
+        component: &ComponentBytes,
+        limits: &Limits,
+    ) -> Result<LoadedPolicy, LoadError> {
+        let problem = |problem| LoadError { policy: name.clone(), path: path.to_owned(), problem };
+        let parts = load::load(&self.sandbox, &self.cache, component, limits).map_err(problem)?;
+        Ok(LoadedPolicy {
+            sandbox: Arc::clone(&self.sandbox),
+            limits: limits.clone(),
+            parts: Arc::new(parts),
+            calls: Arc::default(),
+        })
+    }
+
+    /// Removes compiled components from the cache, except those of components with the digests in `keep`. Answers how
+    /// many files went.
     ///
     /// # Errors
     /// When the cache's folder can't be used.
-    pub fn prune_cache(&self, keep: &[&LoadedPolicy]) -> Result<usize, PrivateError> {
-        let digests: Vec<_> = keep.iter().map(|policy| policy.digest()).collect();
-        self.cache.prune(&self.sandbox, &digests)
+    pub fn prune_cache(&self, keep: &[&str]) -> Result<usize, PrivateError> {
+        self.cache.prune(&self.sandbox, keep)
     }
 }
 
 /// A policy that can be asked.
+#[derive(Clone)]
 pub struct LoadedPolicy {
     sandbox: Arc<engine::Sandbox>,
     limits: Limits,
-    parts: load::Parts,
+    parts: Arc<load::Parts>,
+    calls: Arc<Mutex<Calls>>,
+}
+
+/// What is known of a policy from being asked.
+#[derive(Debug, Default)]
+struct Calls {
+    /// Asked twice, it gave the same answer.
+    confirmed: bool,
+    /// What the last evaluation used, and of each limit the most of all.
+    usage: Option<(Usage, Usage)>,
 }
 
 impl fmt::Debug for LoadedPolicy {
@@ -140,6 +180,12 @@ impl fmt::Debug for LoadedPolicy {
 }
 
 impl LoadedPolicy {
+    /// The same component under these limits, as if it had never been asked.
+    #[must_use]
+    pub fn with_limits(&self, limits: &Limits) -> Self {
+        Self { limits: limits.clone(), calls: Arc::default(), ..self.clone() }
+    }
+
     /// Of the component's bytes: `sha256:...`.
     pub fn digest(&self) -> &str {
         &self.parts.digest
@@ -173,13 +219,58 @@ impl LoadedPolicy {
         self.parts.schema.check(settings)
     }
 
+    /// What its calls may use.
+    pub fn limits(&self) -> &Limits {
+        &self.limits
+    }
+
+    /// What the last evaluation used, successful or not, and of each limit the most of all evaluations; none before the first.
+    pub fn usage(&self) -> Option<(Usage, Usage)> {
+        self.calls().usage.clone()
+    }
+
+    /// Makes an instance as each call does, and drops it: for measurements.
+    ///
+    /// # Errors
+    /// [`Fault`].
+    pub fn instantiate(&self) -> Result<(), Fault> {
+        self.callee().instantiate()
+    }
+
+    fn callee(&self) -> evaluate::Callee<'_> {
+        evaluate::Callee { sandbox: &self.sandbox, pre: &self.parts.pre, limits: &self.limits }
+    }
+
     /// Asks the policy what the node should have. `settings` is JSON text that [`LoadedPolicy::check_settings`] found
-    /// right; the same arguments give the same answer.
+    /// right; the same arguments give the same answer. Until one answer has been confirmed, each is asked for twice.
     ///
     /// # Errors
     /// [`EvaluateError`].
     pub fn evaluate(&self, facts: &Facts, grants: &Grants, settings: &str) -> Result<Evaluation, Box<EvaluateError>> {
-        let parts = &self.parts;
-        evaluate::evaluate(&self.sandbox, &parts.pre, &parts.description, &self.limits, (facts, grants, settings))
+        let ask = || self.callee().evaluate(&self.parts.description, (facts, grants, settings));
+        let confirmed = self.calls().confirmed;
+        let answer = match ask() {
+            Ok(first) if !confirmed => repeat::confirm(first, ask()),
+            answer => answer,
+        };
+        let used = answer.as_ref().map_or_else(|error| &error.usage, |evaluation| &evaluation.usage);
+        let used = used.clone().or_worse(&self.parts.footprint);
+        let mut calls = self.calls();
+        calls.confirmed |= answer.is_ok();
+        let worst = calls.usage.take().map_or_else(|| used.clone(), |(_, worst)| worst.or_worse(&used));
+        calls.usage = Some((used, worst));
+        answer
     }
+
+    /// Plain data that is whole after every statement, so a panic elsewhere leaves nothing to fear.
+    fn calls(&self) -> MutexGuard<'_, Calls> {
+        self.calls.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Names a contribution: equal contributions have equal digests, on every machine. `sha256:...`.
+pub fn contribution_digest(contribution: &Contribution) -> String {
+    // Names, numbers and lists alone: there is nothing in it that JSON could refuse.
+    let json = serde_json::to_vec(contribution).unwrap_or_default();
+    format!("sha256:{}", engine::sha256(&json))
 }

@@ -1,6 +1,7 @@
 //! Judges an operator's settings by the JSON Schema that a policy describes. The schema comes from the policy and is
 //! not believed: [`super::schema_shape`] bounds its work, patterns run in linear time, and nothing is ever fetched.
 
+use jsonschema::error::ValidationErrorKind;
 use jsonschema::{Draft, PatternOptions, Validator};
 use serde_json::Value;
 use thiserror::Error;
@@ -16,6 +17,8 @@ const LARGEST_PATTERN: usize = 1 << 20;
 const MOST_NAMED: usize = 8;
 /// Longest description of one problem, bytes.
 const LONGEST_PROBLEM: usize = 400;
+/// Longest misspelt name that is compared with the known ones: comparing takes time in the square of it.
+const LONGEST_NAME: usize = 100;
 /// Deepest nesting of settings: more than anybody writes.
 const DEEPEST_SETTINGS: usize = 32;
 
@@ -50,7 +53,10 @@ fn more(unnamed: usize) -> String {
 
 /// A schema that can be used.
 #[derive(Debug)]
-pub struct SettingsSchema(Validator);
+pub struct SettingsSchema {
+    validator: Validator,
+    text: Value,
+}
 
 impl SettingsSchema {
     /// Reads and compiles a schema of draft 2020-12.
@@ -65,12 +71,10 @@ impl SettingsSchema {
         let schema: Value = serde_json::from_str(text).map_err(|e| SchemaError(format!("it is not JSON: {e}")))?;
         schema_shape::check(&schema).map_err(SchemaError)?;
         let limits = PatternOptions::regex().size_limit(LARGEST_PATTERN).dfa_size_limit(LARGEST_PATTERN);
-        jsonschema::options()
-            .with_draft(Draft::Draft202012)
-            .offline()
-            .with_pattern_options(limits)
-            .build(&schema)
-            .map(Self)
+        let validator =
+            jsonschema::options().with_draft(Draft::Draft202012).offline().with_pattern_options(limits).build(&schema);
+        validator
+            .map(|validator| Self { validator, text: schema })
             .map_err(|e| SchemaError(format!("at {}: {}", shown(e.instance_path().as_str()), problem(&e))))
     }
 
@@ -84,16 +88,36 @@ impl SettingsSchema {
             let problem = whole(format!("are nested deeper than {DEEPEST_SETTINGS} levels"));
             return Err(SettingsError { problems: vec![problem], unnamed: 0 });
         }
-        let mut errors = self.0.iter_errors(settings);
+        let mut errors = self.validator.iter_errors(settings);
         let problems: Vec<_> = errors
             .by_ref()
             .take(MOST_NAMED)
             .map(|error| SettingsProblem {
                 path: one_line(error.instance_path().as_str(), LONGEST_PROBLEM),
-                message: problem(&error),
+                message: self.unknown(&error).unwrap_or_else(|| problem(&error)),
             })
             .collect();
         if problems.is_empty() { Ok(()) } else { Err(SettingsError { problems, unnamed: errors.count() }) }
+    }
+}
+
+impl SettingsSchema {
+    /// What to say about settings that the schema does not know, with those that it knows at this place.
+    fn unknown(&self, error: &jsonschema::ValidationError<'_>) -> Option<String> {
+        let ValidationErrorKind::AdditionalProperties { unexpected } = error.kind() else { return None };
+        let place = error.schema_path().as_str();
+        let around = self.text.pointer(place.strip_suffix("/additionalProperties")?)?;
+        let known: Vec<&str> = around.get("properties")?.as_object()?.keys().map(String::as_str).collect();
+        let named: Vec<String> = unexpected.iter().map(|name| format!("`{name}`")).collect();
+        let near = unexpected.iter().filter(|name| name.len() <= LONGEST_NAME).find_map(|name| {
+            let nearest = known.iter().min_by_key(|known| strsim::osa_distance(name, known))?;
+            (strsim::osa_distance(name, nearest) <= nearest.len().max(3) / 3).then_some(*nearest)
+        });
+        let hint = match near {
+            Some(near) => format!("did you mean `{near}`?"),
+            None => format!("it knows {}", known.join(", ")),
+        };
+        Some(one_line(&format!("the policy has no setting {}; {hint}", named.join(", ")), LONGEST_PROBLEM))
     }
 }
 

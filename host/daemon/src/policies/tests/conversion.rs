@@ -8,7 +8,7 @@ use ruleward_core::rule::{Match, Target};
 
 use crate::policies::contract_v0_1::ruleward::policy::types as wit;
 use crate::policies::description::Description;
-use crate::policies::{Limits, lift, lower, testkit};
+use crate::policies::{Limit, Limits, Usage, lift, lower, measure, testkit};
 
 fn rule(matches: Vec<wit::Match>, target: Option<wit::Target>) -> wit::Rule {
     wit::Rule { matches, target, comment: None }
@@ -21,7 +21,7 @@ fn answer(rules: Vec<wit::Rule>) -> wit::Contribution {
 }
 
 fn refused(answer: wit::Contribution) -> String {
-    lift::contribution(answer, &Limits::default()).unwrap_err().to_string()
+    lift::contribution(answer).unwrap_err().to_string()
 }
 
 fn refused_match(matching: wit::Match) -> String {
@@ -136,8 +136,7 @@ fn what_is_right_is_kept() {
         wit::Match::TcpFlags(flags),
         wit::Match::ConntrackState(wit::ConntrackStateMatch { states, negated: false }),
     ];
-    let lifted =
-        lift::contribution(answer(vec![rule(matches, Some(wit::Target::Return))]), &Limits::default()).unwrap();
+    let lifted = lift::contribution(answer(vec![rule(matches, Some(wit::Target::Return))])).unwrap();
     let rule = &lifted.chains[0].rules[0];
     let expected = [
         Match::Source { network: "192.0.2.0/24".parse().unwrap(), negated: true },
@@ -221,17 +220,21 @@ fn sets_are_judged() {
         let message = refused(with_set(set));
         assert!(message.starts_with("set s, ") && message.contains(expected), "{message}");
     }
-    let lifted = lift::contribution(with_set(set(hash_net(), one())), &Limits::default()).unwrap();
+    let lifted = lift::contribution(with_set(set(hash_net(), one()))).unwrap();
     assert_eq!(lifted.sets[0].members, [SetMember::Network("0.0.0.1/32".parse().unwrap())]);
 }
 
 #[test]
-fn counts_are_limited() {
-    let limits = Limits { rules: 1, ..Limits::default() };
-    let error = lift::contribution(answer(vec![rule(vec![], None), rule(vec![], None)]), &limits).unwrap_err();
+fn an_answer_is_measured_and_compared_with_its_limits() {
+    let mut usage = Usage::default();
+    measure::output(&answer(vec![rule(vec![], None), rule(vec![], None)]), &mut usage);
+    assert_eq!((usage[Limit::Chains], usage[Limit::Rules]), (1, 2));
+    let limits = Limits::default().with(Limit::Rules, 1);
+    assert!(measure::within(&usage, &Limits::default(), &Limit::ALL).is_ok());
+    let over = measure::within(&usage, &limits, &[Limit::Chains, Limit::Rules]).unwrap_err();
     assert_eq!(
-        error.to_string(),
-        "contribution: 2 rules (attachments included), and the limit `rules` is 1: let the policy ask for less, or raise it"
+        over.to_string(),
+        "asks for 2 rules (attachments included), and its limit `rules` is 1; raise that if it is meant"
     );
 }
 

@@ -1,9 +1,9 @@
 //! Components that crash, loop, grow, flood and lie. Each is told apart, and the engine serves the next one.
 
-use std::time::Duration;
+use ruleward_core::grants::Grants;
 
-use crate::policies::testkit::{Guest, Kit};
-use crate::policies::{Cause, EvaluateError, Fault, LoadProblem, LogLevel, Refusal};
+use crate::policies::testkit::{Guest, Kit, facts};
+use crate::policies::{Cause, EvaluateError, Exceeded, Fault, Limit, LoadProblem, LogLevel, Refusal};
 
 const FOREVER: &str = "(loop $again (br $again)) unreachable";
 
@@ -11,43 +11,68 @@ const FOREVER: &str = "(loop $again (br $again)) unreachable";
 fn a_quiet_policy_answers_with_an_empty_contribution() {
     let evaluation = Kit::new().evaluate("i32.const 128").unwrap();
     assert!(evaluation.contribution.chains.is_empty());
-    assert_eq!((evaluation.usage.chains, evaluation.usage.rules, evaluation.usage.log_lines), (0, 0, 0));
-    assert!(evaluation.usage.fuel > 0);
-    assert_eq!(evaluation.usage.memory, 8 << 16);
+    let usage = evaluation.usage;
+    for limit in [Limit::Chains, Limit::Rules, Limit::Sets, Limit::Members, Limit::LogLines, Limit::LogLineSize] {
+        assert_eq!(usage[limit], 0, "{limit}");
+    }
+    assert!(usage[Limit::Fuel] > 0 && usage[Limit::Time] > 0);
+    assert_eq!(usage[Limit::Memory], 8 << 16);
+}
+
+#[test]
+fn usage_is_kept_of_the_last_call_and_of_the_worst() {
+    let kit = Kit::new();
+    let policy = kit.load(&Guest::default().component()).unwrap();
+    assert_eq!(policy.usage(), None);
+    policy.evaluate(&facts(), &Grants::default(), "{}").unwrap();
+    policy.evaluate(&facts(), &Grants::default(), r#"{"longer":1}"#).unwrap();
+    policy.evaluate(&facts(), &Grants::default(), "{}").unwrap();
+    let (last, worst) = policy.usage().unwrap();
+    assert_eq!(worst[Limit::Input] - last[Limit::Input], 10);
+    assert_eq!((last[Limit::Memories], last[Limit::Memory]), (1, 8 << 16));
+    // The module, and what adapts its functions to the component model.
+    assert!((1..=4).contains(&last[Limit::Instances]), "{}", last[Limit::Instances]);
 }
 
 #[test]
 fn fuel_bounds_a_loop() {
     let mut kit = Kit::new();
-    kit.limits.fuel = 1_000_000;
-    assert_eq!(kit.fault(FOREVER), Fault::OutOfFuel(1_000_000));
+    kit.limits[Limit::Fuel] = 1_000_000;
+    let over = kit.exceeded(FOREVER);
+    assert_eq!((over.limit, over.most), (Limit::Fuel, 1_000_000));
 }
 
 #[test]
 fn time_bounds_a_loop_with_endless_fuel() {
     let mut kit = Kit::new();
-    kit.limits.fuel = u64::MAX;
-    kit.limits.time = Duration::from_millis(250);
-    assert_eq!(kit.fault(FOREVER), Fault::OutOfTime(Duration::from_millis(250)));
+    kit.limits[Limit::Fuel] = u64::MAX;
+    kit.limits[Limit::Time] = 250_000;
+    let over = kit.exceeded(FOREVER);
+    assert_eq!((over.limit, over.most), (Limit::Time, 250_000));
+    assert!(over.used >= 250_000, "{over}");
 }
 
 #[test]
 fn one_policys_deadline_does_not_end_anothers_call() {
     let mut kit = Kit::new();
-    kit.limits.fuel = u64::MAX;
-    kit.limits.time = Duration::from_millis(250);
+    kit.limits[Limit::Fuel] = u64::MAX;
+    kit.limits[Limit::Time] = 250_000;
     let guest = Guest { evaluate: FOREVER, ..Guest::default() };
     let hasty = kit.load(&guest.component()).unwrap();
-    kit.limits.time = Duration::from_secs(600);
-    kit.limits.fuel = 2_000_000_000;
+    kit.limits[Limit::Time] = 600_000_000;
+    kit.limits[Limit::Fuel] = 2_000_000_000;
     let patient = kit.load(&guest.component()).unwrap();
     std::thread::scope(|scope| {
         let ask = |policy: &super::super::LoadedPolicy| {
-            policy.evaluate(&crate::policies::testkit::facts(), &Default::default(), "{}").unwrap_err().cause
+            policy.evaluate(&facts(), &Default::default(), "{}").unwrap_err().cause
+        };
+        let limit = |cause: Cause| match cause {
+            Cause::Fault(Fault::Exceeded(over)) => over.limit,
+            other => panic!("{other:?}"),
         };
         let patient = scope.spawn(move || ask(&patient));
-        assert_eq!(ask(&hasty), Cause::Fault(Fault::OutOfTime(Duration::from_millis(250))));
-        assert_eq!(patient.join().unwrap(), Cause::Fault(Fault::OutOfFuel(2_000_000_000)));
+        assert_eq!(limit(ask(&hasty)), Limit::Time);
+        assert_eq!(limit(patient.join().unwrap()), Limit::Fuel);
     });
 }
 
@@ -57,23 +82,23 @@ fn recursion_ends_at_the_stack() {
         Guest { more: "(func $deeper (call $deeper))", evaluate: "(call $deeper) unreachable", ..Guest::default() };
     let kit = Kit::new();
     let policy = kit.load(&guest.component()).unwrap();
-    let error = policy.evaluate(&crate::policies::testkit::facts(), &Default::default(), "{}").unwrap_err();
+    let error = policy.evaluate(&facts(), &Default::default(), "{}").unwrap_err();
     assert_eq!(error.cause, Cause::Fault(Fault::StackOverflow));
 }
 
 #[test]
 fn memory_that_was_refused_is_the_reason_for_the_abort_that_follows() {
     let grow = "(if (i32.eq (memory.grow (i32.const 1020)) (i32.const -1)) (then unreachable)) i32.const 128";
-    let fault = Kit::new().fault(grow);
-    assert_eq!(fault, Fault::OutOfMemory { wanted: 1028 << 16, limit: 64 << 20 });
-    let text = fault.to_string();
-    assert!(text.contains("the limit `memory` is 67108864"), "{text}");
+    let over = Kit::new().exceeded(grow);
+    assert_eq!(over, Exceeded { limit: Limit::Memory, used: 1028 << 16, most: 64 << 20 });
+    let text = over.to_string();
+    assert_eq!(text, "wants 64.2 MiB of memory, and its limit `memory` is 64 MiB; raise that if it is meant");
 }
 
 #[test]
 fn a_policy_that_lives_with_refused_memory_may_go_on() {
     let evaluation = Kit::new().evaluate("(drop (memory.grow (i32.const 1020))) i32.const 128").unwrap();
-    assert_eq!(evaluation.usage.memory, 8 << 16);
+    assert_eq!(evaluation.usage[Limit::Memory], 8 << 16);
 }
 
 #[test]
@@ -85,8 +110,8 @@ fn tables_are_limited() {
     };
     let kit = Kit::new();
     let policy = kit.load(&guest.component()).unwrap();
-    let error = policy.evaluate(&crate::policies::testkit::facts(), &Default::default(), "{}").unwrap_err();
-    assert!(matches!(error.cause, Cause::Fault(Fault::OutOfTableElements { limit: 1_000_000, .. })), "{error}");
+    let error = policy.evaluate(&facts(), &Default::default(), "{}").unwrap_err();
+    assert!(error.to_string().contains("elements in its tables, and its limit `table-elements` is 1000000"), "{error}");
 }
 
 #[test]
@@ -103,7 +128,7 @@ fn a_panic_and_other_traps_are_told_apart() {
 fn a_trap_in_describe_names_describe() {
     for body in ["unreachable", FOREVER] {
         let mut kit = Kit::new();
-        kit.limits.fuel = 1_000_000;
+        kit.limits[Limit::Fuel] = 1_000_000;
         let error = kit.load(&Guest { describe: body, ..Guest::default() }.component()).unwrap_err();
         assert!(matches!(error.problem, LoadProblem::Describe { .. }), "{error}");
         assert!(error.to_string().contains("failed in `describe`: it "), "{error}");
@@ -155,14 +180,15 @@ fn text_that_is_not_utf8_is_an_error() {
 #[test]
 fn too_much_output_is_named_as_such() {
     let mut kit = Kit::new();
-    kit.limits.output = 100_000;
-    assert_eq!(kit.fault(&failure(0, 500_000)), Fault::TooMuchOutput(100_000));
+    kit.limits[Limit::Output] = 100_000;
+    let over = kit.exceeded(&failure(0, 500_000));
+    assert_eq!((over.limit, over.most), (Limit::Output, 100_000));
 }
 
 #[test]
 fn a_log_flood_is_cut_and_counted() {
     let mut kit = Kit::new();
-    kit.limits.log_lines = 3;
+    kit.limits[Limit::LogLines] = 3;
     let flood = "(local $n i32)
         (i32.store (i32.const 256) (i32.const 0x0a410a1b))
         (loop $again
@@ -170,7 +196,7 @@ fn a_log_flood_is_cut_and_counted() {
             (br_if $again (i32.lt_u (local.tee $n (i32.add (local.get $n) (i32.const 1))) (i32.const 1000))))
         i32.const 128";
     let evaluation = kit.evaluate(flood).unwrap();
-    assert_eq!((evaluation.log.lines.len(), evaluation.log.dropped, evaluation.usage.log_lines), (3, 997, 1000));
+    assert_eq!((evaluation.log.lines.len(), evaluation.log.dropped, evaluation.usage[Limit::LogLines]), (3, 997, 1000));
     let line = &evaluation.log.lines[0];
     assert_eq!(line.level, LogLevel::Warn);
     assert!(line.message.starts_with("\u{fffd}\u{fffd}A\u{fffd}"), "{:?}", line.message);
@@ -182,14 +208,14 @@ fn log_lines_survive_a_crash() {
     let body = "(call $emit (i32.const 3) (i32.const 256) (i32.const 4)) unreachable";
     let error: Box<EvaluateError> = Kit::new().evaluate(body).unwrap_err();
     assert_eq!(error.log.lines[0].message, "test");
-    assert_eq!(error.usage.log_lines, 1);
+    assert_eq!(error.usage[Limit::LogLines], 1);
 }
 
 #[test]
 fn equal_calls_are_equal_in_fuel_too() {
     let kit = Kit::new();
     let policy = kit.load(&Guest::default().component()).unwrap();
-    let ask = || policy.evaluate(&crate::policies::testkit::facts(), &Default::default(), "{}").unwrap();
+    let ask = || policy.evaluate(&facts(), &Default::default(), "{}").unwrap();
     let (first, second) = (ask(), ask());
-    assert_eq!((first.contribution, first.usage.fuel), (second.contribution, second.usage.fuel));
+    assert_eq!((first.contribution, first.usage[Limit::Fuel]), (second.contribution, second.usage[Limit::Fuel]));
 }

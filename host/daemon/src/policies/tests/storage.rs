@@ -5,12 +5,15 @@ use std::os::unix::fs::{PermissionsExt, symlink};
 use std::time::Duration;
 
 use ruleward_core::contribution::{Chain, Contribution, Families};
+use ruleward_core::grants::Grants;
 use ruleward_core::names::{ChainName, PolicyName, Table};
 
 use crate::policies::compile::Compiler;
+use crate::policies::components::{self, KeptError};
 use crate::policies::last_good::{self, LastGood, LastGoodError};
-use crate::policies::testkit::{Guest, Kit, encode};
-use crate::policies::{CompileError, LoadProblem};
+use crate::policies::testkit::{Guest, Kit, encode, facts};
+use crate::policies::{CompileError, ComponentBytes, Limits, LoadProblem};
+use crate::private_dir::power::lost_after;
 
 #[test]
 fn a_component_is_compiled_once() {
@@ -38,9 +41,22 @@ fn tampered(expected: &str, tamper: impl Fn(&std::path::Path)) {
 }
 
 #[test]
+fn policies_with_the_same_component_share_it() {
+    let kit = Kit::new();
+    let component = Guest::default().component();
+    let first = kit.load(&component).unwrap();
+    // While it is used, nobody looks at the file.
+    fs::remove_file(kit.entry()).unwrap();
+    let second = kit.load(&component).unwrap();
+    assert!(!second.was_compiled() && second.warnings().is_empty(), "{:?}", second.warnings());
+    drop((first, second));
+    assert!(kit.load(&component).unwrap().was_compiled(), "nothing is kept that nobody uses");
+}
+
+#[test]
 fn flipped_bits_in_the_cache_are_noticed() {
     for part in 0..8 {
-        tampered("is damaged: its digest is not the one in its name", |entry| {
+        tampered("is damaged or of another engine: its digest is not the one in its name", |entry| {
             let mut bytes = fs::read(entry).unwrap();
             let place = (bytes.len() - 1) * part / 7;
             bytes[place] ^= 1;
@@ -80,7 +96,7 @@ fn an_entry_that_is_no_file_is_not_trusted() {
 
 #[test]
 fn code_of_another_engine_is_not_mapped() {
-    tampered("can't be mapped", |entry| {
+    tampered("is damaged or of another engine", |entry| {
         // Whole by its name, and not from our compiler.
         let content = b"\x7fELF something else";
         let digest = super::super::engine::sha256(content);
@@ -131,14 +147,14 @@ fn pruning_keeps_what_is_in_use() {
     let kit = Kit::new();
     let kept = kit.load(&Guest::default().component()).unwrap();
     kit.load(&Guest { evaluate: "unreachable", ..Guest::default() }.component()).unwrap();
-    assert_eq!(kit.engine.prune_cache(&[&kept]).unwrap(), 1);
+    assert_eq!(kit.engine.prune_cache(&[kept.digest()]).unwrap(), 1);
     assert!(!kit.load(&Guest::default().component()).unwrap().was_compiled());
 }
 
 /// A compiler that is the shell.
 fn shell(script: &str, timeout: Duration) -> Compiler {
     let arguments = ["-c", script, "sh"].map(Into::into).to_vec();
-    Compiler { program: "/bin/sh".into(), arguments, timeout }
+    Compiler { program: "/bin/sh".into(), arguments, timeout, ..Compiler::default() }
 }
 
 #[test]
@@ -181,7 +197,11 @@ fn last_good() -> LastGood {
     LastGood {
         policy: PolicyName::new("test").unwrap(),
         digest: "sha256:00".to_owned(),
-        settings_hash: last_good::settings_hash("{}"),
+        version: "1.0".to_owned(),
+        settings: "{}".to_owned(),
+        grants: Grants { tables: vec![Table::Nat], ..Grants::default() },
+        limits: Limits::default(),
+        facts: last_good::facts_digest(&facts()),
         contribution: Contribution { chains: vec![chain], ..Contribution::default() },
     }
 }
@@ -233,4 +253,61 @@ fn a_last_good_answer_of_another_policy_or_owner_is_not_believed() {
     fs::set_permissions(folder.join("test.json"), Permissions::from_mode(0o622)).unwrap();
     let error = last_good::load(state.path(), &PolicyName::new("test").unwrap()).unwrap_err();
     assert!(error.to_string().contains("can be written by others"), "{error}");
+}
+
+/// Between any two calls: what is there is the old or the new, and the next start goes on from it.
+#[test]
+fn a_power_loss_at_any_step_leaves_the_old_or_the_new() {
+    let (old, mut new) = (last_good(), last_good());
+    new.contribution.chains.clear();
+    for steps in 0.. {
+        let state = tempfile::tempdir().unwrap();
+        last_good::store(state.path(), &old).unwrap();
+        let done = lost_after(steps, || last_good::store(state.path(), &new).unwrap());
+        let found = last_good::load(state.path(), &old.policy).unwrap().unwrap();
+        assert!(found == old || found == new, "after {steps} steps: {found:?}");
+        last_good::store(state.path(), &new).unwrap();
+        assert_eq!(last_good::load(state.path(), &old.policy).unwrap().unwrap(), new);
+        if let Some(done) = done {
+            // What is renamed is on the disk before, and the name after.
+            assert_eq!(done, ["create", "write", "sync", "rename", "sync the folder"]);
+            return;
+        }
+    }
+}
+
+#[test]
+fn a_component_is_kept_whole_or_not_at_all() {
+    let component = ComponentBytes::from(Guest::default().component());
+    for steps in 0.. {
+        let state = tempfile::tempdir().unwrap();
+        let done = lost_after(steps, || components::keep(state.path(), &component).unwrap());
+        match components::load(state.path(), &component.digest) {
+            Ok(found) => assert_eq!(found.bytes, component.bytes),
+            Err(KeptError::Missing(_)) => assert!(done.is_none()),
+            Err(error) => panic!("{error}"),
+        }
+        components::keep(state.path(), &component).unwrap();
+        assert_eq!(components::load(state.path(), &component.digest).unwrap().bytes, component.bytes);
+        if done.is_some() {
+            return;
+        }
+    }
+}
+
+#[test]
+fn a_damaged_component_is_not_believed() {
+    let state = tempfile::tempdir().unwrap();
+    let component = ComponentBytes::from(Guest::default().component());
+    components::keep(state.path(), &component).unwrap();
+    let digits = component.digest.strip_prefix("sha256:").unwrap();
+    let path = state.path().join("components").join(format!("{digits}.wasm"));
+    let mut bytes = fs::read(&path).unwrap();
+    bytes[20] ^= 1;
+    fs::write(&path, bytes).unwrap();
+    assert!(matches!(components::load(state.path(), &component.digest), Err(KeptError::Damaged(_))));
+    components::keep(state.path(), &component).unwrap();
+    assert!(components::load(state.path(), &component.digest).is_ok());
+    assert_eq!(components::prune(state.path(), &[]).unwrap(), 1);
+    assert!(matches!(components::load(state.path(), &component.digest), Err(KeptError::Missing(_))));
 }

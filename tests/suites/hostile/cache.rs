@@ -1,0 +1,96 @@
+//! The cache of compiled policies on disks that are full or read-only, and in folders that others could have written: policies
+//! are compiled again, nothing foreign is run, and the log says why.
+
+use std::fs;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use libtest_mimic::Trial;
+use ruleward_tests::trial::trial;
+use ruleward_tests::{Backend, Node, sandbox};
+use serde_json::json;
+
+use super::good;
+
+pub fn trials() -> Vec<Trial> {
+    let name = |name: &str| format!("hostile::cache::{name}");
+    vec![
+        trial(name("a_full_disk"), a_full_disk),
+        trial(name("a_read_only_disk"), a_read_only_disk),
+        trial(name("a_folder_that_others_can_write_to"), a_folder_that_others_can_write_to),
+        trial(name("a_folder_above_that_others_can_write_to"), a_folder_above_that_others_can_write_to),
+        trial(name("entries_of_another_owner"), entries_of_another_owner),
+    ]
+}
+
+fn cold_node() -> Arc<Node> {
+    let node = Node::cold(Backend::Nft);
+    node.configure(json!({ "policies": { "good": good(&[80]) } }));
+    node
+}
+
+/// `check` succeeds, and logs all of these words.
+#[track_caller]
+fn assert_warns(node: &Node, words: &[&str]) {
+    let output = node.ruleward(&["check"]).output();
+    assert_eq!(output.code, Some(0), "{}{}", output.stdout, output.stderr);
+    for word in words {
+        assert!(output.stderr.contains(word), "it does not say {word:?}: {}", output.stderr);
+    }
+}
+
+fn entries(node: &Node) -> Vec<PathBuf> {
+    fs::read_dir(node.path("state/cache")).expect("it is there").map(|entry| entry.expect("readable").path()).collect()
+}
+
+fn a_full_disk() {
+    let node = cold_node();
+    let state = node.path("state");
+    node.command("mount").args(&["-t", "tmpfs", "-o", "size=64k,mode=700", "none"]).args(&[&state]).must();
+    assert_warns(&node, &["policy good:", "can't be kept, so that each start compiles them again"]);
+}
+
+fn a_read_only_disk() {
+    let node = cold_node();
+    let state = node.path("state");
+    node.command("mount").args(&["-t", "tmpfs", "-o", "ro,mode=700", "none"]).args(&[&state]).must();
+    assert_warns(&node, &["policy good:", "Read-only file system", "each start compiles them again"]);
+}
+
+fn a_folder_that_others_can_write_to() {
+    let node = cold_node();
+    assert_warns(&node, &[]);
+    assert_eq!(entries(&node).len(), 1);
+    fs::set_permissions(node.path("state/cache"), fs::Permissions::from_mode(0o777)).expect("it is ours");
+    assert_warns(&node, &["can be written by others (mode 0777)", "each start compiles them again"]);
+}
+
+fn a_folder_above_that_others_can_write_to() {
+    let node = cold_node();
+    fs::set_permissions(node.path("state"), fs::Permissions::from_mode(0o770)).expect("it is ours");
+    assert_warns(&node, &["can be written by others (mode 0770)", "let only root and this user write to it"]);
+    // With the sticky bit only the owner of a folder can rename it.
+    fs::set_permissions(node.path("state"), fs::Permissions::from_mode(0o1777)).expect("it is ours");
+    let output = node.ruleward(&["check"]).output();
+    assert!(!output.stderr.contains("can't be kept"), "{}", output.stderr);
+}
+
+fn entries_of_another_owner() {
+    if !sandbox::is_real_root() {
+        eprintln!("an ordinary user can't make files of another owner: what is refused then is not tried here");
+        return;
+    }
+    let node = cold_node();
+    assert_warns(&node, &[]);
+    let entry = entries(&node).pop().expect("it was compiled");
+    std::os::unix::fs::chown(&entry, Some(1234), None).expect("root can");
+    assert_warns(&node, &["is not trusted", "belongs to user 1234, not to 0", "it was removed and is compiled again"]);
+    let entry = entries(&node).pop().expect("it was compiled again");
+    assert_eq!(fs::metadata(entry).expect("it is there").uid(), 0);
+    for folder in ["state/cache", "state"] {
+        std::os::unix::fs::chown(node.path(folder), Some(1234), None).expect("root can");
+        assert_warns(&node, &["belongs to user 1234", "each start compiles them again"]);
+        std::os::unix::fs::chown(node.path(folder), Some(0), None).expect("root can");
+    }
+}
