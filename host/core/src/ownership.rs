@@ -16,6 +16,7 @@ pub const HOST_COMMENT: &str = "rw:";
 /// The grants of all policies.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Ownership {
+    /// Sorted by name; behind them those that are leaving.
     policies: Vec<(PolicyName, Grants)>,
 }
 
@@ -24,6 +25,15 @@ impl Ownership {
     pub fn new(mut policies: Vec<(PolicyName, Grants)>) -> Self {
         policies.sort_by(|a, b| a.0.cmp(&b.0));
         Self { policies }
+    }
+
+    /// The same with grants that end when the next state is in force: of policies that go, or that are granted less from
+    /// then on. What they own is still ours until it has been removed. They may overlap with the others, which come first.
+    #[must_use]
+    pub fn with_leaving(mut self, mut leaving: Vec<(PolicyName, Grants)>) -> Self {
+        leaving.sort_by(|a, b| a.0.cmp(&b.0));
+        self.policies.extend(leaving);
+        self
     }
 
     /// Tables in which anything can be ours.
@@ -83,6 +93,22 @@ mod tests {
             ..Grants::default()
         };
         Ownership::new(vec![(PolicyName::new("calico").unwrap(), grants)])
+    }
+
+    #[test]
+    fn what_leaves_is_ours_until_it_has_left_and_others_come_first() {
+        let name = |name: &str| PolicyName::new(name).unwrap();
+        let grants = |table, chain: &str| Grants {
+            tables: vec![table],
+            chains: vec![Pattern::new(chain).unwrap()],
+            ..Grants::default()
+        };
+        let staying = Ownership::new(vec![(name("web"), grants(Table::Nat, "x-*"))]);
+        let both = staying.clone().with_leaving(vec![(name("app"), grants(Table::Raw, "x-*"))]);
+        assert_eq!(both.tables(), [Table::Raw, Table::Nat].into());
+        assert!(both.owns_chain(Table::Raw, "x-1") && !staying.owns_chain(Table::Raw, "x-1"));
+        let taken_over = staying.with_leaving(vec![(name("app"), grants(Table::Nat, "x-*"))]);
+        assert_eq!(taken_over.chain_owner(Table::Nat, "x-1"), Some(&name("web")));
     }
 
     #[test]

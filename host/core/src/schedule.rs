@@ -25,6 +25,8 @@ pub enum Event {
     Woken,
     /// Somebody asked for a check, or something hints at drift.
     Asked,
+    /// What policies are made of, or what they see, has changed.
+    Changed,
     /// A check has ended.
     Checked(Outcome),
     /// A repair that nobody asked for has ended: drift was seen as it happened. Puts off no refresh.
@@ -64,6 +66,8 @@ pub enum Reason {
     Retry,
     /// Somebody asked.
     Asked,
+    /// What policies are made of, or what they see, has changed.
+    Change,
 }
 
 /// Where the schedule stands.
@@ -81,6 +85,12 @@ impl Schedule {
         Self { refresh, next_refresh: Duration::ZERO, early: None }
     }
 
+    /// The same with another refresh interval: the next refresh comes at the latest when it is over.
+    #[must_use]
+    pub fn with_refresh(self, refresh: Duration, now: Duration) -> Self {
+        Self { refresh, next_refresh: self.next_refresh.min(now + refresh), ..self }
+    }
+
     /// When the next check is due.
     pub fn due(&self) -> Duration {
         self.early.map_or(self.next_refresh, |(at, ..)| at.min(self.next_refresh))
@@ -92,6 +102,7 @@ impl Schedule {
         match event {
             Event::Started => return (self, Action::Check(Reason::Start)),
             Event::Asked => return (self, Action::Check(Reason::Asked)),
+            Event::Changed => return (self, Action::Check(Reason::Change)),
             Event::Woken => {}
             Event::Repaired(outcome) => {
                 let soon = match outcome {
@@ -196,6 +207,17 @@ mod tests {
         let (schedule, action) = schedule.step(Event::Asked, Duration::from_secs(5));
         assert_eq!(action, Action::Check(Reason::Asked));
         assert_eq!(schedule.due(), MINUTE);
+    }
+
+    #[test]
+    fn another_interval_counts_at_once() {
+        let (schedule, _) = Schedule::new(60 * MINUTE).step(Event::Checked(Outcome::Clean), Duration::ZERO);
+        let schedule = schedule.with_refresh(MINUTE, Duration::from_secs(5));
+        assert_eq!(schedule.due(), Duration::from_secs(65));
+        let (schedule, action) = schedule.step(Event::Changed, Duration::from_secs(6));
+        assert_eq!(action, Action::Check(Reason::Change));
+        let (schedule, _) = schedule.step(Event::Checked(Outcome::Clean), Duration::from_secs(7));
+        assert_eq!(schedule.with_refresh(60 * MINUTE, Duration::from_secs(8)).due(), Duration::from_secs(67));
     }
 
     #[test]

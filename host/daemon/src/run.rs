@@ -1,4 +1,5 @@
-//! The daemon: checks when the schedule says so, on request and on SIGHUP, until it is told to stop.
+//! The daemon: checks when the schedule says so, on request, on SIGHUP and when something has changed, until it is told
+//! to stop.
 //!
 //! [`ruleward_core::schedule`] decides when; a thread of its own ([`worker`]) runs one check at a time; this loop only
 //! passes on what happens, so sockets and signals are always served. Stopping leaves the rules in force. A check that
@@ -15,6 +16,7 @@ use ruleward_core::schedule::{Action, Event, Reason, Schedule};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, oneshot};
 
+use crate::reload::{Lookout, News};
 use crate::report::board::Board;
 use crate::report::{ErrorClass, Report};
 use crate::serve::control::{self, Ask};
@@ -36,7 +38,13 @@ type Requester = oneshot::Sender<Arc<Report>>;
 ///
 /// # Errors
 /// A report that says why it could not start, or why it ended by itself.
-pub fn run(runtime_directory: &Path, refresh: Duration, board: &Board, open: Open) -> Result<(), Box<Report>> {
+pub fn run(
+    runtime_directory: &Path,
+    refresh: Duration,
+    board: &Board,
+    open: Open,
+    lookout: Lookout,
+) -> Result<(), Box<Report>> {
     let internal = |what: &str, error: std::io::Error| {
         Box::new(Report::failure(ErrorClass::Internal, format!("can't start {what}: {error}")))
     };
@@ -52,7 +60,7 @@ pub fn run(runtime_directory: &Path, refresh: Duration, board: &Board, open: Ope
         tokio::spawn(status::serve(status, board.clone()));
         tokio::spawn(control::serve(control, sender));
         let worker = Worker::start(open).map_err(|error| internal("the checking thread", error))?;
-        Daemon::new(refresh, board.clone(), worker, asks).run().await
+        Daemon::new(refresh, board.clone(), worker, asks, lookout).run().await
     });
     runtime.shutdown_background();
     result
@@ -66,7 +74,7 @@ fn listen_to_signals(asks: &mpsc::Sender<Ask>) -> std::io::Result<()> {
         let asks = asks.clone();
         tokio::spawn(async move {
             while signals.recv().await.is_some() {
-                let ask = if stops { Ask::Stop } else { Ask::Check(None) };
+                let ask = if stops { Ask::Stop } else { Ask::Reload(None) };
                 if asks.send(ask).await.is_err() {
                     return;
                 }
@@ -91,14 +99,19 @@ struct Daemon {
     served: Vec<Requester>,
     /// Those who asked since; they want a check that begins after that.
     waiting: Vec<Requester>,
+    /// Those for whom files are being looked at first, with their tickets.
+    looking: Vec<(u64, Option<Requester>)>,
     /// Whether somebody asked since the running check began.
     asked: bool,
+    /// What has changed since the running check began: the newest offer, and whether facts may have.
+    changed: (u64, bool),
+    lookout: Lookout,
     journal: Journal,
     ready: bool,
 }
 
 impl Daemon {
-    fn new(refresh: Duration, board: Board, worker: Worker, asks: mpsc::Receiver<Ask>) -> Self {
+    fn new(refresh: Duration, board: Board, worker: Worker, asks: mpsc::Receiver<Ask>, lookout: Lookout) -> Self {
         Self {
             board,
             worker,
@@ -109,7 +122,10 @@ impl Daemon {
             wake: Duration::ZERO,
             served: Vec::new(),
             waiting: Vec::new(),
+            looking: Vec::new(),
             asked: false,
+            changed: (0, false),
+            lookout,
             journal: Journal::default(),
             ready: false,
         }
@@ -122,7 +138,8 @@ impl Daemon {
             tokio::select! {
                 biased;
                 ask = self.asks.recv() => match ask {
-                    Some(Ask::Check(requester)) => self.take_request(requester)?,
+                    Some(Ask::Check(requester)) => self.take_request(requester, false)?,
+                    Some(Ask::Reload(requester)) => self.take_request(requester, true)?,
                     Some(Ask::Stop) | None => break,
                 },
                 done = self.worker.reports.recv() => match done {
@@ -130,7 +147,11 @@ impl Daemon {
                     Some(Done::Repair(report)) => self.repaired(&report)?,
                     None => return Err(no_worker()),
                 },
-                () = tokio::time::sleep_until(wake), if self.running.is_none() => self.step(Event::Woken)?,
+                Some(news) = self.lookout.news.recv() => self.hear(news)?,
+                () = tokio::time::sleep_until(wake), if self.running.is_none() => {
+                    self.lookout.glance();
+                    self.step(Event::Woken)?;
+                }
             }
         }
         self.stop().await;
@@ -148,7 +169,7 @@ impl Daemon {
             }
             Action::Check(reason) => {
                 self.running = Some(reason);
-                self.asked = false;
+                (self.asked, self.changed) = (false, (0, false));
                 self.served.append(&mut self.waiting);
                 self.board.next_check(None);
                 if !self.worker.order(reason) {
@@ -159,13 +180,46 @@ impl Daemon {
         Ok(())
     }
 
-    fn take_request(&mut self, requester: Option<Requester>) -> Result<(), Box<Report>> {
-        self.waiting.extend(requester);
+    /// Files are looked at first, so that the check knows of everything that was there when it was asked for.
+    fn take_request(&mut self, requester: Option<Requester>, thorough: bool) -> Result<(), Box<Report>> {
+        match self.lookout.look(thorough) {
+            Some(ticket) => {
+                self.looking.push((ticket, requester));
+                Ok(())
+            }
+            None => {
+                self.waiting.extend(requester);
+                self.ask()
+            }
+        }
+    }
+
+    /// Somebody wants a check that begins from now on.
+    fn ask(&mut self) -> Result<(), Box<Report>> {
         if self.running.is_some() {
             self.asked = true;
             return Ok(());
         }
         self.step(Event::Asked)
+    }
+
+    fn hear(&mut self, news: News) -> Result<(), Box<Report>> {
+        match news {
+            News::Looked(ticket) => {
+                let done = self.looking.extract_if(.., |(own, _)| *own <= ticket);
+                self.waiting.extend(done.filter_map(|(_, requester)| requester));
+                self.ask()
+            }
+            News::Changed { offer, refresh } => {
+                self.schedule = self.schedule.clone().with_refresh(refresh, self.started.elapsed());
+                if self.running.is_some() {
+                    let (newest, facts) = self.changed;
+                    self.changed = (newest.max(offer), facts || offer == 0);
+                    return Ok(());
+                }
+                if self.lookout.is_taken(offer) { self.step(Event::Woken) } else { self.step(Event::Changed) }
+            }
+        }
     }
 
     fn checked(&mut self, report: Report) -> Result<(), Box<Report>> {
@@ -187,7 +241,13 @@ impl Daemon {
         drop(report);
         self.step(Event::Checked(outcome))?;
         // The next check may have been due at once; then it serves those who asked.
-        if self.asked && self.running.is_none() { self.step(Event::Asked) } else { Ok(()) }
+        let (offer, facts) = self.changed;
+        let changed = facts || (offer > 0 && !self.lookout.is_taken(offer));
+        match (self.running.is_none(), self.asked, changed) {
+            (true, true, _) => self.step(Event::Asked),
+            (true, false, true) => self.step(Event::Changed),
+            _ => Ok(()),
+        }
     }
 
     /// Drift was undone as it happened.

@@ -112,6 +112,18 @@ pub fn read_documents(directory: &Path) -> Result<DocumentSet, DocumentsError> {
     Ok(DocumentSet { documents: resources.finish()?, notes: Vec::new() })
 }
 
+/// Reads the documents in one file.
+///
+/// # Errors
+/// As [`read_documents`].
+pub fn read_document_file(path: &Path) -> Result<DocumentSet, DocumentsError> {
+    let bytes = std::fs::read(path)
+        .map_err(|error| Problem::Unreadable { path: path.to_owned(), reason: error.to_string() })?;
+    let mut resources = Resources::default();
+    read_file(path, &bytes, &mut resources);
+    Ok(DocumentSet { documents: resources.finish()?, notes: Vec::new() })
+}
+
 fn read_file(path: &Path, bytes: &[u8], resources: &mut Resources) {
     let unreadable = |reason: String| Problem::Unreadable { path: path.to_owned(), reason };
     if bytes.is_empty() {

@@ -4,6 +4,7 @@
 //! of the calling thread's network namespace. Either all of it is read or there is an error: half a picture would
 //! look to a policy as if pools or addresses had been deleted. The caller then keeps its last good facts.
 
+pub mod changes;
 mod directory;
 mod documents;
 mod interfaces;
@@ -11,6 +12,7 @@ mod node;
 mod resource;
 mod rtnetlink;
 mod scalar;
+pub mod signs;
 mod yaml;
 
 #[cfg(test)]
@@ -23,7 +25,7 @@ use ruleward_core::facts::{Facts, System, Version};
 use ruleward_core::names::Backend;
 use thiserror::Error;
 
-pub use documents::{DocumentSet, DocumentsError, Problem, read_documents};
+pub use documents::{DocumentSet, DocumentsError, Problem, read_document_file, read_documents};
 pub use interfaces::read_interfaces;
 pub use node::{host_name, kernel_version};
 pub use resource::{Origin, Resources};

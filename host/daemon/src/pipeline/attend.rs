@@ -63,7 +63,8 @@ impl Pipeline {
             // Time that tools take is not on this thread's account; there the clock on the wall has to do.
             let own = processor_time().saturating_sub(processor);
             let by_tools = self.keeper.by_tools.is_some() || self.port.generation().is_none();
-            self.keeper.fights.took(if by_tools { began.elapsed() } else { own });
+            let now = self.keeper.started.elapsed();
+            self.keeper.fights.took(now, if by_tools { began.elapsed() } else { own });
         }
         self.show_fights();
         if quiet { None } else { Some(self.end(pass)) }
@@ -193,8 +194,7 @@ impl Pipeline {
         // All that was heard of is right again, and all else was: nothing was missed, or everything was read.
         let all_read = *scope != Scope::All || !observed.partial;
         self.keeper.right = was_right && !waits && all_read;
-        pass.report.in_sync = !waits && self.keeper.problems.is_empty();
-        self.add_standing(pass);
+        pass.report.in_sync = self.add_standing(pass) && !waits;
         Ok(false)
     }
 
@@ -278,7 +278,7 @@ impl Pipeline {
 
     /// Whether a check may go without reading: nothing has changed since everything was right.
     pub(super) fn is_settled(&mut self, reason: Reason, expected: &Arc<Expected>) -> bool {
-        let routine = matches!(reason, Reason::Refresh | Reason::Recheck);
+        let routine = matches!(reason, Reason::Refresh | Reason::Recheck | Reason::Change);
         let same =
             self.keeper.right && self.committed && self.expected.as_ref().is_some_and(|own| Arc::ptr_eq(own, expected));
         if !routine

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use ruleward_core::expected::{Basis, Expected};
 use ruleward_core::fight::Fights;
+use ruleward_core::form::Stamp;
 use ruleward_core::forms::{Coverage, Forms};
 use ruleward_core::names::{Family, Table};
 use ruleward_core::observed::Observed;
@@ -76,6 +77,8 @@ pub(super) struct Keeper {
     pub by_tools: Option<String>,
     /// What the sets were when they were last compared.
     pub sets: Option<u64>,
+    /// What the tables were when they were last looked at (legacy).
+    stamps: BTreeMap<(Family, Table), Stamp>,
     /// Rules of unknown form that the last look found, and that only have a line of marks.
     pub strange: Vec<Strange>,
     /// Whether nobody wrote during the last look.
@@ -92,7 +95,7 @@ pub(super) struct Keeper {
 impl Keeper {
     pub fn new(watch: Watch, refresh: Duration) -> Self {
         let mut fights = Fights::new(refresh);
-        fights.took(CHEAP);
+        fights.took(Duration::ZERO, CHEAP);
         Self {
             watch,
             verified: None,
@@ -106,6 +109,7 @@ impl Keeper {
             skipped: 0,
             by_tools: None,
             sets: None,
+            stamps: BTreeMap::new(),
             strange: Vec::new(),
             steady: true,
             right: false,
@@ -145,16 +149,26 @@ impl Keeper {
     ) -> Result<Observed, ObserveError> {
         self.strange.clear();
         self.steady = true;
-        self.watch.mark(expected.tables.keys().copied());
+        self.stamps.clear();
+        self.watch.concern(expected.tables.keys().copied());
         if !matches!(scope, Scope::Part { sets: false, .. }) {
             self.sets = Self::sets_now(port, expected);
         }
-        if by == By::Text {
+        let Some(forms) = expected.forms.as_ref().filter(|_| by == By::Forms) else {
+            self.watch.mark(expected.tables.keys().copied());
             return observe(port, expected);
-        }
-        let Some(mut reading) = observe_forms(port, expected, scope)? else { return observe(port, expected) };
+        };
+        // These are read by iptables-save, whatever the scope: what they are is asked for apart, and first.
+        self.watch.mark(expected.tables.keys().copied().filter(|place| !forms.trusts(*place)));
+        let read = observe_forms(port, expected, scope, &mut |place| self.watch.take_reading(place));
+        self.watch.forget_readings();
+        let Some(mut reading) = read? else { return observe(port, expected) };
         self.steady = reading.steady;
-        if reading.strange.is_empty() || *scope != Scope::All {
+        reading.stamps.iter().for_each(|(place, stamp)| self.watch.note(*place, *stamp));
+        self.stamps.extend(reading.stamps.drain(..));
+        // Where generations tell, a part is read to repair it at once; what it is shown as is asked for later.
+        let quick = *scope != Scope::All && port.generation().is_some();
+        if reading.strange.is_empty() || quick {
             self.strange = reading.strange;
             return Ok(reading.observed);
         }
@@ -194,18 +208,22 @@ impl Keeper {
         let held = timed(&mut pass.report.timings_ms.commit, || port.exclusive());
         let port = held.map_err(|error| pass.stop(ErrorClass::Temporary, error.to_string()))?;
         let port = &*port;
+        pass.committing = true;
         let replayable = expected.forms.as_ref().is_some_and(|forms| forms.replayable);
         let mut by = if replayable { Self::by(expected) } else { By::Text };
         let mut how = UNWRITTEN;
         let mut lost = 0;
         let mut scope = Cow::Borrowed(scope);
-        let mut fresh = port.generation().is_some(); // on legacy the picture is older than the lock: take it again
+        // On legacy the picture is older than the lock: unless the tables are the same still, it is taken again.
+        let mut fresh =
+            port.generation().is_some() || timed(&mut pass.report.timings_ms.verify, || self.are_as_seen(port, todo));
+        let mut looked = Self::by(expected);
         for tried in 0..TRIES {
             if !fresh {
-                let looks = if by == By::Text && port.generation().is_some() { By::Text } else { Self::by(expected) };
-                let scope = if by == By::Text { &Scope::All } else { &*scope };
+                looked = if by == By::Text && port.generation().is_some() { By::Text } else { Self::by(expected) };
+                let scope = if looked == By::Text { &Scope::All } else { &*scope };
                 *observed = timed(&mut pass.report.timings_ms.verify, || {
-                    self.look(port, expected, scope, looks, how == BY_TOOLS)
+                    self.look(port, expected, scope, looked, how == BY_TOOLS)
                 })
                 .map_err(|error| pass.stop(ErrorClass::Temporary, format!("the kernel can't be read: {error}")))?;
                 *todo = plan(expected, observed);
@@ -259,13 +277,21 @@ impl Keeper {
             }
         }
         if todo.is_empty() {
-            if by == By::Text && expected.forms.is_some() {
+            if looked == By::Text && expected.forms.is_some() {
                 self.resume_forms(port, expected, observed);
             }
             return Ok(how);
         }
         let reason = format!("somebody else changes the same rules again and again; gave up after {TRIES} tries");
         Err(pass.stop(ErrorClass::Temporary, reason))
+    }
+
+    /// Whether the tables that `todo` changes are as they were when they were looked at last.
+    fn are_as_seen(&self, port: &dyn Port, todo: &Plan) -> bool {
+        todo.tables.iter().all(|table| {
+            let place = (table.family, table.table);
+            self.stamps.get(&place).is_some_and(|stamp| port.stamp(table.family, table.table) == Some(*stamp))
+        })
     }
 
     /// What waits in a fight is not written.

@@ -63,5 +63,6 @@ fn word(reason: Reason) -> &'static str {
         Reason::Recheck => "check after a write",
         Reason::Retry => "check after a failure",
         Reason::Asked => "check on request",
+        Reason::Change => "check after a change",
     }
 }

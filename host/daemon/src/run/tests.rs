@@ -41,7 +41,7 @@ fn daemon(scripts: Vec<Script>) -> (Daemon, Board, mpsc::Sender<Ask>) {
     });
     let board = Board::new("node", REFRESH);
     let (sender, asks) = mpsc::channel(ASKS);
-    (Daemon::new(REFRESH, board.clone(), Worker::start(open).unwrap(), asks), board, sender)
+    (Daemon::new(REFRESH, board.clone(), Worker::start(open).unwrap(), asks, Lookout::none()), board, sender)
 }
 
 #[tokio::test(start_paused = true)]
@@ -161,7 +161,7 @@ fn status_answers_while_a_check_hangs_and_silent_clients_do_no_harm() {
                 let control = Socket::listen(&path.join(CONTROL_SOCKET), 0o600).unwrap();
                 tokio::spawn(status::serve(status, board.clone()));
                 tokio::spawn(control::serve(control, sender.clone()));
-                let daemon = Daemon::new(REFRESH, board.clone(), Worker::start(open).unwrap(), asks);
+                let daemon = Daemon::new(REFRESH, board.clone(), Worker::start(open).unwrap(), asks, Lookout::none());
                 let running = tokio::spawn(daemon.run());
                 while board.status().checks < 2 {
                     tokio::task::yield_now().await;
@@ -177,7 +177,7 @@ fn status_answers_while_a_check_hangs_and_silent_clients_do_no_harm() {
         let status = client::status(directory.path()).unwrap();
         assert_eq!(status.waiting.as_deref(), Some("for the xtables lock"));
         assert_eq!((status.report.outcome, status.checks), (Outcome::Pending, 0));
-        let refresh = scope.spawn(|| client::refresh(directory.path(), || {}));
+        let refresh = scope.spawn(|| client::ask(directory.path(), &control::Request::Refresh {}, || {}));
         release.send(()).unwrap();
         begins.recv().unwrap();
         release.send(()).unwrap();

@@ -1,0 +1,38 @@
+//! Takes everything away that is ours.
+
+use std::sync::Arc;
+
+use ruleward_core::drift;
+use ruleward_core::expected::Expected;
+use ruleward_core::plan::plan;
+
+use super::{Pass, Pipeline, Stop, timed};
+use crate::kernel::observe::Scope;
+use crate::report::{Change, Intent, Outcome, Report};
+
+impl Pipeline {
+    /// All that is ours by the configuration's grants, or by those of what was in force before.
+    pub(super) fn clean_all(&mut self) -> Report {
+        let mut pass = self.begin(Intent::Write);
+        let families = self.detection.families.iter().collect();
+        let nothing = Arc::new(Expected::nothing(self.roster.whole_ownership(), families));
+        let cleaned = self.clean(&mut pass, nothing);
+        if cleaned.is_ok() {
+            pass.report.notes.extend(self.roster.forget_leaving());
+            pass.report.in_sync = true;
+            pass.report.outcome = if pass.report.changes.is_empty() { Outcome::Unchanged } else { Outcome::Changed };
+        }
+        self.end(pass)
+    }
+
+    fn clean(&mut self, pass: &mut Pass, mut nothing: Arc<Expected>) -> Result<(), Stop> {
+        let mut observed = self.observe(pass, &mut nothing)?;
+        let mut todo = timed(&mut pass.report.timings_ms.plan, || plan(&nothing, &observed));
+        pass.report.changes = drift::list(&todo, &observed).into_iter().map(Change::from).collect();
+        pass.report.notes.extend(todo.notes.iter().cloned());
+        if !todo.is_empty() {
+            self.keeper.write(&*self.port, pass, &mut nothing, &mut observed, &mut todo, &Scope::All)?;
+        }
+        Ok(())
+    }
+}

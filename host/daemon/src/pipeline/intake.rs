@@ -1,0 +1,136 @@
+//! What a check begins with: the configuration that counts now, facts, and the answers of the policies.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use ruleward_core::facts::Facts;
+use ruleward_core::names::PolicyName;
+use ruleward_core::schedule::Reason;
+
+use super::{Pass, Pipeline, Stop, timed};
+use crate::facts;
+use crate::report::{ErrorClass, PinReport};
+use crate::roster::{Offer, ShadowWish};
+
+/// How long the first check waits for components that are being loaded, if the node can be held at what was in force
+/// before. From a warm cache it takes milliseconds.
+const PATIENCE: Duration = Duration::from_millis(500);
+/// How often who waits looks whether to stop.
+const LOOK: Duration = Duration::from_millis(100);
+
+/// What was offered last, as far as reports say it.
+#[derive(Debug, Default)]
+pub(super) struct Offered {
+    pub any: bool,
+    /// Everything that the configuration asked for when this process began has been loaded, or refused.
+    pub complete: bool,
+    pub refusal: Option<String>,
+    pub notes: Vec<String>,
+    pub shadows: BTreeMap<PolicyName, ShadowWish>,
+    pub pinned: BTreeMap<PolicyName, PinReport>,
+}
+
+/// Facts, and when they were read.
+#[derive(Debug, Default)]
+pub(super) struct Survey {
+    pub facts: Option<Arc<Facts>>,
+    notes: Vec<String>,
+    /// What was heard of changes before they were read; none if that is not known.
+    heard: Option<u64>,
+}
+
+impl Pipeline {
+    /// Takes what the configuration asks for now; whether that is anything new. The first check waits for it.
+    pub(super) fn take_offers(&mut self) -> bool {
+        let newest = self.intake.newest();
+        let mut news = newest.is_some();
+        if let Some(offer) = newest {
+            self.take(&offer);
+        }
+        let began = Instant::now();
+        while !self.offered.complete && !self.board.stopping() {
+            let holds = self.offered.any && self.roster.can_hold();
+            if self.survey.facts.is_some() || (holds && began.elapsed() > PATIENCE) {
+                break;
+            }
+            match self.intake.wait(LOOK) {
+                Ok(Some(offer)) => {
+                    self.take(&offer);
+                    news = true;
+                }
+                Ok(None) => self.board.waiting(Some("for policies to be loaded".to_owned())),
+                Err(_) => break,
+            }
+        }
+        self.board.waiting(None);
+        news
+    }
+
+    fn take(&mut self, offer: &Offer) {
+        if offer.config.documents != self.config.documents || offer.config.node_name != self.config.node_name {
+            self.survey.heard = None;
+        }
+        self.keeper.fights.limit(offer.config.refresh_interval);
+        self.config = Arc::clone(&offer.config);
+        self.roster.take(offer);
+        self.offered.any = true;
+        self.offered.complete |= offer.complete;
+        self.offered.refusal.clone_from(&offer.refusal);
+        self.offered.notes.clone_from(&offer.notes);
+        self.offered.shadows.clone_from(&offer.shadows);
+        self.offered.pinned.clone_from(&offer.pinned);
+        self.board.node(self.config.node_name.as_deref(), self.config.refresh_interval);
+    }
+
+    /// Facts that can't be read leave the last ones in force: repairing goes on. As long as all that they are made of is
+    /// watched and nothing happens, they are what they were; they are read all the same when everything is.
+    pub(super) fn read_facts(&mut self, pass: &mut Pass, reason: Reason) {
+        let heard = self.intake.signs().count();
+        let routine = matches!(reason, Reason::Refresh | Reason::Recheck | Reason::Change | Reason::Retry);
+        let everything = self.keeper.skipped + 1 >= self.config.full_comparison_every;
+        if self.survey.facts.is_some() && heard.is_some() && heard == self.survey.heard && routine && !everything {
+            pass.report.notes.extend(self.survey.notes.iter().cloned());
+            return;
+        }
+        let options = facts::Options {
+            node_name: self.config.node_name.as_deref(),
+            documents: &self.config.documents,
+            iptables: self.detection.version,
+            backend: self.detection.backend,
+            families: self.detection.families,
+        };
+        match timed(&mut pass.report.timings_ms.facts, || facts::read(&options)) {
+            Ok(reading) => {
+                pass.report.notes.extend(reading.notes.iter().cloned());
+                let same = self.survey.facts.as_deref() == Some(&reading.facts);
+                let facts = self.survey.facts.take().filter(|_| same);
+                let facts = Some(facts.unwrap_or_else(|| Arc::new(reading.facts)));
+                self.survey = Survey { facts, notes: reading.notes, heard };
+            }
+            Err(error) => {
+                pass.report.class = ErrorClass::Configuration;
+                self.survey.heard = None;
+                let known = self.survey.facts.is_some();
+                let kept = if known { "the facts of the last check count" } else { "no policy is asked" };
+                pass.report.problems.push(format!("{error}; {kept}"));
+                if !known {
+                    tracing::error!("{error}; {kept}");
+                }
+            }
+        }
+    }
+
+    pub(super) fn evaluate(&mut self, pass: &mut Pass, reason: Reason) -> Result<(), Stop> {
+        let everything = self.keeper.skipped + 1 >= self.config.full_comparison_every;
+        let again = everything || matches!(reason, Reason::Start | Reason::Asked);
+        let facts = self.survey.facts.clone();
+        timed(&mut pass.report.timings_ms.evaluate, || self.roster.evaluate(facts.as_ref(), again));
+        self.roster.contributions().map(drop).map_err(|silent| {
+            let names: Vec<String> = silent.iter().map(ToString::to_string).collect();
+            let reason =
+                format!("nothing is written before every enabled policy has answered; missing: {}", names.join(", "));
+            pass.stop(ErrorClass::Configuration, reason)
+        })
+    }
+}

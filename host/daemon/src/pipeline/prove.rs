@@ -1,0 +1,151 @@
+//! Merges what is chosen and proves it. A policy whose answer this kernel refuses is named, and what was in force takes
+//! the place; the others are not touched by it.
+
+use std::sync::Arc;
+
+use ruleward_core::check::Checked;
+use ruleward_core::expected::Expected;
+use ruleward_core::merge::{Desired, merge};
+use ruleward_core::names::PolicyName;
+
+use super::{Pass, Pipeline, Stop, timed};
+use crate::kernel::rehearse::{Learn, RehearseError, Rehearsed, rehearse};
+use crate::report::ErrorClass;
+
+/// What was rehearsed, and of what it was made.
+#[derive(Debug, Clone)]
+pub(super) struct Proven {
+    pub merged: Vec<Arc<Checked>>,
+    pub expected: Arc<Expected>,
+    /// Whether byte forms were to be learned.
+    pub replay: bool,
+}
+
+impl Pipeline {
+    fn merge(&self, contributions: &[Arc<Checked>]) -> Desired {
+        merge(contributions, self.roster.ownership(), self.detection.families.iter().collect())
+    }
+
+    /// What is chosen, rehearsed. What was rehearsed before is not rehearsed again.
+    pub(super) fn rehearse_merged(&mut self, pass: &mut Pass) -> Result<Proven, Stop> {
+        loop {
+            let contributions = self.roster.contributions().unwrap_or_default();
+            if let Some(known) = self.known(&contributions) {
+                return Ok(known);
+            }
+            let desired = self.merge(&contributions);
+            let known = self.expected.as_ref().and_then(|expected| expected.forms.clone());
+            let learn = if self.config.replay { Learn::Forms(known.as_deref()) } else { Learn::Nothing };
+            let rehearsed = timed(&mut pass.report.timings_ms.rehearse, || rehearse(&*self.port, desired, learn));
+            let error = match rehearsed {
+                Ok(rehearsed) => return Ok(self.proven(contributions, rehearsed)),
+                Err(error) => error,
+            };
+            let Some((name, reason, lasting)) = self.blame(&error) else {
+                return Err(pass.stop(ErrorClass::Temporary, error.to_string()));
+            };
+            self.roster.refuse(&name, reason.clone(), lasting);
+            if self.roster.contributions().is_err() {
+                let reason =
+                    format!("policy {name} has no answer that can be put in force: {reason}; nothing is written");
+                return Err(pass.stop(ErrorClass::Configuration, reason));
+            }
+        }
+    }
+
+    /// The same was rehearsed before, if maybe for others to own.
+    fn known(&self, contributions: &[Arc<Checked>]) -> Option<Proven> {
+        let replay = self.config.replay;
+        let in_force = self.expected.as_ref().map(|expected| (&self.merged, expected, self.replayed));
+        let prepared = self.prepared.as_ref().map(|known| (&known.merged, &known.expected, known.replay));
+        let mut all = [in_force, prepared].into_iter().flatten();
+        let (merged, expected, _) =
+            all.find(|(merged, _, replayed)| *replayed == replay && are_same(merged, contributions))?;
+        let ownership = self.roster.ownership();
+        let expected = if expected.ownership == ownership {
+            Arc::clone(expected)
+        } else {
+            let families: Vec<_> = self.detection.families.iter().collect();
+            Arc::new(expected.with_ownership(ownership, &families))
+        };
+        Some(Proven { merged: merged.clone(), expected, replay })
+    }
+
+    fn proven(&mut self, merged: Vec<Arc<Checked>>, rehearsed: Rehearsed) -> Proven {
+        if rehearsed.impossible != self.no_rehearsal {
+            if let Some(why) = &rehearsed.impossible {
+                tracing::warn!("no rehearsal is possible ({why}); what the kernel shows is learned after the commit");
+            }
+            self.no_rehearsal = rehearsed.impossible;
+        }
+        if let Some(why) = rehearsed.no_forms.as_ref().filter(|why| self.no_forms.as_ref() != Some(why)) {
+            tracing::info!("rules are compared by their text: {why}");
+        }
+        self.no_forms = rehearsed.no_forms;
+        Proven { merged, expected: Arc::new(rehearsed.expected), replay: self.config.replay }
+    }
+
+    /// Which policy a failure comes from: by the line that was refused, else by trying each new answer alone. The kernel's
+    /// refusal lasts; a tool that failed may do better the next time.
+    fn blame(&self, error: &RehearseError) -> Option<(PolicyName, String, bool)> {
+        let told = |name: &PolicyName, error: &RehearseError| {
+            let lasting = !matches!(error, RehearseError::Tool(_));
+            let reason = match error {
+                RehearseError::Refused { .. } => format!("this kernel refuses its answer: {error}"),
+                _ => error.to_string(),
+            };
+            (name.clone(), reason, lasting)
+        };
+        let news = self.roster.news();
+        if let RehearseError::Refused { origin: Some(origin), .. } = error
+            && news.contains(&origin.policy)
+        {
+            return Some(told(&origin.policy, error));
+        }
+        let has_fallback = |name: &&PolicyName| self.roster.has_fallback(name);
+        let refused = matches!(error, RehearseError::Refused { .. });
+        let alone = |name: &PolicyName| {
+            let desired = self.merge(&self.roster.contributions_with_only(name));
+            Some(told(name, &rehearse(&*self.port, desired, Learn::Nothing).err()?))
+        };
+        // What is no refusal may be nobody's fault, and costs as much again to find out: only where that helps.
+        news.iter().filter(|name| refused || has_fallback(name)).find_map(alone)
+    }
+
+    /// What was proven is in force, or could not be put in force: then what was before still counts.
+    pub(super) fn enforce(&mut self, merged: Vec<Arc<Checked>>, expected: Arc<Expected>, done: bool) {
+        let same = are_same(&self.merged, &merged);
+        if done || self.expected.is_none() || (same && !self.committed) {
+            let other_owners = self.expected.as_ref().is_none_or(|own| own.ownership != expected.ownership);
+            if !same || other_owners {
+                self.committed = false;
+                self.keeper.watch.forget_chains();
+            }
+            (self.merged, self.expected, self.replayed) = (merged, Some(expected), self.config.replay);
+            self.prepared = None;
+        } else if same {
+            self.expected = Some(expected);
+        } else {
+            self.prepared = Some(Proven { merged, expected, replay: self.config.replay });
+            self.committed = false; // a part of the other may have been written
+        }
+    }
+
+    /// What was chosen could not be written: candidates that have something to fall back on are taken back. Whether there
+    /// were any; then it is worth another try at once.
+    pub(super) fn retract(&mut self, pass: &mut Pass) -> bool {
+        let reason = format!("it could not be put in force: {}", pass.report.problems.join("; "));
+        if std::mem::take(&mut pass.committing) && self.roster.retract(&reason) {
+            pass.report.problems.clear();
+            pass.report.class = ErrorClass::None;
+            return true;
+        }
+        false
+    }
+}
+
+/// Most often they are the very same, and need not be walked through.
+fn are_same(some: &[Arc<Checked>], others: &[Arc<Checked>]) -> bool {
+    let same = |(one, other): (&Arc<Checked>, &Arc<Checked>)| Arc::ptr_eq(one, other) || one == other;
+    some.len() == others.len() && some.iter().zip(others).all(same)
+}

@@ -1,0 +1,76 @@
+//! The checks' end: what the configuration asks for now, and whether facts may have changed.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+use std::time::Duration;
+
+use crate::facts::signs::Signs;
+use crate::roster::Offer;
+
+/// Is told which components are in force or on their way, each time when others are.
+pub type OnSettled = Box<dyn Fn(BTreeSet<String>) + Send>;
+
+/// Where offers come in.
+pub struct Intake {
+    offers: Receiver<Offer>,
+    taken: Arc<AtomicU64>,
+    signs: Arc<Signs>,
+    on_settled: OnSettled,
+}
+
+impl Intake {
+    /// Offers of a thread that looks for changes. `taken` is the number of the last one that was taken.
+    pub fn new(offers: Receiver<Offer>, taken: Arc<AtomicU64>, signs: Arc<Signs>, on_settled: OnSettled) -> Self {
+        Self { offers, taken, signs, on_settled }
+    }
+
+    /// One offer, and no other will come.
+    pub fn of_one(offer: Offer, on_settled: OnSettled) -> Self {
+        let (sender, offers) = channel();
+        let _ = sender.send(offer); // the receiver is right here
+        Self::new(offers, Arc::default(), Arc::default(), on_settled)
+    }
+
+    /// The newest offer, if there is one that was not taken yet.
+    pub fn newest(&self) -> Option<Offer> {
+        self.count(self.offers.try_iter().last())
+    }
+
+    /// The same, for which it waits so long.
+    ///
+    /// # Errors
+    /// No other will ever come.
+    pub fn wait(&self, time: Duration) -> Result<Option<Offer>, NoMore> {
+        match self.offers.recv_timeout(time) {
+            Ok(offer) => {
+                let newest = self.offers.try_iter().last();
+                Ok(self.count(Some(newest.unwrap_or(offer))))
+            }
+            Err(RecvTimeoutError::Timeout) => Ok(None),
+            Err(RecvTimeoutError::Disconnected) => Err(NoMore),
+        }
+    }
+
+    fn count(&self, offer: Option<Offer>) -> Option<Offer> {
+        if let Some(offer) = &offer {
+            self.taken.store(offer.number, Ordering::Release);
+        }
+        offer
+    }
+
+    /// Tells which components are in force or on their way: others need not be kept.
+    pub fn settled(&self, digests: BTreeSet<String>) {
+        (self.on_settled)(digests);
+    }
+
+    /// Whether facts may have changed.
+    pub fn signs(&self) -> &Signs {
+        &self.signs
+    }
+}
+
+/// No offer will ever come again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct NoMore;

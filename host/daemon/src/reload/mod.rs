@@ -1,0 +1,168 @@
+//! Notices that the configuration, a component or the facts have changed, and has what is new loaded, on a thread of its
+//! own: compiling never holds up a repair, a refresh or `status`.
+//!
+//! Events only say "look again": what is loaded is decided by content. A refresh looks again as well, so that a lost event
+//! costs one refresh. What is wrong is refused with its reason, and looked at again when something changes.
+//!
+//! Files -> [`loader`] -> [`Offer`] -> [`Intake`] -> the checks.
+
+mod files;
+mod intake;
+mod loader;
+pub mod pins;
+mod places;
+mod post;
+mod slot;
+mod stamp;
+mod thread;
+
+use std::io;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::channel;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+
+use crate::config::Config;
+use crate::facts::signs::Signs;
+use crate::history::History;
+use crate::policies::PolicyEngine;
+use crate::roster::Offer;
+use loader::Loader;
+use post::{Message, Post, post};
+
+pub use intake::{Intake, NoMore, OnSettled};
+
+/// What the thread has to tell the loop.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum News {
+    /// Something changed that a check has to look at.
+    Changed {
+        /// Of the offer that says it; 0 if it is about facts.
+        offer: u64,
+        /// As it is configured now.
+        refresh: Duration,
+    },
+    /// The look with this ticket is done: what was found has been loaded, or refused.
+    Looked(u64),
+}
+
+/// The loop's end.
+pub struct Lookout {
+    post: Option<Post>,
+    /// What there is to tell.
+    pub news: UnboundedReceiver<News>,
+    taken: Arc<AtomicU64>,
+    tickets: u64,
+    /// Keeps `news` open where there is no thread.
+    _open: Option<UnboundedSender<News>>,
+}
+
+impl Lookout {
+    /// Nothing ever changes.
+    pub fn none() -> Self {
+        let (sender, news) = unbounded_channel();
+        Self { post: None, news, taken: Arc::default(), tickets: 0, _open: Some(sender) }
+    }
+
+    /// Has all files looked at. The ticket comes back as [`News::Looked`]; none if nobody looks.
+    pub fn look(&mut self, thorough: bool) -> Option<u64> {
+        let post = self.post.as_ref()?;
+        self.tickets += 1;
+        post.send(Message::Look { ticket: Some(self.tickets), thorough });
+        Some(self.tickets)
+    }
+
+    /// Has all files looked at, some time.
+    pub fn glance(&self) {
+        if let Some(post) = &self.post {
+            post.send(Message::Look { ticket: None, thorough: false });
+        }
+    }
+
+    /// Whether the checks have taken this offer already.
+    pub fn is_taken(&self, offer: u64) -> bool {
+        offer > 0 && self.taken.load(Ordering::Acquire) >= offer
+    }
+}
+
+impl Drop for Lookout {
+    fn drop(&mut self) {
+        if let Some(post) = &self.post {
+            post.send(Message::Stop);
+        }
+    }
+}
+
+/// For whoever opens the checks.
+#[derive(Clone)]
+pub struct Source {
+    post: Post,
+    taken: Arc<AtomicU64>,
+    signs: Arc<Signs>,
+    config: Arc<Mutex<Arc<Config>>>,
+}
+
+impl Source {
+    /// The configuration that counts.
+    pub fn config(&self) -> Arc<Config> {
+        // It is replaced in one statement.
+        Arc::clone(&self.config.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// The checks' end; an earlier one gets nothing any more.
+    pub fn intake(&self) -> Intake {
+        let (sender, offers) = channel();
+        self.post.send(Message::Subscribe(sender));
+        let post = self.post.clone();
+        let on_settled: OnSettled = Box::new(move |digests| post.send(Message::Settled(digests)));
+        Intake::new(offers, Arc::clone(&self.taken), Arc::clone(&self.signs), on_settled)
+    }
+}
+
+/// Starts the thread, in the calling thread's network namespace, with a configuration that was found right. Unless the
+/// configuration says `watch = "off"` it hears of changes when they happen.
+///
+/// # Errors
+/// If the system has no thread or descriptor to give.
+pub fn start(config: Config, engine: Arc<PolicyEngine>, history: History) -> io::Result<(Lookout, Source)> {
+    let (post, inbox) = post()?;
+    let (told, news) = unbounded_channel();
+    let source = Source {
+        post: post.clone(),
+        taken: Arc::default(),
+        signs: Arc::default(),
+        config: Arc::new(Mutex::new(Arc::new(config.clone()))),
+    };
+    let taken = Arc::clone(&source.taken);
+    let looking = thread::Looking::new(config, (engine, history), post.clone(), inbox, told, source.clone());
+    std::thread::Builder::new().name("reload".to_owned()).spawn(move || looking.run())?;
+    Ok((Lookout { post: Some(post), news, taken, tickets: 0, _open: None }, source))
+}
+
+/// Loads everything that the configuration asks for, once. `keeps`: components are kept in the state directory, and
+/// those that are not needed any more go.
+///
+/// # Errors
+/// If the system has no descriptor to give.
+pub fn load_once(config: &Config, engine: Arc<PolicyEngine>, history: History, keeps: bool) -> io::Result<Intake> {
+    let (post, inbox) = post()?;
+    let mut loader = Loader::new(config.clone(), engine, post, history.clone(), keeps);
+    loader.look(true);
+    while !loader.is_idle() {
+        match inbox.messages.recv() {
+            Ok(Message::Loaded(loaded)) => loader.loaded(*loaded),
+            Ok(_) => {}
+            Err(_) => break, // the loader holds a sender
+        }
+    }
+    let state_directory = config.state_directory.clone();
+    let on_settled: OnSettled = Box::new(move |digests| {
+        if keeps {
+            loader::prune_components(&state_directory, &history, &digests);
+        }
+    });
+    let offer = Offer { number: 1, complete: true, ..loader.offer() };
+    Ok(Intake::of_one(offer, on_settled))
+}

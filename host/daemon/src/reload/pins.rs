@@ -1,0 +1,354 @@
+//! Pins: a policy held at an earlier version by `ruleward policy rollback`, in place of what the configuration asks for.
+//!
+//! A pin is a file in the state directory, written whole or not at all. It says what is held, and what the operator's
+//! files asked for when it was made: as soon as they ask for something else it ends. A component that can't be read for
+//! the moment is no change. What is held goes through the same gate as everything else.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::OsString;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+use ruleward_core::grants::Grants;
+use ruleward_core::names::PolicyName;
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+use super::stamp::Stamp;
+use crate::config::{Config, Mode, PolicyConfig};
+use crate::digest;
+use crate::policies::{ComponentBytes, Limits, components};
+use crate::private_dir::{PrivateDir, PrivateError};
+use crate::report::PinReport;
+
+/// Ends the names of files.
+const SUFFIX: &str = ".pin";
+/// Largest file that is read, bytes: as much as a configuration file.
+const LARGEST: u64 = 64 << 20;
+
+/// What is held, and against what.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Pin {
+    /// Whose.
+    pub policy: PolicyName,
+    /// The record that it was made from: `web@17`.
+    pub record: String,
+    /// Since when: RFC 3339, UTC.
+    pub since: String,
+    /// In the words of whoever made it; may be empty.
+    pub why: String,
+    /// Digest of the component that is held.
+    pub component: String,
+    /// As the policy is to get them: JSON.
+    pub settings: String,
+    /// What it may own and read.
+    pub grants: Grants,
+    /// What a call may use.
+    pub limits: Limits,
+    /// What the configuration asked for; see [`wanted`].
+    pub against: String,
+    /// Digest of the component that the configuration named; none if it could not be read.
+    pub against_component: Option<String>,
+}
+
+/// Why a pin can't be read, written or removed.
+#[derive(Debug, Error)]
+pub enum PinError {
+    /// The folder or the file can't be used.
+    #[error(transparent)]
+    Storage(#[from] PrivateError),
+    /// It is not what was written.
+    #[error("{} is damaged; the pin does not count; `ruleward policy rollback --release` removes it", .0.display())]
+    Damaged(PathBuf),
+}
+
+/// What a configuration asks for, its component's bytes apart, as a digest.
+pub fn wanted(policy: &PolicyConfig) -> String {
+    let parts = (&policy.component, &policy.settings, &policy.grants, &policy.limits);
+    // A path that is no text is changed in a way of its own: then the pin is for nothing.
+    digest::sha256(&serde_json::to_vec(&parts).unwrap_or_default())
+}
+
+/// Digest of the component that a configuration names, if it can be read.
+pub fn component(policy: &PolicyConfig) -> Option<String> {
+    ComponentBytes::read(&policy.component).ok().map(|component| component.digest)
+}
+
+fn folder(state_directory: &Path) -> Result<PrivateDir, PrivateError> {
+    PrivateDir::open(&state_directory.join("pins"))
+}
+
+fn name(policy: &PolicyName) -> OsString {
+    OsString::from(format!("{policy}{SUFFIX}"))
+}
+
+/// Writes `pin`, in place of an earlier one.
+///
+/// # Errors
+/// When it can't be written; the earlier one is still there then.
+pub fn write(state_directory: &Path, pin: &Pin) -> Result<(), PinError> {
+    let json = serde_json::to_string(pin).unwrap_or_default();
+    let text = format!("{}\n{json}\n", digest::sha256(json.as_bytes()));
+    Ok(folder(state_directory)?.replace(&name(&pin.policy), text.as_bytes())?)
+}
+
+/// Removes the pin of `policy`. Whether there was one.
+///
+/// # Errors
+/// When it is there and can't be removed.
+pub fn remove(state_directory: &Path, policy: &PolicyName) -> Result<bool, PinError> {
+    if !state_directory.join("pins").exists() {
+        return Ok(false);
+    }
+    let folder = folder(state_directory)?;
+    let there = folder.names()?.contains(&name(policy));
+    folder.remove(&name(policy))?;
+    Ok(there)
+}
+
+/// The pin of `policy`.
+///
+/// # Errors
+/// When there is one that can't be believed.
+pub fn read(state_directory: &Path, policy: &PolicyName) -> Result<Option<Pin>, PinError> {
+    let folder = folder(state_directory)?;
+    let Some(file) = folder.file(&name(policy))? else { return Ok(None) };
+    let mut text = String::new();
+    let damaged = || PinError::Damaged(folder.path().join(name(policy)));
+    file.take(LARGEST).read_to_string(&mut text).map_err(|_| damaged())?;
+    let (stated, json) = text.split_once('\n').ok_or_else(damaged)?;
+    let json = json.strip_suffix('\n').ok_or_else(damaged)?;
+    let pin: Pin = serde_json::from_str(json).map_err(|_| damaged())?;
+    if digest::sha256(json.as_bytes()) == stated && pin.policy == *policy { Ok(Some(pin)) } else { Err(damaged()) }
+}
+
+/// The pins that count.
+#[derive(Debug, Default)]
+pub struct Pins {
+    pins: BTreeMap<PolicyName, Pin>,
+    /// What the configuration's components were when they were read last.
+    seen: BTreeMap<PolicyName, (Stamp, Option<String>)>,
+    /// What there is to say, one sentence each.
+    pub notes: Vec<String>,
+}
+
+impl Pins {
+    /// Looks which pins count with `config`. `ends`: those that have ended are removed. Whether anything is otherwise than
+    /// before.
+    pub fn look(&mut self, config: &Config, ends: bool) -> bool {
+        let (before, notes) = (std::mem::take(&mut self.pins), std::mem::take(&mut self.notes));
+        for policy in self.named(&config.state_directory) {
+            let pin = match read(&config.state_directory, &policy) {
+                Ok(Some(pin)) => pin,
+                Ok(None) => continue,
+                Err(error) => {
+                    self.notes.push(format!("policy {policy}: {error}"));
+                    continue;
+                }
+            };
+            match self.holds(&pin, config) {
+                Ok(true) => drop(self.pins.insert(policy, pin)),
+                Ok(false) => {
+                    tracing::info!(
+                        "policy {policy}: what is configured has changed, so it is not held at {} any more",
+                        pin.record
+                    );
+                    if ends && let Err(error) = remove(&config.state_directory, &policy) {
+                        tracing::warn!("policy {policy}: its pin can't be removed: {error}");
+                    }
+                }
+                Err(reason) => self.notes.push(format!("policy {policy} can't be held at {}: {reason}", pin.record)),
+            }
+        }
+        self.seen.retain(|policy, _| self.pins.contains_key(policy));
+        before != self.pins || notes != self.notes
+    }
+
+    fn named(&mut self, state_directory: &Path) -> Vec<PolicyName> {
+        if !state_directory.join("pins").exists() {
+            return Vec::new();
+        }
+        let names = folder(state_directory).and_then(|folder| folder.names());
+        let names = names.unwrap_or_else(|error| {
+            self.notes.push(format!("pins of policies can't be read: {error}"));
+            Vec::new()
+        });
+        let mut named: Vec<PolicyName> =
+            names.iter().filter_map(|name| PolicyName::new(name.to_str()?.strip_suffix(SUFFIX)?).ok()).collect();
+        named.sort();
+        named
+    }
+
+    /// Whether `pin` still counts.
+    ///
+    /// # Errors
+    /// Why it can't, although nothing else was asked for.
+    fn holds(&mut self, pin: &Pin, config: &Config) -> Result<bool, String> {
+        let Some(policy) = config.policies.get(&pin.policy).filter(|policy| policy.mode == Mode::Enforce) else {
+            return Ok(false);
+        };
+        let known = self.seen.get(&pin.policy).filter(|(stamp, _)| stamp.holds(&policy.component));
+        let found = match known {
+            Some((_, found)) => found.clone(),
+            None => {
+                let stamp = Stamp::of(&policy.component);
+                let found = component(policy);
+                self.seen.insert(pin.policy.clone(), (stamp, found.clone()));
+                found
+            }
+        };
+        if wanted(policy) != pin.against || (found.is_some() && found != pin.against_component) {
+            return Ok(false);
+        }
+        components::load(&config.state_directory, &pin.component).map_err(|error| error.to_string())?;
+        let mut policies = self.effective(config);
+        policies.insert(pin.policy.clone(), held(pin, policy, &config.state_directory));
+        match Config::overlap(&policies) {
+            Some((one, other, what)) => Err(format!("{one} and {other} would both own {what}")),
+            None => Ok(true),
+        }
+    }
+
+    /// The configuration's policies, with what is held in place of what was asked for.
+    pub fn effective(&self, config: &Config) -> BTreeMap<PolicyName, PolicyConfig> {
+        let mut policies = config.policies.clone();
+        for (name, pin) in &self.pins {
+            if let Some(policy) = policies.get_mut(name) {
+                *policy = held(pin, policy, &config.state_directory);
+            }
+        }
+        policies
+    }
+
+    /// Digests of the components that are held.
+    pub fn components(&self) -> BTreeSet<String> {
+        self.pins.values().map(|pin| pin.component.clone()).collect()
+    }
+
+    /// Policies that are held.
+    pub fn policies(&self) -> impl Iterator<Item = &PolicyName> {
+        self.pins.keys()
+    }
+
+    /// For `status`.
+    pub fn report(&self) -> BTreeMap<PolicyName, PinReport> {
+        let one = |pin: &Pin| PinReport { record: pin.record.clone(), since: pin.since.clone(), why: pin.why.clone() };
+        self.pins.iter().map(|(name, pin)| (name.clone(), one(pin))).collect()
+    }
+}
+
+/// The configuration of a policy that is held.
+fn held(pin: &Pin, policy: &PolicyConfig, state_directory: &Path) -> PolicyConfig {
+    PolicyConfig {
+        component: components::path(state_directory, &pin.component),
+        settings: serde_json::from_str(&pin.settings).unwrap_or_default(),
+        grants: pin.grants.clone(),
+        limits: pin.limits.clone(),
+        ..policy.clone()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Source;
+
+    /// A configuration with the policy `web`, whose component is `web.wasm` beside it, and `other`.
+    fn config(folder: &Path, more: &str) -> Config {
+        let file = folder.join("ruleward.toml");
+        let text = format!(
+            "state-directory = \"state\"\n[policies.web]\ncomponent = \"./web.wasm\"\n{more}\n\
+             [policies.other.grants]\ntables = [\"nat\"]\nchains = [\"other-*\"]\n"
+        );
+        Config::parse(&file, &[Source { file: file.clone(), text }]).unwrap()
+    }
+
+    fn pin(config: &Config, chains: &str) -> Pin {
+        let old = ComponentBytes::from(b"\0asm\x0d\0\x01\0".to_vec());
+        components::keep(&config.state_directory, &old).unwrap();
+        let web = PolicyName::new("web").unwrap();
+        let configured = &config.policies[&web];
+        let grants: Grants =
+            serde_json::from_str(&format!("{{\"tables\":[\"nat\"],\"chains\":[\"{chains}\"]}}")).unwrap();
+        Pin {
+            policy: web,
+            record: "web@1".to_owned(),
+            since: "2026-01-01T00:00:00Z".to_owned(),
+            why: "it was right".to_owned(),
+            component: old.digest,
+            settings: "{\"a\":1}".to_owned(),
+            grants,
+            limits: Limits::default().with(crate::policies::Limit::Rules, 7),
+            against: wanted(configured),
+            against_component: component(configured),
+        }
+    }
+
+    #[test]
+    fn a_pin_counts_until_something_else_is_asked_for() {
+        let folder = tempfile::tempdir().unwrap();
+        let web = PolicyName::new("web").unwrap();
+        std::fs::write(folder.path().join("web.wasm"), b"\0asm\x0d\0\x01\0\0\x01\0").unwrap();
+        let before = config(folder.path(), "");
+        let state = &before.state_directory;
+        let mut pins = Pins::default();
+        assert!(!pins.look(&before, true), "there is none");
+        let pin = pin(&before, "web-*");
+        write(state, &pin).unwrap();
+        assert_eq!(read(state, &web).unwrap().as_ref(), Some(&pin));
+        assert!(pins.look(&before, true));
+        assert!(!pins.look(&before, true), "nothing is new");
+        let held = &pins.effective(&before)[&web];
+        assert_eq!((held.settings.to_string().as_str(), &held.grants), ("{\"a\":1}", &pin.grants));
+        assert_eq!(held.component, components::path(state, &pin.component));
+        assert_eq!(held.limits, pin.limits);
+
+        // A component that can't be read is no change, other bytes are.
+        std::fs::write(folder.path().join("web.wasm"), "").unwrap();
+        assert!(!pins.look(&before, true));
+        std::fs::write(folder.path().join("web.wasm"), b"\0asm\x0d\0\x01\0\0\x01\x01").unwrap();
+        assert!(pins.look(&before, false) && pins.effective(&before) == before.policies);
+        assert!(read(state, &web).unwrap().is_some(), "it was to stay");
+        pins.look(&before, true);
+        assert!(read(state, &web).unwrap().is_none());
+    }
+
+    #[test]
+    fn other_settings_end_it_and_so_does_switching_off() {
+        let folder = tempfile::tempdir().unwrap();
+        for more in ["settings.a = 2", "limits.rules = 9", "mode = \"off\"", "mode = \"shadow\""] {
+            let before = config(folder.path(), "");
+            let pin = pin(&before, "web-*");
+            write(&before.state_directory, &pin).unwrap();
+            let mut pins = Pins::default();
+            assert!(pins.look(&before, true), "{more}");
+            let after = config(folder.path(), more);
+            assert!(pins.look(&after, true) && pins.effective(&after) == after.policies, "{more}");
+            assert!(!remove(&after.state_directory, &pin.policy).unwrap(), "{more}");
+        }
+    }
+
+    #[test]
+    fn what_can_not_be_held_is_told_and_does_not_count() {
+        let folder = tempfile::tempdir().unwrap();
+        let config = config(folder.path(), "");
+        let told = |words: &str| {
+            let mut pins = Pins::default();
+            assert!(pins.look(&config, true));
+            assert!(pins.notes.iter().any(|note| note.contains(words)), "{:?}", pins.notes);
+            assert_eq!(pins.effective(&config), config.policies);
+        };
+        let overlapping = pin(&config, "other-x");
+        write(&config.state_directory, &overlapping).unwrap();
+        told("would both own");
+        let path = components::path(&config.state_directory, &overlapping.component);
+        write(&config.state_directory, &pin(&config, "web-*")).unwrap();
+        std::fs::write(&path, b"\0asm\x0d\0\x01\x01").unwrap();
+        told("damaged");
+        let file = config.state_directory.join("pins/web.pin");
+        let text = std::fs::read_to_string(&file).unwrap().replace("it was right", "it was wrong");
+        std::fs::write(&file, text).unwrap();
+        told("is damaged");
+    }
+}

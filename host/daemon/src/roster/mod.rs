@@ -1,0 +1,374 @@
+//! The policies of the configuration, each with the version in force and maybe one that would take its place.
+//!
+//! A *version* is a loaded component with its settings, grants and limits. A changed one is a *candidate*: it is
+//! evaluated beside the versions in force, merged and rehearsed with them, and takes its place in the commit that puts
+//! its rules in force ([`Roster::accept`]). Whatever goes wrong with it before ends in a refusal, and nobody else notices.
+//!
+//! A policy that fails in any way (it can't be loaded, traps, is refused by the check or by the rehearsal) keeps the
+//! contribution that was last in force, also across restarts. It never becomes an empty one. What a policy owns that has
+//! left the configuration, or that is granted less, is ours until a commit has removed it.
+
+mod member;
+mod offer;
+mod records;
+mod refused;
+mod version;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use ruleward_core::check::Checked;
+use ruleward_core::contribution::{Contribution, Families};
+use ruleward_core::facts::Facts;
+use ruleward_core::names::PolicyName;
+use ruleward_core::ownership::Ownership;
+
+use crate::config::Ceiling;
+use crate::report::{PolicyReport, PolicyState};
+use crate::shadows::InForce;
+use member::{Candidate, Good, Member, describe};
+
+pub use offer::{Offer, ShadowWish, Wish, WishState};
+pub use records::Recorded;
+pub use refused::NotTaken;
+pub use version::{Answer, Counts, Version, identity, judge};
+
+/// All policies of the configuration, and those that are leaving it.
+pub struct Roster {
+    members: Vec<Member>,
+    off: Vec<PolicyName>,
+    state_directory: PathBuf,
+    families: Families,
+    /// What no policy's limits may be above, for the report.
+    ceiling: Ceiling,
+    /// A complete state was in force before, in this process or in an earlier one. From then on a policy that has never
+    /// answered holds up nobody.
+    settled: bool,
+    /// Policies that are gone, and whose records are still there.
+    forgotten: BTreeSet<PolicyName>,
+    /// What there is to say of records that can't be read.
+    unreadable: BTreeMap<PolicyName, String>,
+    notes: Vec<String>,
+}
+
+/// An answer that has just been put in force.
+#[derive(Debug, Clone)]
+pub struct Accepted {
+    /// Which version gave it.
+    pub version: Arc<Version>,
+    /// To which facts.
+    pub facts: Arc<Facts>,
+    /// The answer.
+    pub contribution: Arc<Contribution>,
+    /// The version was not in force before.
+    pub new_version: bool,
+}
+
+impl Roster {
+    /// With what was in force when the last process ended; no configuration yet.
+    pub fn open(state_directory: PathBuf, families: Families) -> Self {
+        let mut roster = Self { state_directory, ..Self::without_records(families) };
+        roster.recall();
+        roster
+    }
+
+    /// Where nothing was ever in force.
+    pub fn without_records(families: Families) -> Self {
+        Self {
+            members: Vec::new(),
+            off: Vec::new(),
+            state_directory: PathBuf::new(),
+            families,
+            ceiling: Ceiling::new(),
+            settled: false,
+            forgotten: BTreeSet::new(),
+            unreadable: BTreeMap::new(),
+            notes: Vec::new(),
+        }
+    }
+
+    /// The configuration asks for this from now on.
+    pub fn take(&mut self, offer: &Offer) {
+        self.off.clone_from(&offer.off);
+        self.ceiling.clone_from(&offer.config.limits_ceiling);
+        for member in &mut self.members {
+            // What others would have in its place may still be loading: it stays until they are there.
+            let unwished = !offer.wishes.contains_key(&member.name);
+            member.leaving = unwished && (offer.complete || member.leaving);
+            if let Some(version) = offer.recalled.get(&member.name)
+                && member.version.is_none()
+                && member.good.as_ref().is_some_and(|good| good.digest == version.loaded().digest())
+            {
+                member.version = Some(Arc::clone(version));
+            }
+        }
+        for (name, wish) in &offer.wishes {
+            self.forgotten.remove(name);
+            let at = self.members.binary_search_by(|member| member.name.cmp(name));
+            let at = at.unwrap_or_else(|at| {
+                self.members.insert(at, Member::new(name.clone()));
+                at
+            });
+            self.members[at].wish(wish);
+        }
+        // What never was in force leaves nothing behind.
+        self.members.retain(|member| !member.leaving || member.good.is_some());
+    }
+
+    /// Who owns what, when what is chosen is put in force: all that is chosen, and what goes with it.
+    pub fn ownership(&self) -> Ownership {
+        let (mut owned, mut leaving) = (Vec::new(), Vec::new());
+        for member in &self.members {
+            let chosen = member.chosen().map(|(_, grants)| grants);
+            if let Some(grants) = chosen {
+                owned.push((member.name.clone(), grants.clone()));
+            }
+            if let Some(good) = member.good.as_ref().filter(|good| chosen != Some(&good.grants)) {
+                leaving.push((member.name.clone(), good.grants.clone()));
+            }
+        }
+        Ownership::new(owned).with_leaving(leaving)
+    }
+
+    /// All that can be ours by the configuration or by what was in force.
+    pub fn whole_ownership(&self) -> Ownership {
+        let configured = self.members.iter().filter(|member| !member.leaving);
+        let configured = configured.map(|member| (member.name.clone(), member.configured.clone())).collect();
+        let in_force = |member: &Member| Some((member.name.clone(), member.good.as_ref()?.grants.clone()));
+        Ownership::new(configured).with_leaving(self.members.iter().filter_map(in_force).collect())
+    }
+
+    /// Asks every policy, and every candidate. Without `facts` (they could not be read) the last answers count. `again`:
+    /// what was refused is tried again.
+    pub fn evaluate(&mut self, facts: Option<&Arc<Facts>>, again: bool) {
+        if let Some(facts) = facts {
+            for member in self.members.iter_mut().filter(|member| !member.leaving) {
+                member.evaluate(facts, self.families, again);
+            }
+        }
+        self.hold_overlapping();
+    }
+
+    /// Grants of the configuration never overlap, but a candidate may be given what a version still owns whose own
+    /// candidate was not taken: it waits.
+    fn hold_overlapping(&mut self) {
+        for member in &mut self.members {
+            if let Some(Candidate::Loaded(trial)) = &mut member.candidate {
+                trial.held = None;
+            }
+        }
+        while let Some((at, reason)) = self.find_overlap() {
+            if let Some(Candidate::Loaded(trial)) = &mut self.members[at].candidate {
+                trial.held = Some(reason);
+            }
+        }
+    }
+
+    fn find_overlap(&self) -> Option<(usize, String)> {
+        self.members.iter().enumerate().find_map(|(at, member)| {
+            let grants = member.trial()?.0.grants();
+            let others = self.members.iter().enumerate().filter(|(other, _)| *other != at);
+            others.filter(|(_, other)| other.trial().is_none()).find_map(|(_, other)| {
+                let what = grants.overlap(other.chosen()?.1)?;
+                let name = &other.name;
+                Some((at, format!("it would own what policy {name} owns until its new version is in force: {what}")))
+            })
+        })
+    }
+
+    /// What is to be put in force: of each policy the newest answer of its candidate, else of its version in force, else
+    /// what is in force.
+    ///
+    /// # Errors
+    /// Names of policies that have none of these, while nothing complete has been in force: nothing may be written before
+    /// they have answered once.
+    pub fn contributions(&self) -> Result<Vec<Arc<Checked>>, Vec<PolicyName>> {
+        let silent = self.members.iter().filter(|member| !member.leaving && member.chosen().is_none());
+        let silent: Vec<PolicyName> = silent.map(|member| member.name.clone()).collect();
+        if !silent.is_empty() && !self.settled {
+            return Err(silent);
+        }
+        Ok(self.members.iter().filter_map(|member| Some(Arc::clone(&member.chosen()?.0.checked))).collect())
+    }
+
+    /// Policies of which something else is chosen than what is in force.
+    pub fn news(&self) -> Vec<PolicyName> {
+        self.members.iter().filter(|member| member.is_news()).map(|member| member.name.clone()).collect()
+    }
+
+    /// What would be put in force if of all news only that of `name` were taken.
+    pub fn contributions_with_only(&self, name: &PolicyName) -> Vec<Arc<Checked>> {
+        let choose = |member: &Member| {
+            let in_force = member.good.as_ref().filter(|_| !member.leaving).map(|good| &good.answer);
+            let chosen = if member.name == *name { None } else { in_force };
+            chosen.or(member.chosen().map(|(answer, _)| answer)).map(|answer| Arc::clone(&answer.checked))
+        };
+        self.members.iter().filter_map(choose).collect()
+    }
+
+    /// What is chosen of `name` can't be put in force. `lasting`: nor could it be with the same facts later.
+    pub fn refuse(&mut self, name: &PolicyName, reason: String, lasting: bool) {
+        if let Some(member) = self.members.iter_mut().find(|member| member.name == *name) {
+            member.refuse(reason, lasting);
+        }
+        self.hold_overlapping();
+    }
+
+    /// Takes back every candidate whose place something else can take, because what was chosen could not be written. They
+    /// are tried again at the next check. Whether there was any.
+    pub fn retract(&mut self, reason: &str) -> bool {
+        let with_fallback =
+            |member: &&mut Member| member.good.is_some() && member.trial().is_some() && member.is_news();
+        let mut any = false;
+        for member in self.members.iter_mut().filter(with_fallback) {
+            member.refuse(reason.to_owned(), false);
+            any = true;
+        }
+        self.hold_overlapping();
+        any
+    }
+
+    /// What is chosen stands in the kernel: candidates take their places, and (`gone`) what was leaving has left. All of
+    /// it is kept for the next start.
+    pub fn accept(&mut self, gone: bool) -> Vec<Accepted> {
+        let mut accepted = Vec::new();
+        for member in &mut self.members {
+            if member.leaving && gone {
+                self.forgotten.insert(member.name.clone());
+                tracing::info!("policy {}: has left the configuration; what it owned is gone", member.name);
+                continue;
+            }
+            accepted.extend(member.accept());
+        }
+        self.members.retain(|member| !member.leaving || !gone);
+        self.settled = true;
+        self.save();
+        accepted
+    }
+
+    /// What is in force.
+    pub fn in_force(&self) -> BTreeMap<PolicyName, InForce> {
+        let one = |member: &Member| {
+            let good = member.good.as_ref().filter(|_| !member.leaving)?;
+            let in_force = InForce { grants: good.grants.clone(), contribution: Arc::clone(&good.answer.contribution) };
+            Some((member.name.clone(), in_force))
+        };
+        self.members.iter().filter_map(one).collect()
+    }
+
+    /// Whether ownership shrinks with [`Roster::accept`].
+    pub fn is_leaving(&self) -> bool {
+        self.members.iter().any(|member| {
+            let chosen = member.chosen().map(|(_, grants)| grants);
+            member.good.as_ref().is_some_and(|good| chosen != Some(&good.grants))
+        })
+    }
+
+    /// Whether something takes the place of what is chosen if that is refused.
+    pub fn has_fallback(&self, name: &PolicyName) -> bool {
+        self.members.iter().any(|member| member.name == *name && member.good.is_some() && member.is_news())
+    }
+
+    /// What has left the configuration is gone from the kernel. Gives what could not be written.
+    pub fn forget_leaving(&mut self) -> Vec<String> {
+        self.forgotten.extend(self.members.iter().filter(|member| member.leaving).map(|member| member.name.clone()));
+        self.members.retain(|member| !member.leaving);
+        self.save();
+        std::mem::take(&mut self.notes)
+    }
+
+    /// Digests of the components that are in force or on their way.
+    pub fn digests(&self) -> BTreeSet<String> {
+        let of_candidate = |member: &Member| match &member.candidate {
+            Some(Candidate::Loaded(trial)) => Some(trial.version.loaded().digest().to_owned()),
+            _ => None,
+        };
+        let in_force = self.members.iter().filter_map(|member| Some(member.good.as_ref()?.digest.clone()));
+        in_force.chain(self.members.iter().filter_map(of_candidate)).collect()
+    }
+
+    /// Whether every configured policy has something in force: then the node can be held there while others are loaded.
+    pub fn can_hold(&self) -> bool {
+        self.members.iter().all(|member| member.leaving || member.good.is_some())
+    }
+
+    /// Policies that are not as the configuration asks, with the reason; and whether one of them is not in force at all.
+    pub fn behind(&self) -> (Vec<String>, bool) {
+        let configured = || self.members.iter().filter(|member| !member.leaving);
+        let lines = configured().filter_map(|member| Some(format!("policy {}: {}", member.name, member.trouble()?)));
+        let missing = configured().any(|member| member.chosen().is_none() && member.trouble().is_some());
+        (lines.collect(), missing)
+    }
+
+    /// What an operator should know: records that can't be read or written.
+    pub fn notes(&self) -> &[String] {
+        &self.notes
+    }
+
+    /// For the report.
+    pub fn report(&self) -> Vec<PolicyReport> {
+        let off = self.off.iter().map(|name| PolicyReport {
+            name: name.to_string(),
+            version: None,
+            digest: None,
+            state: PolicyState::Off,
+            reason: None,
+            candidate: None,
+            contribution: None,
+            limits: Vec::new(),
+            shadow: None,
+            pinned: None,
+            chains: 0,
+            rules: 0,
+            sets: 0,
+        });
+        self.members
+            .iter()
+            .filter(|member| !member.leaving)
+            .map(|member| member.report(&self.ceiling))
+            .chain(off)
+            .collect()
+    }
+}
+
+impl Member {
+    /// What is chosen is in force from now on.
+    fn accept(&mut self) -> Option<Accepted> {
+        if self.leaving {
+            return None;
+        }
+        let new_version = self.trial().map(|(version, answer)| (Arc::clone(version), answer.clone()));
+        let is_new = new_version.is_some();
+        let (version, answer) = match new_version {
+            Some(new) => new,
+            None => (self.version.clone()?, self.answer.clone()?),
+        };
+        let (facts, answer) = answer;
+        let same = |good: &Good| good.answer.contribution == answer.contribution;
+        let known = !is_new && self.good.as_ref().is_some_and(same);
+        if known {
+            return None;
+        }
+        if is_new {
+            tracing::info!("policy {}: version {} is in force", self.name, describe(&version));
+            self.candidate = None;
+            self.reason = None;
+            self.answer = Some((Arc::clone(&facts), answer.clone()));
+            self.version = Some(Arc::clone(&version));
+        }
+        let contribution = Arc::clone(&answer.contribution);
+        self.good = Some(Good {
+            answer,
+            facts: Some(Arc::clone(&facts)),
+            grants: version.grants().clone(),
+            digest: version.loaded().digest().to_owned(),
+            version: version.loaded().description().version.clone(),
+        });
+        self.unsaved = true;
+        Some(Accepted { version, facts, contribution, new_version: is_new })
+    }
+}
+
+#[cfg(test)]
+mod tests;

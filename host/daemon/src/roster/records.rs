@@ -1,0 +1,109 @@
+//! What is in force, kept for the next start. A disk that is full or read-only stops nobody: what could not be written is
+//! tried again at each check, and notes say so.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use ruleward_core::grants::Grants;
+use ruleward_core::names::PolicyName;
+
+use super::Roster;
+use super::member::Member;
+use crate::policies::Limits;
+use crate::policies::last_good::{self, LastGood};
+
+/// A version that was in force when the last process ended: all that it takes to load it again.
+#[derive(Debug, Clone)]
+pub struct Recorded {
+    /// Whose.
+    pub policy: PolicyName,
+    /// Of the component.
+    pub digest: String,
+    /// As the policy gets them.
+    pub settings: String,
+    /// What it may own and read.
+    pub grants: Grants,
+    /// What it may use.
+    pub limits: Limits,
+}
+
+impl Recorded {
+    /// All that can be read; what can't is told by [`Roster::open`].
+    pub fn read_all(state_directory: &Path) -> Vec<Self> {
+        let policies = last_good::policies(state_directory).unwrap_or_default();
+        let read = |policy: PolicyName| {
+            let LastGood { digest, settings, grants, limits, .. } =
+                last_good::load(state_directory, &policy).ok()??;
+            Some(Self { policy, digest, settings, grants, limits })
+        };
+        policies.into_iter().filter_map(read).collect()
+    }
+}
+
+impl Roster {
+    /// Reads what was in force when the last process ended.
+    pub(super) fn recall(&mut self) {
+        let policies = match last_good::policies(&self.state_directory) {
+            Ok(policies) => policies,
+            Err(error) => {
+                tracing::warn!("last good answers can't be read: {error}");
+                self.notes.push(format!("last good answers can't be read: {error}"));
+                return;
+            }
+        };
+        for policy in policies {
+            match last_good::load(&self.state_directory, &policy) {
+                Ok(Some(kept)) => self.members.push(Member::recall(kept, self.families)),
+                Ok(None) => {}
+                Err(error) => {
+                    tracing::warn!("policy {policy}: its kept answer can't be read: {error}");
+                    let note = format!(
+                        "policy {policy}: its kept answer can't be read: {error}. If the policy has left the configuration, \
+                         configure it once more, and remove it then: only so it is known what it owned"
+                    );
+                    self.unreadable.insert(policy, note);
+                }
+            }
+        }
+        self.notes.extend(self.unreadable.values().cloned());
+        self.members.sort_by(|a, b| a.name.cmp(&b.name));
+        self.settled = self.members.iter().any(|member| member.good.is_some());
+    }
+
+    /// Writes what has not been written yet.
+    pub(super) fn save(&mut self) {
+        let mut notes = Vec::new();
+        for member in self.members.iter_mut().filter(|member| member.unsaved) {
+            let (Some(good), Some(version)) = (&member.good, &member.version) else { continue };
+            let kept = LastGood {
+                policy: member.name.clone(),
+                digest: good.digest.clone(),
+                version: good.version.clone(),
+                settings: version.settings().to_owned(),
+                grants: good.grants.clone(),
+                limits: version.loaded().limits().clone(),
+                facts: good.facts.as_deref().map(last_good::facts_digest).unwrap_or_default(),
+                contribution: (*Arc::clone(&good.answer.contribution)).clone(),
+            };
+            match last_good::store(&self.state_directory, &kept) {
+                Ok(()) => {
+                    member.unsaved = false;
+                    self.unreadable.remove(&member.name);
+                }
+                Err(error) => notes.push(format!(
+                    "{}: the answer is in force but could not be kept for the next start: {error}",
+                    member.name
+                )),
+            }
+        }
+        self.forgotten.retain(|policy| match last_good::forget(&self.state_directory, policy) {
+            Ok(()) => false,
+            Err(error) => {
+                notes.push(format!("{policy}: has left, and its last good answer can't be removed: {error}"));
+                true
+            }
+        });
+        notes.extend(self.unreadable.values().cloned());
+        self.notes = notes;
+    }
+}

@@ -1,0 +1,108 @@
+//! What a version has to tell the history: what it is, and why it was not put in force.
+
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use ruleward_core::contribution::Contribution;
+use ruleward_core::facts::Facts;
+use ruleward_core::grants::Grants;
+use ruleward_core::names::PolicyName;
+
+use super::Roster;
+use super::member::{Candidate, Member};
+use super::version::Version;
+use crate::history::Event;
+use crate::history::record::{Mode, Outcome};
+use crate::policies::Limits;
+
+/// A version that answers nothing that is in force.
+#[derive(Debug, Clone)]
+pub struct NotTaken {
+    /// Whose.
+    pub policy: PolicyName,
+    /// The version, if it could be loaded.
+    pub version: Option<Arc<Version>>,
+    /// Of its component.
+    pub digest: String,
+    /// As the policy gets them.
+    pub settings: Arc<str>,
+    /// What it may own and read.
+    pub grants: Grants,
+    /// What a call may use.
+    pub limits: Limits,
+    /// The facts that it was asked about; none if it was not asked, or they are no other than now.
+    pub facts: Option<Arc<Facts>>,
+    /// Its answer, if the kernel or the tools did not take it.
+    pub contribution: Option<Arc<Contribution>>,
+    /// Why.
+    pub reason: String,
+}
+
+impl Roster {
+    /// All that is refused now.
+    pub fn not_taken(&self) -> Vec<NotTaken> {
+        self.members.iter().filter(|member| !member.leaving).flat_map(Member::not_taken).collect()
+    }
+}
+
+impl Member {
+    fn not_taken(&self) -> Vec<NotTaken> {
+        let of = |version: &Arc<Version>, facts, contribution, reason: &String| NotTaken {
+            policy: self.name.clone(),
+            version: Some(Arc::clone(version)),
+            digest: version.loaded().digest().to_owned(),
+            settings: version.settings().into(),
+            grants: version.grants().clone(),
+            limits: version.loaded().limits().clone(),
+            facts,
+            contribution,
+            reason: reason.clone(),
+        };
+        let candidate = match &self.candidate {
+            Some(Candidate::Unloadable { digest: Some(digest), cause, wish, .. }) => Some(NotTaken {
+                policy: self.name.clone(),
+                version: None,
+                digest: digest.clone(),
+                settings: Arc::clone(&wish.settings),
+                grants: self.configured.clone(),
+                limits: wish.limits.clone(),
+                facts: None,
+                contribution: None,
+                reason: cause.clone(),
+            }),
+            Some(Candidate::Loaded(trial)) => trial.refused.as_ref().map(|refused| {
+                let contribution = refused.answer.as_ref().map(|answer| Arc::clone(&answer.contribution));
+                of(&trial.version, refused.facts.clone(), contribution, &refused.reason)
+            }),
+            _ => None,
+        };
+        let in_force = self.version.as_ref().zip(self.reason.as_ref()).map(|(version, reason)| {
+            let (facts, answer) = self.not_taken.clone().unzip();
+            of(version, facts, answer.map(|answer| answer.contribution), reason)
+        });
+        candidate.into_iter().chain(in_force).collect()
+    }
+}
+
+impl Event {
+    /// Of a version that was not asked yet.
+    pub fn of(version: &Version, outcome: Outcome) -> Self {
+        let description = version.loaded().description();
+        Self {
+            policy: version.policy().clone(),
+            at: SystemTime::now(),
+            mode: Mode::Enforce,
+            shadow_of: None,
+            outcome,
+            component: version.loaded().digest().to_owned(),
+            described: Some((description.name.to_string(), description.version.clone())),
+            settings: version.settings().to_owned(),
+            grants: version.grants().clone(),
+            limits: version.loaded().limits().clone(),
+            facts: None,
+            sees_interfaces: description.reads_interfaces,
+            sees_documents: description.sees_documents(version.grants()),
+            contribution: None,
+        }
+    }
+}

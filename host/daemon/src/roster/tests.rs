@@ -1,0 +1,242 @@
+//! Versions and candidates without a kernel: who counts when, who owns what, and what is left after a restart.
+
+use std::path::Path;
+
+use ruleward_core::grants::{Grants, Pattern};
+use ruleward_core::names::Table;
+
+use super::*;
+use crate::config::{Config, Source};
+use crate::policies::last_good;
+use crate::policies::testkit::{Guest, Kit, facts};
+use crate::report::CandidateState;
+
+fn name(text: &str) -> PolicyName {
+    PolicyName::new(text).unwrap()
+}
+
+fn grants(chain: &str) -> Grants {
+    Grants { tables: vec![Table::Nat], chains: vec![Pattern::new(chain).unwrap()], ..Grants::default() }
+}
+
+/// A version with this body of `evaluate`; `number` makes it another one.
+fn version(kit: &Kit, policy: &str, number: u32, evaluate: &str, grants: Grants) -> Arc<Version> {
+    let more = format!("(global i32 (i32.const {number}))");
+    let loaded = kit.load(&Guest { evaluate, more: &more, ..Guest::default() }.component()).unwrap();
+    Arc::new(Version::new(name(policy), loaded, "{}".to_owned(), grants))
+}
+
+const EMPTY: &str = "i32.const 128";
+const TRAP: &str = "unreachable";
+
+fn offer(versions: &[&Arc<Version>]) -> Offer {
+    let file = Path::new("/x/ruleward.toml");
+    let config = Config::parse(file, &[Source { file: file.to_owned(), text: String::new() }]).unwrap();
+    let wish = |version: &&Arc<Version>| {
+        let state = WishState::Loaded(Arc::clone(version));
+        let (grants, limits) = (version.grants().clone(), version.loaded().limits().clone());
+        (version.policy().clone(), Wish { grants, settings: version.settings().into(), limits, state })
+    };
+    Offer {
+        number: 1,
+        config: Arc::new(config),
+        wishes: versions.iter().map(wish).collect(),
+        shadows: BTreeMap::new(),
+        pinned: BTreeMap::new(),
+        off: Vec::new(),
+        recalled: BTreeMap::new(),
+        refusal: None,
+        notes: Vec::new(),
+        complete: true,
+    }
+}
+
+fn opened(kit: &Kit) -> Roster {
+    Roster::open(kit.folder.path().join("kept"), Families::BOTH)
+}
+
+/// Takes the offer, asks, and puts in force what is chosen.
+fn put_in_force(roster: &mut Roster, versions: &[&Arc<Version>]) -> Vec<Accepted> {
+    roster.take(&offer(versions));
+    roster.evaluate(Some(&Arc::new(facts())), false);
+    roster.contributions().unwrap();
+    roster.accept(true)
+}
+
+fn digest(roster: &Roster, at: usize) -> Option<String> {
+    roster.report()[at].digest.clone()
+}
+
+#[test]
+fn a_candidate_takes_its_place_when_it_is_accepted_and_not_before() {
+    let kit = Kit::new();
+    let (first, second) =
+        (version(&kit, "web", 1, EMPTY, grants("w-*")), version(&kit, "web", 2, EMPTY, grants("w-*")));
+    let mut roster = opened(&kit);
+    let accepted = put_in_force(&mut roster, &[&first]);
+    assert!(accepted.len() == 1 && accepted[0].new_version);
+    roster.take(&offer(&[&second]));
+    roster.evaluate(Some(&Arc::new(facts())), false);
+    assert_eq!(digest(&roster, 0).as_deref(), Some(first.loaded().digest()));
+    assert_eq!(roster.report()[0].candidate.as_ref().unwrap().state, CandidateState::Waiting);
+    let kept = |policy: &str| last_good::load(&kit.folder.path().join("kept"), &name(policy)).unwrap().unwrap().digest;
+    assert_eq!(kept("web"), first.loaded().digest());
+    assert!(roster.accept(true)[0].new_version);
+    assert_eq!((digest(&roster, 0), kept("web")), (Some(second.loaded().digest().to_owned()), kept("web")));
+    assert_eq!(kept("web"), second.loaded().digest());
+    assert!(roster.report()[0].candidate.is_none());
+    assert!(roster.accept(true).is_empty(), "nothing is new");
+}
+
+#[test]
+fn a_candidate_that_fails_is_asked_again_for_other_facts_only() {
+    let kit = Kit::new();
+    let (good, bad) = (version(&kit, "web", 1, EMPTY, grants("w-*")), version(&kit, "web", 2, TRAP, grants("w-*")));
+    let mut roster = opened(&kit);
+    put_in_force(&mut roster, &[&good]);
+    assert!(put_in_force(&mut roster, &[&bad]).is_empty());
+    let report = roster.report();
+    assert_eq!(report[0].state, PolicyState::LastGood);
+    assert_eq!(report[0].digest.as_deref(), Some(good.loaded().digest()));
+    let candidate = report[0].candidate.as_ref().unwrap();
+    assert_eq!(candidate.state, CandidateState::Refused);
+    assert!(candidate.reason.as_ref().unwrap().contains("panicked"), "{candidate:?}");
+    // The version in force still answers.
+    let mut other = facts();
+    other.node_name = "other".to_owned();
+    roster.evaluate(Some(&Arc::new(other)), false);
+    assert_eq!(roster.contributions().unwrap().len(), 1);
+    // Back to what is in force: nothing is asked for any more.
+    roster.take(&offer(&[&good]));
+    assert!(roster.report()[0].candidate.is_none());
+    assert_eq!(roster.report()[0].state, PolicyState::Current);
+}
+
+#[test]
+fn who_leaves_owns_until_the_commit_that_removes_it() {
+    let kit = Kit::new();
+    let (web, app) = (version(&kit, "web", 1, EMPTY, grants("w-*")), version(&kit, "app", 1, EMPTY, grants("a-*")));
+    let mut roster = opened(&kit);
+    put_in_force(&mut roster, &[&web, &app]);
+    roster.take(&offer(&[&web]));
+    roster.evaluate(Some(&Arc::new(facts())), false);
+    assert!(roster.is_leaving() && roster.ownership().owns_chain(Table::Nat, "a-1"));
+    assert_eq!(roster.contributions().unwrap().len(), 1);
+    roster.accept(false);
+    assert!(roster.ownership().owns_chain(Table::Nat, "a-1"), "it could not be removed yet");
+    roster.accept(true);
+    assert!(!roster.is_leaving() && !roster.ownership().owns_chain(Table::Nat, "a-1"));
+    let kept = last_good::policies(&kit.folder.path().join("kept")).unwrap();
+    assert_eq!(kept, [name("web")]);
+}
+
+#[test]
+fn who_left_while_nobody_looked_is_known_by_its_record() {
+    let kit = Kit::new();
+    let (web, app) = (version(&kit, "web", 1, EMPTY, grants("w-*")), version(&kit, "app", 1, EMPTY, grants("a-*")));
+    put_in_force(&mut opened(&kit), &[&web, &app]);
+    let mut roster = opened(&kit);
+    roster.take(&offer(&[&web]));
+    assert!(roster.can_hold(), "the last answer is known");
+    assert!(roster.ownership().owns_chain(Table::Nat, "a-1") && roster.whole_ownership().owns_chain(Table::Nat, "a-1"));
+    put_in_force(&mut roster, &[&web]);
+    assert!(!roster.whole_ownership().owns_chain(Table::Nat, "a-1"));
+}
+
+#[test]
+fn who_leaves_stays_while_others_are_being_loaded() {
+    let kit = Kit::new();
+    let (web, app) = (version(&kit, "web", 1, EMPTY, grants("w-*")), version(&kit, "app", 1, EMPTY, grants("a-*")));
+    let mut roster = opened(&kit);
+    put_in_force(&mut roster, &[&web, &app]);
+    roster.take(&Offer { complete: false, ..offer(&[&web]) });
+    assert!(!roster.is_leaving() && roster.contributions().unwrap().len() == 2);
+    roster.take(&offer(&[&web]));
+    assert!(roster.is_leaving() && roster.contributions().unwrap().len() == 1);
+}
+
+#[test]
+fn grants_that_shrink_end_with_the_commit() {
+    let kit = Kit::new();
+    let (wide, narrow) =
+        (version(&kit, "web", 1, EMPTY, grants("w-*")), version(&kit, "web", 1, EMPTY, grants("w-in")));
+    let mut roster = opened(&kit);
+    put_in_force(&mut roster, &[&wide]);
+    roster.take(&offer(&[&narrow]));
+    roster.evaluate(Some(&Arc::new(facts())), false);
+    assert!(roster.ownership().owns_chain(Table::Nat, "w-out"));
+    roster.accept(true);
+    assert!(!roster.ownership().owns_chain(Table::Nat, "w-out"));
+}
+
+#[test]
+fn what_another_version_still_owns_is_waited_for() {
+    let kit = Kit::new();
+    let (web, app) = (version(&kit, "web", 1, EMPTY, grants("x-*")), version(&kit, "app", 1, EMPTY, grants("a-*")));
+    let mut roster = opened(&kit);
+    put_in_force(&mut roster, &[&web, &app]);
+    let (trapping, taking) =
+        (version(&kit, "web", 2, TRAP, grants("w-*")), version(&kit, "app", 2, EMPTY, grants("x-*")));
+    assert!(put_in_force(&mut roster, &[&trapping, &taking]).is_empty());
+    let held = roster.report()[0].candidate.clone().unwrap();
+    assert_eq!(held.state, CandidateState::Waiting);
+    assert!(held.reason.unwrap().contains("what policy web owns"));
+    let giving = version(&kit, "web", 3, EMPTY, grants("w-*"));
+    assert_eq!(put_in_force(&mut roster, &[&giving, &taking]).len(), 2);
+}
+
+#[test]
+fn who_has_never_answered_holds_up_others_only_at_first() {
+    let kit = Kit::new();
+    let (web, bad) = (version(&kit, "web", 1, EMPTY, grants("w-*")), version(&kit, "app", 1, TRAP, grants("a-*")));
+    let mut roster = opened(&kit);
+    let facts = Arc::new(facts());
+    roster.take(&offer(&[&web, &bad]));
+    roster.evaluate(Some(&facts), false);
+    assert_eq!(roster.contributions().unwrap_err(), [name("app")]);
+    put_in_force(&mut roster, &[&web]);
+    roster.take(&offer(&[&web, &bad]));
+    roster.evaluate(Some(&facts), false);
+    assert_eq!(roster.contributions().unwrap().len(), 1);
+    let (behind, missing) = roster.behind();
+    assert!(missing && behind[0].starts_with("policy app: "), "{behind:?}");
+}
+
+#[test]
+fn what_was_retracted_is_tried_again() {
+    let kit = Kit::new();
+    let trial = "(i32.store (i32.const 132) (i32.const 0)) i32.const 128";
+    let (good, next) = (version(&kit, "web", 1, EMPTY, grants("w-*")), version(&kit, "web", 2, trial, grants("w-*")));
+    let mut roster = opened(&kit);
+    put_in_force(&mut roster, &[&good]);
+    roster.take(&offer(&[&next]));
+    let facts = Arc::new(facts());
+    roster.evaluate(Some(&facts), false);
+    roster.refuse(&name("web"), "the tool failed".to_owned(), false);
+    assert_eq!(roster.report()[0].candidate.as_ref().unwrap().state, CandidateState::Refused);
+    roster.evaluate(Some(&facts), false);
+    assert_eq!(roster.accept(true).len(), 1);
+    roster.take(&offer(&[&good]));
+    roster.evaluate(Some(&facts), false);
+    roster.refuse(&name("web"), "the kernel says no".to_owned(), true);
+    roster.evaluate(Some(&facts), false);
+    assert!(roster.accept(true).is_empty(), "the same facts give the same refusal");
+    roster.evaluate(Some(&facts), true);
+    assert_eq!(roster.accept(true).len(), 1, "somebody asked");
+}
+
+#[test]
+fn a_version_is_told_by_each_of_its_parts() {
+    let limits = crate::policies::Limits::default();
+    let other_limits = limits.clone().with(crate::policies::Limit::Fuel, 1);
+    let id = |digest, settings, grants: &Grants, limits| identity(digest, settings, grants, limits);
+    let ids = [
+        id("sha256:1", "{}", &grants("a-*"), &limits),
+        id("sha256:2", "{}", &grants("a-*"), &limits),
+        id("sha256:1", "{ }", &grants("a-*"), &limits),
+        id("sha256:1", "{}", &grants("b-*"), &limits),
+        id("sha256:1", "{}", &grants("a-*"), &other_limits),
+    ];
+    assert_eq!(ids.iter().collect::<BTreeSet<_>>().len(), ids.len());
+    assert_eq!(ids[0], id("sha256:1", "{}", &grants("a-*"), &limits));
+}

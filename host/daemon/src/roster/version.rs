@@ -1,0 +1,203 @@
+//! A version of a policy: all that its answer depends on besides the facts. It never changes, so that an evaluation sees
+//! one component, one set of settings, grants and limits, and one snapshot of facts, whatever is edited meanwhile.
+
+use std::fmt::Write as _;
+use std::sync::{Arc, OnceLock};
+
+use ruleward_core::check::{self, Checked, OutputLimits};
+use ruleward_core::contribution::{Contribution, Families};
+use ruleward_core::facts::Facts;
+use ruleward_core::grants::Grants;
+use ruleward_core::names::PolicyName;
+use sha2::{Digest, Sha256};
+
+use crate::policies::{Cause, Limit, Limits, LoadedPolicy, Log, LogLevel, Refusal, contribution_digest};
+
+/// A loaded component with its settings, grants and limits.
+#[derive(Debug)]
+pub struct Version {
+    policy: PolicyName,
+    loaded: LoadedPolicy,
+    settings: String,
+    grants: Grants,
+    id: String,
+}
+
+/// A contribution that passed the check.
+#[derive(Debug, Clone)]
+pub struct Answer {
+    /// As the policy gave it.
+    pub contribution: Arc<Contribution>,
+    /// As it can be merged.
+    pub checked: Arc<Checked>,
+    /// How much it is.
+    pub counts: Counts,
+    /// Of the contribution, once somebody asked.
+    digest: Arc<OnceLock<String>>,
+}
+
+impl Answer {
+    /// Digest of the contribution, `sha256:...`: equal wherever component, facts, grants and settings are equal.
+    pub fn digest(&self) -> &str {
+        self.digest.get_or_init(|| contribution_digest(&self.contribution))
+    }
+}
+
+/// How much a contribution asks for. Counted once: a report is made at every check.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Chains of its own.
+    pub chains: usize,
+    /// Rules, those in built-in chains included.
+    pub rules: usize,
+    /// Address sets.
+    pub sets: usize,
+}
+
+impl Counts {
+    fn of(contribution: &Contribution) -> Self {
+        let in_chains: usize = contribution.chains.iter().map(|chain| chain.rules.len()).sum();
+        let rules = in_chains + contribution.attachments.len();
+        Self { chains: contribution.chains.len(), rules, sets: contribution.sets.len() }
+    }
+}
+
+impl Version {
+    /// Joins its parts; the limits are those of `loaded`. `settings` is JSON that the component's schema was found to
+    /// allow.
+    pub fn new(policy: PolicyName, loaded: LoadedPolicy, settings: String, grants: Grants) -> Self {
+        let id = identity(loaded.digest(), &settings, &grants, loaded.limits());
+        Self { policy, loaded, settings, grants, id }
+    }
+
+    /// Whose.
+    pub fn policy(&self) -> &PolicyName {
+        &self.policy
+    }
+
+    /// The component.
+    pub fn loaded(&self) -> &LoadedPolicy {
+        &self.loaded
+    }
+
+    /// As the policy gets them.
+    pub fn settings(&self) -> &str {
+        &self.settings
+    }
+
+    /// What it may own and read.
+    pub fn grants(&self) -> &Grants {
+        &self.grants
+    }
+
+    /// `sha256:...` of all its parts: versions with the same id answer alike.
+    pub fn id(&self) -> &str {
+        &self.id
+    }
+
+    /// Asks it, and checks what it answers. What it logs goes into the log under its name.
+    ///
+    /// # Errors
+    /// Why there is no answer that can be merged.
+    pub fn evaluate(&self, facts: &Facts, families: Families) -> Result<Answer, String> {
+        match self.loaded.evaluate(facts, &self.grants, &self.settings) {
+            Ok(evaluation) => {
+                forward(&self.policy, &evaluation.log);
+                self.check(evaluation.contribution, families)
+            }
+            Err(error) => {
+                forward(&self.policy, &error.log);
+                Err(format!("{error}{}", self.whose_setting(&error.cause)))
+            }
+        }
+    }
+
+    /// Judges a contribution by what this version may have.
+    ///
+    /// # Errors
+    /// All that is wrong with it.
+    pub fn check(&self, contribution: Contribution, families: Families) -> Result<Answer, String> {
+        judge(&self.policy, &self.grants, self.loaded.limits(), contribution, families)
+    }
+
+    /// A pointer such as `/chains/3/rules/0` says little to a person; the name of what it points into says more.
+    fn whose_setting(&self, cause: &Cause) -> String {
+        let Cause::Refused(Refusal::Settings { place, .. }) = cause else { return String::new() };
+        let Ok(settings) = serde_json::from_str::<serde_json::Value>(&self.settings) else { return String::new() };
+        let mut pointer = place.as_str();
+        while let Some(at) = pointer.rfind('/') {
+            pointer = &pointer[..at];
+            if let Some(name) =
+                settings.pointer(pointer).and_then(|value| value.get("name")).and_then(|name| name.as_str())
+            {
+                return format!(" (in {pointer}, which is {name:?})");
+            }
+        }
+        String::new()
+    }
+}
+
+/// The id of a version of these parts.
+pub fn identity(digest: &str, settings: &str, grants: &Grants, limits: &Limits) -> String {
+    let mut hash = Sha256::new();
+    // Each part with its length, so that no two lists of parts look alike.
+    let grants = serde_json::to_string(grants).unwrap_or_default();
+    let limits = serde_json::to_string(limits).unwrap_or_default();
+    for part in [digest, settings, &grants, &limits] {
+        hash.update((part.len() as u64).to_le_bytes());
+        hash.update(part);
+    }
+    let mut id = String::from("sha256:");
+    for byte in hash.finalize() {
+        let _ = write!(id, "{byte:02x}"); // a String takes everything
+    }
+    id
+}
+
+/// Judges a contribution by what it may have.
+///
+/// # Errors
+/// All that is wrong with it.
+pub fn judge(
+    policy: &PolicyName,
+    grants: &Grants,
+    limits: &Limits,
+    contribution: Contribution,
+    families: Families,
+) -> Result<Answer, String> {
+    let output = OutputLimits {
+        chains: limits.size(Limit::Chains),
+        rules: limits.size(Limit::Rules),
+        members: limits.size(Limit::Members),
+    };
+    match check::check(policy, grants, |family| families.contains(family), output, &contribution) {
+        Ok(checked) => {
+            let counts = Counts::of(&contribution);
+            Ok(Answer {
+                contribution: Arc::new(contribution),
+                checked: Arc::new(checked),
+                counts,
+                digest: Arc::default(),
+            })
+        }
+        Err(refusals) => {
+            let lines: Vec<String> = refusals.iter().map(ToString::to_string).collect();
+            Err(lines.join("; "))
+        }
+    }
+}
+
+/// What a policy logged goes into the log under its name.
+fn forward(policy: &PolicyName, log: &Log) {
+    for line in &log.lines {
+        match line.level {
+            LogLevel::Debug => tracing::debug!("policy {policy} says: {}", line.message),
+            LogLevel::Info => tracing::info!("policy {policy} says: {}", line.message),
+            LogLevel::Warn => tracing::warn!("policy {policy} says: {}", line.message),
+            LogLevel::Error => tracing::error!("policy {policy} says: {}", line.message),
+        }
+    }
+    if log.dropped > 0 {
+        tracing::warn!("policy {policy} logged {} lines more than limits.log-lines allows", log.dropped);
+    }
+}
