@@ -1,0 +1,170 @@
+//! Records on disk: what is written is read back, what was tampered with is named, what is too much goes.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use ruleward_core::contribution::{Contribution, Families};
+use ruleward_core::facts::{Facts, System, Version as Number};
+use ruleward_core::grants::Grants;
+use ruleward_core::names::{Backend, PolicyName};
+
+use super::format::{self, FormatError, Parts};
+use super::record::{CONTRACT, Header, Mode, Outcome, Part, Record, RecordName};
+use super::store::{Bounds, Store, StoreError};
+use crate::digest;
+use crate::policies::Limits;
+
+fn facts(name: &str) -> Facts {
+    let system =
+        System { kernel: Number(6, 12, 0), iptables: Number(1, 8, 9), backend: Backend::Nft, families: Families::BOTH };
+    Facts { node_name: name.to_owned(), system, interfaces: Vec::new(), documents: Vec::new() }
+}
+
+fn record(policy: &str, component: &[u8], settings: &str, node: &str) -> Record {
+    let header = Header {
+        policy: PolicyName::new(policy).unwrap(),
+        number: 0,
+        at: "2026-01-01T00:00:00.000Z".to_owned(),
+        host: "0.1.0".to_owned(),
+        contract: CONTRACT.to_owned(),
+        component_name: Some("web".to_owned()),
+        component_version: Some("1.0".to_owned()),
+        component: digest::sha256(component),
+        grants: Grants::default(),
+        limits: Limits::default(),
+        settings: Part::of(b""),
+        facts: None,
+        contribution: None,
+        mode: Mode::Enforce,
+        shadow_of: None,
+        outcome: Outcome::InForce,
+        chains: 0,
+        rules: 0,
+        sets: 0,
+    };
+    let contribution = Some(Contribution::default());
+    Record { header, settings: settings.to_owned(), facts: Some(facts(node)), contribution }
+}
+
+/// Appends it and gives it back as it is kept.
+fn keep(store: &Store, mut record: Record) -> Record {
+    let parts = Parts::new(&record).unwrap();
+    store.append(&mut record.header, &parts).unwrap();
+    record
+}
+
+fn name(policy: &str, number: u64) -> RecordName {
+    RecordName { policy: PolicyName::new(policy).unwrap(), number }
+}
+
+fn numbers(store: &Store, policy: &str) -> Vec<u64> {
+    let listing = store.list(&PolicyName::new(policy).unwrap()).unwrap();
+    listing.headers.iter().map(|header| header.number).collect()
+}
+
+#[test]
+fn what_is_written_is_read_back() {
+    let state = tempfile::tempdir().unwrap();
+    let store = Store::new(state.path());
+    assert!(store.policies().unwrap().is_empty());
+    assert!(!state.path().join("history").exists(), "a look has made a folder");
+    let one = keep(&store, record("web", b"1", "{}", "node"));
+    let mut refused = record("web", b"2", "{\"a\":1}", "node");
+    refused.header.outcome = Outcome::Refused { reason: "it is\nbroken".to_owned() };
+    (refused.facts, refused.contribution) = (None, None);
+    let two = keep(&store, refused);
+    assert_eq!((one.header.number, two.header.number), (1, 2));
+    assert_eq!(store.read(&name("web", 1)).unwrap(), one);
+    assert_eq!(store.read(&name("web", 2)).unwrap(), two);
+    assert_eq!(numbers(&store, "web"), [2, 1]);
+    assert_eq!(two.header.changes_since(&one.header), ["component", "settings", "facts"]);
+    assert!(matches!(store.read(&name("web", 3)), Err(StoreError::Missing(_))));
+    assert!(matches!(store.read(&name("other", 1)), Err(StoreError::Missing(_))));
+}
+
+fn file(state: &Path, number: u64) -> std::path::PathBuf {
+    state.join(format!("history/web/{number:010}.record"))
+}
+
+#[test]
+fn every_flipped_bit_and_every_cut_is_found() {
+    let mut record = record("web", b"component", "{\"a\":1}", "node");
+    let parts = Parts::new(&record).unwrap();
+    parts.describe(&mut record.header);
+    let good = format::encode(&record.header, &parts, Some(b"component")).unwrap();
+    let portable = format::decode(&good[..]).unwrap();
+    assert_eq!((portable.record, portable.component.as_deref()), (record, Some(b"component".as_slice())));
+    for at in 0..good.len() {
+        for bit in 0..8 {
+            let mut bad = good.clone();
+            bad[at] ^= 1 << bit;
+            assert!(format::decode(&bad[..]).is_err(), "bit {bit} of byte {at} may be flipped");
+        }
+        let whole_without_component = good.len() - b"component".len();
+        assert!(at == whole_without_component || format::decode(&good[..at]).is_err(), "it may be cut at byte {at}");
+    }
+    let other = String::from_utf8_lossy(&good).replacen("record 1 ", "record 2 ", 1);
+    assert!(matches!(format::decode(other.as_bytes()), Err(FormatError::OtherVersion(_))));
+    assert!(matches!(format::decode(&b"\x7fELF"[..]), Err(FormatError::NoRecord)));
+}
+
+#[test]
+fn a_damaged_record_is_named_and_the_others_are_there() {
+    let state = tempfile::tempdir().unwrap();
+    let store = Store::new(state.path());
+    for number in 1..=3 {
+        keep(&store, record("web", b"1", &format!("{{\"a\":{number}}}"), "node"));
+    }
+    let bytes = std::fs::read(file(state.path(), 2)).unwrap();
+    std::fs::write(file(state.path(), 2), String::from_utf8(bytes).unwrap().replacen("web", "wob", 1)).unwrap();
+    let listing = store.list(&PolicyName::new("web").unwrap()).unwrap();
+    assert_eq!(listing.headers.len(), 2);
+    assert!(listing.damaged[0].contains("0000000002.record") && listing.damaged[0].contains("digest"), "{listing:?}");
+    assert!(matches!(store.read(&name("web", 2)), Err(StoreError::Format { .. })));
+    // One record under the name of another is no record of that name.
+    std::fs::copy(file(state.path(), 1), file(state.path(), 2)).unwrap();
+    let error = store.read(&name("web", 2)).unwrap_err().to_string();
+    assert!(error.contains("it is the record web@1"), "{error}");
+    assert_eq!(keep(&store, record("web", b"1", "{}", "node")).header.number, 4);
+}
+
+#[test]
+fn steps_of_the_facts_go_before_versions_and_the_newest_stay() {
+    let state = tempfile::tempdir().unwrap();
+    let store = Store::new(state.path());
+    keep(&store, record("web", b"1", "{}", "node"));
+    for step in 0..4 {
+        keep(&store, record("web", b"2", "{}", &format!("node{step}")));
+    }
+    let mut refused = record("web", b"3", "{}", "node");
+    refused.header.outcome = Outcome::Refused { reason: "no".to_owned() };
+    keep(&store, refused);
+    let prune = |records| store.prune(Bounds { records, bytes: 1 << 30 }, &BTreeMap::new()).unwrap();
+    assert_eq!(prune(4), None);
+    assert_eq!(numbers(&store, "web"), [6, 5, 2, 1], "the versions are there, and the newest facts");
+    prune(3);
+    assert_eq!(numbers(&store, "web"), [6, 5, 2]);
+    prune(1);
+    assert_eq!(numbers(&store, "web"), [6, 5], "what is in force has lost its record");
+}
+
+#[test]
+fn room_is_made_by_the_oldest_and_components_count() {
+    let state = tempfile::tempdir().unwrap();
+    let store = Store::new(state.path());
+    let mut components = BTreeMap::new();
+    for number in 1..=5 {
+        let mut one = record("web", format!("component {}", number / 2).as_bytes(), "{}", "node");
+        one.header.at = format!("2026-01-0{number}T00:00:00.000Z");
+        components.insert(one.header.component.clone(), 100_000);
+        keep(&store, one);
+    }
+    assert_eq!(store.components().unwrap().len(), 3);
+    let prune = |bytes| store.prune(Bounds { records: 100, bytes }, &components).unwrap();
+    assert_eq!(prune(320_000), None);
+    assert_eq!(numbers(&store, "web").len(), 5);
+    assert_eq!(prune(220_000), None);
+    assert_eq!(numbers(&store, "web"), [5, 4, 3, 2], "one goes for its component");
+    assert!(prune(10).is_some_and(|text| text.contains("history-size")));
+    assert_eq!(numbers(&store, "web"), [5]);
+}
