@@ -4,13 +4,16 @@
 //! while a check waits for a lock or a slow tool.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
+use ruleward_core::expected::Expected;
+
 use super::status::{FightReport, Status, WatchReport};
-use super::{Change, Incident, Outcome, Report, timestamp};
+use super::{Change, Incident, Outcome, PolicyReport, PolicyState, Report, timestamp};
 use crate::config::format_duration;
+use crate::metrics::Metrics;
 
 /// How many incidents `status` shows.
 pub const KEPT_INCIDENTS: usize = 200;
@@ -25,19 +28,24 @@ pub struct Board {
 
 #[derive(Debug)]
 struct Shared {
-    node_name: String,
-    refresh_interval: Duration,
     started: SystemTime,
     stopping: AtomicBool,
+    /// Grows with everything that is put up.
+    version: AtomicU64,
+    metrics: Metrics,
     state: Mutex<State>,
 }
 
 #[derive(Debug)]
 struct State {
+    node_name: String,
+    refresh_interval: Duration,
     last: Report,
     since: SystemTime,
     last_check: Option<SystemTime>,
     next_check: Option<Instant>,
+    /// Since when a check has been running.
+    running_since: Option<Instant>,
     checks: u64,
     checks_failed: u64,
     incidents: VecDeque<Incident>,
@@ -45,7 +53,23 @@ struct State {
     waiting: Option<String>,
     fights: Vec<FightReport>,
     watch: Option<WatchReport>,
+    shadows: Vec<PolicyReport>,
     notes: BTreeMap<&'static str, String>,
+    /// What the kernel is kept at.
+    expected: Option<Arc<Expected>>,
+    /// When it was last found so.
+    in_sync_at: Option<Instant>,
+}
+
+/// How the checks go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Progress {
+    /// One has been running for so long.
+    Running(Duration),
+    /// The next one should have begun so long ago.
+    Due(Duration),
+    /// The next one is not due yet.
+    Waiting,
 }
 
 impl Board {
@@ -53,10 +77,13 @@ impl Board {
     pub fn new(node_name: &str, refresh_interval: Duration) -> Self {
         let started = SystemTime::now();
         let state = State {
+            node_name: node_name.to_owned(),
+            refresh_interval,
             last: Report::default(),
             since: started,
             last_check: None,
             next_check: None,
+            running_since: None,
             checks: 0,
             checks_failed: 0,
             incidents: VecDeque::new(),
@@ -64,34 +91,62 @@ impl Board {
             waiting: None,
             fights: Vec::new(),
             watch: None,
+            shadows: Vec::new(),
             notes: BTreeMap::new(),
+            expected: None,
+            in_sync_at: None,
         };
-        let node_name = node_name.to_owned();
-        let stopping = AtomicBool::new(false);
-        Self { shared: Arc::new(Shared { node_name, refresh_interval, started, stopping, state: Mutex::new(state) }) }
+        let shared = Shared {
+            started,
+            stopping: AtomicBool::new(false),
+            version: AtomicU64::new(0),
+            metrics: Metrics::new(),
+            state: Mutex::new(state),
+        };
+        Self { shared: Arc::new(shared) }
     }
 
     /// Says what the running check waits for ("for the xtables lock, held by pid 123 (iptables) for 12 s"); `None`
     /// when it goes on.
     pub fn waiting(&self, what: Option<String>) {
-        self.state().waiting = what;
+        self.shared.metrics.waiting(what.is_some());
+        self.change().waiting = what;
+    }
+
+    /// Says what the node is called, and how often it is checked. Without a name it keeps its own.
+    pub fn node(&self, name: Option<&str>, refresh_interval: Duration) {
+        let mut state = self.change();
+        if let Some(name) = name {
+            name.clone_into(&mut state.node_name);
+        }
+        state.refresh_interval = refresh_interval;
     }
 
     /// Says who keeps undoing repairs, all of them; none ends the alarm.
     pub fn fights(&self, fights: Vec<FightReport>) {
-        self.state().fights = fights;
+        self.change().fights = fights;
     }
 
     /// Says how drift is noticed and repaired.
     pub fn watch(&self, watch: WatchReport) {
-        self.state().watch = Some(watch);
+        self.change().watch = Some(watch);
+    }
+
+    /// Says how shadows compare, all of them.
+    pub fn shadows(&self, shadows: Vec<PolicyReport>) {
+        self.state().shadows = shadows;
+    }
+
+    /// What was said of shadows last.
+    pub fn known_shadows(&self) -> Vec<PolicyReport> {
+        self.state().shadows.clone()
     }
 
     /// Adds a note that stays until the next one on the same topic; `None` takes it away.
     pub fn note(&self, topic: &'static str, note: Option<String>) {
         match note {
-            Some(note) => self.state().notes.insert(topic, note),
-            None => self.state().notes.remove(topic),
+            Some(note) => self.change().notes.insert(topic, note),
+            None => self.change().notes.remove(topic),
         };
     }
 
@@ -107,11 +162,13 @@ impl Board {
 
     /// Takes note of a check that ended at `now`.
     pub fn checked(&self, report: &Report, now: SystemTime) {
+        self.shared.metrics.checked(report);
         self.show(report, now, 1);
     }
 
     /// Takes note of a repair that nobody asked for; it is no check.
     pub fn repaired(&self, report: &Report, now: SystemTime) {
+        self.shared.metrics.reported(report);
         self.show(report, now, 0);
     }
 
@@ -121,7 +178,8 @@ impl Board {
         if report.changes.len() > KEPT_CHANGES {
             short.notes.push(format!("{} more changes are not shown", report.changes.len() - KEPT_CHANGES));
         }
-        let state = &mut *self.state();
+        self.shared.metrics.waiting(false);
+        let state = &mut *self.change();
         if state.last.outcome == Outcome::Pending
             || state.last.in_sync != report.in_sync
             || (report.in_sync && report.outcome == Outcome::Changed)
@@ -131,6 +189,9 @@ impl Board {
         state.last = short;
         if checks > 0 {
             state.last_check = Some(now);
+        }
+        if state.last.in_sync {
+            state.in_sync_at = Some(Instant::now());
         }
         state.waiting = None;
         state.checks += checks;
@@ -148,24 +209,90 @@ impl Board {
 
     /// Says when the next check is due; `None` while one runs.
     pub fn next_check(&self, at: Option<Instant>) {
-        self.state().next_check = at;
+        let state = &mut *self.state();
+        state.next_check = at;
+        state.running_since = if at.is_some() { None } else { state.running_since.or_else(|| Some(Instant::now())) };
+    }
+
+    /// Whether checks go on.
+    pub fn progress(&self) -> Progress {
+        let state = self.state();
+        match (state.running_since, state.next_check) {
+            (Some(since), _) => Progress::Running(since.elapsed()),
+            (None, Some(at)) if at < Instant::now() => Progress::Due(at.elapsed()),
+            (None, _) => Progress::Waiting,
+        }
+    }
+
+    /// Shows what the kernel is kept at from now on.
+    pub fn expect(&self, expected: &Arc<Expected>) {
+        self.change().expected = Some(Arc::clone(expected));
+    }
+
+    /// What the kernel is kept at; none before the first commit.
+    pub fn expected(&self) -> Option<Arc<Expected>> {
+        self.state().expected.clone()
+    }
+
+    /// Time since the kernel was last found right; none if it never was. It is 0 while it is right by the last report.
+    pub fn since_in_sync(&self) -> Option<Duration> {
+        let state = self.state();
+        if state.last.in_sync { Some(Duration::ZERO) } else { state.in_sync_at.map(|at| at.elapsed()) }
+    }
+
+    /// Counters and histograms.
+    pub fn metrics(&self) -> &Metrics {
+        &self.shared.metrics
+    }
+
+    /// Another number after each change of what is shown.
+    pub fn version(&self) -> u64 {
+        self.shared.version.load(Ordering::Acquire)
     }
 
     /// What there is to say at this moment.
     pub fn status(&self) -> Status {
-        let shared = &*self.shared;
         let state = self.state();
-        let mut report = Report { incidents: state.incidents.iter().cloned().collect(), ..state.last.clone() };
+        let mut status = self.shared.brief(&state);
+        status.report.incidents = state.incidents.iter().cloned().collect();
+        status
+    }
+
+    /// The same without the incidents, which may be long.
+    pub fn brief(&self) -> Status {
+        self.shared.brief(&self.state())
+    }
+
+    fn change(&self) -> MutexGuard<'_, State> {
+        self.shared.version.fetch_add(1, Ordering::AcqRel);
+        self.state()
+    }
+
+    /// Plain data that is whole after every statement, so a panic elsewhere leaves nothing to fear.
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.shared.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Shared {
+    fn brief(&self, state: &State) -> Status {
+        let mut report = state.last.clone();
         report.notes.extend(state.notes.values().cloned());
+        // The newest word on each shadow.
+        for policy in report.policies.iter_mut().filter(|policy| policy.state == PolicyState::Shadow) {
+            if let Some(newest) = state.shadows.iter().find(|shadow| shadow.name == policy.name) {
+                policy.clone_from(newest);
+            }
+        }
         Status {
             report,
             pid: std::process::id(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
-            node_name: shared.node_name.clone(),
-            started: timestamp(shared.started),
+            node_name: state.node_name.clone(),
+            started: timestamp(self.started),
             since: timestamp(state.since),
             last_check: state.last_check.map(timestamp),
-            refresh_interval: format_duration(shared.refresh_interval),
+            refresh_interval: format_duration(state.refresh_interval),
             next_check_in_ms: state.next_check.map(|at| {
                 let left = at.saturating_duration_since(Instant::now()).as_millis();
                 u64::try_from(left).unwrap_or(u64::MAX)
@@ -177,11 +304,6 @@ impl Board {
             fights: state.fights.clone(),
             watch: state.watch.clone(),
         }
-    }
-
-    /// Plain data that is whole after every statement, so a panic elsewhere leaves nothing to fear.
-    fn state(&self) -> MutexGuard<'_, State> {
-        self.shared.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

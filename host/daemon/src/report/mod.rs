@@ -7,6 +7,7 @@
 pub mod board;
 pub mod checks;
 pub mod incident_text;
+pub mod limits;
 pub mod plain;
 pub mod status;
 pub mod text;
@@ -286,6 +287,21 @@ pub struct PolicyReport {
     pub state: PolicyState,
     /// Why it is not.
     pub reason: Option<String>,
+    /// What the configuration asks for, if that is not in force.
+    #[serde(default)]
+    pub candidate: Option<CandidateReport>,
+    /// `sha256:` and the digest of the contribution that counts: equal wherever component, facts, grants and settings are equal.
+    #[serde(default)]
+    pub contribution: Option<String>,
+    /// Each of its limits, and what was used of it; empty for one that is off.
+    #[serde(default)]
+    pub limits: Vec<limits::LimitReport>,
+    /// What differs if it is a shadow.
+    #[serde(default)]
+    pub shadow: Option<ShadowReport>,
+    /// An earlier version is held in place of the one that is configured.
+    #[serde(default)]
+    pub pinned: Option<PinReport>,
     /// Chains that it asks for.
     pub chains: usize,
     /// Rules that it asks for, those in built-in chains included.
@@ -294,16 +310,70 @@ pub struct PolicyReport {
     pub sets: usize,
 }
 
+/// What would be different if a shadow were put in force.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct ShadowReport {
+    /// The policy that it is compared with; without one everything that it asks for would come.
+    pub of: Option<String>,
+    /// How many lines would come, in the words of iptables-save and `ipset save`.
+    pub comes: u64,
+    /// How many would go.
+    pub goes: u64,
+    /// What limits the comparison: no rehearsal was possible.
+    pub notes: Vec<String>,
+}
+
+/// Which version is held, and why.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct PinReport {
+    /// `web@17`
+    pub record: String,
+    /// Since when: RFC 3339, UTC.
+    pub since: String,
+    /// In the words of whoever did it; may be empty.
+    pub why: String,
+}
+
+/// A version that is not in force, and may never be.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct CandidateReport {
+    /// As it describes itself; none if it could not be asked.
+    pub version: Option<String>,
+    /// `sha256:` and the digest of the component; none if it could not be read.
+    pub digest: Option<String>,
+    /// How far it has come.
+    pub state: CandidateState,
+    /// Why no further.
+    pub reason: Option<String>,
+}
+
+/// How far a version has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum CandidateState {
+    /// Its component is being read or compiled.
+    Loading,
+    /// It is taken with the next check, or when what it waits for has come.
+    Waiting,
+    /// It is not taken.
+    Refused,
+}
+
 /// Which answer of a policy counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum PolicyState {
-    /// The one that it gave in this check.
+    /// The newest of the version that is configured.
     Current,
-    /// An earlier one: it failed in this check.
+    /// An earlier one, or that of an earlier version: the configured one fails or is refused.
     LastGood,
-    /// None: it has never answered. Nothing is written.
+    /// None: it has never answered. Nothing is written until all policies have been in force once.
     NeverAnswered,
+    /// Its newest answer is compared, and not put in force.
+    Shadow,
     /// None: it is turned off.
     Off,
 }

@@ -7,13 +7,19 @@ use std::fmt::Write;
 
 use ruleward_core::names::{Family, Table};
 
+use super::limits;
 use super::plain::plain;
 use super::status::{FightReport, Status};
-use super::{Basis, Change, Incident, Intent, Outcome, PolicyReport, PolicyState, Report};
+use super::{
+    Basis, CandidateReport, CandidateState, Change, Incident, Intent, Outcome, PinReport, PolicyReport, PolicyState,
+    Report, ShadowReport,
+};
 use crate::incidents::place;
 
 /// How many incidents the status screen shows.
 const SHOWN_INCIDENTS: usize = 10;
+/// How many characters of a digest are shown: `sha256:` and twelve digits.
+const SHOWN_DIGEST: usize = 19;
 
 /// How to mark what matters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -23,19 +29,23 @@ pub struct Style {
 }
 
 impl Style {
-    pub(super) fn paint(self, code: &str, text: &str) -> String {
+    /// In this colour of ECMA-48.
+    pub fn paint(self, code: &str, text: &str) -> String {
         if self.colours { format!("\x1b[{code}m{text}\x1b[0m") } else { text.to_owned() }
     }
 
-    fn good(self, text: &str) -> String {
+    /// As it should be.
+    pub fn good(self, text: &str) -> String {
         self.paint("1;32", text)
     }
 
-    pub(super) fn bad(self, text: &str) -> String {
+    /// As it should not be.
+    pub fn bad(self, text: &str) -> String {
         self.paint("1;31", text)
     }
 
-    pub(super) fn head(self, text: &str) -> String {
+    /// A heading.
+    pub fn head(self, text: &str) -> String {
         self.paint("1", text)
     }
 }
@@ -87,6 +97,14 @@ pub fn done(report: &Report, style: Style) -> String {
     text
 }
 
+/// What `reload` has brought about.
+pub fn reloaded(report: &Report, style: Style) -> String {
+    let mut text = done(report, style);
+    let _ = writeln!(text, "{}", style.head("Policies"));
+    text.push_str(&policies(&report.policies, style));
+    text
+}
+
 /// What `cleanup` has done.
 pub fn cleaned(report: &Report, style: Style) -> String {
     if !report.in_sync {
@@ -110,7 +128,7 @@ pub fn checked(report: &Report, style: Style) -> String {
     let headline = if good { style.good("Configuration and policies are right.") } else { style.bad("NOT right.") };
     let _ = writeln!(text, "{headline}");
     if good || !report.policies.is_empty() {
-        policies(&mut text, &report.policies, style);
+        text.push_str(&policies(&report.policies, style));
     }
     notes(&mut text, report);
     text
@@ -137,7 +155,7 @@ pub fn status(status: &Status, style: Style) -> String {
         let _ = writeln!(text, "{} {}", style.bad("Problem:"), plain(problem));
     }
     let _ = writeln!(text, "\n{}", style.head("Policies"));
-    policies(&mut text, &report.policies, style);
+    text.push_str(&policies(&report.policies, style));
     let _ = writeln!(text, "\n{}", style.head(&format!("Incidents: {} since the start", status.incidents_total)));
     for incident in report.incidents.iter().rev().take(SHOWN_INCIDENTS) {
         incident_line(&mut text, incident, style);
@@ -198,7 +216,9 @@ fn daemon(text: &mut String, status: &Status) {
     let _ = writeln!(text, "  what the kernel must show: {basis}");
 }
 
-fn policies(text: &mut String, policies: &[PolicyReport], style: Style) {
+/// One line a policy.
+pub fn policies(policies: &[PolicyReport], style: Style) -> String {
+    let mut text = String::new();
     if policies.is_empty() {
         let _ = writeln!(text, "  none: add a [policies.NAME] section to the configuration");
     }
@@ -206,19 +226,74 @@ fn policies(text: &mut String, policies: &[PolicyReport], style: Style) {
         let state = match policy.state {
             PolicyState::Current => "current".to_owned(),
             PolicyState::Off => "off".to_owned(),
+            PolicyState::Shadow => shadow(policy),
             PolicyState::LastGood => style.bad("LAST GOOD ANSWER"),
             PolicyState::NeverAnswered => style.bad("NEVER ANSWERED"),
         };
         let version = policy.version.as_deref().map(|version| format!(" {}", plain(version))).unwrap_or_default();
-        let size = [(policy.chains, "chain"), (policy.rules, "rule"), (policy.sets, "set")]
-            .map(|(number, what)| plural(number, what))
-            .join(", ");
+        let size = counts(policy.chains as u64, policy.rules as u64, policy.sets as u64);
         let _ = write!(text, "  {}{version}: {state}; {size}", plain(&policy.name));
-        if let Some(reason) = &policy.reason {
+        if let Some(reason) = policy.reason.as_ref().filter(|reason| refused_for(policy) != Some(reason)) {
             let _ = write!(text, "; {}", plain(reason));
         }
         text.push('\n');
+        if let Some(candidate) = &policy.candidate {
+            candidate_line(&mut text, candidate, style);
+        }
+        if let Some(PinReport { record, since, why }) = &policy.pinned {
+            let why = if why.is_empty() { String::new() } else { format!(" ({})", plain(why)) };
+            let name = plain(&policy.name);
+            let _ = writeln!(
+                text,
+                "    pinned to {} since {}{why}, until its files change or `ruleward policy rollback --release {name}`",
+                plain(record),
+                plain(since)
+            );
+        }
+        if let Some(usage) = limits::text(&policy.limits) {
+            let _ = writeln!(text, "    {usage}");
+        }
     }
+    text
+}
+
+fn shadow(policy: &PolicyReport) -> String {
+    let Some(ShadowReport { of, comes, goes, .. }) = policy.shadow.as_ref().filter(|_| policy.reason.is_none()) else {
+        return "shadow".to_owned();
+    };
+    let of = of.as_ref().map_or_else(String::new, |of| format!(" of {}", plain(of)));
+    match (comes, goes) {
+        (0, 0) => format!("shadow{of}: nothing would change"),
+        _ => format!(
+            "shadow{of}: {comes} lines would come and {goes} go (`ruleward policy diff {}`)",
+            plain(&policy.name)
+        ),
+    }
+}
+
+/// `2 chains, 12 rules, 1 set`
+pub fn counts(chains: u64, rules: u64, sets: u64) -> String {
+    let count = |number: u64, what| plural(usize::try_from(number).unwrap_or(usize::MAX), what);
+    [count(chains, "chain"), count(rules, "rule"), count(sets, "set")].join(", ")
+}
+
+fn refused_for(policy: &PolicyReport) -> Option<&String> {
+    policy.candidate.as_ref()?.reason.as_ref()
+}
+
+/// What the configuration asks for instead.
+fn candidate_line(text: &mut String, candidate: &CandidateReport, style: Style) {
+    let version = candidate.version.as_deref().map(|version| format!(" {}", plain(version))).unwrap_or_default();
+    let digest: String =
+        candidate.digest.as_deref().map(plain).unwrap_or_default().chars().take(SHOWN_DIGEST).collect();
+    let digest = if digest.is_empty() { digest } else { format!(" ({digest})") };
+    let state = match candidate.state {
+        CandidateState::Loading => "is being loaded".to_owned(),
+        CandidateState::Waiting => "waits".to_owned(),
+        CandidateState::Refused => style.bad("is REFUSED"),
+    };
+    let reason = candidate.reason.as_deref().map(|reason| format!(": {}", plain(reason))).unwrap_or_default();
+    let _ = writeln!(text, "    its new version{version}{digest} {state}{reason}");
 }
 
 fn incident_line(text: &mut String, incident: &Incident, style: Style) {

@@ -1,4 +1,4 @@
-//! How `status` and `refresh` talk to the running daemon.
+//! How `status`, `refresh` and `reload` talk to the running daemon.
 
 use std::io::{self, Read, Write};
 use std::os::unix::net::UnixStream;
@@ -76,15 +76,19 @@ pub fn status(runtime_directory: &Path) -> Result<Status, ClientError> {
     serde_json::from_slice(&answer).map_err(|error| ClientError::Nonsense { path, error })
 }
 
-/// Asks for a full check and waits for its report; `while_waiting` is called every few seconds.
+/// Asks for a check or a reload and waits for its report; `while_waiting` is called every few seconds.
 ///
 /// # Errors
 /// [`ClientError`] says why there is no report.
-pub fn refresh(runtime_directory: &Path, mut while_waiting: impl FnMut()) -> Result<Report, ClientError> {
+pub fn ask(
+    runtime_directory: &Path,
+    request: &Request,
+    mut while_waiting: impl FnMut(),
+) -> Result<Report, ClientError> {
     let path = runtime_directory.join(CONTROL_SOCKET);
     let mut stream = open(&path)?;
     let io = |error| ClientError::Io { path: path.clone(), error };
-    let mut request = serde_json::to_vec(&Request::Refresh {}).unwrap_or_default();
+    let mut request = serde_json::to_vec(request).unwrap_or_default();
     request.push(b'\n');
     stream.write_all(&request).map_err(io)?;
     let answer = receive(&path, stream, || {

@@ -1,7 +1,7 @@
 //! The control socket: one JSON line in, one JSON line out.
 //!
-//! `{"command":"refresh"}` asks for a full check that starts from now on, and is answered with its report. Anything else
-//! is answered with `{"error": "..."}`.
+//! `{"command":"refresh"}` asks for a full check that starts from now on, and is answered with its report.
+//! `{"command":"reload"}` has configuration and components read before. Anything else is answered with `{"error": "..."}`.
 
 use std::sync::Arc;
 
@@ -24,6 +24,8 @@ const LONGEST_REQUEST: u64 = 1024;
 pub enum Request {
     /// A full check now.
     Refresh {},
+    /// The same, when configuration and components have been read again.
+    Reload {},
 }
 
 /// Why a request was not answered with a report.
@@ -38,6 +40,8 @@ pub struct Refusal {
 pub enum Ask {
     /// A check that starts from now on; its report goes to the sender, if there is one.
     Check(Option<oneshot::Sender<Arc<Report>>>),
+    /// The same, when configuration and components have been read again.
+    Reload(Option<oneshot::Sender<Arc<Report>>>),
     /// The end.
     Stop,
 }
@@ -63,7 +67,8 @@ pub async fn serve(socket: Socket, asks: mpsc::Sender<Ask>) {
         let asks = asks.clone();
         tokio::spawn(async move {
             let answer = match timeout(CLIENT_TIME, read_request(&mut stream)).await {
-                Ok(Ok(Request::Refresh {})) => refresh(&asks).await,
+                Ok(Ok(Request::Refresh {})) => report(&asks, Ask::Check).await,
+                Ok(Ok(Request::Reload {})) => report(&asks, Ask::Reload).await,
                 Ok(Err(error)) => refusal(error),
                 Err(_) => refusal(format!("no request within {} s", CLIENT_TIME.as_secs())),
             };
@@ -86,9 +91,11 @@ async fn read_request(stream: &mut UnixStream) -> Result<Request, String> {
         .map_err(|error| format!("not a request: {error}; a request is one line such as {{\"command\":\"refresh\"}}"))
 }
 
-async fn refresh(asks: &mpsc::Sender<Ask>) -> Vec<u8> {
+type Requester = oneshot::Sender<Arc<Report>>;
+
+async fn report(asks: &mpsc::Sender<Ask>, ask: fn(Option<Requester>) -> Ask) -> Vec<u8> {
     let (sender, receiver) = oneshot::channel();
-    let asked = asks.send(Ask::Check(Some(sender))).await;
+    let asked = asks.send(ask(Some(sender))).await;
     match receiver.await {
         Ok(report) if asked.is_ok() => json_line(&*report),
         _ => refusal("the daemon is stopping; rules stay in force".to_owned()),

@@ -4,6 +4,7 @@
 //! - `status.sock`, mode 0660: writes the status as JSON to whoever connects, and never reads. Root and the group of
 //!   the directory's owner may ask; a process that may not change rules can't do more here than look.
 //! - `control.sock`, mode 0600: takes requests, one JSON line each; only the daemon's own user.
+//! - `http.sock`, mode 0660, and loopback: metrics, health and the status page ([`http`]).
 //! - systemd's notification socket ([`notify`]).
 //!
 //! No client can hold up the daemon: the sockets are served beside the checks, connections are bounded in number and
@@ -11,6 +12,7 @@
 
 pub mod client;
 pub mod control;
+pub mod http;
 pub mod lock;
 pub mod notify;
 pub mod socket;

@@ -1,0 +1,275 @@
+//! What Prometheus is told. Counters and histograms ([`Metrics`]) grow with each report on the board; everything else is
+//! read from the board when somebody asks ([`snapshot`]).
+//!
+//! Names and units follow Prometheus' conventions: base units (seconds, bytes), `_total` for counters. Label values that come
+//! from outside (names of processes) are bounded in number: see [`MOST_AUTHORS`].
+
+mod snapshot;
+
+pub use snapshot::{Counts, counts as place_counts, family as family_label};
+
+use std::collections::BTreeSet;
+use std::fmt::Debug;
+use std::sync::{Mutex, PoisonError};
+use std::time::Instant;
+
+use prometheus_client::encoding::{EncodeLabelSet, prometheus_text, text};
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::histogram::Histogram;
+use prometheus_client::registry::Registry;
+
+use crate::report::board::Board;
+use crate::report::plain::plain;
+use crate::report::{Incident, Outcome, Report};
+
+/// How many names of authors have a series of their own. Whoever comes later counts as [`OTHERS`]: names are chosen by
+/// strangers, and each series costs memory here and in Prometheus.
+pub const MOST_AUTHORS: usize = 32;
+/// The author label of all others. No process can have this name: the kernel keeps 15 bytes of it.
+pub const OTHERS: &str = "(too many names)";
+
+/// How fast repairs are: from 50 µs to 10 s.
+const REPAIR_SECONDS: [f64; 14] =
+    [0.000_05, 0.000_1, 0.000_25, 0.000_5, 0.001, 0.002, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 10.0];
+/// How long checks and their phases take: from 100 µs to a minute.
+const CHECK_SECONDS: [f64; 12] = [0.000_1, 0.000_5, 0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 15.0, 60.0];
+
+/// In which of its text formats Prometheus wants them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Format {
+    /// `text/plain; version=0.0.4`.
+    Text,
+    /// OpenMetrics 1.0.
+    OpenMetrics,
+}
+
+impl Format {
+    /// By the `Accept` header of a request; text for whoever does not ask for OpenMetrics.
+    pub fn accepted(accept: Option<&str>) -> Self {
+        let open = accept.is_some_and(|accept| accept.contains("application/openmetrics-text"));
+        if open { Self::OpenMetrics } else { Self::Text }
+    }
+
+    /// The `Content-Type` of the answer.
+    pub fn content_type(self) -> &'static str {
+        match self {
+            Self::Text => prometheus_text::CONTENT_TYPE,
+            Self::OpenMetrics => "application/openmetrics-text; version=1.0.0; charset=utf-8",
+        }
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Check {
+    outcome: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Phase {
+    phase: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Drift {
+    kind: &'static str,
+    family: &'static str,
+    table: &'static str,
+    author: String,
+    repaired: &'static str,
+}
+
+type Histograms<L> = Family<L, Histogram, fn() -> Histogram>;
+
+/// What grows while the daemon runs.
+#[derive(Debug)]
+pub struct Metrics {
+    registry: Registry,
+    checks: Family<Check, Counter>,
+    check_seconds: Histograms<Phase>,
+    commits: Counter,
+    commit_seconds: Histogram,
+    drifts: Family<Drift, Counter>,
+    repair_latency: Histogram,
+    /// How many repairs had a latency, and their sum in milliseconds: for people; Prometheus has the histogram.
+    latencies: Mutex<(u64, f64)>,
+    repair_seconds: Histogram,
+    lock_waits: Counter,
+    lock_wait_seconds: Counter<f64, std::sync::atomic::AtomicU64>,
+    waiting_since: Mutex<Option<Instant>>,
+    authors: Mutex<BTreeSet<String>>,
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Metrics {
+    /// All at zero.
+    pub fn new() -> Self {
+        let mut registry = Registry::with_prefix("ruleward");
+        let metrics = Self {
+            checks: Family::default(),
+            check_seconds: Family::new_with_constructor(|| Histogram::new(CHECK_SECONDS)),
+            commits: Counter::default(),
+            commit_seconds: Histogram::new(CHECK_SECONDS),
+            drifts: Family::default(),
+            repair_latency: Histogram::new(REPAIR_SECONDS),
+            latencies: Mutex::default(),
+            repair_seconds: Histogram::new(REPAIR_SECONDS),
+            lock_waits: Counter::default(),
+            lock_wait_seconds: Counter::default(),
+            waiting_since: Mutex::new(None),
+            authors: Mutex::new(BTreeSet::new()),
+            registry: Registry::default(),
+        };
+        registry.register("checks", "Checks that have ended, by how they ended", metrics.checks.clone());
+        registry.register(
+            "check_phase_seconds",
+            "Time that the phases of checks took; only phases that ran",
+            metrics.check_seconds.clone(),
+        );
+        registry.register("commits", "Writes to the kernel, repairs included", metrics.commits.clone());
+        registry.register("commit_seconds", "Time that writing to the kernel took", metrics.commit_seconds.clone());
+        registry.register(
+            "drifts",
+            "What others did to the rules, by kind, place and author; each time counts",
+            metrics.drifts.clone(),
+        );
+        registry.register(
+            "repair_latency_seconds",
+            "From the kernel's event to the end of the repair",
+            metrics.repair_latency.clone(),
+        );
+        registry.register(
+            "repair_seconds",
+            "From seeing the drift to the end of the repair, however it was seen",
+            metrics.repair_seconds.clone(),
+        );
+        registry.register(
+            "lock_waits",
+            "Waits for the xtables lock that somebody else held",
+            metrics.lock_waits.clone(),
+        );
+        registry.register("lock_wait_seconds", "Time spent in them", metrics.lock_wait_seconds.clone());
+        Self { registry, ..metrics }
+    }
+
+    /// Takes note of a check that has ended.
+    pub fn checked(&self, report: &Report) {
+        self.checks.get_or_create(&Check { outcome: outcome(report.outcome) }).inc();
+        let times = &report.timings_ms;
+        let phases = [
+            ("facts", times.facts),
+            ("evaluate", times.evaluate),
+            ("rehearse", times.rehearse),
+            ("observe", times.observe),
+            ("plan", times.plan),
+            ("commit", times.commit),
+            ("verify", times.verify),
+            ("total", times.total),
+        ];
+        for (phase, milliseconds) in phases.into_iter().filter(|(_, milliseconds)| *milliseconds > 0.0) {
+            self.check_seconds.get_or_create(&Phase { phase }).observe(milliseconds / 1e3);
+        }
+        self.reported(report);
+    }
+
+    /// Takes note of what a check or a repair between two checks has done.
+    pub fn reported(&self, report: &Report) {
+        if report.timings_ms.commit > 0.0 {
+            self.commits.inc();
+            self.commit_seconds.observe(report.timings_ms.commit / 1e3);
+        }
+        for incident in &report.incidents {
+            self.drifts.get_or_create(&self.labels(incident)).inc();
+            if incident.repaired {
+                self.repair_seconds.observe(incident.took_ms / 1e3);
+                if let Some(latency) = incident.latency_ms {
+                    self.repair_latency.observe(latency / 1e3);
+                    let (count, sum) = &mut *self.latencies.lock().unwrap_or_else(PoisonError::into_inner);
+                    *count += 1;
+                    *sum += latency;
+                }
+            }
+        }
+    }
+
+    fn labels(&self, incident: &Incident) -> Drift {
+        Drift {
+            kind: incident.kind.as_str(),
+            family: incident.family.map_or("", snapshot::family),
+            table: incident.table.map_or("", |table| table.as_str()),
+            author: self.author(&incident.author.name),
+            repaired: if incident.repaired { "true" } else { "false" },
+        }
+    }
+
+    /// The label of an author: its name while there are not too many.
+    fn author(&self, name: &str) -> String {
+        let name = plain(name);
+        let authors = &mut *self.authors.lock().unwrap_or_else(PoisonError::into_inner);
+        if !authors.contains(&name) {
+            if authors.len() >= MOST_AUTHORS {
+                return OTHERS.to_owned();
+            }
+            authors.insert(name.clone());
+        }
+        name
+    }
+
+    /// A check waits for somebody else, or goes on.
+    pub fn waiting(&self, waits: bool) {
+        let since = &mut *self.waiting_since.lock().unwrap_or_else(PoisonError::into_inner);
+        match (waits, *since) {
+            (true, None) => {
+                self.lock_waits.inc();
+                *since = Some(Instant::now());
+            }
+            (false, Some(began)) => {
+                self.lock_wait_seconds.inc_by(began.elapsed().as_secs_f64());
+                *since = None;
+            }
+            (true, Some(_)) | (false, None) => {}
+        }
+    }
+
+    /// How many repairs had a latency, and the mean of it in milliseconds.
+    pub fn mean_latency_ms(&self) -> Option<(u64, f64)> {
+        let (count, sum) = *self.latencies.lock().unwrap_or_else(PoisonError::into_inner);
+        (count > 0).then(|| (count, sum / count as f64))
+    }
+}
+
+/// Everything in the text that Prometheus reads.
+pub fn render(board: &Board, format: Format) -> String {
+    let mut gauges = Registry::default();
+    gauges.register_collector(Box::new(snapshot::Snapshot::take(board)));
+    let mut text = String::new();
+    let registry = &board.metrics().registry;
+    // Writing into a string does not fail.
+    let _ = match format {
+        Format::Text => {
+            prometheus_text::encode(&mut text, registry).and_then(|()| prometheus_text::encode(&mut text, &gauges))
+        }
+        Format::OpenMetrics => text::encode_registry(&mut text, registry)
+            .and_then(|()| text::encode_registry(&mut text, &gauges))
+            .and_then(|()| text::encode_eof(&mut text)),
+    };
+    text
+}
+
+fn outcome(outcome: Outcome) -> &'static str {
+    match outcome {
+        Outcome::Unchanged => "unchanged",
+        Outcome::Changed => "changed",
+        Outcome::Refused => "refused",
+        Outcome::Failed => "failed",
+        Outcome::Pending => "pending",
+    }
+}
+
+#[cfg(test)]
+mod tests;

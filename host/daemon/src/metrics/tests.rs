@@ -1,0 +1,135 @@
+//! What is counted, under which names, and that hostile names stay labels.
+
+use std::time::{Duration, SystemTime};
+
+use ruleward_core::author::Author;
+use ruleward_core::drift::Kind;
+use ruleward_core::names::{Family as IpFamily, Table};
+
+use super::*;
+use crate::report::{PolicyReport, PolicyState, Timings};
+
+fn board() -> Board {
+    Board::new("worker-7", Duration::from_secs(90))
+}
+
+fn incident(name: &str) -> Incident {
+    Incident {
+        id: 1,
+        at: "2026-01-01T00:00:00.000Z".to_owned(),
+        last_at: "2026-01-01T00:00:00.000Z".to_owned(),
+        family: Some(IpFamily::Ipv4),
+        table: Some(Table::Nat),
+        chain: "POSTROUTING".to_owned(),
+        kind: Kind::RuleDeleted,
+        detail: String::new(),
+        added: Vec::new(),
+        removed: Vec::new(),
+        repaired: true,
+        how: "netlink".to_owned(),
+        took_ms: 0.4,
+        latency_ms: Some(0.6),
+        latency_ms_max: Some(0.6),
+        events: 1,
+        times: 1,
+        author: Author { name: name.to_owned(), pid: Some(7), ..Author::default() },
+    }
+}
+
+fn report(incidents: Vec<Incident>) -> Report {
+    let policy = PolicyReport {
+        name: "p".to_owned(),
+        version: Some("1.0.0".to_owned()),
+        digest: Some("sha256:00".to_owned()),
+        state: PolicyState::Current,
+        reason: None,
+        candidate: None,
+        contribution: None,
+        limits: Vec::new(),
+        shadow: None,
+        pinned: None,
+        chains: 2,
+        rules: 3,
+        sets: 1,
+    };
+    Report {
+        outcome: Outcome::Changed,
+        in_sync: true,
+        timings_ms: Timings { commit: 1.5, total: 3.0, ..Timings::default() },
+        incidents,
+        policies: vec![policy],
+        ..Report::default()
+    }
+}
+
+#[test]
+fn each_series_moves_with_its_cause() {
+    let board = board();
+    let before = render(&board, Format::Text);
+    assert!(before.contains("ruleward_in_sync 0"), "{before}");
+    assert!(!before.contains("ruleward_sync_age_seconds"), "{before}");
+    board.checked(&report(vec![incident("iptables")]), SystemTime::UNIX_EPOCH);
+    board.waiting(Some("for the xtables lock".to_owned()));
+    board.waiting(Some("for the xtables lock, held for longer".to_owned()));
+    let text = render(&board, Format::Text);
+    for line in [
+        "ruleward_checks_total{outcome=\"changed\"} 1",
+        "ruleward_check_phase_seconds_count{phase=\"total\"} 1",
+        "ruleward_commits_total 1",
+        "ruleward_commit_seconds_bucket{le=\"0.005\"} 1",
+        "ruleward_drifts_total{kind=\"rule-deleted\",family=\"ipv4\",table=\"nat\",author=\"iptables\",repaired=\"true\"} 1",
+        "ruleward_repair_latency_seconds_bucket{le=\"0.001\"} 1",
+        "ruleward_repair_latency_seconds_bucket{le=\"0.0005\"} 0",
+        "ruleward_repair_seconds_count 1",
+        "ruleward_lock_waits_total 1",
+        "ruleward_waiting 1",
+        "ruleward_in_sync 1",
+        "ruleward_sync_age_seconds 0",
+        "ruleward_policy_info{policy=\"p\",version=\"1.0.0\",digest=\"sha256:00\"} 1",
+        "ruleward_policy_state{policy=\"p\",state=\"current\"} 1",
+        "ruleward_policy_state{policy=\"p\",state=\"last-good\"} 0",
+        "ruleward_policy_sets{policy=\"p\"} 1",
+        "ruleward_build_info{version=\"0.1.0\",node=\"worker-7\"} 1",
+    ] {
+        let found = text.lines().any(|found| found == line || found.strip_suffix(".0") == Some(line));
+        assert!(found, "{line} is not in\n{text}");
+    }
+    board.checked(&Report::failure(crate::report::ErrorClass::Temporary, "x"), SystemTime::UNIX_EPOCH);
+    let text = render(&board, Format::Text);
+    assert!(text.contains("ruleward_checks_total{outcome=\"failed\"} 1"), "{text}");
+    assert!(text.contains("ruleward_problems 1"), "{text}");
+    assert!(text.contains("ruleward_waiting 0"), "{text}");
+}
+
+#[test]
+fn names_of_strangers_are_bounded_and_harmless() {
+    let board = board();
+    let hostile = "a\"} 1\nruleward_in_sync 1\\";
+    board.repaired(&report(vec![incident(hostile)]), SystemTime::UNIX_EPOCH);
+    for number in 0..100 {
+        board.repaired(&report(vec![incident(&format!("n{number}"))]), SystemTime::UNIX_EPOCH);
+    }
+    let text = render(&board, Format::Text);
+    let drifts: Vec<&str> = text.lines().filter(|line| line.starts_with("ruleward_drifts_total{")).collect();
+    assert_eq!(drifts.len(), MOST_AUTHORS + 1, "{drifts:#?}");
+    assert!(drifts.iter().any(|line| line.contains("author=\"a\\\"} 1\\\\nruleward_in_sync 1\\\\\"")), "{drifts:#?}");
+    let others = drifts.iter().find(|line| line.contains(OTHERS)).unwrap();
+    assert!(others.ends_with(&format!(" {}", 101 - MOST_AUTHORS)), "{others}");
+    assert_eq!(text.lines().filter(|line| line.starts_with("ruleward_in_sync ")).count(), 1);
+}
+
+#[test]
+fn both_formats_are_complete() {
+    let text = render(&board(), Format::Text);
+    assert!(text.contains("# TYPE ruleward_commits_total counter\n"), "{text}");
+    assert!(!text.contains("# EOF"));
+    let open = render(&board(), Format::OpenMetrics);
+    assert!(open.contains("# TYPE ruleward_commits counter\n"), "{open}");
+    assert!(open.ends_with("# EOF\n"));
+    assert_eq!(
+        Format::accepted(Some("application/openmetrics-text;version=1.0.0,text/plain;q=0.5")),
+        Format::OpenMetrics
+    );
+    assert_eq!(Format::accepted(Some("*/*")), Format::Text);
+    assert_eq!(Format::accepted(None), Format::Text);
+}

@@ -1,0 +1,156 @@
+//! The HTTP server: metrics, health and the status page, to look at and nothing else. No request changes anything, and none
+//! reads more than its own few kilobytes.
+//!
+//! It runs on a thread of its own at low priority, so that neither the sockets of `status` and `refresh` nor a repair waits
+//! for whoever scrapes. One request a connection; connections, streams, headers and time are bounded ([`limits`]). It
+//! listens on `http.sock` in the runtime directory and on the addresses of the key `http` (loopback unless set otherwise).
+
+mod connection;
+mod events;
+mod health;
+mod page;
+mod plots;
+mod respond;
+mod rules;
+
+#[cfg(test)]
+mod tests;
+
+use std::io;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use hyper_util::rt::TokioIo;
+use tokio::net::{TcpListener, TcpSocket};
+use tokio::sync::Semaphore;
+use tokio::time::sleep;
+
+use super::ACCEPT_PAUSE;
+use super::socket::Socket;
+use crate::report::board::Board;
+use connection::Peer;
+use events::Feed;
+
+/// Name of the socket in the runtime directory.
+pub const HTTP_SOCKET: &str = "http.sock";
+
+/// What bounds the clients.
+pub mod limits {
+    use std::time::Duration;
+
+    /// Connections at a time, each listener; more wait in the kernel's queue.
+    pub const CONNECTIONS: usize = 512;
+    /// Streams of events at a time; more are told to come again later.
+    pub const STREAMS: usize = 256;
+    /// Time for the request's head.
+    pub const HEAD: Duration = Duration::from_secs(5);
+    /// Bytes of the request's head.
+    pub const HEAD_SIZE: usize = 16 << 10;
+    /// Time for a whole request with its answer, streams of events excepted.
+    pub const REQUEST: Duration = Duration::from_secs(20);
+    /// Time in which a stream must take what it is sent.
+    pub const STALL: Duration = Duration::from_secs(10);
+    /// Longest life of a stream; the browser opens another.
+    pub const STREAM: Duration = Duration::from_secs(3600);
+}
+
+/// Nice value of the thread: everything else on the node goes first.
+const NICE: i32 = 10;
+/// Pause before an address is tried again.
+const AGAIN: Duration = Duration::from_secs(10);
+/// Connections that the kernel queues.
+const BACKLOG: u32 = 1024;
+
+/// Everything that requests are answered from.
+#[derive(Debug, Clone)]
+struct Context {
+    board: Board,
+    feed: Arc<Feed>,
+}
+
+/// Starts the server. It ends with the process.
+///
+/// # Errors
+/// If the system has no thread to give. Addresses that can't be used are notes on the board and are tried again.
+pub fn start(runtime_directory: &Path, addresses: Vec<SocketAddr>, board: Board) -> io::Result<()> {
+    let socket = runtime_directory.join(HTTP_SOCKET);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    std::thread::Builder::new().name("http".to_owned()).spawn(move || {
+        // Of this thread alone. Where it is refused, requests are answered all the same.
+        let _ = rustix::process::nice(NICE);
+        runtime.block_on(async {
+            let feed = Arc::new(Feed::new(board.clone()));
+            let context = Context { board: board.clone(), feed: Arc::clone(&feed) };
+            tokio::spawn(serve_unix(socket, context.clone()));
+            for address in addresses {
+                tokio::spawn(serve_tcp(address, context.clone()));
+            }
+            feed.run().await;
+        });
+    })?;
+    Ok(())
+}
+
+async fn serve_unix(path: std::path::PathBuf, context: Context) {
+    let socket = loop {
+        match Socket::listen(&path, 0o660) {
+            Ok(socket) => break socket,
+            Err(error) => context.board.note("http-socket", Some(format!("no status page on a socket: {error}"))),
+        }
+        sleep(AGAIN).await;
+    };
+    context.board.note("http-socket", None);
+    let places = Arc::new(Semaphore::new(limits::CONNECTIONS));
+    loop {
+        let Ok(place) = Arc::clone(&places).acquire_owned().await else { return };
+        match socket.listener.accept().await {
+            Ok((stream, _)) => {
+                tokio::spawn(connection::serve(TokioIo::new(stream), Peer::Socket, context.clone(), place));
+            }
+            Err(error) => {
+                tracing::debug!("{}: {error}", path.display());
+                sleep(ACCEPT_PAUSE).await;
+            }
+        }
+    }
+}
+
+async fn serve_tcp(address: SocketAddr, context: Context) {
+    let listener = loop {
+        match listen(address) {
+            Ok(listener) => break listener,
+            Err(error) => {
+                let note = format!(
+                    "metrics and status page can't listen on {address}: {error}; set `http` to another address"
+                );
+                context.board.note("http", Some(note));
+            }
+        }
+        sleep(AGAIN).await;
+    };
+    context.board.note("http", None);
+    tracing::info!("metrics and status page on http://{address}/");
+    let places = Arc::new(Semaphore::new(limits::CONNECTIONS));
+    loop {
+        let Ok(place) = Arc::clone(&places).acquire_owned().await else { return };
+        match listener.accept().await {
+            Ok((stream, _)) => {
+                let peer = Peer::Network { loopback: address.ip().is_loopback() };
+                tokio::spawn(connection::serve(TokioIo::new(stream), peer, context.clone(), place));
+            }
+            Err(error) => {
+                tracing::debug!("{address}: {error}");
+                sleep(ACCEPT_PAUSE).await;
+            }
+        }
+    }
+}
+
+fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
+}

@@ -1,0 +1,230 @@
+//! The status page: is the node right, since when, and what happened. Whole without JavaScript; every text from outside is
+//! escaped by the template, and shown as [`plain`] has it.
+
+use maud::{DOCTYPE, Markup, html};
+
+use super::plots;
+use crate::incidents::place;
+use crate::report::board::Board;
+use crate::report::plain::plain;
+use crate::report::status::Status;
+use crate::report::{Change, Incident, PolicyReport, PolicyState};
+
+/// Incidents on the page; `ruleward incidents` has all.
+const SHOWN: usize = 50;
+
+/// The page.
+pub fn whole(status: &Status, board: &Board) -> Markup {
+    let title = format!("{}: {}", status.node_name, if status.report.in_sync { "right" } else { "NOT right" });
+    let body = html! {
+        main id="main" {
+            @for (id, section) in markup(status, board) {
+                section id=(id) { (section) }
+            }
+        }
+    };
+    frame(&title, &status.node_name, &body)
+}
+
+/// What is around every page.
+pub fn frame(title: &str, node: &str, body: &Markup) -> Markup {
+    html! {
+        (DOCTYPE)
+        html lang="en" {
+            head {
+                meta charset="utf-8";
+                meta name="viewport" content="width=device-width, initial-scale=1";
+                title { (plain(title)) " - Ruleward" }
+                link rel="stylesheet" href="/style.css";
+                script src="/live.js" defer {}
+            }
+            body {
+                a.skip href="#main" { "Skip to the content" }
+                header {
+                    h1 { "Ruleward " span.node { (plain(node)) } }
+                    nav aria-label="Pages" {
+                        a href="/" { "Status" } " " a href="/rules" { "Rules" } " " a href="/metrics" { "Metrics" }
+                    }
+                    p #live .live role="status" { "as of the loading of this page" }
+                }
+                (body)
+            }
+        }
+    }
+}
+
+/// The sections by their id, for the stream of events.
+pub fn sections(status: &Status, board: &Board) -> Vec<(&'static str, String)> {
+    markup(status, board).into_iter().map(|(id, section)| (id, section.into_string())).collect()
+}
+
+fn markup(status: &Status, board: &Board) -> Vec<(&'static str, Markup)> {
+    vec![
+        ("state", state(status)),
+        ("incidents", incidents(status)),
+        ("plots", plots::section(&status.report.incidents)),
+        ("policies", policies(&status.report.policies)),
+        ("daemon", daemon(status, board)),
+    ]
+}
+
+fn state(status: &Status) -> Markup {
+    let report = &status.report;
+    html! {
+        @if report.in_sync {
+            p.verdict.good { strong { "RIGHT" } " since " (time(&status.since)) }
+        } @else {
+            p.verdict.bad { strong { "NOT RIGHT" } " since " (time(&status.since)) }
+        }
+        @if let Some(what) = &status.waiting {
+            p.bad { "The running check waits " (plain(what)) "." }
+        }
+        @for fight in &status.fights {
+            p.bad {
+                strong { "Fight" } " over " (plain(&fight.place)) " since " (time(&fight.since)) ": "
+                (plain(&fight.opponent.to_string())) " has undone " (fight.rounds) " repairs; the pause between two is now "
+                (format!("{:.0} ms", fight.pause_ms)) "."
+            }
+        }
+        @if !report.problems.is_empty() {
+            h2 { "Problems" }
+            ul.problems { @for problem in &report.problems { li { (plain(problem)) } } }
+        }
+        @if !report.notes.is_empty() {
+            ul.notes { @for note in &report.notes { li { (plain(note)) } } }
+        }
+        @if !report.in_sync && !report.changes.is_empty() {
+            h2 { "What differs" }
+            @for change in &report.changes { (difference(change)) }
+        }
+    }
+}
+
+fn difference(change: &Change) -> Markup {
+    let place = match (change.family, change.table) {
+        (Some(family), Some(table)) => format!("{family} {table} {}", change.chain),
+        _ => format!("set {}", change.chain),
+    };
+    html! { h3 { (plain(place.trim_end())) } (diff(&change.removed, &change.added)) }
+}
+
+fn diff(removed: &[String], added: &[String]) -> Markup {
+    html! {
+        @if !removed.is_empty() || !added.is_empty() {
+            div.diff role="region" aria-label="Rules" tabindex="0" {
+                pre {
+                    @for line in removed { span.del { "- " (plain(line)) "\u{a}" } }
+                    @for line in added { span.add { "+ " (plain(line)) "\u{a}" } }
+                }
+            }
+        }
+    }
+}
+
+fn incidents(status: &Status) -> Markup {
+    let total = status.incidents_total;
+    html! {
+        h2 { "Incidents" }
+        @if total == 0 {
+            p { "Nobody has changed anything since the daemon started." }
+        } @else {
+            p {
+                (total) " since the daemon started" @if status.report.incidents.len() > SHOWN { "; the last " (SHOWN) } "."
+                " + came back, - went away."
+            }
+            ol.timeline { @for incident in status.report.incidents.iter().rev().take(SHOWN) { li { (one(incident)) } } }
+        }
+    }
+}
+
+fn one(incident: &Incident) -> Markup {
+    let author = plain(&incident.author.to_string());
+    let (class, end) = match (incident.repaired, incident.latency_ms) {
+        (true, Some(latency)) => ("good", format!("repaired {latency:.2} ms after the change, by {}", incident.how)),
+        (true, None) => ("good", format!("repaired in {:.1} ms, by {}", incident.took_ms, incident.how)),
+        (false, _) => ("bad", format!("NOT repaired: {}", incident.how)),
+    };
+    html! {
+        details id=(format!("incident-{}", incident.id)) {
+            summary id=(format!("summary-{}", incident.id)) {
+                (time(&incident.at)) " " strong { (incident.kind.as_str()) } " in " (plain(&place(incident)))
+                @if incident.times > 1 { " (" (incident.times) " times)" }
+                " by " span.author { (author) } ": " span class=(class) { (plain(&end)) }
+            }
+            p { (plain(&incident.detail)) }
+            (diff(&incident.removed, &incident.added))
+        }
+    }
+}
+
+fn policies(policies: &[PolicyReport]) -> Markup {
+    html! {
+        h2 { "Policies" }
+        @if policies.is_empty() {
+            p { "None is enabled: nothing is kept in force. Enable one in the configuration." }
+        } @else {
+            div.wide role="region" aria-label="Policies" tabindex="0" {
+                table {
+                    thead { tr {
+                        th scope="col" { "Policy" } th scope="col" { "State" } th scope="col" { "Version" }
+                        th.number scope="col" { "Chains" } th.number scope="col" { "Rules" } th.number scope="col" { "Sets" }
+                        th scope="col" { "Digest" }
+                    } }
+                    tbody { @for policy in policies { (row(policy)) } }
+                }
+            }
+        }
+    }
+}
+
+fn row(policy: &PolicyReport) -> Markup {
+    let (class, state) = match policy.state {
+        PolicyState::Current => ("good", "current"),
+        PolicyState::LastGood => ("bad", "last good answer"),
+        PolicyState::NeverAnswered => ("bad", "never answered"),
+        PolicyState::Shadow => ("", "shadow: compared, never in force"),
+        PolicyState::Off => ("", "off"),
+    };
+    let digest = policy.digest.as_deref().unwrap_or("unknown");
+    let short: String = digest.trim_start_matches("sha256:").chars().take(12).collect();
+    html! {
+        tr {
+            th scope="row" { (plain(&policy.name)) }
+            td { span class=(class) { (state) } @if let Some(reason) = &policy.reason { ": " (plain(reason)) } }
+            td { (plain(policy.version.as_deref().unwrap_or("unknown"))) }
+            td.number { (policy.chains) } td.number { (policy.rules) } td.number { (policy.sets) }
+            td { code title=(digest) { (short) } }
+        }
+    }
+}
+
+fn daemon(status: &Status, board: &Board) -> Markup {
+    let report = &status.report;
+    html! {
+        h2 { "Daemon" }
+        dl {
+            dt { "Version" } dd { (plain(&status.version)) ", pid " (status.pid) ", started " (time(&status.started)) }
+            dt { "Checks" } dd {
+                (status.checks) " (" (status.checks_failed) " failed), every " (plain(&status.refresh_interval))
+                @if let Some(last) = &status.last_check { ", the last at " (time(last)) }
+            }
+            @if let Some(backend) = report.backend {
+                dt { "Backend" } dd { (backend.as_str()) ": " (plain(&report.backend_reason)) }
+            }
+            @if let Some(watch) = &status.watch {
+                dt { "Drift is noticed" } dd { (plain(&watch.method)) @if !watch.detail.is_empty() { ": " (plain(&watch.detail)) } }
+                dt { "and repaired by" } dd { (plain(&watch.repair)) }
+            }
+            @if let Some((count, mean)) = board.metrics().mean_latency_ms() {
+                dt { "Repairs" } dd {
+                    (count) ", on average " (format!("{mean:.2} ms")) " after the change"
+                }
+            }
+        }
+    }
+}
+
+/// A time for people and for machines.
+fn time(at: &str) -> Markup {
+    html! { time datetime=(at) { (at.replace('T', " ").trim_end_matches('Z')) " UTC" } }
+}

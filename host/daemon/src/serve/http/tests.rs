@@ -1,0 +1,206 @@
+//! The server over real sockets: paths, refusals, streams, slow clients, hostile texts.
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::os::unix::net::UnixStream;
+use std::time::{Duration, Instant, SystemTime};
+
+use ruleward_core::author::Author;
+use ruleward_core::drift::Kind;
+
+use super::connection::is_local_host;
+use super::*;
+use crate::report::{ErrorClass, Incident, Outcome, Report};
+
+struct Server {
+    board: Board,
+    directory: tempfile::TempDir,
+    address: SocketAddr,
+}
+
+fn server() -> Server {
+    let directory = tempfile::tempdir().unwrap();
+    // A port that was free a moment ago.
+    let address = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let board = Board::new("worker-7", Duration::from_secs(90));
+    start(directory.path(), vec![address], board.clone()).unwrap();
+    let server = Server { board, directory, address };
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while TcpStream::connect(address).is_err() || !server.directory.path().join(HTTP_SOCKET).exists() {
+        assert!(Instant::now() < deadline, "the server does not listen");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    server
+}
+
+impl Server {
+    fn get(&self, path: &str) -> String {
+        self.send(&format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n"))
+    }
+
+    fn send(&self, request: &str) -> String {
+        let mut stream = TcpStream::connect(self.address).unwrap();
+        stream.write_all(request.as_bytes()).unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        answer
+    }
+}
+
+fn incident(name: &str) -> Incident {
+    let unknown = Author::unknown();
+    Incident {
+        id: 1,
+        at: "2026-01-01T00:00:00.000Z".to_owned(),
+        last_at: "2026-01-01T00:00:00.000Z".to_owned(),
+        family: None,
+        table: None,
+        chain: "<b>set</b>".to_owned(),
+        kind: Kind::SetChanged,
+        detail: "<img src=x onerror=alert(1)>".to_owned(),
+        added: vec!["</pre><script>alert(2)</script>".to_owned()],
+        removed: Vec::new(),
+        repaired: true,
+        how: "ipset".to_owned(),
+        took_ms: 1.0,
+        latency_ms: None,
+        latency_ms_max: None,
+        events: 0,
+        times: 1,
+        author: Author { name: name.to_owned(), pid: Some(1), ..unknown },
+    }
+}
+
+fn right(incidents: Vec<Incident>) -> Report {
+    Report { outcome: Outcome::Unchanged, in_sync: true, incidents, ..Report::default() }
+}
+
+#[test]
+fn health_says_why() {
+    let server = server();
+    assert!(server.get("/livez").starts_with("HTTP/1.1 200"));
+    let before = server.get("/readyz");
+    assert!(before.starts_with("HTTP/1.1 503") && before.contains("no check has ended well yet"), "{before}");
+    server.board.checked(&right(Vec::new()), SystemTime::now());
+    assert!(server.get("/readyz").starts_with("HTTP/1.1 200"));
+    server.board.checked(&Report::failure(ErrorClass::Temporary, "the kernel can't be read: x"), SystemTime::now());
+    let wrong = server.get("/readyz");
+    assert!(wrong.starts_with("HTTP/1.1 503") && wrong.contains("the kernel can't be read: x"), "{wrong}");
+    assert!(server.get("/livez").starts_with("HTTP/1.1 200"), "a wrong node has a living daemon");
+}
+
+#[test]
+fn nothing_can_be_changed_and_no_name_from_elsewhere_leads_here() {
+    let server = server();
+    for method in ["POST", "PUT", "DELETE", "PATCH"] {
+        let answer = server.send(&format!("{method} / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\n\r\n"));
+        assert!(answer.starts_with("HTTP/1.1 405"), "{answer}");
+    }
+    let rebound = server.send("GET /status.json HTTP/1.1\r\nHost: evil.example:80\r\n\r\n");
+    assert!(rebound.starts_with("HTTP/1.1 421"), "{rebound}");
+    assert!(server.get("/nowhere").starts_with("HTTP/1.1 404"));
+    assert!(server.get("/rules?family=ipv4&table=%3Cscript%3E").starts_with("HTTP/1.1 200"));
+    for (host, local) in [
+        ("localhost", true),
+        ("LOCALHOST:9746", true),
+        ("127.0.0.1:9746", true),
+        ("[::1]:9746", true),
+        ("[::1", false),
+        ("127.0.0.1.evil.example", false),
+        ("", false),
+    ] {
+        assert_eq!(is_local_host(host), local, "{host}");
+    }
+}
+
+#[test]
+fn hostile_texts_stay_texts() {
+    let server = server();
+    server.board.checked(&right(vec![incident("<script>alert(0)</script>")]), SystemTime::now());
+    let page = server.get("/");
+    assert!(page.contains("content-security-policy: default-src 'none'"), "{page}");
+    for hostile in ["<script>alert", "<img src=x", "<b>set"] {
+        assert!(!page.contains(hostile), "{hostile} in {page}");
+    }
+    assert!(page.contains("&lt;script&gt;alert(0)"), "{page}");
+    // Nothing is asked from elsewhere.
+    assert!(!page.contains("http://") && !page.contains("https://") && !page.contains("//cdn"), "{page}");
+    let events = read_events(&server, 1);
+    assert!(!events.contains("<script"), "{events}");
+}
+
+fn read_events(server: &Server, wanted: usize) -> String {
+    let mut stream = TcpStream::connect(server.address).unwrap();
+    stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+    stream.write_all(b"GET /events HTTP/1.1\r\nHost: localhost\r\n\r\n").unwrap();
+    let mut text = String::new();
+    let mut buffer = [0; 65536];
+    while text.matches("event: incidents").count() < wanted {
+        let count = stream.read(&mut buffer).unwrap();
+        assert!(count > 0, "the stream ended: {text}");
+        text.push_str(&String::from_utf8_lossy(&buffer[..count]));
+    }
+    text
+}
+
+#[test]
+fn a_stream_tells_what_changes() {
+    let server = server();
+    let board = server.board.clone();
+    let changes = std::thread::spawn(move || {
+        std::thread::sleep(Duration::from_millis(300));
+        board.checked(&right(vec![incident("somebody")]), SystemTime::now());
+    });
+    let text = read_events(&server, 2);
+    changes.join().unwrap();
+    assert!(text.contains("text/event-stream"), "{text}");
+    assert!(text.contains("NOT RIGHT") && text.contains("RIGHT</strong> since"), "{text}");
+    let last = text.rsplit("event: incidents").next().unwrap();
+    assert!(last.contains("somebody"), "{last}");
+}
+
+#[test]
+fn slow_clients_are_dropped_and_hold_nobody_up() {
+    let server = server();
+    // More than there are places, each with half a request.
+    let slow: Vec<TcpStream> = (0..limits::CONNECTIONS + 10)
+        .map(|_| {
+            let mut stream = TcpStream::connect(server.address).unwrap();
+            stream.write_all(b"GET / HTTP/1.1\r\nHost: loc").unwrap();
+            stream
+        })
+        .collect();
+    let answer = server.get("/livez");
+    assert!(answer.starts_with("HTTP/1.1 200"), "whoever comes after them is served when their time is over: {answer}");
+    let mut first = slow.into_iter().next().unwrap();
+    first.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+    let mut rest = Vec::new();
+    let ended = first.read_to_end(&mut rest);
+    assert!(ended.is_ok() || ended.is_err_and(|error| error.kind() == io::ErrorKind::ConnectionReset));
+}
+
+#[test]
+fn there_are_places_for_so_many_streams() {
+    let server = server();
+    let open = |_| {
+        let mut stream = TcpStream::connect(server.address).unwrap();
+        stream.write_all(b"GET /events HTTP/1.1\r\nHost: localhost\r\n\r\n").unwrap();
+        let mut head = [0; 12];
+        stream.read_exact(&mut head).unwrap();
+        (stream, String::from_utf8_lossy(&head).into_owned())
+    };
+    let streams: Vec<_> = (0..limits::STREAMS).map(open).collect();
+    assert!(streams.iter().all(|(_, head)| head == "HTTP/1.1 200"));
+    assert_eq!(open(0).1, "HTTP/1.1 503");
+    assert!(server.get("/metrics").starts_with("HTTP/1.1 200"), "requests have places of their own");
+}
+
+#[test]
+fn the_socket_answers_as_well() {
+    let server = server();
+    let mut stream = UnixStream::connect(server.directory.path().join(HTTP_SOCKET)).unwrap();
+    stream.write_all(b"GET /metrics HTTP/1.1\r\nHost: anything\r\n\r\n").unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 200") && answer.contains("ruleward_build_info"), "{answer}");
+}
