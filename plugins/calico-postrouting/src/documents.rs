@@ -6,29 +6,7 @@ use std::fmt;
 use std::net::IpAddr;
 
 use ruleward_sdk::ipnet::IpNet;
-use ruleward_sdk::{Document, Facts, Failure};
 use serde::de::{Deserialize, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
-
-/// The documents of one kind, in the order of their names.
-pub fn of_kind<'a>(facts: &'a Facts, kind: &'static str) -> impl Iterator<Item = &'a Document> {
-    facts.documents.iter().filter(move |document| document.kind == kind)
-}
-
-/// Reads a document.
-///
-/// # Errors
-/// [`Failure::Document`] when its structure is not that of its kind.
-pub fn parse<'a, T: Deserialize<'a>>(document: &'a Document) -> Result<T, Failure> {
-    serde_json::from_str(&document.json).map_err(|error| refuse(document, "", error.to_string()))
-}
-
-/// A refusal that names the document and the field.
-pub fn refuse(document: &Document, field: &str, message: impl Into<String>) -> Failure {
-    let Document { kind, namespace, name, .. } = document;
-    let namespace = namespace.as_ref().map_or(String::new(), |namespace| format!("{namespace}/"));
-    let at = format!("{kind}/{namespace}{name} {field}");
-    Failure::in_document(at.trim_end(), message)
-}
 
 /// A JSON value as far as any field wants to know.
 #[derive(Debug, Clone, Default, PartialEq)]

@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use ruleward_sdk::{Document, Facts, Failure, Family};
 use serde::Deserialize;
 
-use crate::documents::{self, Leaf};
+use crate::documents::Leaf;
 
 #[derive(Deserialize)]
 struct WorkloadEndpoint<'a> {
@@ -50,14 +50,14 @@ impl FloatingIps {
     /// [`Failure::Document`] for the first workload that can't be used.
     pub fn read(facts: &Facts, enabled: bool) -> Result<Self, Failure> {
         let mut pairs = Self::default();
-        for document in documents::of_kind(facts, "WorkloadEndpoint") {
-            let WorkloadEndpoint { spec } = documents::parse(document)?;
+        for document in facts.documents_of_kind("WorkloadEndpoint") {
+            let WorkloadEndpoint { spec } = document.read()?;
             let is = |leaf: &Leaf<'_>, word: &str| matches!(leaf, Leaf::Text(text) if text == word);
             if !is(&spec.node, &facts.node_name) || !(enabled || is(&spec.orchestrator, "openstack")) {
                 continue;
             }
             // A workload without an address is not programmed yet.
-            let refuse = |message: String| documents::refuse(document, "spec.ipNetworks", message);
+            let refuse = |message: String| document.refuse("spec.ipNetworks", message);
             if spec.networks.list().map_err(refuse)?.is_empty() {
                 continue;
             }
@@ -69,8 +69,7 @@ impl FloatingIps {
     }
 
     fn add(&mut self, document: &Document, at: usize, nat: &Nat<'_>) -> Result<(), Failure> {
-        let refuse =
-            |name: &str, message: String| documents::refuse(document, &format!("spec.ipNATs[{at}].{name}"), message);
+        let refuse = |name: &str, message: String| document.refuse(&format!("spec.ipNATs[{at}].{name}"), message);
         let read = |name: &str, leaf: &Leaf<'_>| {
             let address = leaf.address().map_err(|message| refuse(name, message))?;
             address.ok_or_else(|| refuse(name, "is absent; write an address".to_owned()))

@@ -9,7 +9,7 @@ use ruleward_sdk::ipnet::IpNet;
 use ruleward_sdk::{Document, Facts, Failure, Family, log};
 use serde::Deserialize;
 
-use crate::documents::{self, Leaf};
+use crate::documents::Leaf;
 use crate::felix::{Encapsulation, Felix};
 
 #[derive(Deserialize)]
@@ -87,7 +87,7 @@ impl<'a> Node<'a> {
             Family::Ipv4 => self.value(document, "spec.bgp.ipv4Address", &bgp.ipv4, "IPv4Address"),
             Family::Ipv6 => self.value(document, "spec.bgp.ipv6Address", &bgp.ipv6, "IPv6Address"),
         };
-        let address = leaf.address().map_err(|message| documents::refuse(document, &field, message))?;
+        let address = leaf.address().map_err(|message| document.refuse(&field, message))?;
         if address.is_some() {
             return Ok(address);
         }
@@ -101,8 +101,7 @@ impl<'a> Node<'a> {
                     continue;
                 }
                 let found = item.address.address();
-                let found =
-                    found.map_err(|message| documents::refuse(document, &format!("{field}[{at}].address"), message))?;
+                let found = found.map_err(|message| document.refuse(&format!("{field}[{at}].address"), message))?;
                 if let Some(address) = found.filter(|address| address.is_ipv4() == (family == Family::Ipv4)) {
                     return Ok(Some(address));
                 }
@@ -134,12 +133,12 @@ impl Nodes {
         let wants_hosts = [encapsulation.ipip || felix.spares_hosts, felix.spares_hosts];
         let mut nodes = Self { hosts: wants_hosts.map(|wanted| wanted.then(Vec::new)), ..Self::default() };
         let mut found = false;
-        for document in documents::of_kind(facts, "Node") {
+        for document in facts.documents_of_kind("Node") {
             let own = document.name == facts.node_name;
             if !own && wants_hosts == [false; 2] {
                 continue;
             }
-            let node: Node<'_> = documents::parse(document)?;
+            let node: Node<'_> = document.read()?;
             if own {
                 found = true;
                 nodes.read_tunnels(document, &node)?;
@@ -172,7 +171,7 @@ impl Nodes {
         let bgp = node.spec.bgp.as_ref().unwrap_or(&absent);
         let is_set = |field, leaf, annotation, ipv4: bool| {
             let (field, leaf) = node.value(document, field, leaf, annotation);
-            let refuse = |message: String| documents::refuse(document, &field, message);
+            let refuse = |message: String| document.refuse(&field, message);
             match leaf.address().map_err(refuse)? {
                 Some(address) if address.is_ipv4() != ipv4 => {
                     Err(refuse(format!("{address} is not an {} address", if ipv4 { "IPv4" } else { "IPv6" })))

@@ -11,7 +11,7 @@ use ruleward_sdk::ipnet::IpNet;
 use ruleward_sdk::{Document, Facts, Failure, PortRange};
 use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, Visitor};
 
-use crate::documents::{self, Leaf};
+use crate::documents::Leaf;
 
 const ANNOTATION: &str = "config.projectcalico.org/";
 
@@ -124,9 +124,9 @@ impl<'a> Found<'a> {
         let parameter = PARAMETERS.iter().find(|(field, _)| *field == self.field).map_or("", |(_, name)| name);
         match self.origin {
             Origin::Settings => Failure::in_settings(format!("/felix/{}", self.field), message),
-            Origin::Field(document) => documents::refuse(document, &format!("spec.{}", self.field), message),
+            Origin::Field(document) => document.refuse(&format!("spec.{}", self.field), message),
             Origin::Annotation(document) => {
-                documents::refuse(document, &format!("metadata.annotations[{ANNOTATION}{parameter}]"), message)
+                document.refuse(&format!("metadata.annotations[{ANNOTATION}{parameter}]"), message)
             }
         }
     }
@@ -239,8 +239,8 @@ impl<'a> Parameters<'a> {
         let own = format!("node.{}", facts.node_name);
         let mut layers = vec![(Origin::Settings, environment)];
         for name in [own.as_str(), "default"] {
-            for document in documents::of_kind(facts, "FelixConfiguration").filter(|document| document.name == name) {
-                let FelixConfiguration { metadata, spec } = documents::parse(document)?;
+            for document in facts.documents_of_kind("FelixConfiguration").filter(|document| document.name == name) {
+                let FelixConfiguration { metadata, spec } = document.read()?;
                 layers.push((Origin::Annotation(document), metadata.annotations.0));
                 layers.push((Origin::Field(document), spec));
             }

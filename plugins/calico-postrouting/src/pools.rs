@@ -5,7 +5,7 @@ use ruleward_sdk::ipnet::IpNet;
 use ruleward_sdk::{Document, Facts, Failure};
 use serde::Deserialize;
 
-use crate::documents::{self, Leaf};
+use crate::documents::Leaf;
 use crate::release::Release;
 
 #[derive(Deserialize)]
@@ -52,10 +52,10 @@ impl Pools {
     pub fn read(facts: &Facts, release: Release) -> Result<Self, Failure> {
         let mut pools = Self::default();
         let mut seen: Vec<IpNet> = Vec::new();
-        for document in documents::of_kind(facts, "IPPool") {
-            let IpPool { spec } = documents::parse(document)?;
+        for document in facts.documents_of_kind("IPPool") {
+            let IpPool { spec } = document.read()?;
             let network = network(document, &spec.cidr)?;
-            let refuse = |field: &'static str| move |message: String| documents::refuse(document, field, message);
+            let refuse = |field: &'static str| move |message: String| document.refuse(field, message);
             let outgoing = spec.nat_outgoing.flag().map_err(refuse("spec.natOutgoing"))?;
             let ipip = wants(&spec.ipip_mode).map_err(refuse("spec.ipipMode"))?;
             let vxlan = wants(&spec.vxlan_mode).map_err(refuse("spec.vxlanMode"))?;
@@ -82,7 +82,7 @@ impl Pools {
 }
 
 fn network(document: &Document, cidr: &Leaf<'_>) -> Result<IpNet, Failure> {
-    let refuse = |message: String| documents::refuse(document, "spec.cidr", message);
+    let refuse = |message: String| document.refuse("spec.cidr", message);
     let text = cidr.text().map_err(refuse)?.ok_or_else(|| refuse("is absent; write the pool's network".to_owned()))?;
     let network: IpNet = text
         .parse()

@@ -67,7 +67,7 @@ fn unusable_documents_are_refused_by_name_and_field() {
             "WorkloadEndpoint/shop/w spec.ipNATs[0].externalIP",
             "family",
         ),
-        ("{apiVersion: x, kind: IPPool, metadata: {name: p}, spec: text}".into(), "IPPool/p", "invalid type"),
+        ("{apiVersion: x, kind: IPPool, metadata: {name: p}, spec: text}".into(), "IPPool/p spec", "invalid type"),
     ] {
         let (at, message) = refusal(&yaml, "{}");
         assert_eq!(at, place, "{yaml}: {message}");

@@ -1,8 +1,8 @@
 //! Chains, attachments, sets, and the answer that they make up.
 
 use crate::{
-    AddressSet, Attachment, Chain, Contribution, Failure, Families, Family, Hook, IpNetwork, Placement, Problem, Rule,
-    SetMember, SetType, Table,
+    AddressSet, Attachment, Chain, Contribution, Failure, Families, Family, Hook, IpAddress, IpNetwork, Placement,
+    Problem, Rule, SetMember, SetType, Table,
 };
 
 impl Default for Contribution {
@@ -111,6 +111,22 @@ impl AddressSet {
         let mut set = Self::new(name, family, SetType::HashNet);
         set.members = members.into_iter().map(|member| SetMember::Network(member.into())).collect();
         set
+    }
+
+    /// A set of single addresses.
+    pub fn addresses<A: Into<IpAddress>>(
+        name: impl Into<String>,
+        family: Family,
+        members: impl IntoIterator<Item = A>,
+    ) -> Self {
+        let mut set = Self::new(name, family, SetType::HashIp);
+        set.members = members.into_iter().map(|member| SetMember::Network(member.into().into())).collect();
+        set
+    }
+
+    /// A set that rules fill (`SET --add-set`); members vanish after so many seconds, if given.
+    pub fn filled_by_rules(name: impl Into<String>, family: Family, kind: SetType, timeout: Option<u32>) -> Self {
+        Self { dynamic: true, timeout, ..Self::new(name, family, kind) }
     }
 
     /// Sets how many members it can hold.

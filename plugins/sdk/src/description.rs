@@ -1,6 +1,6 @@
 //! What a policy says about itself, and what it may own.
 
-use crate::{Description, Ownership};
+use crate::{Description, Ownership, Table};
 
 impl Default for Ownership {
     /// Nothing.
@@ -10,6 +10,32 @@ impl Default for Ownership {
 }
 
 impl Ownership {
+    /// Chains and rules in these tables.
+    pub fn in_tables(tables: impl IntoIterator<Item = Table>) -> Self {
+        Self { tables: tables.into_iter().collect(), ..Self::default() }
+    }
+
+    /// Sets the patterns for names of chains: a name, or a prefix followed by `*`.
+    #[must_use]
+    pub fn chains<P: Into<String>>(mut self, patterns: impl IntoIterator<Item = P>) -> Self {
+        self.chains = patterns.into_iter().map(Into::into).collect();
+        self
+    }
+
+    /// Sets the patterns for names of sets.
+    #[must_use]
+    pub fn sets<P: Into<String>>(mut self, patterns: impl IntoIterator<Item = P>) -> Self {
+        self.sets = patterns.into_iter().map(Into::into).collect();
+        self
+    }
+
+    /// Sets the prefixes of comments that mark rules in built-in chains.
+    #[must_use]
+    pub fn comments<P: Into<String>>(mut self, prefixes: impl IntoIterator<Item = P>) -> Self {
+        self.comments = prefixes.into_iter().map(Into::into).collect();
+        self
+    }
+
     /// Whether a pattern covers chains of this name. A pattern is a name, or a prefix followed by `*`.
     pub fn covers_chain(&self, name: &str) -> bool {
         self.chains.iter().any(|pattern| match pattern.strip_suffix('*') {
@@ -44,6 +70,13 @@ impl Description {
     #[must_use]
     pub fn reading<K: Into<String>>(mut self, kinds: impl IntoIterator<Item = K>) -> Self {
         self.reads_documents = kinds.into_iter().map(Into::into).collect();
+        self
+    }
+
+    /// It wants to see network interfaces and their addresses.
+    #[must_use]
+    pub fn reading_interfaces(mut self) -> Self {
+        self.reads_interfaces = true;
         self
     }
 

@@ -1,8 +1,12 @@
 //! What a Ruleward policy in Rust is made of: the types of `wit/policy.wit`, constructors that read like rules, and
 //! the entry points of the component.
 //!
-//! A policy is a type with the trait [`Policy`], named once in [`export_policy!`]. Everything works natively too, so
-//! a policy is tested with `cargo test` and without WebAssembly; [`log`] then collects its lines.
+//! A policy is one function over typed settings, named once in [`policy!`]; its settings' JSON Schema comes from their
+//! type. Documents are read as types of your own ([`Facts::read_documents`]). Everything works natively too, so a policy
+//! is tested with `cargo test` and without WebAssembly; [`log`] then collects its lines.
+//!
+//! Below `policy!` is the trait [`Policy`], exported with [`export_policy!`], for policies that read their settings
+//! themselves:
 //!
 //! ```
 //! use ruleward_sdk::{Chain, Contribution, Description, Facts, Failure, Ownership, Policy, Rule, Table, protocol};
@@ -32,11 +36,16 @@ mod bindings;
 mod bump;
 mod contribution;
 mod description;
+mod documents;
 mod export;
+mod json;
 pub mod log;
 mod network;
 pub mod protocol;
 mod rule;
+pub mod settings;
+#[doc(hidden)]
+pub mod typed;
 
 pub use bindings::ruleward::policy::types::{
     AddressRange, AddressSet, AddressType, AddressTypeLimit, AddressTypeMatch, AddressTypeTest, Attachment, Backend,
@@ -51,3 +60,4 @@ pub use export::Policy;
 pub use export::{Component, bindings_for_export, install_panic_hook};
 pub use ipnet;
 pub use network::NetworkError;
+pub use typed::{NoSettings, read_settings, schema_of};

@@ -12,6 +12,12 @@ use crate::{Families, Family, IpAddress, IpNetwork, Ipv6Address, PortRange};
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NetworkError(String);
 
+impl NetworkError {
+    pub(crate) fn of(text: &str) -> Self {
+        Self(text.to_owned())
+    }
+}
+
 impl fmt::Display for NetworkError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
@@ -113,7 +119,7 @@ impl FromStr for IpNetwork {
         } else {
             text.parse().map(|address: IpAddr| address.into()).ok()
         };
-        network.ok_or_else(|| NetworkError(text.to_owned()))
+        network.ok_or_else(|| NetworkError::of(text))
     }
 }
 

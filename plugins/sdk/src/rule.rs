@@ -3,9 +3,9 @@
 
 use crate::{
     AddressRange, AddressType, AddressTypeLimit, AddressTypeMatch, AddressTypeTest, ConntrackStateMatch,
-    ConntrackStates, Direction, Extension, InterfaceMatch, IpAddress, IpNetwork, LimitMatch, MarkMatch, MarkSet,
-    Masquerade, Match, Nat, NetworkMatch, PortMatch, PortRange, ProtocolMatch, RateUnit, RejectKind, Rule, SetMatch,
-    Target,
+    ConntrackStates, Direction, Extension, IcmpMatch, InterfaceMatch, IpAddress, IpNetwork, LimitMatch, LogLevel,
+    LogPacket, MarkMatch, MarkSet, Masquerade, Match, Nat, NetworkMatch, Nflog, PortMatch, PortRange, ProtocolMatch,
+    RateUnit, RejectKind, Rule, SetMatch, Target, TcpFlags, TcpFlagsMatch, TcpMss, protocol,
 };
 
 impl Default for Rule {
@@ -134,6 +134,37 @@ impl Rule {
         self.matching(Match::Set(set))
     }
 
+    /// Of this ICMP type, for IPv4; brings the protocol match with it.
+    #[must_use]
+    pub fn icmp(self, kind: u8) -> Self {
+        self.protocol(protocol::ICMP).matching(Match::Icmp(IcmpMatch { kind, code: None, negated: false }))
+    }
+
+    /// Of this ICMPv6 type, for IPv6; brings the protocol match with it.
+    #[must_use]
+    pub fn icmpv6(self, kind: u8) -> Self {
+        self.protocol(protocol::ICMPV6).matching(Match::Icmpv6(IcmpMatch { kind, code: None, negated: false }))
+    }
+
+    /// Opens a TCP connection: SYN without FIN, RST and ACK (iptables' `--syn`); needs [`Rule::protocol`] TCP.
+    #[must_use]
+    pub fn tcp_syn(self) -> Self {
+        let mask = TcpFlags::FIN | TcpFlags::SYN | TcpFlags::RST | TcpFlags::ACK;
+        self.matching(Match::TcpFlags(TcpFlagsMatch { mask, set: TcpFlags::SYN, negated: false }))
+    }
+
+    /// Of a connection in none of these states.
+    #[must_use]
+    pub fn not_conntrack(self, states: ConntrackStates) -> Self {
+        self.matching(Match::ConntrackState(ConntrackStateMatch { states, negated: true }))
+    }
+
+    /// Of a connection marked so.
+    #[must_use]
+    pub fn connection_marked(self, value: u32, mask: u32) -> Self {
+        self.matching(Match::Connmark(MarkMatch { value, mask, negated: false }))
+    }
+
     /// From an address of this type.
     #[must_use]
     pub fn source_type(self, kind: AddressType) -> Self {
@@ -146,10 +177,28 @@ impl Rule {
         self.matching(source_type(kind, true, limit))
     }
 
-    /// At most so many packets on average.
+    /// To an address of this type.
+    #[must_use]
+    pub fn destination_type(self, kind: AddressType) -> Self {
+        self.matching(destination_type(kind, false))
+    }
+
+    /// Not to an address of this type.
+    #[must_use]
+    pub fn not_destination_type(self, kind: AddressType) -> Self {
+        self.matching(destination_type(kind, true))
+    }
+
+    /// At most so many packets on average, after a first burst of 5.
     #[must_use]
     pub fn at_most(self, rate: u32, unit: RateUnit) -> Self {
         self.matching(Match::Limit(LimitMatch { rate, unit, burst: None }))
+    }
+
+    /// At most so many packets on average, after a first burst of so many.
+    #[must_use]
+    pub fn at_most_after(self, burst: u32, rate: u32, unit: RateUnit) -> Self {
+        self.matching(Match::Limit(LimitMatch { rate, unit, burst: Some(burst) }))
     }
 
     /// A condition that the contract has no case for: `extension("recent", ["--update", "--seconds", "60"])`.
@@ -161,6 +210,11 @@ impl Rule {
 
 fn source_type(kind: AddressType, negated: bool, limit: AddressTypeLimit) -> Match {
     Match::AddressType(AddressTypeMatch { source: Some(AddressTypeTest { kind, negated }), destination: None, limit })
+}
+
+fn destination_type(kind: AddressType, negated: bool) -> Match {
+    let destination = Some(AddressTypeTest { kind, negated });
+    Match::AddressType(AddressTypeMatch { source: None, destination, limit: AddressTypeLimit::AnyInterface })
 }
 
 /// Targets.
@@ -214,6 +268,60 @@ impl Rule {
         self.target(Target::Masquerade(Masquerade { ports: None, random: false, random_fully: false }))
     }
 
+    /// Gives the packet another source.
+    #[must_use]
+    pub fn source_nat(self, nat: Nat) -> Self {
+        self.target(Target::SourceNat(nat))
+    }
+
+    /// Gives the packet another destination.
+    #[must_use]
+    pub fn destination_nat(self, nat: Nat) -> Self {
+        self.target(Target::DestinationNat(nat))
+    }
+
+    /// Gives the packet to this machine, on the same port.
+    #[must_use]
+    pub fn redirect(self) -> Self {
+        self.target(Target::Redirect(None))
+    }
+
+    /// Gives the packet to this machine, on another port; needs [`Rule::protocol`].
+    #[must_use]
+    pub fn redirect_to(self, ports: impl Into<PortRange>) -> Self {
+        self.target(Target::Redirect(Some(ports.into())))
+    }
+
+    /// Writes the packet to the kernel's log and goes on; the prefix has at most 29 bytes.
+    #[must_use]
+    pub fn log(self, prefix: impl Into<String>, level: LogLevel) -> Self {
+        self.target(Target::Log(LogPacket { prefix: prefix.into(), level }))
+    }
+
+    /// Gives a copy of the packet to a program (`NFLOG`) and goes on; the prefix has at most 63 bytes.
+    #[must_use]
+    pub fn nflog(self, group: u16, prefix: impl Into<String>) -> Self {
+        self.target(Target::Nflog(Nflog { group, prefix: prefix.into(), threshold: None }))
+    }
+
+    /// Keeps the packet out of connection tracking; in table raw.
+    #[must_use]
+    pub fn no_track(self) -> Self {
+        self.target(Target::NoTrack)
+    }
+
+    /// Fits the TCP segment size to the path; in table mangle, with [`Rule::tcp_syn`].
+    #[must_use]
+    pub fn clamp_mss(self) -> Self {
+        self.target(Target::TcpMss(TcpMss::ClampToPathMtu))
+    }
+
+    /// The same, from a source port that is hard to guess; where [`System`](crate::System) says that it is known.
+    #[must_use]
+    pub fn masquerade_random(self, random_fully: bool) -> Self {
+        self.target(Target::Masquerade(Masquerade { ports: None, random: false, random_fully }))
+    }
+
     /// Marks the packet.
     #[must_use]
     pub fn mark(self, value: u32, mask: u32) -> Self {
@@ -246,6 +354,12 @@ impl Nat {
         Self { addresses, ports: None, random: false, random_fully: false, persistent: false }
     }
 
+    /// Keeps the address and changes the port.
+    pub fn to_ports(ports: impl Into<PortRange>) -> Self {
+        let ports = Some(ports.into());
+        Self { addresses: None, ports, random: false, random_fully: false, persistent: false }
+    }
+
     /// Restricts the ports.
     #[must_use]
     pub fn ports(mut self, ports: impl Into<PortRange>) -> Self {
@@ -270,7 +384,7 @@ mod tests {
 
     #[test]
     fn ports_are_numbers_or_ranges() {
-        let rule = Rule::new().protocol(crate::protocol::TCP).destination_port(443).source_port(1024..=65535);
+        let rule = Rule::new().protocol(protocol::TCP).destination_port(443).source_port(1024..=65535);
         assert_eq!(rule.matches[1], Match::DestinationPorts(PortMatch { ranges: vec![443.into()], negated: false }));
         assert_eq!(
             rule.matches[2],

@@ -4,17 +4,22 @@ use std::path::{Path, PathBuf};
 
 use ruleward_core::schedule::Reason;
 
-use super::open::{check_configuration, open_checks};
+use super::open::{check_configuration, open_once, open_running};
 use super::output::Output;
-use super::{Arguments, Command, incidents};
+use super::{Arguments, Command, incidents, policy};
 use crate::config::{Config, DEFAULT_FILE};
+use crate::history::{self, History};
 use crate::journal::{CLOSE_TIME, Journal};
+use crate::open::{self, engine};
 use crate::policies::compile;
+use crate::reload;
 use crate::report::board::Board;
 use crate::report::text::{self, Style};
 use crate::report::{Checks, ErrorClass, Intent, Report};
 use crate::run;
 use crate::serve::client::{self, ClientError};
+use crate::serve::control::Request;
+use crate::serve::http;
 use crate::serve::lock::RuntimeLock;
 
 /// Where the daemon is if the configuration can't say so.
@@ -54,17 +59,25 @@ pub fn execute(arguments: &Arguments) -> u8 {
         Command::Incidents { follow, last } => {
             incidents::show(&state_directory(&arguments.config, output), *follow, *last, output)
         }
-        Command::Refresh => match refresh(&arguments.config, output) {
+        Command::Refresh => match ask(&arguments.config, output, &Request::Refresh {}) {
             Ok(report) => end(Ok(report), Intent::Write, text::done),
             Err(error) => no_answer(&error, output),
         },
-        Command::Compile { input, compiled } => match compile::child_main(input, compiled) {
-            Ok(()) => 0,
-            Err(error) => {
-                output.complain(&format!("{error}\n"));
-                error.exit_code()
-            }
+        Command::Policy(command) => policy::execute(command, &arguments.config, output),
+        Command::Reload => match ask(&arguments.config, output, &Request::Reload {}) {
+            Ok(report) => end(Ok(report), Intent::Write, text::reloaded),
+            Err(error) => no_answer(&error, output),
         },
+        Command::Compile { memory, seconds, input, compiled } => {
+            let limits = compile::CompileLimits { memory: *memory, seconds: *seconds };
+            match compile::child_main(limits, input, compiled) {
+                Ok(()) => 0,
+                Err(error) => {
+                    output.complain(&format!("{error}\n"));
+                    error.exit_code()
+                }
+            }
+        }
     }
 }
 
@@ -91,8 +104,12 @@ fn once(
         Some(command) => Some(lock(&config, command)?),
         None => None,
     };
-    let mut checks = open_checks(&config, &board(&config), &Journal::none(), false)?;
-    Ok(pass(&mut *checks))
+    let board = board(&config);
+    let history = if writer.is_some() { open::history(&config, &board) } else { History::none() };
+    let mut checks = open_once(&config, &board, &history, writer.is_some())?;
+    let report = pass(&mut *checks);
+    history.close(history::CLOSE_TIME);
+    Ok(report)
 }
 
 fn lock(config: &Config, command: &str) -> Result<RuntimeLock, Box<Report>> {
@@ -108,11 +125,19 @@ fn run_daemon(file: &Path, output: Output) -> u8 {
         let journal = Journal::start(&config.state_directory, config.incident_journal_size, move |note| {
             noted.note("journal", note);
         });
-        let (shown, written) = (board.clone(), journal.clone());
-        let open = Box::new(move || open_checks(&config, &shown, &written, true));
+        let history = open::history(&config, &board);
+        let (shown, written, kept) = (board.clone(), journal.clone(), history.clone());
+        if let Err(error) = http::start(&directory, config.http.clone(), board.clone()) {
+            board.note("http", Some(format!("no metrics and no status page: {error}")));
+        }
+        let (lookout, source) = reload::start(config.clone(), engine(&config)?, history.clone()).map_err(|error| {
+            Box::new(Report::failure(ErrorClass::Internal, format!("can't start looking for changes: {error}")))
+        })?;
+        let open = Box::new(move || open_running(&source, &shown, &written, &kept));
         tracing::info!("version {}, checks at least every {refresh:?}", env!("CARGO_PKG_VERSION"));
-        let result = run::run(&directory, refresh, &board, open);
+        let result = run::run(&directory, refresh, &board, open, lookout);
         journal.close(CLOSE_TIME);
+        history.close(history::CLOSE_TIME);
         result
     });
     match result {
@@ -125,30 +150,36 @@ fn run_daemon(file: &Path, output: Output) -> u8 {
 }
 
 /// Where the daemon is.
-fn runtime_directory(file: &Path, output: Output) -> PathBuf {
-    let instead = format!("asking the daemon in {DEFAULT_RUNTIME_DIRECTORY}");
-    configured(file, output, &instead)
-        .map_or_else(|| DEFAULT_RUNTIME_DIRECTORY.into(), |config| config.runtime_directory)
+pub fn runtime_directory(file: &Path, output: Output) -> PathBuf {
+    let default = Path::new(DEFAULT_RUNTIME_DIRECTORY);
+    configured(file, output, "asking the daemon", ("runtime-directory", default), |config| config.runtime_directory)
 }
 
 /// Where its journal is.
-fn state_directory(file: &Path, output: Output) -> PathBuf {
-    let instead = format!("reading the journal in {DEFAULT_STATE_DIRECTORY}");
-    configured(file, output, &instead).map_or_else(|| DEFAULT_STATE_DIRECTORY.into(), |config| config.state_directory)
+pub fn state_directory(file: &Path, output: Output) -> PathBuf {
+    let default = Path::new(DEFAULT_STATE_DIRECTORY);
+    configured(file, output, "reading the journal", ("state-directory", default), |config| config.state_directory)
 }
 
 /// A configuration that is being edited must not hide a running daemon: says what is done instead.
-fn configured(file: &Path, output: Output, instead: &str) -> Option<Config> {
+fn configured(
+    file: &Path,
+    output: Output,
+    doing: &str,
+    (key, default): (&str, &Path),
+    directory: fn(Config) -> PathBuf,
+) -> PathBuf {
     let error = match Config::load(file) {
-        Ok(config) => return Some(config),
+        Ok(config) => return directory(config),
         Err(error) => error,
     };
+    let instead = Config::directory_in(file, key).unwrap_or_else(|| default.to_owned());
     let missing = file == Path::new(DEFAULT_FILE) && !file.exists();
     if !missing {
-        let text = format!("the configuration has errors; {instead}\n{error}");
+        let text = format!("the configuration has errors; {doing} in {}\n{error}", instead.display());
         output.complain(&text::problems(&Report::failure(ErrorClass::Configuration, text)));
     }
-    None
+    instead
 }
 
 fn status(file: &Path, output: Output) -> u8 {
@@ -161,16 +192,16 @@ fn status(file: &Path, output: Output) -> u8 {
     }
 }
 
-fn refresh(file: &Path, output: Output) -> Result<Report, ClientError> {
+fn ask(file: &Path, output: Output, request: &Request) -> Result<Report, ClientError> {
     let directory = runtime_directory(file, output);
-    client::refresh(&directory, || {
+    client::ask(&directory, request, || {
         let waiting = client::status(&directory).ok().and_then(|status| status.waiting);
         let what = waiting.unwrap_or_else(|| "for the check to end".to_owned());
         tracing::warn!("still waiting {what}");
     })
 }
 
-fn no_answer(error: &ClientError, output: Output) -> u8 {
+pub fn no_answer(error: &ClientError, output: Output) -> u8 {
     let report = Report::failure(ErrorClass::Temporary, error.to_string());
     output.complain(&text::problems(&report));
     error.exit_code()

@@ -3,11 +3,13 @@
 //! What was asked for goes to the standard output, as text or as one JSON object; problems and logs go to the standard
 //! error output. A reader that goes away early is no error.
 
+mod author;
 mod commands;
 mod incidents;
 mod logs;
 mod open;
 mod output;
+mod policy;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -16,6 +18,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand, ValueEnum};
 
 use crate::config::DEFAULT_FILE;
+use policy::PolicyCommand;
 
 /// Exit code for arguments that make no sense.
 const USAGE: u8 = 64;
@@ -64,7 +67,7 @@ enum Level {
 
 #[derive(Debug, Clone, PartialEq, Eq, Subcommand)]
 enum Command {
-    /// Keep the rules in force until stopped; stopping leaves them (SIGHUP: check now)
+    /// Keep the rules in force until stopped; stopping leaves them (SIGHUP: reload)
     Run,
     /// Bring the kernel to the desired state, once
     Apply,
@@ -76,6 +79,9 @@ enum Command {
     Status,
     /// Have the running daemon check everything now, and wait for it
     Refresh,
+    /// Have the running daemon read configuration and policies again, and wait until they are in force or refused (exit
+    /// 78 if anything was refused)
+    Reload,
     /// Show what others did to the rules, and how it was repaired; the newest is last
     Incidents {
         /// Go on with new ones as they come
@@ -85,11 +91,18 @@ enum Command {
         #[arg(long, value_name = "N")]
         last: Option<usize>,
     },
+    /// Look at policies one by one, and write your own
+    #[command(subcommand)]
+    Policy(PolicyCommand),
     /// Remove everything that is ours by the configuration's grants
     Cleanup,
     /// Compile a component, within limits
     #[command(hide = true)]
     Compile {
+        /// Address space, bytes
+        memory: u64,
+        /// Processor time, seconds
+        seconds: u64,
         /// The component
         input: PathBuf,
         /// Where the compiled one goes
@@ -108,7 +121,9 @@ impl Command {
             Self::Check => "check",
             Self::Status => "status",
             Self::Refresh => "refresh",
+            Self::Reload => "reload",
             Self::Incidents { .. } => "incidents",
+            Self::Policy(_) => "policy",
             Self::Cleanup => "cleanup",
             Self::Compile { .. } => "compile",
         }
@@ -157,8 +172,10 @@ mod tests {
         let names: Vec<String> = Arguments::command().get_subcommands().map(|c| c.get_name().to_owned()).collect();
         for name in names {
             let mut line = vec!["ruleward", &name];
-            if name == "compile" {
-                line.extend(["in", "out"]);
+            match name.as_str() {
+                "compile" => line.extend(["1", "2", "in", "out"]),
+                "policy" => line.push("list"),
+                _ => {}
             }
             assert_eq!(Arguments::try_parse_from(line).unwrap().command.name(), name);
         }

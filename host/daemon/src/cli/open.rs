@@ -1,23 +1,41 @@
 //! Where the commands meet the pipeline.
 
+use std::sync::Arc;
+
 use crate::config::Config;
+use crate::history::History;
 use crate::journal::Journal;
 use crate::open;
+use crate::reload::Source;
 use crate::report::board::Board;
 use crate::report::{Checks, Report};
 
-/// Opens what checks need. What a running check waits for is shown on `board`; what others did is
-/// written to `journal`. `watching`: changes are noticed as they happen.
+/// Opens what checks of a running daemon need. What a running check waits for is shown on `board`; what others did is
+/// written to `journal`, what policies answer to `history`; `source` says what policies are made of. Changes are noticed as they happen.
 ///
 /// # Errors
 /// A report that says why no check is possible at all.
-pub fn open_checks(
-    config: &Config,
+pub fn open_running(
+    source: &Source,
     board: &Board,
     journal: &Journal,
-    watching: bool,
+    history: &History,
 ) -> Result<Box<dyn Checks>, Box<Report>> {
-    Ok(Box::new(open::open(config.clone(), board, journal, watching)?))
+    Ok(Box::new(open::open(source.config(), source.intake(), board, (journal, history), true)?))
+}
+
+/// Opens what one check needs. `keeps`: what it puts in force is kept in the state directory.
+///
+/// # Errors
+/// A report that says why no check is possible at all.
+pub fn open_once(
+    config: &Config,
+    board: &Board,
+    history: &History,
+    keeps: bool,
+) -> Result<Box<dyn Checks>, Box<Report>> {
+    let intake = open::load_once(config, history, keeps)?;
+    Ok(Box::new(open::open(Arc::new(config.clone()), intake, board, (&Journal::none(), history), false)?))
 }
 
 /// Checks configuration and policies without touching the kernel.

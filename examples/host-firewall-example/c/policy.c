@@ -1,0 +1,199 @@
+// A host firewall: admits some TCP ports from the addresses in a set, logs and drops the rest, for IPv4 and IPv6.
+//
+// What is returned is freed by the bindings, so every string and list is a copy on the heap.
+#include <arpa/inet.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "bindings/policy.h"
+#include "settings.h"
+
+#define CHAIN "hfe-input"
+#define PORTS_OF_A_RULE 15 // that one rule can name
+
+static const char SCHEMA[] =
+    "{\"$schema\":\"https://json-schema.org/draft/2020-12/schema\",\"type\":\"object\",\"additionalProperties\":false,"
+    "\"required\":[\"admit\",\"ports\"],\"properties\":{"
+    "\"admit\":{\"description\":\"Addresses and networks that may reach the ports.\",\"type\":\"array\","
+    "\"items\":{\"type\":\"string\",\"pattern\":\"^[0-9a-fA-F.:]+(/(0|[1-9][0-9]{0,2}))?$\"}},"
+    "\"ports\":{\"description\":\"TCP ports that are open to them.\",\"type\":\"array\","
+    "\"items\":{\"type\":\"integer\",\"minimum\":0,\"maximum\":65535}},"
+    "\"log-prefix\":{\"description\":\"Beginning of the log lines about dropped packets.\",\"type\":\"string\","
+    "\"maxLength\":29,\"pattern\":\"^[ -~]*$\",\"default\":\"host-firewall: \"}}}";
+
+static policy_string_t string(const char *text) {
+    policy_string_t copy;
+    policy_string_dup(&copy, text);
+    return copy;
+}
+
+// A list of one element on the heap.
+#define ONE(list, element) (list) = (typeof(list)){memcpy(malloc(sizeof *(list).ptr), &(element), sizeof *(list).ptr), 1}
+
+static void add_match(rw_rule_t *rule, rw_match_t match) {
+    rule->matches.ptr = realloc(rule->matches.ptr, (rule->matches.len + 1) * sizeof match);
+    rule->matches.ptr[rule->matches.len++] = match;
+}
+
+static void add_rule(rw_chain_t *chain, rw_rule_t rule, uint8_t target) {
+    rule.target.is_some = true;
+    rule.target.val.tag = target;
+    chain->rules.ptr = realloc(chain->rules.ptr, (chain->rules.len + 1) * sizeof rule);
+    chain->rules.ptr[chain->rules.len++] = rule;
+}
+
+static rw_match_t protocol(uint8_t number) {
+    return (rw_match_t){.tag = RW_MATCH_PROTOCOL, .val.protocol = {.number = number}};
+}
+
+static bool fail(policy_failure_t *failure, size_t index, const char *message) {
+    char where[32];
+    snprintf(where, sizeof where, "/admit/%zu", index);
+    failure->tag = RW_FAILURE_SETTINGS;
+    failure->val.settings = (rw_problem_t){string(where), string(message)};
+    return false;
+}
+
+// Reads `192.0.2.0/24` or `2001:db8::1`.
+static bool read_network(const char *text, rw_ip_network_t *network) {
+    char address[64];
+    const char *slash = strchr(text, '/');
+    size_t length = slash ? (size_t)(slash - text) : strlen(text);
+    if (length >= sizeof address) {
+        return false;
+    }
+    memcpy(address, text, length);
+    address[length] = 0;
+    uint8_t bytes[16];
+    long longest;
+    memset(network, 0, sizeof *network);
+    if (inet_pton(AF_INET, address, bytes) == 1) {
+        longest = 32;
+        network->address.tag = RW_IP_ADDRESS_IPV4;
+        for (int i = 0; i < 4; i++) {
+            network->address.val.ipv4 = network->address.val.ipv4 << 8 | bytes[i];
+        }
+    } else if (inet_pton(AF_INET6, address, bytes) == 1) {
+        longest = 128;
+        network->address.tag = RW_IP_ADDRESS_IPV6;
+        for (int i = 0; i < 8; i++) {
+            network->address.val.ipv6.high = network->address.val.ipv6.high << 8 | bytes[i];
+            network->address.val.ipv6.low = network->address.val.ipv6.low << 8 | bytes[i + 8];
+        }
+    } else {
+        return false;
+    }
+    long prefix = slash ? strtol(slash + 1, NULL, 10) : longest;
+    network->prefix_length = (uint8_t)prefix;
+    return prefix <= longest;
+}
+
+static rw_chain_t chain_of(bool ipv4, const char *set, const struct settings *settings) {
+    rw_chain_t chain = {
+        .table = RW_TABLE_FILTER,
+        .families = ipv4 ? RW_FAMILIES_IPV4 : RW_FAMILIES_IPV6,
+        .name = string(CHAIN),
+    };
+    rw_rule_t loopback = {0};
+    add_match(&loopback, (rw_match_t){.tag = RW_MATCH_IN_INTERFACE, .val.in_interface = {.name = string("lo")}});
+    add_rule(&chain, loopback, RW_TARGET_ACCEPT);
+
+    rw_rule_t known = {0};
+    uint8_t states = RW_CONNTRACK_STATES_ESTABLISHED | RW_CONNTRACK_STATES_RELATED;
+    add_match(&known, (rw_match_t){.tag = RW_MATCH_CONNTRACK_STATE, .val.conntrack_state = {.states = states}});
+    add_rule(&chain, known, RW_TARGET_ACCEPT);
+
+    rw_rule_t icmp = {0};
+    add_match(&icmp, protocol(ipv4 ? 1 : 58));
+    add_rule(&chain, icmp, RW_TARGET_ACCEPT);
+
+    for (size_t from = 0; from < settings->port_count; from += PORTS_OF_A_RULE) {
+        size_t left = settings->port_count - from;
+        rw_list_port_range_t ranges = {.len = left < PORTS_OF_A_RULE ? left : PORTS_OF_A_RULE};
+        ranges.ptr = malloc(ranges.len * sizeof *ranges.ptr);
+        for (size_t i = 0; i < ranges.len; i++) {
+            ranges.ptr[i] = (rw_port_range_t){settings->ports[from + i], settings->ports[from + i]};
+        }
+        rw_direction_t source = RW_DIRECTION_SOURCE;
+        rw_match_t in_set = {.tag = RW_MATCH_SET, .val.set = {.name = string(set)}};
+        ONE(in_set.val.set.directions, source);
+        rw_rule_t open = {0};
+        add_match(&open, protocol(6));
+        add_match(&open, (rw_match_t){.tag = RW_MATCH_DESTINATION_PORTS, .val.destination_ports = {.ranges = ranges}});
+        add_match(&open, in_set);
+        add_rule(&chain, open, RW_TARGET_ACCEPT);
+    }
+
+    rw_rule_t log = {0};
+    add_match(&log, (rw_match_t){.tag = RW_MATCH_LIMIT, .val.limit = {.rate = 10, .unit = RW_RATE_UNIT_MINUTE}});
+    log.target.val.val.log = (rw_log_packet_t){string(settings->log_prefix), RW_LOG_LEVEL_WARNING};
+    add_rule(&chain, log, RW_TARGET_LOG);
+
+    add_rule(&chain, (rw_rule_t){0}, RW_TARGET_DROP);
+    return chain;
+}
+
+void exports_policy_describe(policy_description_t *description) {
+    *description = (policy_description_t){
+        .name = string("host-firewall-example"),
+        .version = string("1.0.0"),
+        .summary = string("Admits some TCP ports from some addresses; logs and drops the rest."),
+        .settings_schema = string(SCHEMA),
+    };
+    rw_table_t filter = RW_TABLE_FILTER;
+    policy_string_t chains = string("hfe-*"), sets = string("hfe-*"), comments = string("hfe:");
+    ONE(description->wants.tables, filter);
+    ONE(description->wants.chains, chains);
+    ONE(description->wants.sets, sets);
+    ONE(description->wants.comments, comments);
+}
+
+bool exports_policy_evaluate(policy_facts_t *facts, policy_string_t *json, policy_contribution_t *answer,
+                             policy_failure_t *failure) {
+    struct settings settings = settings_read((const char *)json->ptr, json->len);
+    rw_ip_network_t *networks = calloc(settings.admit_count + 1, sizeof *networks);
+    for (size_t i = 0; i < settings.admit_count; i++) {
+        if (!read_network(settings.admit[i], &networks[i])) {
+            return fail(failure, i, "is no address or network; write 192.0.2.1, 192.0.2.0/24 or 2001:db8::/32");
+        }
+    }
+    for (size_t i = 0; i < settings.admit_count; i++) {
+        if (networks[i].prefix_length == 0) {
+            return fail(failure, i, "is every address, which a set can't hold; write its two halves");
+        }
+    }
+    memset(answer, 0, sizeof *answer);
+    answer->chains.ptr = calloc(2, sizeof *answer->chains.ptr);
+    answer->sets.ptr = calloc(2, sizeof *answer->sets.ptr);
+    for (int ipv6 = 0; ipv6 < 2; ipv6++) {
+        if (!(facts->system.families & (ipv6 ? RW_FAMILIES_IPV6 : RW_FAMILIES_IPV4))) {
+            continue;
+        }
+        const char *name = ipv6 ? "hfe-admitted6" : "hfe-admitted4";
+        rw_address_set_t set = {
+            .name = string(name),
+            .family = ipv6 ? RW_FAMILY_IPV6 : RW_FAMILY_IPV4,
+            .kind.tag = RW_SET_TYPE_HASH_NET,
+            .members.ptr = calloc(settings.admit_count + 1, sizeof(rw_set_member_t)),
+        };
+        for (size_t i = 0; i < settings.admit_count; i++) {
+            if (networks[i].address.tag == (ipv6 ? RW_IP_ADDRESS_IPV6 : RW_IP_ADDRESS_IPV4)) {
+                set.members.ptr[set.members.len++] =
+                    (rw_set_member_t){.tag = RW_SET_MEMBER_NETWORK, .val.network = networks[i]};
+            }
+        }
+        answer->sets.ptr[answer->sets.len++] = set;
+        answer->chains.ptr[answer->chains.len++] = chain_of(!ipv6, name, &settings);
+    }
+    rw_attachment_t jump = {
+        .table = RW_TABLE_FILTER,
+        .hook = RW_HOOK_INPUT,
+        .families = facts->system.families,
+        .placement = RW_PLACEMENT_FIRST,
+        .rule.target = {.is_some = true, .val = {.tag = RW_TARGET_JUMP, .val.jump = string(CHAIN)}},
+        .rule.comment = {.is_some = true, .val = string("hfe:input")},
+    };
+    ONE(answer->attachments, jump);
+    return true;
+}

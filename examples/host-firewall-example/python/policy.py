@@ -1,0 +1,120 @@
+"""A host firewall: admits some TCP ports from the addresses in a set, logs and drops the rest, for IPv4 and IPv6."""
+
+import json
+from ipaddress import IPv4Network, IPv6Network, ip_network
+
+import wit_world
+from componentize_py_types import Err
+from wit_world.imports import types as t
+
+CHAIN = "hfe-input"
+PORTS_OF_A_RULE = 15  # that one rule can name
+
+SCHEMA = {
+    "$schema": "https://json-schema.org/draft/2020-12/schema",
+    "type": "object",
+    "additionalProperties": False,
+    "required": ["admit", "ports"],
+    "properties": {
+        "admit": {
+            "description": "Addresses and networks that may reach the ports.",
+            "type": "array",
+            "items": {"type": "string", "pattern": "^[0-9a-fA-F.:]+(/(0|[1-9][0-9]{0,2}))?$"},
+        },
+        "ports": {
+            "description": "TCP ports that are open to them.",
+            "type": "array",
+            "items": {"type": "integer", "minimum": 0, "maximum": 65535},
+        },
+        "log-prefix": {
+            "description": "Beginning of the log lines about dropped packets.",
+            "type": "string",
+            "maxLength": 29,
+            "pattern": "^[ -~]*$",
+            "default": "host-firewall: ",
+        },
+    },
+}
+
+
+class WitWorld(wit_world.WitWorld):
+    def describe(self) -> t.Description:
+        return t.Description(
+            name="host-firewall-example",
+            version="1.0.0",
+            summary="Admits some TCP ports from some addresses; logs and drops the rest.",
+            settings_schema=json.dumps(SCHEMA),
+            reads_documents=[],
+            reads_interfaces=False,
+            wants=t.Ownership(tables=[t.Table.FILTER], chains=["hfe-*"], sets=["hfe-*"], comments=["hfe:"]),
+        )
+
+    def evaluate(self, facts: t.Facts, settings: str) -> t.Contribution:
+        given = json.loads(settings)
+        networks = [parse_network(index, text) for index, text in enumerate(given["admit"])]
+        for index, network in enumerate(networks):
+            if network.prefixlen == 0:
+                refuse(index, "is every address, which a set can't hold; write its two halves")
+        chains, sets = [], []
+        for family, flag, version, name, icmp in [
+            (t.Family.IPV4, t.Families.IPV4, 4, "hfe-admitted4", 1),
+            (t.Family.IPV6, t.Families.IPV6, 6, "hfe-admitted6", 58),
+        ]:
+            if not facts.system.families & flag:
+                continue
+            members = [t.SetMember_Network(wit_network(one)) for one in networks if one.version == version]
+            sets.append(t.AddressSet(name, family, t.SetType_HashNet(), members, None, False, None))
+            rules = chain_rules(name, icmp, given["ports"], given.get("log-prefix", "host-firewall: "))
+            chains.append(t.Chain(t.Table.FILTER, flag, CHAIN, rules))
+        jump = t.Attachment(
+            table=t.Table.FILTER,
+            hook=t.Hook.INPUT,
+            families=facts.system.families,
+            placement=t.Placement.FIRST,
+            order=0,
+            rule=t.Rule([], t.Target_Jump(CHAIN), "hfe:input"),
+            awaits_target=False,
+        )
+        return t.Contribution(chains=chains, attachments=[jump], sets=sets)
+
+
+def chain_rules(set_name: str, icmp: int, ports: list[int], log_prefix: str) -> list[t.Rule]:
+    known = t.ConntrackStates.ESTABLISHED | t.ConntrackStates.RELATED
+    rules = [
+        t.Rule([t.Match_InInterface(t.InterfaceMatch("lo", False))], t.Target_Accept(), None),
+        t.Rule([t.Match_ConntrackState(t.ConntrackStateMatch(known, False))], t.Target_Accept(), None),
+        t.Rule([protocol(icmp)], t.Target_Accept(), None),
+    ]
+    for start in range(0, len(ports), PORTS_OF_A_RULE):
+        ranges = [t.PortRange(port, port) for port in ports[start : start + PORTS_OF_A_RULE]]
+        matches = [
+            protocol(6),
+            t.Match_DestinationPorts(t.PortMatch(ranges, False)),
+            t.Match_Set(t.SetMatch(set_name, [t.Direction.SOURCE], False)),
+        ]
+        rules.append(t.Rule(matches, t.Target_Accept(), None))
+    limit = t.Match_Limit(t.LimitMatch(10, t.RateUnit.MINUTE, None))
+    log = t.Target_Log(t.LogPacket(log_prefix, t.LogLevel.WARNING))
+    return [*rules, t.Rule([limit], log, None), t.Rule([], t.Target_Drop(), None)]
+
+
+def protocol(number: int) -> t.Match:
+    return t.Match_Protocol(t.ProtocolMatch(number, False))
+
+
+def parse_network(index: int, text: str) -> IPv4Network | IPv6Network:
+    try:
+        return ip_network(text, strict=False)
+    except ValueError:
+        refuse(index, "is no address or network; write 192.0.2.1, 192.0.2.0/24 or 2001:db8::/32")
+
+
+def wit_network(network: IPv4Network | IPv6Network) -> t.IpNetwork:
+    number = int(network.network_address)
+    if network.version == 4:
+        return t.IpNetwork(t.IpAddress_Ipv4(number), network.prefixlen)
+    return t.IpNetwork(t.IpAddress_Ipv6(t.Ipv6Address(number >> 64, number & (1 << 64) - 1)), network.prefixlen)
+
+
+def refuse(index: int, message: str):
+    raise Err(t.Failure_Settings(t.Problem(where=f"/admit/{index}", message=message)))

@@ -1,0 +1,51 @@
+//! The contract in the words of a language. A released contract never changes, so its bindings are files of this program:
+//! `generator/` makes them with wit-bindgen, and `cargo xtask bindings` proves that they are what it makes.
+
+use crate::contract::WIT;
+
+/// A file: its name below the author's folder, and its content.
+pub type BindingsFile = (&'static str, &'static [u8]);
+
+/// What the bindings are for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Language {
+    /// A header, a source file, and an object file that names the world.
+    C,
+    /// A module's packages, and the runtime that they import.
+    Go,
+    /// The contract itself, for tools that read WIT: componentize-qjs, componentize-py, wit-bindgen for Rust.
+    Wit,
+}
+
+macro_rules! generated {
+    ($folder:literal: $($name:literal),+ $(,)?) => {
+        &[$(($name, include_bytes!(concat!("../generated/", $folder, "/", $name)).as_slice())),+]
+    };
+}
+
+const C: &[BindingsFile] = generated!["c": "policy.c", "policy.h", "policy_component_type.o"];
+
+const GO: &[BindingsFile] = generated![
+    "go":
+    "go.mod",
+    "ruleward_policy_log/empty.s",
+    "ruleward_policy_log/wit_bindings.go",
+    "ruleward_policy_types/empty.s",
+    "ruleward_policy_types/wit_bindings.go",
+    "wit_exports.go",
+    "wit_world/empty.s",
+    "wit_world/wit_bindings.go",
+    "witpkg/go.mod",
+    "witpkg/wit/runtime/runtime.go",
+    "witpkg/wit/types/types.go",
+];
+
+/// The files of a language.
+pub fn bindings(language: Language) -> &'static [BindingsFile] {
+    const CONTRACT: &[BindingsFile] = &[("policy.wit", WIT.as_bytes())];
+    match language {
+        Language::C => C,
+        Language::Go => GO,
+        Language::Wit => CONTRACT,
+    }
+}

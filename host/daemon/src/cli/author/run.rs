@@ -1,0 +1,45 @@
+//! `policy run`: one evaluation, printed.
+
+use std::path::Path;
+
+use serde::Serialize;
+
+use super::{REFUSED, component_of};
+use crate::author::answer::answer;
+use crate::author::case::{Case, CaseFiles};
+use crate::author::{AuthorError, load};
+use crate::cli::output::Output;
+use crate::policies::{Contribution, Log};
+
+#[derive(Serialize)]
+struct Printed<'a> {
+    policy: String,
+    contribution: &'a Contribution,
+    rules: &'a str,
+}
+
+/// Prints the rules; the log and the usage go to the standard error output.
+pub fn once(policy: &Path, files: &CaseFiles, output: Output) -> Result<u8, AuthorError> {
+    let loaded = load(&component_of(policy)?)?;
+    let case = Case::read(files, loaded.description())?;
+    match answer(&loaded, &case) {
+        Ok(answer) => {
+            show_log(&answer.log, output);
+            let policy = loaded.description().name.to_string();
+            let printed = Printed { policy, contribution: &answer.contribution, rules: &answer.rules };
+            output.print(&printed, |_| answer.rules.clone());
+            Ok(0)
+        }
+        Err(refused) => {
+            show_log(&refused.log, output);
+            output.complain(&refused.reasons.lines().map(|line| format!("refused: {line}\n")).collect::<String>());
+            Ok(REFUSED)
+        }
+    }
+}
+
+fn show_log(log: &Log, output: Output) {
+    for line in &log.lines {
+        output.complain(&format!("{:?}: {}\n", line.level, line.message).to_lowercase());
+    }
+}
