@@ -9,10 +9,13 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use crate::command::Run;
-use crate::component;
 use crate::progress::step;
 use crate::wasm_target::{TARGET, Toolchain};
 use crate::workspace;
+
+/// One small test is built along with the programs. Cargo chooses the features of dependencies by what is selected: so they
+/// are those of `cargo test`, and wasmtime is compiled once for the demo and the tests, not once for each.
+const SELECTION: [&str; 3] = ["--bins", "--test", "kernel_edge"];
 
 /// Builds every policy.
 pub fn run() -> Result<()> {
@@ -37,7 +40,7 @@ pub fn run() -> Result<()> {
 pub fn build_all() -> Result<()> {
     run()?;
     step("program: target/debug/ruleward (the first time compiles wasmtime: minutes)", || {
-        Run::new(workspace::cargo()).args(["build", "--package", "ruleward"]).within(workspace::root()).show()
+        Run::new(workspace::cargo()).args(["build", "--workspace"]).args(SELECTION).within(workspace::root()).show()
     })
 }
 
@@ -68,7 +71,7 @@ fn path_maps() -> Result<OsString> {
 
 fn place(module: &Path, name: &str) -> Result<()> {
     let bytes = fs::read(module).with_context(|| format!("cargo built no {}", module.display()))?;
-    let component = component::encode(&bytes).with_context(|| format!("policy `{name}`"))?;
+    let component = ruleward_author::encode(&bytes).with_context(|| format!("policy `{name}`"))?;
     let folder = workspace::target_dir().join("policies");
     let file = folder.join(format!("{name}.wasm"));
     if fs::read(&file).is_ok_and(|old| old == component) {

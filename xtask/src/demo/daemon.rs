@@ -29,7 +29,6 @@ spec:
 
 /// All paths count from the configuration's folder.
 const CONFIGURATION: &str = r#"node-name = "worker-7"
-refresh-interval = "2s"
 documents = "documents"
 policy-directory = "policies"
 state-directory = "state"

@@ -9,7 +9,8 @@ mod network;
 mod story;
 mod terminal;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
+use std::path::PathBuf;
 
 use crate::command::{Run, find};
 use crate::{policies, setup, workspace};
@@ -34,7 +35,7 @@ pub fn run_inside() -> Result<()> {
 
 /// This program under `unshare`, which everyone may use where the kernel permits user namespaces.
 pub fn inside_namespaces() -> Result<Run> {
-    let own = std::env::current_exe().context("cannot find our own program file")?;
+    let own = own_program()?;
     let mut flags = vec!["--net", "--mount"];
     if !rustix::process::geteuid().is_root() {
         flags.extend(["--user", "--map-root-user"]);
@@ -46,6 +47,15 @@ pub fn inside_namespaces() -> Result<Run> {
         bail!("{error:#}\n{}", permission_hint());
     }
     Ok(Run::new("unshare").args(flags).args(["--"]).args([own]))
+}
+
+/// This program's file. The build that comes before may have put a new file in its place, of the same source.
+fn own_program() -> Result<PathBuf> {
+    let own = std::env::current_exe().context("cannot find our own program file")?;
+    let replaced = own.to_str().and_then(|path| path.strip_suffix(" (deleted)")).map(PathBuf::from);
+    let own = replaced.filter(|_| !own.is_file()).unwrap_or(own);
+    ensure!(own.is_file(), "our own program file {} is gone: run the command again", own.display());
+    Ok(own)
 }
 
 /// What to do where namespaces are refused.

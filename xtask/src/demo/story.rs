@@ -1,5 +1,5 @@
-//! The story, in order: not masqueraded, Ruleward starts, masqueraded, the jump is deleted, not masqueraded, Ruleward
-//! repairs it, masqueraded again, Ruleward stops and the rules stay.
+//! The story, in order: not masqueraded, Ruleward starts, masqueraded, the jump is deleted and comes back at once, the
+//! incident has a name and a time, Ruleward stops and the rules stay.
 
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
@@ -29,25 +29,21 @@ pub fn tell(scratch: &Path) -> Result<()> {
 
     terminal::headline("An administrator deletes the jump (Calico v3.28.2 never puts it back)");
     let jump = jump()?.context("the jump to cali-POSTROUTING is not there")?;
-    let known = daemon.log().len();
     let incidents = incidents(&daemon)?;
     let deletion = jump.replacen("-A ", "-D ", 1);
     terminal::typed(&format!("iptables -t nat {deletion}"));
     delete(&deletion)?;
-    expect(network::POD, "right after the deletion")?;
-
-    terminal::headline("Ruleward's next refresh sees it (here every 2 s, 90 s by default)");
     let repaired = |status: &Value| in_sync(status) && status["incidents-total"].as_u64() > Some(incidents);
-    let took = daemon.wait("the jump is back", repaired)?;
-    terminal::aside(&format!("back after {:.1} s; its log says:", took.as_secs_f64()));
-    terminal::quoted(daemon.log().get(known..).unwrap_or_default());
+    daemon.wait("the jump is back", repaired)?;
     show_jump()?;
     ensure!(self::jump()?.as_ref() == Some(&jump), "the jump came back in another form than it had: {jump}");
     expect(network::NODE, "after the repair")?;
+
+    terminal::headline("It was back before the next packet. Who had done it, and how long was it gone?");
+    terminal::typed("ruleward incidents");
+    quote(&daemon, "incidents")?;
     terminal::typed("ruleward status");
-    let (code, text) = daemon.ask(&["status"])?;
-    terminal::quoted(&text);
-    ensure!(code == Some(0), "`ruleward status` ended with {code:?}");
+    quote(&daemon, "status")?;
 
     terminal::headline("Ruleward stops; what it guards stays in force");
     daemon.stop()?;
@@ -69,6 +65,14 @@ fn expect(source: &str, when: &str) -> Result<()> {
         "{when} the pod should {}hear the answer",
         if answered { "" } else { "not " }
     );
+    Ok(())
+}
+
+/// Asks the program and shows what it says, which must be good.
+fn quote(daemon: &Daemon, command: &str) -> Result<()> {
+    let (code, text) = daemon.ask(&[command])?;
+    terminal::quoted(&text);
+    ensure!(code == Some(0), "`ruleward {command}` ended with {code:?}; the daemon's log:\n{}", daemon.log());
     Ok(())
 }
 
