@@ -120,6 +120,12 @@ impl Daemon {
         self.node.ruleward(&["--output", "json", "refresh"]).report(code)
     }
 
+    /// `ruleward reload`, which must end with `code`.
+    #[track_caller]
+    pub fn reload(&self, code: i32) -> Report {
+        self.node.ruleward(&["--output", "json", "reload"]).report(code)
+    }
+
     /// Everything that it has logged.
     pub fn log(&self) -> String {
         fs::read_to_string(self.node.path("daemon.log")).unwrap_or_default()
@@ -128,6 +134,11 @@ impl Daemon {
     /// Sends a signal by name: `TERM`.
     pub fn signal(&self, name: &str) {
         self.node.command("kill").args(&[format!("-{name}"), self.child.id().to_string()]).must();
+    }
+
+    /// Whether it has ended.
+    pub fn has_ended(&mut self) -> bool {
+        self.child.try_wait().expect("it is our child").is_some()
     }
 
     /// Waits for its end; the exit status.

@@ -148,16 +148,61 @@ pub struct Incident {
 pub struct PolicyState {
     /// Its name in the configuration.
     pub name: String,
-    /// `current`, `last-good`, `never-answered` or `off`.
+    /// Its version as it calls it.
+    pub version: Option<String>,
+    /// Of its component.
+    pub digest: Option<String>,
+    /// `current`, `last-good`, `never-answered`, `shadow` or `off`.
     pub state: String,
     /// Why it is not current.
     pub reason: Option<String>,
+    /// What the configuration asks for instead.
+    pub candidate: Option<Candidate>,
+    /// Digest of the contribution that counts.
+    pub contribution: Option<String>,
+    /// Its limits, and what it used of them.
+    pub limits: Vec<serde_json::Value>,
+    /// What would be different if it, a shadow, were put in force.
+    pub shadow: Option<Shadow>,
+    /// Which earlier version is held in place of the configured one.
+    pub pinned: Option<Pinned>,
     /// How many chains it has.
     pub chains: u64,
     /// How many rules it has.
     pub rules: u64,
     /// How many sets it has.
     pub sets: u64,
+}
+
+/// How a shadow compares.
+#[derive(Debug, Clone, Deserialize)]
+pub struct Shadow {
+    /// With what.
+    pub of: Option<String>,
+    /// Lines that would come.
+    pub comes: u64,
+    /// Lines that would go.
+    pub goes: u64,
+}
+
+/// A version that is held.
+#[derive(Debug, Clone, Deserialize)]
+pub struct Pinned {
+    /// From which record.
+    pub record: String,
+    /// Why, in the words of whoever did it.
+    pub why: String,
+}
+
+/// A version that is not in force.
+#[derive(Debug, Clone, Deserialize)]
+pub struct Candidate {
+    /// Of its component.
+    pub digest: Option<String>,
+    /// `loading`, `waiting` or `refused`.
+    pub state: String,
+    /// Why it is not in force.
+    pub reason: Option<String>,
 }
 
 /// What `status` prints.

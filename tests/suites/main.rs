@@ -8,14 +8,17 @@ mod crash;
 mod crowd;
 mod events;
 mod failure;
+mod hostile;
 mod kit;
 mod lock;
 mod matrix;
 mod raw;
+mod reload;
 mod scopes;
 mod strangers;
 mod takeover;
 mod traffic;
+mod versions;
 
 use std::process::ExitCode;
 
@@ -30,7 +33,7 @@ fn main() -> ExitCode {
         return ExitCode::FAILURE;
     }
     ruleward_tests::trial::quiet_panics();
-    let suites: [fn() -> Vec<Trial>; 12] = [
+    let suites: [fn() -> Vec<Trial>; 15] = [
         kit::trials,
         raw::trials,
         takeover::trials,
@@ -38,11 +41,14 @@ fn main() -> ExitCode {
         scopes::trials,
         strangers::trials,
         bad_input::trials,
+        hostile::trials,
         lock::trials,
         failure::trials,
         crash::trials,
         matrix::trials,
         events::trials,
+        reload::trials,
+        versions::trials,
     ];
     let trials = suites.iter().flat_map(|suite| suite()).collect();
     let conclusion = libtest_mimic::run(&arguments, trials);

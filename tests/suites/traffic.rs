@@ -11,7 +11,7 @@ use ruleward_tests::trial::trial;
 use ruleward_tests::{Backend, Daemon, Family, Node, Traffic};
 use serde_json::json;
 
-const POOLS: &str = "
+pub const POOLS: &str = "
 apiVersion: projectcalico.org/v3
 kind: IPPool
 metadata: {name: pool4}

@@ -6,10 +6,11 @@
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
 mod bench;
+mod bindings;
 mod command;
-mod component;
 mod demo;
 mod examples;
+mod languages;
 mod picture;
 mod policies;
 mod progress;
@@ -30,6 +31,8 @@ usage: cargo xtask COMMAND
   demo       the main job on the real kernel, in network namespaces of its own
   bench      time and memory beside the stock tools: [PART ...] [--json FILE] [--rules 1000,10000,50000]
   test       builds everything and runs every test; arguments go to `cargo test`
+  languages  the example policy in Rust, C, Go and Python: built, tested, compared; [LANGUAGE ...]
+  bindings   proves that the bindings for C and Go are what the generator makes of the contract: [--update]
   tidy       checks the house rules
   picture    renders terminal text from standard input as SVG: picture FILE.svg TITLE
 ";
@@ -46,6 +49,9 @@ fn main() -> ExitCode {
         ["bench", "--inside", rest @ ..] => bench::run_inside(rest),
         ["bench", rest @ ..] => bench::run(rest),
         ["test", rest @ ..] => suites::run(rest),
+        ["bindings"] => bindings::run(false),
+        ["bindings", "--update"] => bindings::run(true),
+        ["languages", rest @ ..] => languages::run(rest),
         ["tidy"] => tidy::run(),
         ["picture", file, title] => picture::run(file, title),
         [] | ["help" | "--help" | "-h"] => {

@@ -5,13 +5,14 @@ use anyhow::Result;
 
 use crate::command::Run;
 use crate::progress::step;
-use crate::{demo, policies, setup, workspace};
+use crate::{demo, languages, policies, setup, workspace};
 
 /// Runs them all; `rest` goes to `cargo test`.
 pub fn run(rest: &[&str]) -> Result<()> {
     setup::run()?;
     step("network namespaces are permitted", || demo::inside_namespaces().map(drop))?;
     policies::build_all()?;
+    languages::build(&[])?;
     step("cargo test --workspace", || {
         Run::new(workspace::cargo())
             .args(["test", "--workspace"])

@@ -36,18 +36,19 @@ pub fn cargo() -> OsString {
     std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into())
 }
 
-/// Names of the packages under `plugins/` that are policies: those that build a `cdylib`, which is what a Wasm
-/// module is to cargo. The SDK is a plain library, so it is not one.
+/// Names of the packages under `plugins/` and `examples/` that are policies: those that build a `cdylib`, which is what
+/// a Wasm module is to cargo. The SDK is a plain library, so it is not one.
 pub fn policy_packages() -> Result<Vec<String>> {
     let text = Run::new(cargo())
         .args(["metadata", "--no-deps", "--offline", "--format-version", "1"])
         .within(root())
         .text()?;
     let metadata: Value = serde_json::from_str(&text).context("`cargo metadata` did not answer with JSON")?;
-    let plugins = root().join("plugins");
+    let folders = ["plugins", "examples"].map(|folder| root().join(folder));
     let mut names = Vec::new();
     for package in metadata["packages"].as_array().into_iter().flatten() {
-        let below = package["manifest_path"].as_str().is_some_and(|path| Path::new(path).starts_with(&plugins));
+        let path = package["manifest_path"].as_str().map(Path::new);
+        let below = path.is_some_and(|path| folders.iter().any(|folder| path.starts_with(folder)));
         let targets = package["targets"].as_array().into_iter().flatten();
         let mut kinds = targets.flat_map(|target| target["crate_types"].as_array().into_iter().flatten());
         if below && kinds.any(|kind| kind == "cdylib") {
@@ -55,7 +56,7 @@ pub fn policy_packages() -> Result<Vec<String>> {
         }
     }
     if names.is_empty() {
-        bail!("no package under {} builds a `cdylib`: there is no policy to build", plugins.display());
+        bail!("no package under plugins/ or examples/ builds a `cdylib`: there is no policy to build");
     }
     names.sort();
     Ok(names)

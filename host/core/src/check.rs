@@ -4,6 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+use std::sync::Arc;
 
 use sha2::{Digest, Sha256};
 
@@ -51,7 +52,7 @@ impl fmt::Display for Refusal {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CheckedRule {
     /// Without `-A CHAIN`.
-    pub text: Box<str>,
+    pub text: Arc<str>,
     /// `policy web, chain web-in, rule 3`; built on demand from its parts.
     pub number: u32,
 }

@@ -1,5 +1,7 @@
 //! One immutable snapshot of what policies may see.
 
+use std::collections::BTreeSet;
+
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
@@ -17,6 +19,19 @@ pub struct Facts {
     pub interfaces: Vec<Interface>,
     /// Documents, by kind, namespace and name.
     pub documents: Vec<Document>,
+}
+
+impl Facts {
+    /// Without what is not shown: interfaces, and documents of other kinds than these.
+    #[must_use]
+    pub fn restricted(&self, interfaces: bool, kinds: &BTreeSet<String>) -> Self {
+        Self {
+            node_name: self.node_name.clone(),
+            system: self.system,
+            interfaces: if interfaces { self.interfaces.clone() } else { Vec::new() },
+            documents: self.documents.iter().filter(|document| kinds.contains(&document.kind)).cloned().collect(),
+        }
+    }
 }
 
 /// A network interface.

@@ -195,7 +195,7 @@ fn transact(expected: &Expected, kernel: &mut Simulated) {
     let hooked = wanted.hooks.values().flat_map(|hook| hook.first.iter().chain(&hook.last)).map(|one| &one.rule);
     for rule in wanted.chains.values().flat_map(|(_, rules)| rules).chain(hooked) {
         let shown = rule.show().expect("proven");
-        forms.learn(PLACE, rule.write(), shown, form_of(shown), None);
+        forms.learn(PLACE, &rule.write().into(), shown, form_of(shown), None);
     }
     let mut table = ObservedTable::default();
     for chain in kernel.raw(PLACE.0, PLACE.1).chains {

@@ -117,7 +117,7 @@ impl Simulated {
             name: name.as_str().into(),
             rules: rules.iter().zip(1..).map(|(text, handle)| RawRule { form: form_of(text), handle }).collect(),
         };
-        RawTable { chains: self.tables.get(&(family, table)).into_iter().flatten().map(chain).collect() }
+        RawTable { chains: self.tables.get(&(family, table)).into_iter().flatten().map(chain).collect(), stamp: None }
     }
 
     /// Carries out a transaction: all of it or nothing. The caller has compared the generation.

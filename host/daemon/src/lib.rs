@@ -1,17 +1,26 @@
 //! The Ruleward daemon as a library: everything that does I/O, one folder an edge. The edges do not know each
 //! other; the pipeline joins them.
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
+pub mod author;
 pub mod cli;
+pub mod compare;
 pub mod config;
+pub mod digest;
 pub mod facts;
+pub mod history;
 pub mod incidents;
 pub mod journal;
 pub mod kernel;
+pub mod memory;
+pub mod metrics;
 pub mod open;
 pub mod pipeline;
 pub mod policies;
 pub mod private_dir;
+pub mod reload;
+pub mod replay;
 pub mod report;
 pub mod roster;
 pub mod run;
 pub mod serve;
+pub mod shadows;

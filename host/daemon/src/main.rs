@@ -3,5 +3,6 @@
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
+    ruleward::memory::share_one_heap();
     ruleward::cli::main(std::env::args_os())
 }

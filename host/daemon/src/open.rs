@@ -2,37 +2,50 @@
 
 use std::ops::ControlFlow;
 use std::sync::Arc;
+use std::time::Duration;
 
 use ruleward_core::facts::Version;
 use ruleward_core::names::Backend;
 
 use crate::config::{BackendChoice, Config, Mode};
 use crate::facts;
+use crate::history::History;
+use crate::history::store::Bounds;
 use crate::incidents::Incidents;
 use crate::journal::Journal;
 use crate::kernel::detect::{DetectError, Detection, detect};
 use crate::kernel::live::Live;
 use crate::kernel::tools::{ToolWait, Tools};
 use crate::kernel::watch::{self, Watch};
-use crate::pipeline::Pipeline;
-use crate::policies::{PolicyEngine, PolicyEngineOptions};
+use crate::pipeline::{Aside, Pipeline};
+use crate::policies::compile::{CompileLimits, Compiler};
+use crate::policies::{PolicyEngine, PolicyEngineOptions, components};
+use crate::reload::{self, Intake};
 use crate::report::board::Board;
 use crate::report::{ErrorClass, Outcome, PolicyState, Report};
 use crate::roster::Roster;
+use crate::shadows::{self, Shadows};
 
 /// Joins everything that checks need. What a running check waits for is shown on `board`; what others did is
 /// written to `journal`. With `watching`, changes are noticed as they happen, in the calling thread's network namespace.
+/// `intake` offers what policies are made of.
 ///
 /// # Errors
 /// A report that says why no check is possible at all. A policy that can't be loaded is no such reason.
-pub fn open(config: Config, board: &Board, journal: &Journal, watching: bool) -> Result<Pipeline, Box<Report>> {
+pub fn open(
+    config: Arc<Config>,
+    intake: Intake,
+    board: &Board,
+    (journal, history): (&Journal, &History),
+    watching: bool,
+) -> Result<Pipeline, Box<Report>> {
     let tools = tools(&config, board);
     let detection = find_backend(&config, &tools)?;
     tracing::info!("backend {}: {}", detection.backend, detection.reason);
     for leftover in &detection.leftovers {
         tracing::warn!("{leftover}");
     }
-    let roster = Roster::open(&config, &engine(&config)?);
+    let roster = Roster::open(config.state_directory.clone(), detection.families);
     let waiting = board.clone();
     let port = Live::new(
         tools.with_backend(detection.backend),
@@ -42,6 +55,12 @@ pub fn open(config: Config, board: &Board, journal: &Journal, watching: bool) ->
             if waiting.stopping() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         }),
     );
+    let shadows = if watching {
+        let port = rehearsals(tools_of(&config).with_backend(detection.backend), config.lock_timeout);
+        Shadows::start(Box::new(port), board.clone(), history.clone())
+    } else {
+        Shadows::none()
+    };
     let watch = if watching && config.watch {
         let event_buffer = usize::try_from(config.event_buffer).unwrap_or(usize::MAX);
         Watch::open(detection.backend, watch::Options { event_buffer, poll_interval: config.legacy_poll_interval })
@@ -55,16 +74,48 @@ pub fn open(config: Config, board: &Board, journal: &Journal, watching: bool) ->
         tracing::warn!("drift is found at the refresh only: {reason}");
     }
     let incidents = Incidents::new(journal.clone());
-    Ok(Pipeline::new(config, detection, Box::new(port), roster, incidents, watch, board.clone()))
+    let aside = Aside::new(history.clone(), shadows);
+    Ok(Pipeline::new(config, detection, Box::new(port), (roster, intake), incidents, watch, (board.clone(), aside)))
+}
+
+/// Where rehearsals can be held, and nothing else is to be done.
+pub fn rehearsals(tools: Tools, lock_timeout: Duration) -> Live {
+    Live::new(tools, lock_timeout, Arc::new(|_| ControlFlow::Continue(())))
+}
+
+/// The node's tools, for work that nobody waits for.
+pub fn tools_of(config: &Config) -> Tools {
+    Tools::new(Backend::Nft).with_command_timeout(config.command_timeout).with_lock_timeout(config.lock_timeout)
+}
+
+/// The history in the state directory; what keeps it from being written is shown on `board`.
+pub fn history(config: &Config, board: &Board) -> History {
+    let bounds = Bounds { records: config.history_versions as usize, bytes: config.history_size };
+    let (noted, state_directory) = (board.clone(), config.state_directory.clone());
+    let kept = Box::new(move || components::all(&state_directory).unwrap_or_default());
+    History::start(&config.state_directory, bounds, kept, move |note| noted.note("history", note))
 }
 
 /// The engine that runs policies.
 ///
 /// # Errors
 /// A report, when this machine can't run WebAssembly.
-pub fn engine(config: &Config) -> Result<PolicyEngine, Box<Report>> {
-    PolicyEngine::new(PolicyEngineOptions::new(&config.state_directory))
+pub fn engine(config: &Config) -> Result<Arc<PolicyEngine>, Box<Report>> {
+    let limits = CompileLimits { memory: config.compile_memory, seconds: config.compile_time.as_secs().max(1) };
+    let compiler = Compiler { limits, timeout: config.compile_time, ..Compiler::default() };
+    PolicyEngine::new(PolicyEngineOptions { compiler, ..PolicyEngineOptions::new(&config.state_directory) })
+        .map(Arc::new)
         .map_err(|error| Box::new(Report::failure(ErrorClass::Internal, error.to_string())))
+}
+
+/// Loads what the configuration asks for, once. `keeps`: in the state directory as well.
+///
+/// # Errors
+/// A report that says why nothing can be loaded. A policy that can't be is no such reason.
+pub fn load_once(config: &Config, history: &History, keeps: bool) -> Result<Intake, Box<Report>> {
+    reload::load_once(config, engine(config)?, history.clone(), keeps).map_err(|error| {
+        Box::new(Report::failure(ErrorClass::Internal, format!("policies can't be loaded: {error}; try again")))
+    })
 }
 
 fn tools(config: &Config, board: &Board) -> Tools {
@@ -134,11 +185,24 @@ pub fn check_configuration(config: &Config) -> Result<Report, Box<Report>> {
     let reading = facts::read(&options)
         .map_err(|error| Box::new(Report::failure(ErrorClass::Configuration, error.to_string())))?;
     report.notes.extend(reading.notes);
-    let mut roster = Roster::open(config, &engine(config)?);
-    roster.evaluate(Some(&Arc::new(reading.facts)), families);
+    let mut roster = Roster::without_records(families);
+    let facts = Arc::new(reading.facts);
+    let mut shadows = Vec::new();
+    if let Some(offer) = load_once(config, &History::none(), false)?.newest() {
+        roster.take(&offer);
+        report.notes.extend(offer.notes);
+        shadows = offer.shadows.iter().map(|(name, shadow)| shadows::check(name, shadow, &facts, families)).collect();
+    }
+    roster.evaluate(Some(&facts), false);
     report.policies = roster.report();
+    report.policies.extend(shadows);
     for policy in &report.policies {
-        if !matches!(policy.state, PolicyState::Current | PolicyState::Off) {
+        let right = match policy.state {
+            PolicyState::Current | PolicyState::Off => true,
+            PolicyState::Shadow => policy.reason.is_none(),
+            PolicyState::LastGood | PolicyState::NeverAnswered => false,
+        };
+        if !right {
             let reason = policy.reason.as_deref().unwrap_or("it has not answered");
             report.problems.push(format!("policy {}: {reason}", policy.name));
             (report.class, report.outcome, report.in_sync) = (ErrorClass::Configuration, Outcome::Refused, false);

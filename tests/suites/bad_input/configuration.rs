@@ -86,9 +86,9 @@ pub const CASES: &[Case] = &[
         says: &["policies.good.mode", "enforce"],
     },
     Case {
-        name: "shadow_is_not_yet",
-        spoil: |node| policy(node, "mode", json!("shadow")),
-        says: &["policies.good.mode", "not yet in this version"],
+        name: "a_shadow_of_nobody",
+        spoil: |node| policy(node, "shadow-of", json!("nobody")),
+        says: &["policies.good.shadow-of", "nobody"],
     },
     Case {
         name: "size_without_a_unit",

@@ -17,8 +17,10 @@ mod namespace;
 mod netlink;
 mod nftables;
 mod node;
+mod policies;
 mod quiet;
 mod refresh;
+mod reload;
 mod rules;
 mod sample;
 mod stock;
@@ -31,7 +33,7 @@ use std::path::{Path, PathBuf};
 
 use crate::command::Run;
 use crate::progress::step;
-use crate::{demo, policies, setup, workspace};
+use crate::{demo, setup, workspace};
 use namespace::Namespace;
 use rules::Rules;
 use stock::Backend;
@@ -40,10 +42,11 @@ use table::Row;
 /// Tried in a user namespace, from the largest: the socket's buffer can't be enlarged there as far as root can.
 const TRIED_IN_USER_NAMESPACE: [usize; 5] = [800, 400, 200, 100, 50];
 
-const PARTS: [(&str, Measure); 11] = [
+const PARTS: [(&str, Measure); 13] = [
     ("commit", commit::measure),
     ("refresh", refresh::measure),
     ("change", change::measure),
+    ("reload", reload::measure),
     ("events", events::measure_nft),
     ("events-legacy", events::measure_legacy),
     ("flush", flush::measure),
@@ -52,6 +55,7 @@ const PARTS: [(&str, Measure); 11] = [
     ("fight", fight::measure),
     ("memory", daemon::measure_memory),
     ("start", daemon::measure_start),
+    ("policies", policies::measure),
 ];
 
 type Measure = fn(&Plan) -> Result<Vec<Row>>;
@@ -135,9 +139,12 @@ fn split<'a>(arguments: &[&'a str]) -> (Vec<&'a str>, Vec<String>) {
 
 /// Builds what is needed, then measures in fresh namespaces.
 pub fn run(arguments: &[&str]) -> Result<()> {
-    Plan::parse(arguments)?;
+    let plan = Plan::parse(arguments)?;
     setup::run()?;
-    policies::build_all()?;
+    crate::policies::build_all()?;
+    if plan.parts.iter().any(|part| part == "policies") {
+        policies::build()?;
+    }
     let program = workspace::program();
     if !program.is_file() {
         bail!("{} is not there", program.display());

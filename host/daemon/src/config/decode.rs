@@ -1,6 +1,7 @@
 //! From TOML text to a [`Config`]: parses each file, joins their keys, reads the top level.
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -9,20 +10,26 @@ use ruleward_core::names::{Backend, Family};
 use toml::Spanned;
 use toml::de::DeTable;
 
-use super::policy;
 use super::problem::{ConfigError, Problem, Source};
 use super::section::{Entry, Section, entries, quote_key};
 use super::{BackendChoice, Config};
+use super::{limits, policy};
 
-const KEYS: [&str; 17] = [
+const KEYS: [&str; 23] = [
     "backend",
     "command-timeout",
+    "compile-memory",
+    "compile-time",
     "documents",
     "event-buffer",
     "families",
     "full-comparison-every",
+    "history-size",
+    "history-versions",
+    "http",
     "incident-journal-size",
     "legacy-poll-interval",
+    "limits-ceiling",
     "lock-timeout",
     "node-name",
     "policies",
@@ -77,10 +84,19 @@ pub(super) fn decode(file: &Path, sources: &[Source], mut problems: ConfigError)
         legacy_poll_interval: top.duration("legacy-poll-interval", "1s", SHORTEST / 10, HOUR).unwrap_or(HOUR / 3600),
         replay: top.choice("replay", &[("auto", true), ("off", false)]).unwrap_or(true),
         watch: top.choice("watch", &[("auto", true), ("off", false)]).unwrap_or(true),
+        http: http(&mut top),
+        compile_memory: top.size("compile-memory", "2GiB", 256 << 20, 64 << 30).unwrap_or(2 << 30),
+        compile_time: top.duration("compile-time", "60s", Duration::from_secs(1), HOUR).unwrap_or(HOUR / 60),
+        limits_ceiling: limits::ceiling(&mut top),
+        history_versions: top
+            .number("history-versions", 1, 100_000)
+            .and_then(|records| u32::try_from(records).ok())
+            .unwrap_or(50),
+        history_size: top.size("history-size", "256MiB", 1 << 20, 64 << 30).unwrap_or(256 << 20),
         policies: BTreeMap::new(),
     };
     let tables = joined.get("policies").map_or(&[][..], Vec::as_slice);
-    config.policies = policy::read_all(tables, folder, &config.policy_directory, &mut problems);
+    config.policies = policy::read_all(tables, folder, &config.policy_directory, &config.limits_ceiling, &mut problems);
     if problems.problems.is_empty() { Ok(config) } else { Err(problems) }
 }
 
@@ -152,6 +168,28 @@ fn backend(top: &mut Section<'_, '_>) -> BackendChoice {
         ("legacy", BackendChoice::Fixed(Backend::Legacy)),
     ];
     top.choice("backend", &choices).unwrap_or(BackendChoice::Auto)
+}
+
+fn http(top: &mut Section<'_, '_>) -> Vec<SocketAddr> {
+    const EXAMPLE: &str = "127.0.0.1:9746";
+    if top.get("http").is_none() {
+        return EXAMPLE.parse().into_iter().collect();
+    }
+    let mut addresses = Vec::new();
+    for (key, text, element) in top.texts("http", "a list of addresses such as [\"127.0.0.1:9746\"]") {
+        match text.parse::<SocketAddr>() {
+            Ok(address) if addresses.contains(&address) => {
+                top.bad_value(key, element, format!("{text:?} is there twice; remove one of them"));
+            }
+            Ok(address) => addresses.push(address),
+            Err(_) => {
+                let problem =
+                    format!("{text:?} is no address with a port; use one such as {EXAMPLE:?} or \"[::1]:9746\"");
+                top.bad_value(key, element, problem);
+            }
+        }
+    }
+    addresses
 }
 
 fn families(top: &mut Section<'_, '_>) -> Families {

@@ -4,9 +4,11 @@
 //! overlap are refused. A [`ConfigError`] lists everything that is wrong, each with file, line, key and remedy.
 //! Relative paths count from the folder of the main file, also those in `conf.d`.
 
+mod change;
 mod decode;
 mod files;
 mod grants;
+mod limits;
 mod policy;
 mod problem;
 mod quantity;
@@ -17,14 +19,17 @@ mod settings;
 mod tests;
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use ruleward_core::contribution::Families;
 use ruleward_core::grants::Grants;
+use ruleward_core::limit::Limits;
 use ruleward_core::names::{Backend, PolicyName};
 
 pub use files::MAX_FILE_SIZE;
+pub use limits::Ceiling;
 pub use problem::{ConfigError, Place, Problem, Source};
 pub use quantity::{format_duration, format_size, parse_duration, parse_size};
 
@@ -76,6 +81,20 @@ pub struct Config {
     pub replay: bool,
     /// `watch`: `auto` to undo drift as it happens, `off` to leave it to the refresh. Default: `auto`.
     pub watch: bool,
+    /// `http`: where metrics and the status page are served besides the socket in the runtime directory, a list of addresses
+    /// with ports; empty for nowhere. They only show, but they show rules and names of processes. Default: `["127.0.0.1:9746"]`.
+    pub http: Vec<SocketAddr>,
+    /// `compile-memory`: address space of the process that compiles a component, `256MiB` to `64GiB`. Default: `2GiB`.
+    pub compile_memory: u64,
+    /// `compile-time`: its processor time, and its wall time; `1s` to `1h`, whole seconds. Default: `60s`.
+    pub compile_time: Duration,
+    /// `limits-ceiling`: what no policy's limits may be above; keys and bounds are those of `limits`. Default: none.
+    pub limits_ceiling: Ceiling,
+    /// `history-versions`: how many records of each policy are kept, 1 to 100000. Default: 50.
+    pub history_versions: u32,
+    /// `history-size`: how much the records of all policies and the components that they name may take, `1MiB` to `64GiB`.
+    /// Default: `256MiB`.
+    pub history_size: u64,
     /// `[policies.NAME]`: the policies by name. Default: none.
     pub policies: BTreeMap<PolicyName, PolicyConfig>,
 }
@@ -97,12 +116,15 @@ pub struct PolicyConfig {
     /// `component`: the WebAssembly component, absolute. A plain name is in the policy directory; with a `/` it is a
     /// path from the main file's folder. Default: `NAME.wasm`.
     pub component: PathBuf,
-    /// `mode`: `enforce` or `off`. Default: `enforce`.
+    /// `mode`: `enforce`, `shadow` or `off`. Default: `enforce`; `shadow` with `shadow-of`.
     pub mode: Mode,
+    /// `shadow-of`: the enforced policy that a shadow is compared with. What the shadow does not say (component, grants,
+    /// limits, settings) is as there, and its grants may be the same. Default: none.
+    pub shadow_of: Option<PolicyName>,
     /// `grants`: what the policy may own and read. Default: nothing.
     pub grants: Grants,
-    /// `limits`: what an evaluation may use. Defaults: those of the policy engine.
-    pub limits: LimitsConfig,
+    /// `limits`: what one call may use. Defaults: [`Limits::default`], as far as the ceiling allows.
+    pub limits: Limits,
     /// `settings`: any value, as JSON with sorted keys. Default: an empty object.
     pub settings: serde_json::Value,
 }
@@ -112,29 +134,10 @@ pub struct PolicyConfig {
 pub enum Mode {
     /// Puts them in force.
     Enforce,
+    /// Shows what would be different, and writes nothing. Its grants claim nothing.
+    Shadow,
     /// Does not ask the policy. Its grants claim nothing.
     Off,
-}
-
-/// Limits of one evaluation of a policy; `None` leaves the engine's default.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct LimitsConfig {
-    /// `memory`: linear memory in bytes, `64KiB` to `4GiB`.
-    pub memory: Option<u64>,
-    /// `time`: wall time, `1ms` to `1h`.
-    pub time: Option<Duration>,
-    /// `fuel`: units of work, about one for each instruction; from 1.
-    pub fuel: Option<u64>,
-    /// `chains`: chains in the answer, 1 to 1,000,000.
-    pub chains: Option<u64>,
-    /// `rules`: rules in the answer, 1 to 10,000,000.
-    pub rules: Option<u64>,
-    /// `members`: members of all sets in the answer, 1 to 100,000,000.
-    pub members: Option<u64>,
-    /// `log-lines`: lines in the log, 0 to 1,000,000.
-    pub log_lines: Option<u64>,
-    /// `output`: the answer in bytes, `1KiB` to `4GiB`.
-    pub output: Option<u64>,
 }
 
 impl Config {
@@ -148,6 +151,25 @@ impl Config {
         let mut problems = ConfigError::default();
         let sources = files::read_all(&file, &mut problems);
         decode::decode(&file, &sources, problems)
+    }
+
+    /// The first two policies that would own the same name if `policies` were those of a configuration, with what it is.
+    pub fn overlap(policies: &BTreeMap<PolicyName, PolicyConfig>) -> Option<(PolicyName, PolicyName, String)> {
+        let (one, other, what) = policy::overlaps(policies).next()?;
+        Some((one.0.clone(), other.0.clone(), what))
+    }
+
+    /// The value of a key of a folder, such as `runtime-directory`, in a configuration that may be wrong elsewhere: what
+    /// finds a running daemon while somebody edits. None: no file that can be parsed has it.
+    pub fn directory_in(file: &Path, key: &str) -> Option<PathBuf> {
+        let file = std::path::absolute(file).unwrap_or_else(|_| file.to_owned());
+        let folder = file.parent()?;
+        let sources = files::read_all(&file, &mut ConfigError::default());
+        let value = |source: &Source| {
+            let table = toml::from_str::<toml::Table>(&source.text).ok()?;
+            Some(folder.join(table.get(key)?.as_str()?))
+        };
+        sources.iter().find_map(value)
     }
 
     /// Interprets texts that are already read. `file` is the main file; relative paths count from its folder.

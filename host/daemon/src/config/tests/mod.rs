@@ -5,6 +5,7 @@ mod refusals;
 use std::fs;
 
 use proptest::prelude::*;
+use ruleward_core::limit::Limit;
 use ruleward_core::names::Table;
 use serde_json::json;
 
@@ -21,6 +22,19 @@ fn parse_files(files: &[(&str, &str)]) -> Result<Config, ConfigError> {
 
 fn refusal(text: &str) -> String {
     parse(text).unwrap_err().to_string()
+}
+
+#[test]
+fn the_ceiling_caps_defaults_and_permits_what_is_at_it() {
+    let config = parse(
+        "limits-ceiling = { memory = \"32MiB\", rules = 500, chains = 5000 }\n\
+         [policies.x]\nlimits = { rules = 500 }\n[policies.y]\nlimits = { memory = \"1MiB\", chains = 4500 }\n",
+    )
+    .unwrap();
+    let limits = |name: &str| config.policies[&PolicyName::new(name).unwrap()].limits.clone();
+    let capped = Limits::default().with(Limit::Memory, 32 << 20).with(Limit::Rules, 500);
+    assert_eq!(limits("x"), capped);
+    assert_eq!(limits("y"), capped.with(Limit::Memory, 1 << 20).with(Limit::Chains, 4500));
 }
 
 #[test]
@@ -86,16 +100,15 @@ fn every_key_is_read() {
     assert_eq!(calico.grants.documents, ["IPPool"]);
     assert_eq!(
         calico.limits,
-        LimitsConfig {
-            memory: Some(64 << 20),
-            time: Some(Duration::from_millis(250)),
-            fuel: Some(1000),
-            chains: Some(1),
-            rules: Some(2),
-            members: Some(3),
-            log_lines: Some(4),
-            output: Some(4096),
-        }
+        Limits::default()
+            .with(Limit::Memory, 64 << 20)
+            .with(Limit::Time, 250_000)
+            .with(Limit::Fuel, 1000)
+            .with(Limit::Chains, 1)
+            .with(Limit::Rules, 2)
+            .with(Limit::Members, 3)
+            .with(Limit::LogLines, 4)
+            .with(Limit::Output, 4096)
     );
     assert_eq!(calico.settings.to_string(), r#"{"a":{"c":2,"d":1},"b":[1,2.5,true,"x"]}"#);
     assert_eq!(policy("static").component, Path::new("/etc/r/./x/y.wasm"));
@@ -103,6 +116,26 @@ fn every_key_is_read() {
     assert_eq!(policy("third").component, Path::new("/p/third.wasm"));
     assert_eq!(policy("third").mode, Mode::Enforce);
     assert_eq!(policy("third").settings, json!({}));
+}
+
+#[test]
+fn a_shadow_shares_what_it_does_not_say_and_owns_nothing() {
+    let text = "[policies.web]\ncomponent = \"a.wasm\"\ngrants = { tables = [\"nat\"], chains = [\"w-*\"] }\n\
+                limits.rules = 5\nsettings.a = 1\n[policies.next]\nshadow-of = \"web\"\ncomponent = \"b.wasm\"\n";
+    let config = parse(text).unwrap();
+    let policy = |name: &str| &config.policies[&PolicyName::new(name).unwrap()];
+    let (web, next) = (policy("web"), policy("next"));
+    assert_eq!((next.mode, next.shadow_of.as_ref().map(|name| name.as_str())), (Mode::Shadow, Some("web")));
+    assert!(next.component.ends_with("b.wasm"));
+    assert_eq!((&next.grants, &next.limits, &next.settings), (&web.grants, &web.limits, &web.settings));
+    let alone =
+        text.replace("shadow-of = \"web\"", "mode = \"shadow\"\ngrants = { tables = [\"nat\"], chains = [\"w-x\"] }");
+    let refused = refusal(&alone);
+    assert!(refused.contains("to try next beside web, say shadow-of = \"web\""), "{refused}");
+    let other = "[policies.other.grants]\ntables = [\"nat\"]\nchains = [\"o-*\"]\n";
+    assert!(parse(&format!("{text}{other}")).is_ok());
+    let greedy = text.replace("shadow-of", "grants = { tables = [\"nat\"], chains = [\"o-*\"] }\nshadow-of");
+    assert!(refusal(&format!("{greedy}{other}")).contains("o-* and o-*"), "a shadow may have what a third policy owns");
 }
 
 #[test]

@@ -33,7 +33,8 @@ fn unknown_keys_are_refused_with_the_nearest_known_one() {
         (
             "policies.x.limits.\"a b\" = 1",
             "unknown key `policies.x.limits.\"a b\"` in /etc/r/ruleward.toml, line 1; \
-             known keys here: chains, fuel, log-lines, members, memory, output, rules, time",
+             known keys here: chains, fuel, input, instances, log-line-size, log-lines, members, memories, memory, output, \
+             rules, sets, table-elements, tables, time",
         ),
     ]);
 }
@@ -96,7 +97,7 @@ fn wrong_types_and_values_say_what_is_right() {
         (
             "policies.x = true",
             "policies.x in /etc/r/ruleward.toml, line 1: expected a table with the keys component, grants, limits, mode, \
-             settings, found boolean true",
+             settings, shadow-of, found boolean true",
         ),
         (
             "[policies.Calico]",
@@ -104,12 +105,21 @@ fn wrong_types_and_values_say_what_is_right() {
              digits and hyphens, beginning with a letter or digit",
         ),
         (
-            "policies.x.mode = \"shadow\"",
-            "policies.x.mode in /etc/r/ruleward.toml, line 1: \"shadow\" is not yet in this version; use \"enforce\" or \"off\"",
+            "policies.x = { mode = \"enforce\", shadow-of = \"y\" }\npolicies.y = {}",
+            "policies.x.mode in /etc/r/ruleward.toml, line 1: a policy with `shadow-of` is not put in force; leave out the \
+             mode, or leave out `shadow-of`",
+        ),
+        (
+            "policies.x.shadow-of = \"y\"",
+            "policies.x.shadow-of in /etc/r/ruleward.toml, line 1: \"y\" is no policy that is put in force; name one that is",
+        ),
+        (
+            "policies.x.shadow-of = \"x\"",
+            "policies.x.shadow-of in /etc/r/ruleward.toml, line 1: \"x\" is no policy that is put in force; name one that is",
         ),
         (
             "policies.x.mode = \"on\"",
-            "policies.x.mode in /etc/r/ruleward.toml, line 1: expected \"enforce\" or \"off\", found string \"on\"",
+            "policies.x.mode in /etc/r/ruleward.toml, line 1: expected \"enforce\", \"shadow\" or \"off\", found string \"on\"",
         ),
         (
             "policies.x.component = \"oci://a/b\"",
@@ -129,8 +139,9 @@ fn wrong_limits_say_what_is_right() {
     assert_refusals(&[
         (
             "policies.x.limits = 1",
-            "policies.x.limits in /etc/r/ruleward.toml, line 1: expected a table with the keys chains, fuel, log-lines, \
-             members, memory, output, rules, time, found integer 1",
+            "policies.x.limits in /etc/r/ruleward.toml, line 1: expected a table with the keys chains, fuel, input, \
+             instances, log-line-size, log-lines, members, memories, memory, output, rules, sets, table-elements, tables, time, \
+             found integer 1",
         ),
         (
             "policies.x.limits.memory = \"64MB\"",
@@ -157,6 +168,30 @@ fn wrong_limits_say_what_is_right() {
             "policies.x.limits.rules = \"1\"",
             "policies.x.limits.rules in /etc/r/ruleward.toml, line 1: expected a whole number from 1 to 10000000, \
              found string \"1\"",
+        ),
+    ]);
+}
+
+#[test]
+fn limits_above_the_ceiling_name_both_keys() {
+    assert_refusals(&[
+        (
+            "limits-ceiling.memory = \"32MiB\"\npolicies.x.limits.memory = \"64MiB\"",
+            "policies.x.limits.memory in /etc/r/ruleward.toml, line 2: 64MiB is above the ceiling of 32MiB, which \
+             `limits-ceiling.memory` sets; use at most 32MiB, or raise the ceiling",
+        ),
+        (
+            "limits-ceiling.time = \"100ms\"\npolicies.x.limits.time = \"2s\"",
+            "policies.x.limits.time in /etc/r/ruleward.toml, line 2: 2s is above the ceiling of 100ms, which \
+             `limits-ceiling.time` sets; use at most 100ms, or raise the ceiling",
+        ),
+        (
+            "limits-ceiling.rule = 5",
+            "unknown key `limits-ceiling.rule` in /etc/r/ruleward.toml, line 1; did you mean `limits-ceiling.rules`?",
+        ),
+        (
+            "limits-ceiling.rules = 0",
+            "limits-ceiling.rules in /etc/r/ruleward.toml, line 1: 0 is out of bounds; use 1 to 10000000",
         ),
     ]);
 }
