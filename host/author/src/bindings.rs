@@ -19,15 +19,20 @@ pub enum Language {
 
 macro_rules! generated {
     ($folder:literal: $($name:literal),+ $(,)?) => {
-        &[$(($name, include_bytes!(concat!("../generated/", $folder, "/", $name)).as_slice())),+]
+        [$(($name, include_bytes!(concat!("../generated/", $folder, "/", $name)).as_slice())),+]
     };
 }
 
-const C: &[BindingsFile] = generated!["c": "policy.c", "policy.h", "policy_component_type.o"];
+macro_rules! go_runtime {
+    ($($name:literal: $file:literal),+ $(,)?) => {
+        [$(($name, include_bytes!(concat!("../go/", $file)).as_slice())),+]
+    };
+}
 
-const GO: &[BindingsFile] = generated![
+const C: [BindingsFile; 3] = generated!["c": "policy.c", "policy.h", "policy_component_type.o"];
+
+const GO: [BindingsFile; 7] = generated![
     "go":
-    "go.mod",
     "ruleward_policy_log/empty.s",
     "ruleward_policy_log/wit_bindings.go",
     "ruleward_policy_types/empty.s",
@@ -35,17 +40,21 @@ const GO: &[BindingsFile] = generated![
     "wit_exports.go",
     "wit_world/empty.s",
     "wit_world/wit_bindings.go",
-    "witpkg/go.mod",
-    "witpkg/wit/runtime/runtime.go",
-    "witpkg/wit/types/types.go",
+];
+
+/// The packages that the bindings for Go import: what no module proxy serves.
+const GO_RUNTIME: [BindingsFile; 4] = go_runtime![
+    "go.mod": "go.mod.text",
+    "witpkg/go.mod": "witpkg.mod.text",
+    "witpkg/wit/runtime/runtime.go": "runtime.go",
+    "witpkg/wit/types/types.go": "types.go",
 ];
 
 /// The files of a language.
-pub fn bindings(language: Language) -> &'static [BindingsFile] {
-    const CONTRACT: &[BindingsFile] = &[("policy.wit", WIT.as_bytes())];
+pub fn bindings(language: Language) -> Vec<BindingsFile> {
     match language {
-        Language::C => C,
-        Language::Go => GO,
-        Language::Wit => CONTRACT,
+        Language::C => C.to_vec(),
+        Language::Go => [GO.as_slice(), &GO_RUNTIME].concat(),
+        Language::Wit => vec![("policy.wit", WIT.as_bytes())],
     }
 }

@@ -1,5 +1,4 @@
-//! Writes the bindings of the contract for C and Go: what wit-bindgen makes, with the little that Go needs to compile
-//! without a network. Arguments: the contract's file, and the folder that is written.
+//! Writes the bindings of the contract for C and Go, as wit-bindgen makes them. Arguments: the contract's file, and the folder that is written.
 
 use std::error::Error;
 use std::path::Path;
@@ -10,14 +9,6 @@ use wit_bindgen_core::{Files, WorldGenerator};
 /// Prefixes in C: `rw_rule_t` in place of `ruleward_policy_types_rule_t`.
 const SHORT_NAMES: [(&str, &str); 2] =
     [("ruleward:policy/types@0.1.0", "rw"), ("ruleward:policy/log@0.1.0", "policy_log")];
-
-/// The packages that Go bindings import, where a module proxy does not serve them.
-const GO_RUNTIME: [(&str, &str); 4] = [
-    ("go.mod", include_str!("go/go.mod.text")),
-    ("witpkg/go.mod", include_str!("go/witpkg.mod.text")),
-    ("witpkg/wit/runtime/runtime.go", include_str!("go/runtime.go")),
-    ("witpkg/wit/types/types.go", include_str!("go/types.go")),
-];
 
 fn main() -> Result<(), Box<dyn Error>> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -30,8 +21,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     generate(&wit, c, &folder.join("c"))?;
     // gofmt would be another program.
     let go = wit_bindgen_go::Opts { format: wit_bindgen_go::Format::False, quiet: true, ..Default::default() }.build();
-    generate(&wit, go, &folder.join("go"))?;
-    GO_RUNTIME.iter().try_for_each(|(name, text)| write(&folder.join("go").join(name), text.as_bytes()))
+    generate(&wit, go, &folder.join("go"))
 }
 
 fn generate(wit: &str, mut generator: Box<dyn WorldGenerator>, folder: &Path) -> Result<(), Box<dyn Error>> {
