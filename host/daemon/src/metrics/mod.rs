@@ -10,6 +10,7 @@ pub use snapshot::{Counts, counts as place_counts, family as family_label};
 
 use std::collections::BTreeSet;
 use std::fmt::Debug;
+use std::sync::atomic::AtomicU64;
 use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
@@ -79,6 +80,33 @@ struct Drift {
     repaired: &'static str,
 }
 
+/// What a check waits for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum WaitFor {
+    /// The xtables lock, which somebody else holds.
+    Lock,
+    /// A tool that takes long.
+    Tool,
+    /// Policies that are being loaded.
+    Policies,
+}
+
+impl WaitFor {
+    fn label(self) -> Wait {
+        let cause = match self {
+            Self::Lock => "lock",
+            Self::Tool => "tool",
+            Self::Policies => "policies",
+        };
+        Wait { cause }
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Wait {
+    cause: &'static str,
+}
+
 type Histograms<L> = Family<L, Histogram, fn() -> Histogram>;
 
 /// What grows while the daemon runs.
@@ -94,9 +122,9 @@ pub struct Metrics {
     /// How many repairs had a latency, and their sum in milliseconds: for people; Prometheus has the histogram.
     latencies: Mutex<(u64, f64)>,
     repair_seconds: Histogram,
-    lock_waits: Counter,
-    lock_wait_seconds: Counter<f64, std::sync::atomic::AtomicU64>,
-    waiting_since: Mutex<Option<Instant>>,
+    waits: Family<Wait, Counter>,
+    wait_seconds: Family<Wait, Counter<f64, AtomicU64>>,
+    waiting: Mutex<Option<(WaitFor, Instant)>>,
     authors: Mutex<BTreeSet<String>>,
 }
 
@@ -119,9 +147,9 @@ impl Metrics {
             repair_latency: Histogram::new(REPAIR_SECONDS),
             latencies: Mutex::default(),
             repair_seconds: Histogram::new(REPAIR_SECONDS),
-            lock_waits: Counter::default(),
-            lock_wait_seconds: Counter::default(),
-            waiting_since: Mutex::new(None),
+            waits: Family::default(),
+            wait_seconds: Family::default(),
+            waiting: Mutex::new(None),
             authors: Mutex::new(BTreeSet::new()),
             registry: Registry::default(),
         };
@@ -148,12 +176,8 @@ impl Metrics {
             "From seeing the drift to the end of the repair, however it was seen",
             metrics.repair_seconds.clone(),
         );
-        registry.register(
-            "lock_waits",
-            "Waits for the xtables lock that somebody else held",
-            metrics.lock_waits.clone(),
-        );
-        registry.register("lock_wait_seconds", "Time spent in them", metrics.lock_wait_seconds.clone());
+        registry.register("waits", "Times that a check waited, by what it waited for", metrics.waits.clone());
+        registry.register("wait_seconds", "Time that checks waited", metrics.wait_seconds.clone());
         Self { registry, ..metrics }
     }
 
@@ -220,19 +244,18 @@ impl Metrics {
         name
     }
 
-    /// A check waits for somebody else, or goes on.
-    pub fn waiting(&self, waits: bool) {
-        let since = &mut *self.waiting_since.lock().unwrap_or_else(PoisonError::into_inner);
-        match (waits, *since) {
-            (true, None) => {
-                self.lock_waits.inc();
-                *since = Some(Instant::now());
-            }
-            (false, Some(began)) => {
-                self.lock_wait_seconds.inc_by(began.elapsed().as_secs_f64());
-                *since = None;
-            }
-            (true, Some(_)) | (false, None) => {}
+    /// A check waits, or goes on (`None`).
+    pub fn waiting(&self, on: Option<WaitFor>) {
+        let waiting = &mut *self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        if waiting.map(|(on, _)| on) == on {
+            return;
+        }
+        if let Some((before, since)) = waiting.take() {
+            self.wait_seconds.get_or_create(&before.label()).inc_by(since.elapsed().as_secs_f64());
+        }
+        if let Some(on) = on {
+            self.waits.get_or_create(&on.label()).inc();
+            *waiting = Some((on, Instant::now()));
         }
     }
 

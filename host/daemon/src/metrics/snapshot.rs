@@ -143,7 +143,7 @@ impl Collector for Snapshot {
         }
         out.one("ruleward_problems", "Problems that `ruleward status` shows", status.report.problems.len() as f64)?;
         out.one("ruleward_fights", "Places where somebody keeps undoing repairs", status.fights.len() as f64)?;
-        let help = "Whether the running check waits for somebody else, such as for the xtables lock";
+        let help = "Whether the running check waits, such as for the xtables lock";
         out.one("ruleward_waiting", help, f64::from(status.waiting.is_some()))?;
         out.each(
             "ruleward_rules",

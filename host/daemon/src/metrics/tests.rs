@@ -38,19 +38,12 @@ fn incident(name: &str) -> Incident {
 
 fn report(incidents: Vec<Incident>) -> Report {
     let policy = PolicyReport {
-        name: "p".to_owned(),
         version: Some("1.0.0".to_owned()),
         digest: Some("sha256:00".to_owned()),
-        state: PolicyState::Current,
-        reason: None,
-        candidate: None,
-        contribution: None,
-        limits: Vec::new(),
-        shadow: None,
-        pinned: None,
         chains: 2,
         rules: 3,
         sets: 1,
+        ..PolicyReport::new("p", PolicyState::Current)
     };
     Report {
         outcome: Outcome::Changed,
@@ -69,8 +62,9 @@ fn each_series_moves_with_its_cause() {
     assert!(before.contains("ruleward_in_sync 0"), "{before}");
     assert!(!before.contains("ruleward_sync_age_seconds"), "{before}");
     board.checked(&report(vec![incident("iptables")]), SystemTime::UNIX_EPOCH);
-    board.waiting(Some("for the xtables lock".to_owned()));
-    board.waiting(Some("for the xtables lock, held for longer".to_owned()));
+    board.waiting(WaitFor::Policies, Some("for policies to be loaded".to_owned()));
+    board.waiting(WaitFor::Lock, Some("for the xtables lock".to_owned()));
+    board.waiting(WaitFor::Lock, Some("for the xtables lock, held for longer".to_owned()));
     let text = render(&board, Format::Text);
     for line in [
         "ruleward_checks_total{outcome=\"changed\"} 1",
@@ -81,7 +75,8 @@ fn each_series_moves_with_its_cause() {
         "ruleward_repair_latency_seconds_bucket{le=\"0.001\"} 1",
         "ruleward_repair_latency_seconds_bucket{le=\"0.0005\"} 0",
         "ruleward_repair_seconds_count 1",
-        "ruleward_lock_waits_total 1",
+        "ruleward_waits_total{cause=\"lock\"} 1",
+        "ruleward_waits_total{cause=\"policies\"} 1",
         "ruleward_waiting 1",
         "ruleward_in_sync 1",
         "ruleward_sync_age_seconds 0",
@@ -99,6 +94,8 @@ fn each_series_moves_with_its_cause() {
     assert!(text.contains("ruleward_checks_total{outcome=\"failed\"} 1"), "{text}");
     assert!(text.contains("ruleward_problems 1"), "{text}");
     assert!(text.contains("ruleward_waiting 0"), "{text}");
+    let waited = text.lines().find_map(|line| line.strip_prefix("ruleward_wait_seconds_total{cause=\"lock\"} "));
+    assert!(waited.is_some_and(|seconds| seconds.parse::<f64>().unwrap() > 0.0), "{text}");
 }
 
 #[test]

@@ -10,6 +10,7 @@ use ruleward_core::schedule::Reason;
 
 use super::{Pass, Pipeline, Stop, timed};
 use crate::facts;
+use crate::metrics::WaitFor;
 use crate::report::{ErrorClass, PinReport};
 use crate::roster::{Offer, ShadowWish};
 
@@ -59,11 +60,11 @@ impl Pipeline {
                     self.take(&offer);
                     news = true;
                 }
-                Ok(None) => self.board.waiting(Some("for policies to be loaded".to_owned())),
+                Ok(None) => self.board.waiting(WaitFor::Policies, Some("for policies to be loaded".to_owned())),
                 Err(_) => break,
             }
         }
-        self.board.waiting(None);
+        self.board.waiting(WaitFor::Policies, None);
         news
     }
 

@@ -13,7 +13,7 @@ use ruleward_core::expected::Expected;
 use super::status::{FightReport, Status, WatchReport};
 use super::{Change, Incident, Outcome, PolicyReport, PolicyState, Report, timestamp};
 use crate::config::format_duration;
-use crate::metrics::Metrics;
+use crate::metrics::{Metrics, WaitFor};
 
 /// How many incidents `status` shows.
 pub const KEPT_INCIDENTS: usize = 200;
@@ -108,8 +108,8 @@ impl Board {
 
     /// Says what the running check waits for ("for the xtables lock, held by pid 123 (iptables) for 12 s"); `None`
     /// when it goes on.
-    pub fn waiting(&self, what: Option<String>) {
-        self.shared.metrics.waiting(what.is_some());
+    pub fn waiting(&self, on: WaitFor, what: Option<String>) {
+        self.shared.metrics.waiting(what.is_some().then_some(on));
         self.change().waiting = what;
     }
 
@@ -178,7 +178,7 @@ impl Board {
         if report.changes.len() > KEPT_CHANGES {
             short.notes.push(format!("{} more changes are not shown", report.changes.len() - KEPT_CHANGES));
         }
-        self.shared.metrics.waiting(false);
+        self.shared.metrics.waiting(None);
         let state = &mut *self.change();
         if state.last.outcome == Outcome::Pending
             || state.last.in_sync != report.in_sync

@@ -125,34 +125,43 @@ fn hostile_texts_stay_texts() {
     assert!(page.contains("&lt;script&gt;alert(0)"), "{page}");
     // Nothing is asked from elsewhere.
     assert!(!page.contains("http://") && !page.contains("https://") && !page.contains("//cdn"), "{page}");
-    let events = read_events(&server, 1);
+    let mut events = EventStream::open(&server);
+    let events = events.read(1);
     assert!(!events.contains("<script"), "{events}");
 }
 
-fn read_events(server: &Server, wanted: usize) -> String {
-    let mut stream = TcpStream::connect(server.address).unwrap();
-    stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
-    stream.write_all(b"GET /events HTTP/1.1\r\nHost: localhost\r\n\r\n").unwrap();
-    let mut text = String::new();
-    let mut buffer = [0; 65536];
-    while text.matches("event: incidents").count() < wanted {
-        let count = stream.read(&mut buffer).unwrap();
-        assert!(count > 0, "the stream ended: {text}");
-        text.push_str(&String::from_utf8_lossy(&buffer[..count]));
+struct EventStream {
+    stream: TcpStream,
+    text: String,
+}
+
+impl EventStream {
+    fn open(server: &Server) -> Self {
+        let mut stream = TcpStream::connect(server.address).unwrap();
+        stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+        stream.write_all(b"GET /events HTTP/1.1\r\nHost: localhost\r\n\r\n").unwrap();
+        Self { stream, text: String::new() }
     }
-    text
+
+    /// Reads until the list of incidents has come so many times. All that has come.
+    fn read(&mut self, lists: usize) -> &str {
+        let mut buffer = [0; 65536];
+        while self.text.matches("event: incidents").count() < lists {
+            let count = self.stream.read(&mut buffer).unwrap();
+            assert!(count > 0, "the stream ended: {}", self.text);
+            self.text.push_str(&String::from_utf8_lossy(&buffer[..count]));
+        }
+        &self.text
+    }
 }
 
 #[test]
 fn a_stream_tells_what_changes() {
     let server = server();
-    let board = server.board.clone();
-    let changes = std::thread::spawn(move || {
-        std::thread::sleep(Duration::from_millis(300));
-        board.checked(&right(vec![incident("somebody")]), SystemTime::now());
-    });
-    let text = read_events(&server, 2);
-    changes.join().unwrap();
+    let mut events = EventStream::open(&server);
+    events.read(1);
+    server.board.checked(&right(vec![incident("somebody")]), SystemTime::now());
+    let text = events.read(2);
     assert!(text.contains("text/event-stream"), "{text}");
     assert!(text.contains("NOT RIGHT") && text.contains("RIGHT</strong> since"), "{text}");
     let last = text.rsplit("event: incidents").next().unwrap();
