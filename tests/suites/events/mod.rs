@@ -10,6 +10,7 @@ mod named;
 mod odd_rules;
 mod poison;
 mod races;
+mod shown;
 mod sweep;
 mod transaction;
 
@@ -26,13 +27,14 @@ use crate::strangers::jump;
 
 /// All of them.
 pub fn trials() -> Vec<Trial> {
-    let suites: [fn() -> Vec<Trial>; 11] = [
+    let suites: [fn() -> Vec<Trial>; 12] = [
         named::trials,
         authors::trials,
         lost::trials,
         races::trials,
         fights::trials,
         leaks::trials,
+        shown::trials,
         sweep::trials,
         transaction::trials,
         poison::trials,

@@ -1,0 +1,73 @@
+//! What the metrics, the health and the status page of a running daemon say of damage that a stranger does.
+
+use std::io::{Read, Write};
+use std::os::unix::net::UnixStream;
+
+use libtest_mimic::Trial;
+use ruleward_tests::trial::trial;
+use ruleward_tests::{Backend, Family, Node, poll, sandbox};
+
+use super::{JUMPS, comes_back, deletion, quiet_node};
+
+pub fn trials() -> Vec<Trial> {
+    let case = |backend: Backend| {
+        trial(format!("events::{backend}::shown::a_repair_and_its_author"), move || a_repair_and_its_author(backend))
+    };
+    Backend::ALL.map(case).into()
+}
+
+/// The whole answer, status line first.
+fn get(node: &Node, path: &str) -> String {
+    let mut stream = UnixStream::connect(node.path("run/http.sock")).expect("the daemon listens");
+    stream.write_all(format!("GET {path} HTTP/1.1\r\nHost: node\r\n\r\n").as_bytes()).expect("it reads");
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).expect("it answers");
+    answer
+}
+
+/// The sum of all series of this name whose labels hold these.
+fn metric(node: &Node, name: &str, labels: &[&str]) -> f64 {
+    let text = get(node, "/metrics");
+    let of_name = text.lines().filter_map(|line| {
+        let (series, value) = line.rsplit_once(' ')?;
+        let (found, with) = series.split_once('{').unwrap_or((series, ""));
+        (found == name && labels.iter().all(|label| with.contains(label))).then_some(value)
+    });
+    of_name.map(|value| value.parse::<f64>().expect("a number")).sum()
+}
+
+fn a_repair_and_its_author(backend: Backend) {
+    let (node, daemon) = quiet_node(backend, &[]);
+    let (table, hook, _) = JUMPS[1];
+    assert!(get(&node, "/livez").starts_with("HTTP/1.1 200"));
+    assert!(get(&node, "/readyz").starts_with("HTTP/1.1 200"));
+    assert_eq!(metric(&node, "ruleward_in_sync", &[]), 1.0);
+    // A chain of two rules and a jump, in each of four tables and both families.
+    assert_eq!(metric(&node, "ruleward_rules", &["policy=\"web\""]), 24.0);
+    assert_eq!(metric(&node, "ruleward_chains", &["policy=\"web\"", "family=\"ipv6\""]), 4.0);
+    let drift = ["kind=\"rule-deleted\"", "family=\"ipv4\"", "table=\"nat\"", "repaired=\"true\""];
+    assert_eq!(metric(&node, "ruleward_drifts_total", &drift), 0.0);
+    let commits = metric(&node, "ruleward_commits_total", &[]);
+
+    let (before, incidents) = (node.save(Family::Ipv4, table), daemon.status().mark());
+    let tool = Family::Ipv4.tool(backend, "");
+    let line = format!("exec {tool} -w -t {table} {}", deletion(&node, Family::Ipv4, JUMPS[1]));
+    node.command("sh").args(&["-c", &line]).must();
+    comes_back(&node, Family::Ipv4, table, &before);
+    daemon.incident_after(&incidents, "rule-deleted", Family::Ipv4, table, hook);
+
+    poll("the metrics tell of it", || (metric(&node, "ruleward_drifts_total", &drift) == 1.0).then_some(()));
+    assert_eq!(metric(&node, "ruleward_commits_total", &[]), commits + 1.0);
+    assert_eq!(metric(&node, "ruleward_repair_latency_seconds_count", &[]), 1.0);
+    assert!(metric(&node, "ruleward_repair_latency_seconds_sum", &[]) > 0.0);
+    let page = get(&node, "/");
+    assert!(page.contains("<strong>RIGHT</strong>") && page.contains("<strong>rule-deleted</strong>"), "{page}");
+    // On legacy only the machine's own root is told by the lock who it was.
+    if backend == Backend::Nft || sandbox::is_real_root() {
+        let author: String = tool.chars().take(15).collect(); // what the kernel keeps of a name
+        assert_eq!(metric(&node, "ruleward_drifts_total", &[drift[0], &format!("author=\"{author}\"")]), 1.0);
+        assert!(page.contains(&format!("by <span class=\"author\">{author} (pid ")), "{page}");
+    }
+    daemon.stop();
+    assert!(UnixStream::connect(node.path("run/http.sock")).is_err(), "nobody answers any more");
+}
