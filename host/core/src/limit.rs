@@ -164,7 +164,16 @@ impl Limits {
         Duration::from_micros(self[Limit::Time])
     }
 
-    /// With another amount of one limit.
+    /// None above this ceiling.
+    #[must_use]
+    pub fn capped(mut self, ceiling: &BTreeMap<Limit, u64>) -> Self {
+        for (limit, most) in ceiling {
+            self[*limit] = self[*limit].min(*most);
+        }
+        self
+    }
+
+    /// The same with another amount of one limit.
     #[must_use]
     pub fn with(mut self, limit: Limit, amount: u64) -> Self {
         self[limit] = amount;

@@ -1,5 +1,6 @@
 //! SHA-256 as this program writes it everywhere: `sha256:` and 64 lower-case hexadecimal digits.
 
+use serde::Serialize;
 use sha2::{Digest, Sha256};
 
 /// Begins every digest.
@@ -7,7 +8,17 @@ pub const PREFIX: &str = "sha256:";
 
 /// The digest of `bytes`.
 pub fn sha256(bytes: &[u8]) -> String {
-    format!("{PREFIX}{}", hex(&Sha256::digest(bytes)))
+    format!("{PREFIX}{}", hex_of(bytes))
+}
+
+/// The digits alone, where a name has no place for more.
+pub fn hex_of(bytes: &[u8]) -> String {
+    hex(&Sha256::digest(bytes))
+}
+
+/// The digest of a value's JSON. For values that JSON has words for: names, numbers, lists.
+pub fn of_json(value: &impl Serialize) -> String {
+    sha256(&serde_json::to_vec(value).unwrap_or_default())
 }
 
 /// Lower-case hexadecimal.

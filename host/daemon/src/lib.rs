@@ -22,5 +22,6 @@ pub mod replay;
 pub mod report;
 pub mod roster;
 pub mod run;
+pub mod sealed;
 pub mod serve;
 pub mod shadows;

@@ -17,6 +17,7 @@ use crate::kernel::detect::{DetectError, Detection, detect};
 use crate::kernel::live::Live;
 use crate::kernel::tools::{ToolWait, Tools};
 use crate::kernel::watch::{self, Watch};
+use crate::metrics::WaitFor;
 use crate::pipeline::{Aside, Pipeline};
 use crate::policies::compile::{CompileLimits, Compiler};
 use crate::policies::{PolicyEngine, PolicyEngineOptions, components};
@@ -51,7 +52,7 @@ pub fn open(
         tools.with_backend(detection.backend),
         config.lock_timeout,
         Arc::new(move |what| {
-            waiting.waiting(what);
+            waiting.waiting(WaitFor::Lock, what);
             if waiting.stopping() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         }),
     );
@@ -124,7 +125,7 @@ fn tools(config: &Config, board: &Board) -> Tools {
         if wait.elapsed.as_secs() % 10 == 5 {
             tracing::warn!("still waiting {wait}");
         }
-        shown.waiting(Some(wait.to_string()));
+        shown.waiting(WaitFor::Tool, Some(wait.to_string()));
     };
     Tools::new(Backend::Nft)
         .with_command_timeout(config.command_timeout)

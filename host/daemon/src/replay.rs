@@ -8,9 +8,8 @@ use ruleward_core::facts::Facts;
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::digest;
-use crate::history::record::{CONTRACT, Header, Record, canonical};
-use crate::policies::{ComponentBytes, Limit, Limits, PolicyEngine};
+use crate::history::record::{CONTRACT, Header, Record};
+use crate::policies::{ComponentBytes, Limit, Limits, PolicyEngine, contribution_digest};
 use crate::roster::Version;
 
 /// A slow machine must not be taken for another answer: so long, in microseconds, a
@@ -115,7 +114,7 @@ type Answer = Result<Contribution, String>;
 fn compare(header: &Header, recorded: &Answer, replayed: &Answer) -> serde_json::Result<Replay> {
     let side = |answer: &Answer| {
         Ok(match answer {
-            Ok(contribution) => Side::Contribution(digest::sha256(&canonical(contribution)?)),
+            Ok(contribution) => Side::Contribution(contribution_digest(contribution)),
             Err(reason) => Side::Refused(reason.clone()),
         })
     };

@@ -207,21 +207,7 @@ fn described(name: &PolicyName, version: &Version, answer: Result<&Answer, &Stri
 
 /// A shadow of which nothing is known yet.
 pub fn empty(name: &PolicyName) -> PolicyReport {
-    PolicyReport {
-        name: name.to_string(),
-        version: None,
-        digest: None,
-        state: PolicyState::Shadow,
-        reason: None,
-        candidate: None,
-        shadow: None,
-        pinned: None,
-        contribution: None,
-        limits: Vec::new(),
-        chains: 0,
-        rules: 0,
-        sets: 0,
-    }
+    PolicyReport::new(name, PolicyState::Shadow)
 }
 
 fn unloadable(name: &PolicyName, shadow: &ShadowWish, digest: &str, cause: &str) -> Event {

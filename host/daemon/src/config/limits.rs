@@ -39,10 +39,7 @@ pub(super) fn ceiling(top: &mut Section<'_, '_>) -> Ceiling {
 
 /// Reads the limits of the policy whose table is `policy`.
 pub(super) fn read(policy: &mut Section<'_, '_>, ceiling: &Ceiling) -> Limits {
-    let mut limits = Limits::default();
-    for (limit, most) in ceiling {
-        limits[*limit] = limits[*limit].min(*most);
-    }
+    let mut limits = Limits::default().capped(ceiling);
     let Some(mut section) = policy.table("limits", &KEYS) else { return limits };
     for limit in Limit::ALL {
         let Some(amount) = amount(&mut section, limit) else { continue };

@@ -16,7 +16,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use thiserror::Error;
 
-use super::record::{self, Header, Part, Record};
+use super::record::{Header, Part, Record};
 use crate::digest;
 
 /// Begins the first line.
@@ -71,7 +71,7 @@ impl Parts {
     /// # Errors
     /// When they can't be written, which nothing in them brings about.
     pub fn new(record: &Record) -> serde_json::Result<Self> {
-        let contribution = record.contribution.as_ref().map(record::canonical).transpose()?;
+        let contribution = record.contribution.as_ref().map(serde_json::to_vec).transpose()?;
         let facts = record.facts.as_ref().map(serde_json::to_vec).transpose()?;
         Ok(Self { settings: record.settings.clone().into_bytes(), facts, contribution })
     }

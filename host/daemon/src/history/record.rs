@@ -205,14 +205,6 @@ pub struct Record {
     pub contribution: Option<Contribution>,
 }
 
-/// The one text form of an answer: equal answers are equal bytes.
-///
-/// # Errors
-/// When it can't be written as JSON, which nothing in a contribution brings about.
-pub fn canonical(contribution: &Contribution) -> serde_json::Result<Vec<u8>> {
-    serde_json::to_vec(contribution)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -21,7 +21,8 @@ use wasmtime::component::Component;
 
 use super::artefact::{self, Trusted};
 use super::compile::{CompileError, Compiler};
-use super::engine::{self, Sandbox};
+use super::engine::Sandbox;
+use crate::digest;
 use crate::private_dir::{self, PrivateDir, PrivateError};
 
 /// Ends the names of entries.
@@ -215,7 +216,7 @@ impl Cache {
 
 /// Names a component compiled for this very engine: for its wasmtime, settings and processor.
 fn key(sandbox: &Sandbox, digest: &str) -> String {
-    engine::sha256(format!("{digest} {}", sandbox.fingerprint).as_bytes())
+    digest::hex_of(format!("{digest} {}", sandbox.fingerprint).as_bytes())
 }
 
 fn is_abandoned(path: &Path) -> bool {
@@ -287,7 +288,7 @@ fn seal(sandbox: &Sandbox, mut file: File) -> io::Result<String> {
     let mut buffer = vec![0; 64 << 10];
     loop {
         match file.read(&mut buffer)? {
-            0 => return Ok(crate::digest::hex(&hash.finalize())),
+            0 => return Ok(digest::hex(&hash.finalize())),
             count => hash.update(buffer.get(..count).unwrap_or_default()),
         }
     }

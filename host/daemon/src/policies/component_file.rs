@@ -7,7 +7,7 @@ use std::path::Path;
 
 use thiserror::Error;
 
-use super::engine::sha256;
+use crate::digest;
 
 /// Largest component, bytes.
 pub const LARGEST: u64 = 64 << 20;
@@ -76,7 +76,7 @@ impl ComponentBytes {
 
 impl From<Vec<u8>> for ComponentBytes {
     fn from(bytes: Vec<u8>) -> Self {
-        let digest = format!("sha256:{}", sha256(&bytes));
+        let digest = digest::sha256(&bytes);
         Self { bytes, digest }
     }
 }

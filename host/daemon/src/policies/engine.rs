@@ -80,8 +80,3 @@ pub fn fingerprint(engine: &Engine) -> String {
     engine.precompile_compatibility_hash().hash(&mut feed);
     hex(&feed.0.finalize())
 }
-
-/// The SHA-256 of `bytes` in hexadecimal.
-pub fn sha256(bytes: &[u8]) -> String {
-    hex(&Sha256::digest(bytes))
-}

@@ -4,7 +4,6 @@
 //! that nobody asked for.
 
 use std::ffi::OsString;
-use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use ruleward_core::contribution::Contribution;
@@ -13,11 +12,11 @@ use ruleward_core::grants::Grants;
 use ruleward_core::limit::Limits;
 use ruleward_core::names::PolicyName;
 use serde::{Deserialize, Serialize};
-use serde_json::value::RawValue;
 use thiserror::Error;
 
-use super::engine::sha256;
+use crate::digest;
 use crate::private_dir::{PrivateDir, PrivateError};
+use crate::sealed::{self, Broken};
 
 /// Of the file's format.
 const VERSION: u32 = 2;
@@ -81,18 +80,9 @@ pub enum LastGoodError {
     Unwritable(#[from] serde_json::Error),
 }
 
-#[derive(Serialize, Deserialize)]
-struct Envelope<'a> {
-    version: u32,
-    sha256: String,
-    #[serde(borrow)]
-    contents: &'a RawValue,
-}
-
 /// The digest of facts: `sha256:...`.
 pub fn facts_digest(facts: &Facts) -> String {
-    // Facts hold nothing that JSON has no words for.
-    format!("sha256:{}", sha256(&serde_json::to_vec(facts).unwrap_or_default()))
+    digest::of_json(facts)
 }
 
 /// Only one process at a time may store. Keeps `answer` in the folder `last-good` of the state directory, in place of the policy's former one.
@@ -100,9 +90,7 @@ pub fn facts_digest(facts: &Facts) -> String {
 /// # Errors
 /// When it can't be written; the former one is still there then.
 pub fn store(state_directory: &Path, answer: &LastGood) -> Result<(), LastGoodError> {
-    let contents = serde_json::value::to_raw_value(answer)?;
-    let sha256 = sha256(contents.get().as_bytes());
-    let file = serde_json::to_vec(&Envelope { version: VERSION, sha256, contents: &contents })?;
+    let file = sealed::seal(VERSION, answer)?;
     let folder = folder(state_directory)?;
     folder.sweep()?;
     Ok(folder.replace(&name(&answer.policy), &file)?)
@@ -118,20 +106,11 @@ pub fn load(state_directory: &Path, policy: &PolicyName) -> Result<Option<LastGo
     let path = folder.path().join(&name);
     let damaged = |problem: String| LastGoodError::Damaged { path: path.clone(), problem };
     let Some(file) = folder.file(&name)? else { return Ok(None) };
-    let mut bytes = Vec::new();
-    let read = file.take(LARGEST + 1).read_to_end(&mut bytes);
-    read.map_err(|source| LastGoodError::Unreadable { path: path.clone(), source })?;
-    if bytes.len() as u64 > LARGEST {
-        return Err(damaged(format!("it is larger than {} MiB", LARGEST >> 20)));
-    }
-    let envelope: Envelope<'_> = serde_json::from_slice(&bytes).map_err(|e| damaged(e.to_string()))?;
-    if envelope.version != VERSION {
-        return Err(LastGoodError::OtherVersion { path: path.clone(), found: envelope.version });
-    }
-    if sha256(envelope.contents.get().as_bytes()) != envelope.sha256 {
-        return Err(damaged("its digest differs".to_owned()));
-    }
-    let answer: LastGood = serde_json::from_str(envelope.contents.get()).map_err(|e| damaged(e.to_string()))?;
+    let answer: LastGood = sealed::open(VERSION, file, LARGEST).map_err(|broken| match broken {
+        Broken::Unreadable(source) => LastGoodError::Unreadable { path: path.clone(), source },
+        Broken::OtherFormat(found) => LastGoodError::OtherVersion { path: path.clone(), found },
+        Broken::Damaged(problem) => damaged(problem),
+    })?;
     if answer.policy != *policy {
         return Err(damaged(format!("it belongs to the policy {}", answer.policy)));
     }

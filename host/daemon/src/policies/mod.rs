@@ -47,6 +47,8 @@ use ruleward_core::grants::Grants;
 use ruleward_core::names::PolicyName;
 use thiserror::Error;
 
+use crate::digest;
+
 #[doc(no_inline)]
 pub use ruleward_core::contribution::Contribution;
 #[doc(no_inline)]
@@ -247,7 +249,14 @@ impl LoadedPolicy {
     /// # Errors
     /// [`EvaluateError`].
     pub fn evaluate(&self, facts: &Facts, grants: &Grants, settings: &str) -> Result<Evaluation, Box<EvaluateError>> {
-        let ask = || self.callee().evaluate(&self.parts.description, (facts, grants, settings));
+        self.confirmed(|| self.callee().evaluate(&self.parts.description, (facts, grants, settings)))
+    }
+
+    /// What `ask` answers; asked twice until one answer has been confirmed.
+    fn confirmed(
+        &self,
+        mut ask: impl FnMut() -> Result<Evaluation, Box<EvaluateError>>,
+    ) -> Result<Evaluation, Box<EvaluateError>> {
         let confirmed = self.calls().confirmed;
         let answer = match ask() {
             Ok(first) if !confirmed => repeat::confirm(first, ask()),
@@ -270,7 +279,5 @@ impl LoadedPolicy {
 
 /// Names a contribution: equal contributions have equal digests, on every machine. `sha256:...`.
 pub fn contribution_digest(contribution: &Contribution) -> String {
-    // Names, numbers and lists alone: there is nothing in it that JSON could refuse.
-    let json = serde_json::to_vec(contribution).unwrap_or_default();
-    format!("sha256:{}", engine::sha256(&json))
+    digest::of_json(contribution)
 }

@@ -234,7 +234,7 @@ impl Loader {
                     policy: recorded.policy.clone(),
                     path: self.config.state_directory.join("components"),
                     component,
-                    limits: limits.clone(),
+                    limits: limits.clone().capped(&self.config.limits_ceiling),
                     kind: JobKind::Recall(Box::new(recorded)),
                 }),
                 Err(error) => {

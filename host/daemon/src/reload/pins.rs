@@ -6,7 +6,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
-use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use ruleward_core::grants::Grants;
@@ -20,7 +19,10 @@ use crate::digest;
 use crate::policies::{ComponentBytes, Limits, components};
 use crate::private_dir::{PrivateDir, PrivateError};
 use crate::report::PinReport;
+use crate::sealed;
 
+/// Of the files.
+const FORMAT: u32 = 1;
 /// Ends the names of files.
 const SUFFIX: &str = ".pin";
 /// Largest file that is read, bytes: as much as a configuration file.
@@ -61,13 +63,16 @@ pub enum PinError {
     /// It is not what was written.
     #[error("{} is damaged; the pin does not count; `ruleward policy rollback --release` removes it", .0.display())]
     Damaged(PathBuf),
+    /// It can't be written as JSON.
+    #[error("the pin can't be written as JSON: {0}")]
+    Unwritable(#[from] serde_json::Error),
 }
 
 /// What a configuration asks for, its component's bytes apart, as a digest.
 pub fn wanted(policy: &PolicyConfig) -> String {
     let parts = (&policy.component, &policy.settings, &policy.grants, &policy.limits);
     // A path that is no text is changed in a way of its own: then the pin is for nothing.
-    digest::sha256(&serde_json::to_vec(&parts).unwrap_or_default())
+    digest::of_json(&parts)
 }
 
 /// Digest of the component that a configuration names, if it can be read.
@@ -88,9 +93,7 @@ fn name(policy: &PolicyName) -> OsString {
 /// # Errors
 /// When it can't be written; the earlier one is still there then.
 pub fn write(state_directory: &Path, pin: &Pin) -> Result<(), PinError> {
-    let json = serde_json::to_string(pin).unwrap_or_default();
-    let text = format!("{}\n{json}\n", digest::sha256(json.as_bytes()));
-    Ok(folder(state_directory)?.replace(&name(&pin.policy), text.as_bytes())?)
+    Ok(folder(state_directory)?.replace(&name(&pin.policy), &sealed::seal(FORMAT, pin)?)?)
 }
 
 /// Removes the pin of `policy`. Whether there was one.
@@ -114,13 +117,9 @@ pub fn remove(state_directory: &Path, policy: &PolicyName) -> Result<bool, PinEr
 pub fn read(state_directory: &Path, policy: &PolicyName) -> Result<Option<Pin>, PinError> {
     let folder = folder(state_directory)?;
     let Some(file) = folder.file(&name(policy))? else { return Ok(None) };
-    let mut text = String::new();
     let damaged = || PinError::Damaged(folder.path().join(name(policy)));
-    file.take(LARGEST).read_to_string(&mut text).map_err(|_| damaged())?;
-    let (stated, json) = text.split_once('\n').ok_or_else(damaged)?;
-    let json = json.strip_suffix('\n').ok_or_else(damaged)?;
-    let pin: Pin = serde_json::from_str(json).map_err(|_| damaged())?;
-    if digest::sha256(json.as_bytes()) == stated && pin.policy == *policy { Ok(Some(pin)) } else { Err(damaged()) }
+    let pin: Pin = sealed::open(FORMAT, file, LARGEST).map_err(|_| damaged())?;
+    if pin.policy == *policy { Ok(Some(pin)) } else { Err(damaged()) }
 }
 
 /// The pins that count.
@@ -203,7 +202,7 @@ impl Pins {
         }
         components::load(&config.state_directory, &pin.component).map_err(|error| error.to_string())?;
         let mut policies = self.effective(config);
-        policies.insert(pin.policy.clone(), held(pin, policy, &config.state_directory));
+        policies.insert(pin.policy.clone(), held(pin, policy, config));
         match Config::overlap(&policies) {
             Some((one, other, what)) => Err(format!("{one} and {other} would both own {what}")),
             None => Ok(true),
@@ -215,7 +214,7 @@ impl Pins {
         let mut policies = config.policies.clone();
         for (name, pin) in &self.pins {
             if let Some(policy) = policies.get_mut(name) {
-                *policy = held(pin, policy, &config.state_directory);
+                *policy = held(pin, policy, config);
             }
         }
         policies
@@ -238,13 +237,13 @@ impl Pins {
     }
 }
 
-/// The configuration of a policy that is held.
-fn held(pin: &Pin, policy: &PolicyConfig, state_directory: &Path) -> PolicyConfig {
+/// The configuration of a policy that is held. Its limits are those of then, as far as the ceiling of now allows.
+fn held(pin: &Pin, policy: &PolicyConfig, config: &Config) -> PolicyConfig {
     PolicyConfig {
-        component: components::path(state_directory, &pin.component),
+        component: components::path(&config.state_directory, &pin.component),
         settings: serde_json::from_str(&pin.settings).unwrap_or_default(),
         grants: pin.grants.clone(),
-        limits: pin.limits.clone(),
+        limits: pin.limits.clone().capped(&config.limits_ceiling),
         ..policy.clone()
     }
 }
@@ -312,6 +311,20 @@ mod tests {
         assert!(read(state, &web).unwrap().is_some(), "it was to stay");
         pins.look(&before, true);
         assert!(read(state, &web).unwrap().is_none());
+    }
+
+    #[test]
+    fn what_is_held_stays_below_the_ceiling() {
+        let folder = tempfile::tempdir().unwrap();
+        let before = config(folder.path(), "");
+        let pin = pin(&before, "web-*");
+        write(&before.state_directory, &pin).unwrap();
+        let mut lowered = before.clone();
+        lowered.limits_ceiling = [(crate::policies::Limit::Rules, 5)].into();
+        let mut pins = Pins::default();
+        assert!(pins.look(&lowered, true));
+        let limits = &pins.effective(&lowered)[&pin.policy].limits;
+        assert_eq!(*limits, pin.limits.clone().with(crate::policies::Limit::Rules, 5));
     }
 
     #[test]

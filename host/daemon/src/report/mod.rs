@@ -362,6 +362,27 @@ pub enum CandidateState {
     Refused,
 }
 
+impl PolicyReport {
+    /// One of which nothing else is known.
+    pub fn new(name: impl ToString, state: PolicyState) -> Self {
+        Self {
+            name: name.to_string(),
+            version: None,
+            digest: None,
+            state,
+            reason: None,
+            candidate: None,
+            contribution: None,
+            limits: Vec::new(),
+            shadow: None,
+            pinned: None,
+            chains: 0,
+            rules: 0,
+            sets: 0,
+        }
+    }
+}
+
 /// Which answer of a policy counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]

@@ -38,19 +38,11 @@ fn report() -> Report {
             ),
         ],
         policies: vec![PolicyReport {
-            name: "calico-postrouting".to_owned(),
             version: Some("0.1.0".to_owned()),
-            digest: None,
-            state: PolicyState::LastGood,
             reason: Some("trapped".to_owned()),
-            candidate: None,
-            contribution: None,
-            limits: Vec::new(),
-            shadow: None,
-            pinned: None,
             chains: 2,
             rules: 1,
-            sets: 0,
+            ..PolicyReport::new("calico-postrouting", PolicyState::LastGood)
         }],
         notes: vec!["leftovers in legacy".to_owned()],
         ..Report::default()
@@ -145,7 +137,7 @@ fn the_status_screen_says_first_whether_all_is_right() {
         unproven: 3,
     });
     board.note("journal", Some("the disk is full".to_owned()));
-    board.waiting(Some("for the xtables lock, held by pid 1 (x) for 12 s".to_owned()));
+    board.waiting(crate::metrics::WaitFor::Lock, Some("for the xtables lock, held by pid 1 (x) for 12 s".to_owned()));
     let mut shown = board.status();
     (shown.pid, shown.version, shown.started) = (42, "1".to_owned(), "then".to_owned());
     insta::assert_snapshot!(status(&shown, STYLE), @r"

@@ -299,19 +299,16 @@ impl Member {
             (None, None, None) => (None, None),
         };
         PolicyReport {
-            name: self.name.to_string(),
             version,
             digest,
-            state,
             reason: trouble,
             candidate: self.candidate.as_ref().map(Candidate::report),
             contribution: self.chosen().map(|(answer, _)| answer.digest().to_owned()),
             limits: in_force.map(|version| limits(version, ceiling)).unwrap_or_default(),
-            shadow: None,
-            pinned: None,
             chains,
             rules,
             sets,
+            ..PolicyReport::new(&self.name, state)
         }
     }
 }

@@ -308,21 +308,7 @@ impl Roster {
 
     /// For the report.
     pub fn report(&self) -> Vec<PolicyReport> {
-        let off = self.off.iter().map(|name| PolicyReport {
-            name: name.to_string(),
-            version: None,
-            digest: None,
-            state: PolicyState::Off,
-            reason: None,
-            candidate: None,
-            contribution: None,
-            limits: Vec::new(),
-            shadow: None,
-            pinned: None,
-            chains: 0,
-            rules: 0,
-            sets: 0,
-        });
+        let off = self.off.iter().map(|name| PolicyReport::new(name, PolicyState::Off));
         self.members
             .iter()
             .filter(|member| !member.leaving)

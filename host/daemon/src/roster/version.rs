@@ -1,7 +1,6 @@
 //! A version of a policy: all that its answer depends on besides the facts. It never changes, so that an evaluation sees
 //! one component, one set of settings, grants and limits, and one snapshot of facts, whatever is edited meanwhile.
 
-use std::fmt::Write as _;
 use std::sync::{Arc, OnceLock};
 
 use ruleward_core::check::{self, Checked, OutputLimits};
@@ -11,6 +10,7 @@ use ruleward_core::grants::Grants;
 use ruleward_core::names::PolicyName;
 use sha2::{Digest, Sha256};
 
+use crate::digest;
 use crate::policies::{Cause, Limit, Limits, LoadedPolicy, Log, LogLevel, Refusal, contribution_digest};
 
 /// A loaded component with its settings, grants and limits.
@@ -138,20 +138,16 @@ impl Version {
 }
 
 /// The id of a version of these parts.
-pub fn identity(digest: &str, settings: &str, grants: &Grants, limits: &Limits) -> String {
+pub fn identity(component: &str, settings: &str, grants: &Grants, limits: &Limits) -> String {
     let mut hash = Sha256::new();
     // Each part with its length, so that no two lists of parts look alike.
     let grants = serde_json::to_string(grants).unwrap_or_default();
     let limits = serde_json::to_string(limits).unwrap_or_default();
-    for part in [digest, settings, &grants, &limits] {
+    for part in [component, settings, &grants, &limits] {
         hash.update((part.len() as u64).to_le_bytes());
         hash.update(part);
     }
-    let mut id = String::from("sha256:");
-    for byte in hash.finalize() {
-        let _ = write!(id, "{byte:02x}"); // a String takes everything
-    }
-    id
+    format!("{}{}", digest::PREFIX, digest::hex(&hash.finalize()))
 }
 
 /// Judges a contribution by what it may have.

@@ -145,7 +145,7 @@ fn status_answers_while_a_check_hangs_and_silent_clients_do_no_harm() {
     let open: Open = Box::new(move || {
         let (began, gate, shown) = (began.clone(), Arc::clone(&gate), shown.clone());
         Ok(Box::new(Fake(Box::new(move |_| {
-            shown.waiting(Some("for the xtables lock".to_owned()));
+            shown.waiting(crate::metrics::WaitFor::Lock, Some("for the xtables lock".to_owned()));
             began.send(()).unwrap();
             let _ = gate.lock().unwrap().recv();
             wrote()

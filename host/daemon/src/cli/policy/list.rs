@@ -73,19 +73,13 @@ fn from_history(store: &Store) -> Result<Vec<Entry>, crate::history::store::Stor
         let Some(newest) = headers.iter().find(|header| header.outcome == Outcome::InForce) else { continue };
         let count = |number: u64| usize::try_from(number).unwrap_or(usize::MAX);
         let report = PolicyReport {
-            name: policy.to_string(),
             version: newest.component_version.clone(),
             digest: Some(newest.component.clone()),
-            state: PolicyState::LastGood,
-            reason: None,
-            candidate: None,
-            shadow: None,
-            pinned: None,
             contribution: newest.contribution.as_ref().map(|part| part.digest.clone()),
-            limits: Vec::new(),
             chains: count(newest.chains),
             rules: count(newest.rules),
             sets: count(newest.sets),
+            ..PolicyReport::new(&policy, PolicyState::LastGood)
         };
         let (since, record) = (Some(since(&headers, newest)), Some(newest.name().to_string()));
         entries.push(Entry { policy: report, since, record });

@@ -36,7 +36,7 @@ impl From<PinError> for Problem {
     fn from(error: PinError) -> Self {
         match error {
             PinError::Storage(error) => Self::Store(error.into()),
-            error @ PinError::Damaged(_) => Self::Other(error.to_string()),
+            error @ (PinError::Damaged(_) | PinError::Unwritable(_)) => Self::Other(error.to_string()),
         }
     }
 }

@@ -44,7 +44,7 @@ fn may_chown() -> bool {
 fn put_in_place(entry: &Path, fingerprint: &str, content: &[u8]) {
     let key = entry.file_name().unwrap().to_str().unwrap().split('.').next().unwrap();
     fs::remove_file(entry).unwrap();
-    let seal = engine::sha256(&[fingerprint.as_bytes(), content].concat());
+    let seal = crate::digest::hex_of(&[fingerprint.as_bytes(), content].concat());
     let path = entry.with_file_name(format!("{key}.{seal}.cwasm"));
     fs::write(&path, content).unwrap();
     fs::set_permissions(path, Permissions::from_mode(0o600)).unwrap();
