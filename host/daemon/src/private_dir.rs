@@ -149,16 +149,28 @@ impl PrivateDir {
         Ok(names)
     }
 
-    /// Removes a file, or an empty folder.
+    /// Removes a file, or an empty folder; it is gone for good then, also after a power loss.
     ///
     /// # Errors
     /// When it is there and can't be removed.
     pub fn remove(&self, name: &OsStr) -> Result<(), PrivateError> {
-        match rustix::fs::unlinkat(&self.handle, name, AtFlags::empty()) {
-            Err(rustix::io::Errno::ISDIR) => {
-                rustix::fs::unlinkat(&self.handle, name, AtFlags::REMOVEDIR).map_err(|e| self.io(name, e))
-            }
-            Ok(()) | Err(rustix::io::Errno::NOENT) => Ok(()),
+        step("remove");
+        if !self.unlink(name)? {
+            return Ok(());
+        }
+        step("sync the folder");
+        rustix::fs::fsync(&self.handle).map_err(|error| self.io(name, error))
+    }
+
+    /// Whether there was one.
+    fn unlink(&self, name: &OsStr) -> Result<bool, PrivateError> {
+        let removed = match rustix::fs::unlinkat(&self.handle, name, AtFlags::empty()) {
+            Err(rustix::io::Errno::ISDIR) => rustix::fs::unlinkat(&self.handle, name, AtFlags::REMOVEDIR),
+            other => other,
+        };
+        match removed {
+            Ok(()) => Ok(true),
+            Err(rustix::io::Errno::NOENT) => Ok(false),
             Err(error) => Err(self.io(name, error)),
         }
     }
@@ -173,7 +185,7 @@ impl PrivateDir {
         let temporary = format!("{TEMPORARY}{}-{number}", std::process::id());
         let temporary = OsStr::new(&temporary);
         let flags = OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        self.remove(temporary)?;
+        self.unlink(temporary)?;
         step("create");
         let handle =
             rustix::fs::openat(&self.handle, temporary, flags, Mode::from(0o600)).map_err(|e| self.io(temporary, e))?;
@@ -187,7 +199,7 @@ impl PrivateDir {
         let placed = written.and_then(|()| self.place(temporary, name));
         if placed.is_err() {
             // The first failure is the one to report.
-            let _ = self.remove(temporary);
+            let _ = self.unlink(temporary);
         }
         placed
     }
@@ -295,6 +307,7 @@ fn ours(stat: &Stat, kind: FileType) -> Result<(), String> {
 pub(crate) mod power {
     use std::cell::RefCell;
     use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+    use std::path::Path;
 
     thread_local! {
         static STEPS: RefCell<Option<(usize, Vec<&'static str>)>> = const { RefCell::new(None) };
@@ -315,10 +328,29 @@ pub(crate) mod power {
     }
 
     /// Runs `work` until so many steps are done. The steps, if it came to its end.
-    pub(crate) fn lost_after(steps: usize, work: impl FnOnce()) -> Option<Vec<&'static str>> {
+    fn lost_after(steps: usize, work: impl FnOnce()) -> Option<Vec<&'static str>> {
         STEPS.set(Some((steps, Vec::new())));
         let ended = catch_unwind(AssertUnwindSafe(work)).is_ok();
         let (_, done) = STEPS.take().unwrap_or_default();
         ended.then_some(done)
+    }
+
+    /// Lets the power go at each step of `work` in turn, in a new state directory that `prepare` fills. `judge` sees what
+    /// is left of it, and whether `work` came to its end. All of its steps.
+    pub(crate) fn lost_at_each_step<T>(
+        prepare: impl Fn(&Path) -> T,
+        work: impl Fn(&Path, &T),
+        judge: impl Fn(&Path, &T, bool),
+    ) -> Vec<&'static str> {
+        for steps in 0.. {
+            let state = tempfile::tempdir().expect("a directory for temporary files");
+            let prepared = prepare(state.path());
+            let done = lost_after(steps, || work(state.path(), &prepared));
+            judge(state.path(), &prepared, done.is_some());
+            if let Some(done) = done {
+                return done;
+            }
+        }
+        unreachable!("no work has so many steps")
     }
 }

@@ -6,6 +6,7 @@ mod files;
 mod policies;
 mod refusals;
 mod restarts;
+mod snapshot;
 mod traffic;
 
 use std::fs;
@@ -18,8 +19,15 @@ use serde_json::{Value, json};
 
 /// All of them.
 pub fn trials() -> Vec<Trial> {
-    let suites: [fn() -> Vec<Trial>; 6] =
-        [files::trials, policies::trials, refusals::trials, restarts::trials, crash::trials, traffic::trials];
+    let suites: [fn() -> Vec<Trial>; 7] = [
+        files::trials,
+        policies::trials,
+        refusals::trials,
+        restarts::trials,
+        crash::trials,
+        snapshot::trials,
+        traffic::trials,
+    ];
     suites.iter().flat_map(|suite| suite()).collect()
 }
 

@@ -28,7 +28,7 @@ fn row(plan: &Plan, backend: Backend, count: usize) -> Result<Row> {
     let case = format!("{}, one chain among {count} rules", backend.name());
     eprintln!("    change, {case}");
     let rules = Rules::ours(count);
-    let node = Node::create(&Wanted { backend, both_families: true, calico: false, options: HOURLY, rules })?;
+    let node = Node::create(&Wanted { backend, both_families: true, beside: &[], options: HOURLY, rules })?;
     let twin = Twin::create(backend, rules, &node)?;
     let middle = rules.chains() / 2;
     let mut wanted = [false, true].map(|backwards| rules.chain_settings(middle, backwards));

@@ -40,7 +40,7 @@ pub fn measure(plan: &Plan) -> Result<Vec<Row>> {
 
 fn applied(plan: &Plan, backend: Backend, count: usize) -> Result<(Vec<f64>, Vec<Value>)> {
     let rules = Rules::ours(count);
-    let node = Node::create(&Wanted { backend, both_families: false, calico: false, options: HOURLY, rules })?;
+    let node = Node::create(&Wanted { backend, both_families: false, beside: &[], options: HOURLY, rules })?;
     let script = if count == 0 { String::new() } else { rules.script() };
     let script = stock::script(node.folder(), "script", &script)?;
     Namespace::create()?.run(|| node.apply())?; // compiles the component

@@ -1,10 +1,10 @@
-//! What a daemon with two policies needs: memory with many rules, and time until the kernel is in sync.
+//! What a daemon with a few policies needs: memory with many rules, and time until the kernel is in sync.
 
 use anyhow::{Context, Result};
 
 use super::Plan;
 use super::namespace::Namespace;
-use super::node::{HOURLY, Node, Wanted};
+use super::node::{CALICO, HOST_FIREWALL, HOURLY, IP_MASQUERADE, Node, Wanted};
 use super::rules::Rules;
 use super::sample::Sample;
 use super::stock::Backend;
@@ -12,6 +12,8 @@ use super::table::{Goal, Row};
 
 /// Rules in the measurement of memory.
 const MANY: usize = 10_000;
+/// Policies in the measurement of memory: how many, and those beside static-rules.
+const POLICIES: [(&str, &[&str]); 2] = [("two", &[CALICO]), ("four", &[CALICO, IP_MASQUERADE, HOST_FIREWALL])];
 /// Rules in the measurement of the start.
 const FEW: usize = 40;
 /// Refreshes before memory is looked at.
@@ -22,30 +24,36 @@ pub fn measure_memory(plan: &Plan) -> Result<Vec<Row>> {
     let mut rows = Vec::new();
     for backend in Backend::ALL {
         let count = plan.sizes(backend).into_iter().filter(|count| *count <= MANY).max().unwrap_or(MANY);
-        let case = format!("{}, two policies, {count} rules", backend.name());
-        eprintln!("    memory, {case}");
-        let keys = ["VmRSS", "RssAnon", "RssFile", "VmHWM"];
-        let mut values: [Vec<f64>; 4] = Default::default();
-        for _ in 0..plan.repetitions(usize::MAX) {
-            let node = node(backend, count)?;
-            Namespace::create()?.run(|| {
-                let daemon = node.start()?;
-                for _ in 0..REFRESHES {
-                    daemon.refresh()?;
-                }
-                for (key, values) in keys.iter().zip(&mut values) {
-                    values.push(daemon.memory(key)?);
-                }
-                Ok(())
-            })?;
+        for (policies, beside) in POLICIES {
+            let case = format!("{}, {policies} policies, {count} rules", backend.name());
+            eprintln!("    memory, {case}");
+            rows.push(memory(plan, case, backend, beside, count)?);
         }
-        let mut samples = values.into_iter().filter_map(Sample::new);
-        let resident = samples.next().context("no memory was measured")?;
-        let mut row = Row { goal: Some(Goal::Value(60.0)), ..Row::new("resident memory", case, "MB", resident) };
-        row.beside = ["anonymous", "of files", "peak"].into_iter().zip(samples).collect();
-        rows.push(row);
     }
     Ok(rows)
+}
+
+fn memory(plan: &Plan, case: String, backend: Backend, beside: &'static [&str], count: usize) -> Result<Row> {
+    let keys = ["VmRSS", "RssAnon", "RssFile", "VmHWM"];
+    let mut values: [Vec<f64>; 4] = Default::default();
+    for _ in 0..plan.repetitions(usize::MAX) {
+        let node = node(backend, beside, count)?;
+        Namespace::create()?.run(|| {
+            let daemon = node.start()?;
+            for _ in 0..REFRESHES {
+                daemon.refresh()?;
+            }
+            for (key, values) in keys.iter().zip(&mut values) {
+                values.push(daemon.memory(key)?);
+            }
+            Ok(())
+        })?;
+    }
+    let mut samples = values.into_iter().filter_map(Sample::new);
+    let resident = samples.next().context("no memory was measured")?;
+    let mut row = Row { goal: Some(Goal::Value(60.0)), ..Row::new("resident memory", case, "MB", resident) };
+    row.beside = ["anonymous", "of files", "peak"].into_iter().zip(samples).collect();
+    Ok(row)
 }
 
 /// From the start of the process until it says that the kernel is in sync, in an empty namespace.
@@ -53,7 +61,7 @@ pub fn measure_start(plan: &Plan) -> Result<Vec<Row>> {
     let mut rows = Vec::new();
     for backend in Backend::ALL {
         eprintln!("    start, {}", backend.name());
-        let node = node(backend, FEW)?;
+        let node = node(backend, &[CALICO], FEW)?;
         let start = || Namespace::create()?.run(|| Ok(node.start()?.until_ready));
         let (mut cold, mut warm) = (Vec::new(), Vec::new());
         for _ in 0..plan.repetitions(usize::MAX) {
@@ -70,7 +78,7 @@ pub fn measure_start(plan: &Plan) -> Result<Vec<Row>> {
     Ok(rows)
 }
 
-fn node(backend: Backend, count: usize) -> Result<Node> {
+fn node(backend: Backend, beside: &'static [&str], count: usize) -> Result<Node> {
     let rules = Rules::ours(count);
-    Node::create(&Wanted { backend, both_families: true, calico: true, options: HOURLY, rules })
+    Node::create(&Wanted { backend, both_families: true, beside, options: HOURLY, rules })
 }

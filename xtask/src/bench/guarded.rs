@@ -33,7 +33,7 @@ impl Guarded {
 pub fn guarded(wanted: &Guarded, work: impl FnOnce(&Daemon<'_>, &Node) -> Result<()> + Send) -> Result<()> {
     let Guarded { backend, count, strangers, options } = *wanted;
     let rules = Rules::ours(count);
-    let node = Node::create(&Wanted { backend, both_families: true, calico: false, options, rules })?;
+    let node = Node::create(&Wanted { backend, both_families: true, beside: &[], options, rules })?;
     let space = Namespace::create()?;
     space.run(|| {
         if strangers > 0 {

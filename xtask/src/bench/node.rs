@@ -35,9 +35,18 @@ spec:
   natOutgoing: true
 ";
 
-const CALICO: &str = r#"
+/// Policies that run beside static-rules, as parts of a configuration.
+pub const CALICO: &str = r#"
 [policies.calico-postrouting]
 grants = { tables = ["nat"], chains = ["cali-*"], sets = ["cali4*", "cali6*"], comments = ["cali:"], documents = ["IPPool", "Node"] }
+"#;
+pub const IP_MASQUERADE: &str = r#"
+[policies.ip-masquerade]
+grants = { tables = ["nat"], chains = ["ipm-*"], comments = ["ipm:"] }
+"#;
+pub const HOST_FIREWALL: &str = r#"
+[policies.host-firewall]
+grants = { tables = ["filter"], chains = ["hfw-*"], comments = ["hfw:"] }
 "#;
 
 /// A configuration with its folders; removed when dropped.
@@ -51,7 +60,8 @@ pub struct Wanted {
     pub backend: Backend,
     /// IPv6 as well.
     pub both_families: bool,
-    pub calico: bool,
+    /// Policies beside static-rules, such as [`CALICO`].
+    pub beside: &'static [&'static str],
     /// Lines of the configuration that differ from case to case, such as [`HOURLY`].
     pub options: &'static str,
     /// For static-rules.
@@ -247,9 +257,7 @@ fn configuration(wanted: &Wanted, runtime: &Path) -> Result<String> {
         let folder = folder.to_str().with_context(|| format!("{} is not UTF-8", folder.display()))?;
         text += &format!("{key} = '{folder}'\n");
     }
-    if wanted.calico {
-        text.push_str(CALICO);
-    }
+    text.extend(wanted.beside.iter().copied());
     text.push_str(
         "\n[policies.static-rules]\ngrants = { tables = [\"filter\"], chains = [\"bm-*\"] }\n\
          limits = { memory = \"512MiB\", time = \"30s\", fuel = 100000000000, chains = 100000, rules = 1000000, \

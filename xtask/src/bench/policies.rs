@@ -79,7 +79,7 @@ fn many_policies(plan: &Plan) -> Result<Vec<Row>> {
     let case = format!("{MANY} policies of {RULES} rules");
     eprintln!("    {case}");
     let (mut start, mut refresh, mut resident, mut anonymous) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
-    let wanted = Wanted { backend, both_families: false, calico: false, options: HOURLY, rules: Rules::ours(RULES) };
+    let wanted = Wanted { backend, both_families: false, beside: &[], options: HOURLY, rules: Rules::ours(RULES) };
     let node = Node::create(&wanted)?;
     node.edit("\n[policies.static-rules]\n", &format!("{}\n[policies.static-rules]\n", more_policies()))?;
     Namespace::create()?.run(|| node.apply())?; // compiles the component

@@ -13,6 +13,7 @@ use super::record::{CONTRACT, Header, Mode, Outcome, Part, Record, RecordName};
 use super::store::{Bounds, Store, StoreError};
 use crate::digest;
 use crate::policies::Limits;
+use crate::private_dir::power::lost_at_each_step;
 
 fn facts(name: &str) -> Facts {
     let system =
@@ -167,4 +168,49 @@ fn room_is_made_by_the_oldest_and_components_count() {
     assert_eq!(numbers(&store, "web"), [5, 4, 3, 2], "one goes for its component");
     assert!(prune(10).is_some_and(|text| text.contains("history-size")));
     assert_eq!(numbers(&store, "web"), [5]);
+}
+
+/// A record is there or not, whenever the power goes; none that was there is lost, and the next one gets its own number.
+#[test]
+fn a_power_loss_while_a_record_is_written_leaves_all_others() {
+    let steps = lost_at_each_step(
+        |state| keep(&Store::new(state), record("web", b"1", "{}", "node")),
+        |state, _| drop(keep(&Store::new(state), record("web", b"2", "{}", "node"))),
+        |state, first, ended| {
+            let store = Store::new(state);
+            let listing = store.list(&first.header.policy).unwrap();
+            assert!(listing.damaged.is_empty(), "{listing:?}");
+            assert!(listing.headers.len() == 2 || (listing.headers.len() == 1 && !ended), "{listing:?}");
+            assert_eq!(store.read(&name("web", 1)).unwrap(), *first);
+            let next = keep(&store, record("web", b"3", "{}", "node"));
+            assert_eq!(next.header.number, listing.headers.len() as u64 + 1);
+            assert_eq!(store.read(&next.header.name()).unwrap(), next);
+        },
+    );
+    assert_eq!(steps.last(), Some(&"sync the folder"));
+}
+
+/// The newest, and the newest that was put in force, are there whenever the power goes while others are removed.
+#[test]
+fn a_power_loss_while_records_are_removed_leaves_those_that_stay() {
+    let bounds = Bounds { records: 2, bytes: 1 << 30 };
+    let steps = lost_at_each_step(
+        |state| {
+            let store = Store::new(state);
+            (1..=4).for_each(|number: u8| drop(keep(&store, record("web", &[number], "{}", "node"))));
+            let mut refused = record("web", b"5", "{}", "node");
+            refused.header.outcome = Outcome::Refused { reason: "no".to_owned() };
+            keep(&store, refused);
+        },
+        |state, ()| drop(Store::new(state).prune(bounds, &BTreeMap::new()).unwrap()),
+        |state, (), ended| {
+            let store = Store::new(state);
+            let left = numbers(&store, "web");
+            assert_eq!(left[..2], [5, 4], "{left:?}");
+            assert!(!ended || left.len() == 2, "{left:?}");
+            store.prune(bounds, &BTreeMap::new()).unwrap();
+            assert_eq!(numbers(&store, "web"), [5, 4]);
+        },
+    );
+    assert_eq!(steps, ["remove", "sync the folder"].repeat(3));
 }

@@ -252,6 +252,7 @@ fn held(pin: &Pin, policy: &PolicyConfig, config: &Config) -> PolicyConfig {
 mod tests {
     use super::*;
     use crate::config::Source;
+    use crate::private_dir::power::lost_at_each_step;
 
     /// A configuration with the policy `web`, whose component is `web.wasm` beside it, and `other`.
     fn config(folder: &Path, more: &str) -> Config {
@@ -363,5 +364,32 @@ mod tests {
         let text = std::fs::read_to_string(&file).unwrap().replace("it was right", "it was wrong");
         std::fs::write(&file, text).unwrap();
         told("is damaged");
+    }
+
+    /// Whenever the power goes, the policy is held at the earlier or at the new version, or no longer held.
+    #[test]
+    fn a_power_loss_leaves_the_earlier_pin_or_the_new_one() {
+        let folder = tempfile::tempdir().unwrap();
+        let (old, web) = (pin(&config(folder.path(), ""), "web-*"), PolicyName::new("web").unwrap());
+        let new = Pin { record: "web@2".to_owned(), ..old.clone() };
+        lost_at_each_step(
+            |state| write(state, &old).unwrap(),
+            |state, ()| write(state, &new).unwrap(),
+            |state, (), ended| {
+                let found = read(state, &web).unwrap();
+                assert!(found.as_ref() == Some(&new) || (found.as_ref() == Some(&old) && !ended), "{found:?}");
+            },
+        );
+        let steps = lost_at_each_step(
+            |state| write(state, &old).unwrap(),
+            |state, ()| assert!(remove(state, &web).unwrap()),
+            |state, (), ended| {
+                let found = read(state, &web).unwrap();
+                assert!(found.is_none() || (found == Some(old.clone()) && !ended), "{found:?}");
+                remove(state, &web).unwrap();
+                assert_eq!(read(state, &web).unwrap(), None);
+            },
+        );
+        assert_eq!(steps, ["remove", "sync the folder"]);
     }
 }

@@ -13,7 +13,7 @@ use crate::policies::components::{self, KeptError};
 use crate::policies::last_good::{self, LastGood, LastGoodError};
 use crate::policies::testkit::{Guest, Kit, encode, facts};
 use crate::policies::{CompileError, ComponentBytes, Limits, LoadProblem};
-use crate::private_dir::power::lost_after;
+use crate::private_dir::power::lost_at_each_step;
 
 #[test]
 fn a_component_is_compiled_once() {
@@ -260,39 +260,36 @@ fn a_last_good_answer_of_another_policy_or_owner_is_not_believed() {
 fn a_power_loss_at_any_step_leaves_the_old_or_the_new() {
     let (old, mut new) = (last_good(), last_good());
     new.contribution.chains.clear();
-    for steps in 0.. {
-        let state = tempfile::tempdir().unwrap();
-        last_good::store(state.path(), &old).unwrap();
-        let done = lost_after(steps, || last_good::store(state.path(), &new).unwrap());
-        let found = last_good::load(state.path(), &old.policy).unwrap().unwrap();
-        assert!(found == old || found == new, "after {steps} steps: {found:?}");
-        last_good::store(state.path(), &new).unwrap();
-        assert_eq!(last_good::load(state.path(), &old.policy).unwrap().unwrap(), new);
-        if let Some(done) = done {
-            // What is renamed is on the disk before, and the name after.
-            assert_eq!(done, ["create", "write", "sync", "rename", "sync the folder"]);
-            return;
-        }
-    }
+    let steps = lost_at_each_step(
+        |state| last_good::store(state, &old).unwrap(),
+        |state, ()| last_good::store(state, &new).unwrap(),
+        |state, (), ended| {
+            let found = last_good::load(state, &old.policy).unwrap().unwrap();
+            assert!(found == new || (found == old && !ended), "{found:?}");
+            last_good::store(state, &new).unwrap();
+            assert_eq!(last_good::load(state, &old.policy).unwrap().unwrap(), new);
+        },
+    );
+    // What is renamed is on the disk before, and the name after.
+    assert_eq!(steps, ["create", "write", "sync", "rename", "sync the folder"]);
 }
 
 #[test]
 fn a_component_is_kept_whole_or_not_at_all() {
     let component = ComponentBytes::from(Guest::default().component());
-    for steps in 0.. {
-        let state = tempfile::tempdir().unwrap();
-        let done = lost_after(steps, || components::keep(state.path(), &component).unwrap());
-        match components::load(state.path(), &component.digest) {
-            Ok(found) => assert_eq!(found.bytes, component.bytes),
-            Err(KeptError::Missing(_)) => assert!(done.is_none()),
-            Err(error) => panic!("{error}"),
-        }
-        components::keep(state.path(), &component).unwrap();
-        assert_eq!(components::load(state.path(), &component.digest).unwrap().bytes, component.bytes);
-        if done.is_some() {
-            return;
-        }
-    }
+    lost_at_each_step(
+        |_| (),
+        |state, ()| components::keep(state, &component).unwrap(),
+        |state, (), ended| {
+            match components::load(state, &component.digest) {
+                Ok(found) => assert_eq!(found.bytes, component.bytes),
+                Err(KeptError::Missing(_)) => assert!(!ended),
+                Err(error) => panic!("{error}"),
+            }
+            components::keep(state, &component).unwrap();
+            assert_eq!(components::load(state, &component.digest).unwrap().bytes, component.bytes);
+        },
+    );
 }
 
 #[test]

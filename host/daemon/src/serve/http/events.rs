@@ -8,7 +8,7 @@ use std::time::Duration;
 use http_body_util::{BodyExt, channel::Channel, channel::Sender};
 use hyper::Response;
 use hyper::body::Bytes;
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::{Notify, Semaphore, watch};
 use tokio::time::{sleep, timeout};
 
 use super::connection::{Body, Phase};
@@ -29,26 +29,30 @@ pub struct Feed {
     board: Board,
     sections: watch::Sender<Vec<Section>>,
     places: Arc<Semaphore>,
+    /// Somebody has begun to look.
+    viewer: Notify,
 }
 
 impl Feed {
     /// Nothing rendered yet.
     pub fn new(board: Board) -> Self {
         let (sections, _) = watch::channel(Vec::new());
-        Self { board, sections, places: Arc::new(Semaphore::new(limits::STREAMS)) }
+        Self { board, sections, places: Arc::new(Semaphore::new(limits::STREAMS)), viewer: Notify::new() }
     }
 
-    /// Renders for ever.
+    /// Renders for ever. While nobody looks it sleeps.
     pub async fn run(&self) {
         let mut shown = None;
         loop {
+            if self.sections.receiver_count() == 0 {
+                self.viewer.notified().await;
+            }
             sleep(PACE).await;
             let version = self.board.version();
-            if shown == Some(version) || self.sections.receiver_count() == 0 {
-                continue;
+            if shown != Some(version) {
+                shown = Some(version);
+                self.render();
             }
-            shown = Some(version);
-            self.render();
         }
     }
 
@@ -73,6 +77,7 @@ pub fn stream(feed: &Arc<Feed>, phase: watch::Sender<Phase>) -> Option<Response<
     let (sender, body) = Channel::<Bytes, Infallible>::new(1);
     phase.send_replace(Phase::Stream);
     let pump = pump(feed.sections.subscribe(), sender);
+    feed.viewer.notify_one();
     tokio::spawn(async move {
         pump.await;
         phase.send_replace(Phase::Over);
