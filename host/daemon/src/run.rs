@@ -5,6 +5,7 @@
 //! passes on what happens, so sockets and signals are always served. Stopping leaves the rules in force. A check that
 //! fails in whatever way is tried again; the only failure that ends the daemon is a first check without permission.
 
+mod clock;
 mod journal;
 pub mod worker;
 
@@ -23,6 +24,7 @@ use crate::serve::control::{self, Ask};
 use crate::serve::notify::notify;
 use crate::serve::socket::Socket;
 use crate::serve::{CONTROL_SOCKET, STATUS_SOCKET, status};
+use clock::Clock;
 use journal::Journal;
 use worker::{Done, Open, Worker};
 
@@ -60,7 +62,8 @@ pub fn run(
         tokio::spawn(status::serve(status, board.clone()));
         tokio::spawn(control::serve(control, sender));
         let worker = Worker::start(open).map_err(|error| internal("the checking thread", error))?;
-        Daemon::new(refresh, board.clone(), worker, asks, lookout).run().await
+        let clock = Clock::start().map_err(|error| internal("a timer", error))?;
+        Daemon::new(refresh, board.clone(), worker, asks, lookout, clock).run().await
     });
     runtime.shutdown_background();
     result
@@ -89,7 +92,7 @@ struct Daemon {
     board: Board,
     worker: Worker,
     asks: mpsc::Receiver<Ask>,
-    started: tokio::time::Instant,
+    clock: Clock,
     schedule: Schedule,
     /// Why the running check runs; none runs if `None`.
     running: Option<Reason>,
@@ -111,12 +114,19 @@ struct Daemon {
 }
 
 impl Daemon {
-    fn new(refresh: Duration, board: Board, worker: Worker, asks: mpsc::Receiver<Ask>, lookout: Lookout) -> Self {
+    fn new(
+        refresh: Duration,
+        board: Board,
+        worker: Worker,
+        asks: mpsc::Receiver<Ask>,
+        lookout: Lookout,
+        clock: Clock,
+    ) -> Self {
         Self {
             board,
             worker,
             asks,
-            started: tokio::time::Instant::now(),
+            clock,
             schedule: Schedule::new(refresh),
             running: None,
             wake: Duration::ZERO,
@@ -134,7 +144,6 @@ impl Daemon {
     async fn run(mut self) -> Result<(), Box<Report>> {
         self.step(Event::Started)?;
         loop {
-            let wake = self.started + self.wake;
             tokio::select! {
                 biased;
                 ask = self.asks.recv() => match ask {
@@ -148,10 +157,7 @@ impl Daemon {
                     None => return Err(no_worker()),
                 },
                 Some(news) = self.lookout.news.recv() => self.hear(news)?,
-                () = tokio::time::sleep_until(wake), if self.running.is_none() => {
-                    self.lookout.glance();
-                    self.step(Event::Woken)?;
-                }
+                () = self.clock.reaches(self.wake), if self.running.is_none() => self.step(Event::Woken)?,
             }
         }
         self.stop().await;
@@ -159,12 +165,12 @@ impl Daemon {
     }
 
     fn step(&mut self, event: Event) -> Result<(), Box<Report>> {
-        let (schedule, action) = self.schedule.clone().step(event, self.started.elapsed());
+        let (schedule, action) = self.schedule.clone().step(event, self.clock.now());
         self.schedule = schedule;
         match action {
             Action::WaitUntil(at) => {
                 self.wake = at;
-                let left = at.saturating_sub(self.started.elapsed());
+                let left = at.saturating_sub(self.clock.now());
                 self.board.next_check(Instant::now().checked_add(left));
             }
             Action::Check(reason) => {
@@ -211,7 +217,7 @@ impl Daemon {
                 self.ask()
             }
             News::Changed { offer, refresh } => {
-                self.schedule = self.schedule.clone().with_refresh(refresh, self.started.elapsed());
+                self.schedule = self.schedule.clone().with_refresh(refresh, self.clock.now());
                 if self.running.is_some() {
                     let (newest, facts) = self.changed;
                     self.changed = (newest.max(offer), facts || offer == 0);

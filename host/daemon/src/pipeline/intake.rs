@@ -11,6 +11,7 @@ use ruleward_core::schedule::Reason;
 use super::{Pass, Pipeline, Stop, timed};
 use crate::facts;
 use crate::metrics::WaitFor;
+use crate::reload::Told;
 use crate::report::{ErrorClass, PinReport};
 use crate::roster::{Offer, ShadowWish};
 
@@ -90,6 +91,9 @@ impl Pipeline {
         let heard = self.intake.signs().count();
         let routine = matches!(reason, Reason::Refresh | Reason::Recheck | Reason::Change | Reason::Retry);
         let everything = self.keeper.skipped + 1 >= self.config.full_comparison_every;
+        if routine && (heard.is_none() || everything) {
+            self.intake.tell(Told::LookAgain);
+        }
         if self.survey.facts.is_some() && heard.is_some() && heard == self.survey.heard && routine && !everything {
             pass.report.notes.extend(self.survey.notes.iter().cloned());
             return;

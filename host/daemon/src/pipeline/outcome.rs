@@ -13,6 +13,7 @@ use super::attend::touch;
 use super::{Pass, Pipeline, Stop};
 use crate::incidents::{Cause, Repair};
 use crate::kernel::activity::{Activity, Touch};
+use crate::reload::Told;
 use crate::report::{self, ErrorClass, Intent, Outcome, Report, milliseconds};
 use crate::shadows;
 
@@ -95,7 +96,7 @@ impl Pipeline {
             self.keeper.watch.forget_chains();
         }
         if leaving || accepted.iter().any(|one| one.new_version) {
-            self.intake.settled(self.roster.digests());
+            self.intake.tell(Told::Settled(self.roster.digests()));
         }
     }
 

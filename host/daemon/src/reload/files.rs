@@ -29,12 +29,27 @@ impl std::fmt::Display for Unwatched {
     }
 }
 
+/// File systems that other machines, or programs behind the kernel's back, can change: it tells only of what is done
+/// here. Numbers from linux/magic.h.
+const CHANGED_ELSEWHERE: [u32; 8] = [
+    0x0000_6969, // NFS
+    0xfe53_4d42, // SMB
+    0xff53_4d42, // CIFS
+    0x6573_5546, // FUSE
+    0x0102_1997, // 9P
+    0x00c3_6400, // Ceph
+    0x5346_414f, // AFS
+    0x0116_1970, // GFS2
+];
+
 /// Listens.
 #[derive(Debug)]
 pub struct Files {
     inotify: OwnedFd,
     /// By the kernel's number.
     watched: BTreeMap<i32, (PathBuf, Interest)>,
+    /// A folder of which not every change is told.
+    deaf: Option<PathBuf>,
 }
 
 impl Files {
@@ -44,7 +59,7 @@ impl Files {
     /// When the system has no more queues to give.
     pub fn open() -> Result<Self, Unwatched> {
         let inotify = inotify::init(CreateFlags::CLOEXEC | CreateFlags::NONBLOCK).map_err(Unwatched)?;
-        Ok(Self { inotify, watched: BTreeMap::new() })
+        Ok(Self { inotify, watched: BTreeMap::new(), deaf: None })
     }
 
     /// Readable when there is something to take.
@@ -59,7 +74,11 @@ impl Files {
     /// When not all of them can be.
     pub fn watch(&mut self, places: &Places) -> Result<bool, Unwatched> {
         let mut now = BTreeMap::new();
+        self.deaf = None;
         for (folder, interest) in places.folders() {
+            if is_changed_elsewhere(folder) {
+                self.deaf = Some(folder.clone());
+            }
             match inotify::add_watch(&self.inotify, folder.as_path(), signs()) {
                 Ok(number) => drop(now.insert(number, (folder.clone(), interest.clone()))),
                 // Gone since it was found: the folder above it tells. What may not be read is told of when it is read.
@@ -73,6 +92,11 @@ impl Files {
         }
         self.watched = now;
         Ok(new)
+    }
+
+    /// A folder whose changes are not all told of, because its file system is not of this machine alone.
+    pub fn deaf(&self) -> Option<&Path> {
+        self.deaf.as_deref()
     }
 
     /// Takes all that has happened: names that matter, or what may have made them matter. `hears` gets the folder, and the
@@ -97,6 +121,11 @@ impl Files {
             }
         }
     }
+}
+
+fn is_changed_elsewhere(folder: &Path) -> bool {
+    // The system's type differs between architectures; the magic numbers have 32 bits.
+    rustix::fs::statfs(folder).is_ok_and(|found| CHANGED_ELSEWHERE.iter().any(|magic| found.f_type as u32 == *magic))
 }
 
 fn signs() -> WatchFlags {

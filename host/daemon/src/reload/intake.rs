@@ -9,28 +9,36 @@ use std::time::Duration;
 use crate::facts::signs::Signs;
 use crate::roster::Offer;
 
-/// Is told which components are in force or on their way, each time when others are.
-pub type OnSettled = Box<dyn Fn(BTreeSet<String>) + Send>;
+/// What the checks tell whoever makes offers.
+pub enum Told {
+    /// These components are in force or on their way, and others were before: others need not be kept.
+    Settled(BTreeSet<String>),
+    /// Files may have changed without a sign: they are to be looked at, some time.
+    LookAgain,
+}
+
+/// Is told.
+pub type OnTold = Box<dyn Fn(Told) + Send>;
 
 /// Where offers come in.
 pub struct Intake {
     offers: Receiver<Offer>,
     taken: Arc<AtomicU64>,
     signs: Arc<Signs>,
-    on_settled: OnSettled,
+    on_told: OnTold,
 }
 
 impl Intake {
     /// Offers of a thread that looks for changes. `taken` is the number of the last one that was taken.
-    pub fn new(offers: Receiver<Offer>, taken: Arc<AtomicU64>, signs: Arc<Signs>, on_settled: OnSettled) -> Self {
-        Self { offers, taken, signs, on_settled }
+    pub fn new(offers: Receiver<Offer>, taken: Arc<AtomicU64>, signs: Arc<Signs>, on_told: OnTold) -> Self {
+        Self { offers, taken, signs, on_told }
     }
 
     /// One offer, and no other will come.
-    pub fn of_one(offer: Offer, on_settled: OnSettled) -> Self {
+    pub fn of_one(offer: Offer, on_told: OnTold) -> Self {
         let (sender, offers) = channel();
         let _ = sender.send(offer); // the receiver is right here
-        Self::new(offers, Arc::default(), Arc::default(), on_settled)
+        Self::new(offers, Arc::default(), Arc::default(), on_told)
     }
 
     /// The newest offer, if there is one that was not taken yet.
@@ -60,9 +68,9 @@ impl Intake {
         offer
     }
 
-    /// Tells which components are in force or on their way: others need not be kept.
-    pub fn settled(&self, digests: BTreeSet<String>) {
-        (self.on_settled)(digests);
+    /// Tells something.
+    pub fn tell(&self, what: Told) {
+        (self.on_told)(what);
     }
 
     /// Whether facts may have changed.

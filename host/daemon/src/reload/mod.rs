@@ -1,8 +1,8 @@
 //! Notices that the configuration, a component or the facts have changed, and has what is new loaded, on a thread of its
 //! own: compiling never holds up a repair, a refresh or `status`.
 //!
-//! Events only say "look again": what is loaded is decided by content. A refresh looks again as well, so that a lost event
-//! costs one refresh. What is wrong is refused with its reason, and looked at again when something changes.
+//! Events only say "look again": what is loaded is decided by content. A refresh that reads everything looks again as
+//! well, and so does each refresh where not every change is told of. What is wrong is refused with its reason, and looked at again when something changes.
 //!
 //! Files -> [`loader`] -> [`Offer`] -> [`Intake`] -> the checks.
 
@@ -32,7 +32,7 @@ use crate::roster::Offer;
 use loader::Loader;
 use post::{Message, Post, post};
 
-pub use intake::{Intake, NoMore, OnSettled};
+pub use intake::{Intake, NoMore, OnTold, Told};
 
 /// What the thread has to tell the loop.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -74,13 +74,6 @@ impl Lookout {
         Some(self.tickets)
     }
 
-    /// Has all files looked at, some time.
-    pub fn glance(&self) {
-        if let Some(post) = &self.post {
-            post.send(Message::Look { ticket: None, thorough: false });
-        }
-    }
-
     /// Whether the checks have taken this offer already.
     pub fn is_taken(&self, offer: u64) -> bool {
         offer > 0 && self.taken.load(Ordering::Acquire) >= offer
@@ -116,8 +109,13 @@ impl Source {
         let (sender, offers) = channel();
         self.post.send(Message::Subscribe(sender));
         let post = self.post.clone();
-        let on_settled: OnSettled = Box::new(move |digests| post.send(Message::Settled(digests)));
-        Intake::new(offers, Arc::clone(&self.taken), Arc::clone(&self.signs), on_settled)
+        let on_told: OnTold = Box::new(move |told| {
+            post.send(match told {
+                Told::Settled(digests) => Message::Settled(digests),
+                Told::LookAgain => Message::Look { ticket: None, thorough: false },
+            });
+        });
+        Intake::new(offers, Arc::clone(&self.taken), Arc::clone(&self.signs), on_told)
     }
 }
 
@@ -158,11 +156,11 @@ pub fn load_once(config: &Config, engine: Arc<PolicyEngine>, history: History, k
         }
     }
     let state_directory = config.state_directory.clone();
-    let on_settled: OnSettled = Box::new(move |digests| {
-        if keeps {
+    let on_told: OnTold = Box::new(move |told| {
+        if let (Told::Settled(digests), true) = (told, keeps) {
             loader::prune_components(&state_directory, &history, &digests);
         }
     });
     let offer = Offer { number: 1, complete: true, ..loader.offer() };
-    Ok(Intake::of_one(offer, on_settled))
+    Ok(Intake::of_one(offer, on_told))
 }

@@ -1,4 +1,4 @@
-//! Whether a file is the one that was read: a cheap question, asked at every refresh. What is loaded is decided by
+//! Whether a file is the one that was read: a cheap question, asked at each look. What is loaded is decided by
 //! content; a stamp only tells when to look at it again.
 
 use std::fs::Metadata;

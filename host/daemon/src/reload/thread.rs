@@ -155,7 +155,8 @@ impl Looking {
                 Err(error) => tracing::debug!("links and addresses can't be watched: {error}"),
             }
         }
-        self.source.signs.listening(watched.is_ok() && self.changes.is_some());
+        let deaf = self.files.as_ref().and_then(Files::deaf);
+        self.source.signs.listening(watched.is_ok() && self.changes.is_some() && deaf.is_none());
         let links = if self.changes.is_some() { "" } else { " and of links and addresses" };
         let note = match &watched {
             Err(reason) => Some(format!(
@@ -164,7 +165,13 @@ impl Looking {
             Ok(_) if !links.is_empty() => Some(
                 "changes of links and addresses are found at the refresh only: they can't be listened to".to_owned(),
             ),
-            Ok(_) => None,
+            Ok(_) => deaf.map(|folder| {
+                format!(
+                    "changes in {} that are made elsewhere are found at the refresh only: its file system is not of this \
+                     machine alone",
+                    folder.display()
+                )
+            }),
         };
         self.loader.note(note);
         watched.unwrap_or(false)

@@ -41,7 +41,8 @@ fn daemon(scripts: Vec<Script>) -> (Daemon, Board, mpsc::Sender<Ask>) {
     });
     let board = Board::new("node", REFRESH);
     let (sender, asks) = mpsc::channel(ASKS);
-    (Daemon::new(REFRESH, board.clone(), Worker::start(open).unwrap(), asks, Lookout::none()), board, sender)
+    let clock = Clock::Runtime(tokio::time::Instant::now());
+    (Daemon::new(REFRESH, board.clone(), Worker::start(open).unwrap(), asks, Lookout::none(), clock), board, sender)
 }
 
 #[tokio::test(start_paused = true)]
@@ -161,7 +162,8 @@ fn status_answers_while_a_check_hangs_and_silent_clients_do_no_harm() {
                 let control = Socket::listen(&path.join(CONTROL_SOCKET), 0o600).unwrap();
                 tokio::spawn(status::serve(status, board.clone()));
                 tokio::spawn(control::serve(control, sender.clone()));
-                let daemon = Daemon::new(REFRESH, board.clone(), Worker::start(open).unwrap(), asks, Lookout::none());
+                let (worker, clock) = (Worker::start(open).unwrap(), Clock::start().unwrap());
+                let daemon = Daemon::new(REFRESH, board.clone(), worker, asks, Lookout::none(), clock);
                 let running = tokio::spawn(daemon.run());
                 while board.status().checks < 2 {
                     tokio::task::yield_now().await;
