@@ -41,7 +41,8 @@ fn daemon(scripts: Vec<Script>) -> (Daemon, Board, mpsc::Sender<Ask>) {
     });
     let board = Board::new("node", REFRESH);
     let (sender, asks) = mpsc::channel(ASKS);
-    (Daemon::new(REFRESH, board.clone(), Worker::start(open).unwrap(), asks, Lookout::none()), board, sender)
+    let worker = Worker::start(open, board.clone()).unwrap();
+    (Daemon::new(REFRESH, board.clone(), worker, asks, Lookout::none()), board, sender)
 }
 
 #[tokio::test(start_paused = true)]
@@ -157,11 +158,12 @@ fn status_answers_while_a_check_hangs_and_silent_clients_do_no_harm() {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
             runtime.block_on(async {
                 let (sender, asks) = mpsc::channel(ASKS);
-                let status = Socket::listen(&path.join(STATUS_SOCKET), 0o660).unwrap();
-                let control = Socket::listen(&path.join(CONTROL_SOCKET), 0o600).unwrap();
+                let status = Socket::listen(&path.join(STATUS_SOCKET), Access::of_mode(0o660)).unwrap();
+                let control = Socket::listen(&path.join(CONTROL_SOCKET), Access::of_mode(0o600)).unwrap();
                 tokio::spawn(status::serve(status, board.clone()));
                 tokio::spawn(control::serve(control, sender.clone()));
-                let daemon = Daemon::new(REFRESH, board.clone(), Worker::start(open).unwrap(), asks, Lookout::none());
+                let worker = Worker::start(open, board.clone()).unwrap();
+                let daemon = Daemon::new(REFRESH, board.clone(), worker, asks, Lookout::none());
                 let running = tokio::spawn(daemon.run());
                 while board.status().checks < 2 {
                     tokio::task::yield_now().await;
@@ -177,7 +179,7 @@ fn status_answers_while_a_check_hangs_and_silent_clients_do_no_harm() {
         let status = client::status(directory.path()).unwrap();
         assert_eq!(status.waiting.as_deref(), Some("for the xtables lock"));
         assert_eq!((status.report.outcome, status.checks), (Outcome::Pending, 0));
-        let refresh = scope.spawn(|| client::ask(directory.path(), &control::Request::Refresh {}, || {}));
+        let refresh = scope.spawn(|| client::ask::<Report>(directory.path(), &control::Request::Refresh {}, || {}));
         release.send(()).unwrap();
         begins.recv().unwrap();
         release.send(()).unwrap();
