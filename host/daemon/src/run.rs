@@ -63,6 +63,10 @@ pub fn run(
             Socket::listen(&runtime_directory.join(name), access).map_err(|error| Box::new(Report::from(error)))
         };
         let (status, control) = (socket(STATUS_SOCKET)?, socket(CONTROL_SOCKET)?);
+        if let Some(note) = &status.note {
+            tracing::warn!("{note}");
+            board.note("sockets", Some(note.clone()));
+        }
         tokio::spawn(status::serve(status, board.clone()));
         tokio::spawn(control::serve(control, sender));
         if let Some(limit) = notify::watchdog_limit() {

@@ -121,13 +121,22 @@ fn lock(config: &Config, command: &str) -> Result<RuntimeLock, Box<Report>> {
     RuntimeLock::take(&config.runtime_directory, command).map_err(|error| Box::new(Report::from(error)))
 }
 
+/// Without its group the sockets are root's: no reason to leave the node alone.
+fn access(config: &Config, board: &Board) -> Access {
+    let Some(group) = &config.socket_group else { return Access::of_mode(config.socket_mode) };
+    Access::new(config.socket_mode, group).unwrap_or_else(|problem| {
+        tracing::warn!("{problem}");
+        board.note("sockets", Some(problem));
+        Access::of_mode(config.socket_mode & 0o606)
+    })
+}
+
 fn run_daemon(file: &Path, output: Output) -> u8 {
     let result = load(file).and_then(|config| {
         logs::configure(config.log, config.log_format);
         let _lock = lock(&config, Command::Run.name())?;
         let board = board(&config);
-        let access = Access::new(config.socket_mode, config.socket_group.as_deref())
-            .map_err(|error| Box::new(Report::from(error)))?;
+        let access = access(&config, &board);
         let (directory, refresh) = (config.runtime_directory.clone(), config.refresh_interval);
         let noted = board.clone();
         let journal = Journal::start(&config.state_directory, config.incident_journal_size, move |note| {

@@ -29,21 +29,6 @@ pub enum SocketError {
     /// The path does not fit into a socket's address.
     #[error("{}: a socket's path has at most 107 bytes; set a shorter `runtime-directory`", .0.display())]
     TooLong(PathBuf),
-    /// There is no such group.
-    #[error(
-        "`socket-group` is {0:?}, and /etc/group has no such group; make it (groupadd --system {0}), or give its number"
-    )]
-    NoGroup(String),
-    /// The group can't be given.
-    #[error("{}: group {group} can't be set: {error}; run with that group (SupplementaryGroups={group} in the unit), or leave `socket-group` out", .path.display())]
-    Group {
-        /// Which socket.
-        path: PathBuf,
-        /// Which group.
-        group: String,
-        /// Why.
-        error: io::Error,
-    },
     /// The system refused.
     #[error("{}: {error}", .path.display())]
     Io {
@@ -57,7 +42,7 @@ pub enum SocketError {
 impl From<SocketError> for Report {
     fn from(error: SocketError) -> Self {
         let class = match &error {
-            SocketError::TooLong(_) | SocketError::NoGroup(_) | SocketError::Group { .. } => ErrorClass::Configuration,
+            SocketError::TooLong(_) => ErrorClass::Configuration,
             SocketError::Io { error, .. } if error.kind() == io::ErrorKind::PermissionDenied => ErrorClass::Permission,
             _ => ErrorClass::Temporary,
         };
@@ -83,12 +68,15 @@ impl Access {
     /// With a group by its name in `/etc/group` or its number.
     ///
     /// # Errors
-    /// [`SocketError::NoGroup`]
-    pub fn new(mode: u32, group: Option<&str>) -> Result<Self, SocketError> {
-        let Some(group) = group else { return Ok(Self::of_mode(mode)) };
+    /// What to do, when there is no such group.
+    pub fn new(mode: u32, group: &str) -> Result<Self, String> {
         let groups = std::fs::read_to_string("/etc/group").unwrap_or_default();
-        let number = group.parse().ok().or_else(|| number_of(group, &groups));
-        let number = number.ok_or_else(|| SocketError::NoGroup(group.to_owned()))?;
+        let number = group.parse().ok().or_else(|| number_of(group, &groups)).ok_or_else(|| {
+            format!(
+                "`socket-group` is {group:?}, and /etc/group has no such group: only root may look; make it \
+                 (groupadd --system {group}) and start ruleward anew, or give its number"
+            )
+        })?;
         Ok(Self { mode, group: Some(Gid::from_raw(number)) })
     }
 }
@@ -107,6 +95,8 @@ fn number_of(group: &str, groups: &str) -> Option<u32> {
 pub struct Socket {
     /// Where clients come in.
     pub listener: UnixListener,
+    /// Why its group may not connect, if it should and may not.
+    pub note: Option<String>,
     path: PathBuf,
 }
 
@@ -118,8 +108,9 @@ impl Socket {
     pub fn listen(path: &Path, access: Access) -> Result<Self, SocketError> {
         let address = SocketAddrUnix::new(path).map_err(|_| SocketError::TooLong(path.to_owned()))?;
         clear_stale(path, &address)?;
-        let listener = bound(path, &address, access)?;
-        Ok(Self { listener, path: path.to_owned() })
+        let io = |error| SocketError::Io { path: path.to_owned(), error };
+        let (listener, note) = bound(path, &address, access).map_err(io)?;
+        Ok(Self { listener, note, path: path.to_owned() })
     }
 }
 
@@ -129,22 +120,24 @@ impl Drop for Socket {
     }
 }
 
-fn bound(path: &Path, address: &SocketAddrUnix, access: Access) -> Result<UnixListener, SocketError> {
-    let io = |error: io::Error| SocketError::Io { path: path.to_owned(), error };
-    let socket = unix_socket().map_err(|error| io(error.into()))?;
+fn bound(path: &Path, address: &SocketAddrUnix, access: Access) -> io::Result<(UnixListener, Option<String>)> {
+    let socket = unix_socket()?;
     // The mode of the socket becomes the mode of the file, less the umask: nobody but the owner until its group is set.
-    fchmod(&socket, Mode::from_raw_mode(access.mode & 0o600)).map_err(|error| io(error.into()))?;
-    bind(&socket, address).map_err(|error| io(error.into()))?;
-    if let Some(group) = access.group {
-        chownat(CWD, path, None, Some(group), AtFlags::SYMLINK_NOFOLLOW).map_err(|error| SocketError::Group {
-            path: path.to_owned(),
-            group: group.as_raw().to_string(),
-            error: error.into(),
-        })?;
-    }
-    std::fs::set_permissions(path, Permissions::from_mode(access.mode)).map_err(io)?;
-    listen(&socket, i32::try_from(MOST_CLIENTS).unwrap_or(i32::MAX)).map_err(|error| io(error.into()))?;
-    UnixListener::from_std(StdListener::from(socket)).map_err(io)
+    fchmod(&socket, Mode::from_raw_mode(access.mode & 0o600))?;
+    bind(&socket, address)?;
+    // A group that can't be set is no reason to leave the node alone.
+    let refusal = access.group.and_then(|group| {
+        let error = chownat(CWD, path, None, Some(group), AtFlags::SYMLINK_NOFOLLOW).err()?;
+        Some(format!(
+            "only root may look: group {group} can't be set for {}: {error}; run ruleward with that group \
+             (SupplementaryGroups= in the unit), or leave `socket-group` out",
+            path.display()
+        ))
+    });
+    let mode = if refusal.is_some() { access.mode & 0o606 } else { access.mode };
+    std::fs::set_permissions(path, Permissions::from_mode(mode))?;
+    listen(&socket, i32::try_from(MOST_CLIENTS).unwrap_or(i32::MAX))?;
+    Ok((UnixListener::from_std(StdListener::from(socket))?, refusal))
 }
 
 fn unix_socket() -> Result<std::os::fd::OwnedFd, Errno> {
@@ -206,8 +199,8 @@ mod tests {
         let groups = "root:x:0:\nruleward:x:998:alice,bob\nbroken\nruleward2:x::\n";
         assert_eq!([number_of("root", groups), number_of("ruleward", groups)], [Some(0), Some(998)]);
         assert_eq!([number_of("rule", groups), number_of("ruleward2", groups), number_of("", groups)], [None; 3]);
-        assert_eq!(Access::new(0o660, Some("4711")).unwrap().group, Some(Gid::from_raw(4711)));
-        let refusal = Access::new(0o660, Some("no-such-group")).unwrap_err().to_string();
+        assert_eq!(Access::new(0o660, "4711").unwrap().group, Some(Gid::from_raw(4711)));
+        let refusal = Access::new(0o660, "no-such-group").unwrap_err();
         assert!(refusal.contains("groupadd --system no-such-group"), "{refusal}");
     }
 }
