@@ -1,5 +1,5 @@
 //! Faults of the machine around the daemon, each with its outcome in docs/operating.md. Full and read-only disks are in
-//! `failure`, kills in `crash`; journald is in `packaging/test/service`.
+//! `failure`, kills at every call in `crash`; journald and a clock on the wall that jumps in `packaging/test/service`.
 
 use std::fs;
 
