@@ -28,7 +28,14 @@ impl Daemon {
     /// Starts it and waits until it answers `status`.
     #[track_caller]
     pub fn start(node: &Arc<Node>) -> Self {
-        let child = node.ruleward(&["--log-level", "debug", "run"]).spawn(&node.path("daemon.log"));
+        Self::start_with(node, &["--log-level", "debug"])
+    }
+
+    /// The same with other options.
+    #[track_caller]
+    pub fn start_with(node: &Arc<Node>, options: &[&str]) -> Self {
+        let words = [options, &["run"]].concat();
+        let child = node.ruleward(&words).spawn(&node.path("daemon.log"));
         let mut daemon = Self { node: Arc::clone(node), child };
         poll("the daemon answers", || {
             daemon.assert_running();

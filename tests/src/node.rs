@@ -1,5 +1,7 @@
 //! A node: namespaces, directories, a configuration, and the commands that run there.
 
+use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command as Process, Stdio};
@@ -21,7 +23,10 @@ pub struct Node {
     settings: Mutex<Value>,
     path_front: Mutex<Option<PathBuf>>,
     transcript: Mutex<Vec<(String, String)>>,
-    drop_sys_admin: Mutex<bool>,
+    bounding_set: Mutex<Option<String>>,
+    environment: Mutex<BTreeMap<String, OsString>>,
+    clock: Mutex<Option<String>>,
+    configuration: Mutex<String>,
     to_warm: Mutex<bool>,
 }
 
@@ -60,7 +65,10 @@ impl Node {
             settings: Mutex::new(json!({})),
             path_front: Mutex::default(),
             transcript: Mutex::default(),
-            drop_sys_admin: Mutex::new(false),
+            bounding_set: Mutex::default(),
+            environment: Mutex::default(),
+            clock: Mutex::default(),
+            configuration: Mutex::new("ruleward.toml".to_owned()),
             to_warm: Mutex::new(false),
         };
         for name in ["state", "run", "documents", "tools"] {
@@ -124,7 +132,27 @@ impl Node {
 
     /// From now on the program under test runs without CAP_SYS_ADMIN.
     pub fn without_sys_admin(&self) {
-        *self.drop_sys_admin.lock().unwrap() = true;
+        self.confine("-sys_admin");
+    }
+
+    /// From now on the program under test runs with these capabilities at most, in the words of `setpriv --bounding-set`.
+    pub fn confine(&self, bounding_set: &str) {
+        *self.bounding_set.lock().unwrap() = Some(bounding_set.to_owned());
+    }
+
+    /// Sets an environment variable for the program under test.
+    pub fn set_environment(&self, name: &str, value: impl Into<OsString>) {
+        self.environment.lock().unwrap().insert(name.to_owned(), value.into());
+    }
+
+    /// From now on the program under test has a monotonic clock that differs from the machine's by so many seconds.
+    pub fn shift_clock(&self, seconds: &str) {
+        *self.clock.lock().unwrap() = Some(seconds.to_owned());
+    }
+
+    /// From now on the program under test reads its configuration from this file of the node's directory.
+    pub fn use_configuration(&self, name: &str) {
+        name.clone_into(&mut self.configuration.lock().unwrap());
     }
 
     /// A tool, run as the node's administrator (never through fake tools).
@@ -139,14 +167,18 @@ impl Node {
         if std::mem::take(&mut *self.to_warm.lock().unwrap()) {
             warm::fill(&self.path("state"));
         }
-        let mut command = if *self.drop_sys_admin.lock().unwrap() {
-            let mut command = self.command("setpriv");
-            command.process.args(["--bounding-set", "-sys_admin", "--inh-caps", "-sys_admin"]).arg(binary);
-            command
-        } else {
-            self.command(binary)
-        };
-        command.process.arg("--config").arg(self.path("ruleward.toml")).args(words);
+        let mut line: Vec<OsString> = Vec::new();
+        if let Some(seconds) = &*self.clock.lock().unwrap() {
+            line.extend(["unshare", "--time", "--monotonic", seconds, "--boottime", seconds].map(OsString::from));
+        }
+        if let Some(set) = &*self.bounding_set.lock().unwrap() {
+            line.extend(["setpriv", "--bounding-set", set, "--inh-caps", "-all"].map(OsString::from));
+        }
+        line.push(binary.into());
+        let mut command = self.command(&line[0]);
+        let configuration = self.path(&self.configuration.lock().unwrap());
+        command.process.args(&line[1..]).arg("--config").arg(configuration).args(words);
+        command.process.envs(&*self.environment.lock().unwrap());
         if let Some(front) = &*self.path_front.lock().unwrap() {
             let rest = std::env::var("PATH").unwrap_or_default();
             command.process.env("PATH", format!("{}:{rest}", front.display()));

@@ -21,11 +21,11 @@ pub fn trials() -> Vec<Trial> {
 }
 
 /// Somebody who holds the lock until it is dropped.
-struct Holder(Child);
+pub struct Holder(Child);
 
 impl Holder {
     #[track_caller]
-    fn new(node: &Node) -> Self {
+    pub fn new(node: &Node) -> Self {
         let mut command = Command::new("flock");
         command.args(["--no-fork", "/run/xtables.lock", "sleep", "1000"]).stdin(Stdio::null());
         let child = node.net.run(move || command.spawn()).expect("flock is part of util-linux");

@@ -11,6 +11,7 @@ mod command;
 mod demo;
 mod examples;
 mod languages;
+mod package;
 mod picture;
 mod policies;
 mod progress;
@@ -33,6 +34,7 @@ usage: cargo xtask COMMAND
   test       builds everything and runs every test; arguments go to `cargo test`
   languages  the example policy in Rust, C, Go and Python: built, tested, compared; [LANGUAGE ...]
   bindings   proves that the bindings for C and Go are what the generator makes of the contract: [--update]
+  package    the Debian package, in target/package: [--dev] [--version VERSION]
   tidy       checks the house rules
   picture    renders terminal text from standard input as SVG: picture FILE.svg TITLE
 ";
@@ -52,6 +54,7 @@ fn main() -> ExitCode {
         ["bindings"] => bindings::run(false),
         ["bindings", "--update"] => bindings::run(true),
         ["languages", rest @ ..] => languages::run(rest),
+        ["package", rest @ ..] => package::run(rest),
         ["tidy"] => tidy::run(),
         ["picture", file, title] => picture::run(file, title),
         [] | ["help" | "--help" | "-h"] => {

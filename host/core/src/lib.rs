@@ -28,6 +28,7 @@ pub mod observed;
 pub mod ownership;
 pub mod plan;
 pub mod quote;
+pub mod rate;
 pub mod render;
 pub mod rule;
 pub mod schedule;

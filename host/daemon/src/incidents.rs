@@ -183,17 +183,27 @@ fn log(incident: &Incident) {
         if incident.author.is_known() { format!(" by {}", plain(&incident.author.to_string())) } else { String::new() };
     let times = if *times > 1 { format!(" (time {times})") } else { String::new() };
     let how = plain(how);
-    match (incident.repaired, incident.latency_ms) {
-        (true, Some(latency)) => tracing::warn!(
-            "incident {id}: {kind} in {place}{author}{times}: {detail}; repaired by {how} {latency:.2} ms after the change"
-        ),
-        (true, None) => {
-            tracing::warn!(
-                "incident {id}: {kind} in {place}{author}{times}: {detail}; repaired by {how} in {took_ms:.1} ms"
-            );
-        }
-        (false, _) => tracing::error!("incident {id}: {kind} in {place}{author}{times}: {detail}; NOT repaired: {how}"),
+    let text = match (incident.repaired, incident.latency_ms) {
+        (true, Some(latency)) => format!("repaired by {how} {latency:.2} ms after the change"),
+        (true, None) => format!("repaired by {how} in {took_ms:.1} ms"),
+        (false, _) => format!("NOT repaired: {how}"),
+    };
+    // Besides the message the same for programs.
+    macro_rules! say {
+        ($level:ident) => {
+            tracing::$level!(
+                incident = id,
+                kind,
+                place = place.as_str(),
+                author = incident.author.name.as_str(),
+                author_pid = incident.author.pid,
+                repaired = incident.repaired,
+                latency_ms = incident.latency_ms,
+                "incident {id}: {kind} in {place}{author}{times}: {detail}; {text}"
+            )
+        };
     }
+    if incident.repaired { say!(warn) } else { say!(error) }
 }
 
 /// `IPv4 nat POSTROUTING`, or `set NAME`.

@@ -11,6 +11,7 @@ pub mod history;
 pub mod incidents;
 pub mod journal;
 pub mod kernel;
+pub mod logs;
 pub mod memory;
 pub mod metrics;
 pub mod open;

@@ -162,6 +162,7 @@ impl Pipeline {
         if !plan.is_empty() && pass.intent == Intent::Write {
             self.note_repairs(&drifts, &heard);
             self.keeper.held.clear();
+            self.board.step("writing");
             let scope = Scope::All;
             result = self.keeper.write(&*self.port, pass, &mut expected, &mut observed, &mut plan, &scope);
         }
@@ -177,6 +178,7 @@ impl Pipeline {
     }
 
     fn observe(&mut self, pass: &mut Pass, expected: &mut Arc<Expected>) -> Result<Observed, Stop> {
+        self.board.step("reading the kernel");
         let by = Keeper::by(expected);
         let look = timed(&mut pass.report.timings_ms.observe, || {
             self.keeper.look(&*self.port, expected, &Scope::All, by, false)

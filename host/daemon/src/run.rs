@@ -21,8 +21,8 @@ use crate::reload::{Lookout, News};
 use crate::report::board::Board;
 use crate::report::{ErrorClass, Report};
 use crate::serve::control::{self, Ask};
-use crate::serve::notify::notify;
-use crate::serve::socket::Socket;
+use crate::serve::notify::{self, notify};
+use crate::serve::socket::{Access, Socket};
 use crate::serve::{CONTROL_SOCKET, STATUS_SOCKET, status};
 use clock::Clock;
 use journal::Journal;
@@ -34,14 +34,20 @@ pub const STOP_TIME: Duration = Duration::from_secs(10);
 /// How many requests wait for the loop; more than the control socket lets in.
 const ASKS: usize = 64;
 
-type Requester = oneshot::Sender<Arc<Report>>;
+/// Somebody who wants a check that begins from now on.
+struct Requester {
+    /// Where its report goes; nowhere after a signal.
+    answer: Option<oneshot::Sender<Arc<Report>>>,
+    /// Everything is to be read again before.
+    reload: bool,
+}
 
 /// Runs the daemon until it is told to stop. The caller holds the runtime lock.
 ///
 /// # Errors
 /// A report that says why it could not start, or why it ended by itself.
 pub fn run(
-    runtime_directory: &Path,
+    (runtime_directory, access): (&Path, Access),
     refresh: Duration,
     board: &Board,
     open: Open,
@@ -55,13 +61,20 @@ pub fn run(
     let result = runtime.block_on(async {
         let (sender, asks) = mpsc::channel(ASKS);
         listen_to_signals(&sender).map_err(|error| internal("listening to signals", error))?;
-        let socket = |name: &str, mode| {
-            Socket::listen(&runtime_directory.join(name), mode).map_err(|error| Box::new(Report::from(error)))
+        let socket = |name: &str| {
+            Socket::listen(&runtime_directory.join(name), access).map_err(|error| Box::new(Report::from(error)))
         };
-        let (status, control) = (socket(STATUS_SOCKET, 0o660)?, socket(CONTROL_SOCKET, 0o600)?);
+        let (status, control) = (socket(STATUS_SOCKET)?, socket(CONTROL_SOCKET)?);
+        if let Some(note) = &status.note {
+            tracing::warn!("{note}");
+            board.note("sockets", Some(note.clone()));
+        }
         tokio::spawn(status::serve(status, board.clone()));
         tokio::spawn(control::serve(control, sender));
-        let worker = Worker::start(open).map_err(|error| internal("the checking thread", error))?;
+        if let Some(limit) = notify::watchdog_limit() {
+            tokio::spawn(notify::feed_watchdog(board.clone(), limit));
+        }
+        let worker = Worker::start(open, board.clone()).map_err(|error| internal("the checking thread", error))?;
         let clock = Clock::start().map_err(|error| internal("a timer", error))?;
         Daemon::new(refresh, board.clone(), worker, asks, lookout, clock).run().await
     });
@@ -103,7 +116,7 @@ struct Daemon {
     /// Those who asked since; they want a check that begins after that.
     waiting: Vec<Requester>,
     /// Those for whom files are being looked at first, with their tickets.
-    looking: Vec<(u64, Option<Requester>)>,
+    looking: Vec<(u64, Requester)>,
     /// Whether somebody asked since the running check began.
     asked: bool,
     /// What has changed since the running check began: the newest offer, and whether facts may have.
@@ -111,6 +124,8 @@ struct Daemon {
     lookout: Lookout,
     journal: Journal,
     ready: bool,
+    /// What systemd was told last.
+    told: String,
 }
 
 impl Daemon {
@@ -138,6 +153,7 @@ impl Daemon {
             lookout,
             journal: Journal::default(),
             ready: false,
+            told: String::new(),
         }
     }
 
@@ -147,8 +163,8 @@ impl Daemon {
             tokio::select! {
                 biased;
                 ask = self.asks.recv() => match ask {
-                    Some(Ask::Check(requester)) => self.take_request(requester, false)?,
-                    Some(Ask::Reload(requester)) => self.take_request(requester, true)?,
+                    Some(Ask::Check(answer)) => self.take_request(Requester { answer, reload: false })?,
+                    Some(Ask::Reload(answer)) => self.take_request(Requester { answer, reload: true })?,
                     Some(Ask::Stop) | None => break,
                 },
                 done = self.worker.reports.recv() => match done {
@@ -187,14 +203,17 @@ impl Daemon {
     }
 
     /// Files are looked at first, so that the check knows of everything that was there when it was asked for.
-    fn take_request(&mut self, requester: Option<Requester>, thorough: bool) -> Result<(), Box<Report>> {
-        match self.lookout.look(thorough) {
+    fn take_request(&mut self, requester: Requester) -> Result<(), Box<Report>> {
+        if requester.reload && self.ready {
+            notify::reloading();
+        }
+        match self.lookout.look(requester.reload) {
             Some(ticket) => {
                 self.looking.push((ticket, requester));
                 Ok(())
             }
             None => {
-                self.waiting.extend(requester);
+                self.waiting.push(requester);
                 self.ask()
             }
         }
@@ -213,7 +232,7 @@ impl Daemon {
         match news {
             News::Looked(ticket) => {
                 let done = self.looking.extract_if(.., |(own, _)| *own <= ticket);
-                self.waiting.extend(done.filter_map(|(_, requester)| requester));
+                self.waiting.extend(done.map(|(_, requester)| requester));
                 self.ask()
             }
             News::Changed { offer, refresh } => {
@@ -235,14 +254,20 @@ impl Daemon {
         if reason == Reason::Start && report.class == ErrorClass::Permission {
             return Err(Box::new(report));
         }
-        if report.in_sync && !self.ready {
+        let reloaded = self.served.iter().any(|requester| requester.reload);
+        let reloads = self.waiting.iter().chain(self.looking.iter().map(|(_, requester)| requester));
+        let reloads_again = reloads.into_iter().any(|requester| requester.reload);
+        self.tell_systemd(&report);
+        if (report.in_sync && !self.ready) || (self.ready && reloaded && !reloads_again) {
             self.ready = true;
-            notify("READY=1");
+            notify(notify::READY);
         }
         let outcome = report.scheduled();
         let report = Arc::new(report);
         for requester in self.served.drain(..) {
-            let _ = requester.send(Arc::clone(&report)); // gone meanwhile
+            if let Some(answer) = requester.answer {
+                let _ = answer.send(Arc::clone(&report)); // gone meanwhile
+            }
         }
         drop(report);
         self.step(Event::Checked(outcome))?;
@@ -260,8 +285,18 @@ impl Daemon {
     fn repaired(&mut self, report: &Report) -> Result<(), Box<Report>> {
         self.board.repaired(report, SystemTime::now());
         self.journal.tell_repair(report);
+        self.tell_systemd(report);
         // A running check reads everything anyway, and its end moves the schedule on.
         if self.running.is_some() { Ok(()) } else { self.step(Event::Repaired(report.scheduled())) }
+    }
+
+    /// One line for `systemctl status`, when it changes.
+    fn tell_systemd(&mut self, report: &Report) {
+        let line = notify::status_line(report);
+        if line != self.told {
+            notify(&line);
+            self.told = line;
+        }
     }
 
     /// Waits for the running kernel call; not for ever, and not if told a second time.

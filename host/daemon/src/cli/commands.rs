@@ -6,10 +6,11 @@ use ruleward_core::schedule::Reason;
 
 use super::open::{check_configuration, open_once, open_running};
 use super::output::Output;
-use super::{Arguments, Command, incidents, policy};
+use super::{Arguments, Command, incidents, paper, policy};
 use crate::config::{Config, DEFAULT_FILE};
 use crate::history::{self, History};
 use crate::journal::{CLOSE_TIME, Journal};
+use crate::logs::{self, Level};
 use crate::open::{self, engine};
 use crate::policies::compile;
 use crate::reload;
@@ -18,9 +19,10 @@ use crate::report::text::{self, Style};
 use crate::report::{Checks, ErrorClass, Intent, Report};
 use crate::run;
 use crate::serve::client::{self, ClientError};
-use crate::serve::control::Request;
+use crate::serve::control::{LogLevel, Request};
 use crate::serve::http;
 use crate::serve::lock::RuntimeLock;
+use crate::serve::socket::Access;
 
 /// Where the daemon is if the configuration can't say so.
 const DEFAULT_RUNTIME_DIRECTORY: &str = "/run/ruleward";
@@ -63,11 +65,14 @@ pub fn execute(arguments: &Arguments) -> u8 {
             Ok(report) => end(Ok(report), Intent::Write, text::done),
             Err(error) => no_answer(&error, output),
         },
+        Command::Log { level } => log(&arguments.config, *level, output),
         Command::Policy(command) => policy::execute(command, &arguments.config, output),
         Command::Reload => match ask(&arguments.config, output, &Request::Reload {}) {
             Ok(report) => end(Ok(report), Intent::Write, text::reloaded),
             Err(error) => no_answer(&error, output),
         },
+        Command::Completions { shell } => paper::completions(*shell),
+        Command::Man { folder } => paper::man(folder, output),
         Command::Compile { memory, seconds, input, compiled } => {
             let limits = compile::CompileLimits { memory: *memory, seconds: *seconds };
             match compile::child_main(limits, input, compiled) {
@@ -116,10 +121,22 @@ fn lock(config: &Config, command: &str) -> Result<RuntimeLock, Box<Report>> {
     RuntimeLock::take(&config.runtime_directory, command).map_err(|error| Box::new(Report::from(error)))
 }
 
+/// Without its group the sockets are root's: no reason to leave the node alone.
+fn access(config: &Config, board: &Board) -> Access {
+    let Some(group) = &config.socket_group else { return Access::of_mode(config.socket_mode) };
+    Access::new(config.socket_mode, group).unwrap_or_else(|problem| {
+        tracing::warn!("{problem}");
+        board.note("sockets", Some(problem));
+        Access::of_mode(config.socket_mode & 0o606)
+    })
+}
+
 fn run_daemon(file: &Path, output: Output) -> u8 {
     let result = load(file).and_then(|config| {
+        logs::configure(config.log, config.log_format);
         let _lock = lock(&config, Command::Run.name())?;
         let board = board(&config);
+        let access = access(&config, &board);
         let (directory, refresh) = (config.runtime_directory.clone(), config.refresh_interval);
         let noted = board.clone();
         let journal = Journal::start(&config.state_directory, config.incident_journal_size, move |note| {
@@ -127,7 +144,7 @@ fn run_daemon(file: &Path, output: Output) -> u8 {
         });
         let history = open::history(&config, &board);
         let (shown, written, kept) = (board.clone(), journal.clone(), history.clone());
-        if let Err(error) = http::start(&directory, config.http.clone(), board.clone()) {
+        if let Err(error) = http::start(&directory, (access, config.http.clone()), board.clone()) {
             board.note("http", Some(format!("no metrics and no status page: {error}")));
         }
         let (lookout, source) = reload::start(config.clone(), engine(&config)?, history.clone()).map_err(|error| {
@@ -135,7 +152,7 @@ fn run_daemon(file: &Path, output: Output) -> u8 {
         })?;
         let open = Box::new(move || open_running(&source, &shown, &written, &kept));
         tracing::info!("version {}, checks at least every {refresh:?}", env!("CARGO_PKG_VERSION"));
-        let result = run::run(&directory, refresh, &board, open, lookout);
+        let result = run::run((&directory, access), refresh, &board, open, lookout);
         journal.close(CLOSE_TIME);
         history.close(history::CLOSE_TIME);
         result
@@ -199,6 +216,18 @@ fn ask(file: &Path, output: Output, request: &Request) -> Result<Report, ClientE
         let what = waiting.unwrap_or_else(|| "for the check to end".to_owned());
         tracing::warn!("still waiting {what}");
     })
+}
+
+fn log(file: &Path, level: Option<Level>, output: Output) -> u8 {
+    let request = level.map_or(Request::LogLevel {}, |level| Request::Log { level });
+    match client::ask(&runtime_directory(file, output), &request, || {}) {
+        Ok(answer) => {
+            let LogLevel { log } = answer;
+            output.print(&answer, |_| format!("{}\n", log.as_str()));
+            0
+        }
+        Err(error) => no_answer(&error, output),
+    }
 }
 
 pub fn no_answer(error: &ClientError, output: Output) -> u8 {

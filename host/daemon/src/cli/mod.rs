@@ -6,10 +6,12 @@
 mod author;
 mod commands;
 mod incidents;
-mod logs;
 mod open;
 mod output;
+mod paper;
 mod policy;
+
+pub use output::colours;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -18,6 +20,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand, ValueEnum};
 
 use crate::config::DEFAULT_FILE;
+use crate::logs::{self, Level, LogFormat};
 use policy::PolicyCommand;
 
 /// Exit code for arguments that make no sense.
@@ -42,6 +45,9 @@ struct Arguments {
     /// Least important log lines to show [default: info for run, warn for the others]
     #[arg(long, global = true, value_enum, value_name = "LEVEL")]
     log_level: Option<Level>,
+    /// What log lines look like [default: auto]
+    #[arg(long, global = true, value_enum, value_name = "FORMAT")]
+    log_format: Option<LogFormat>,
     #[command(subcommand)]
     command: Command,
 }
@@ -53,16 +59,6 @@ enum Format {
     Text,
     /// One JSON object; for incidents one a line.
     Json,
-}
-
-/// Importance of log lines.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Level {
-    Error,
-    Warn,
-    Info,
-    Debug,
-    Trace,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Subcommand)]
@@ -82,6 +78,12 @@ enum Command {
     /// Have the running daemon read configuration and policies again, and wait until they are in force or refused (exit
     /// 78 if anything was refused)
     Reload,
+    /// Show how much the running daemon logs, or change it until it is started again or `log` in its configuration changes
+    Log {
+        /// Least important lines to show from now on
+        #[arg(value_enum)]
+        level: Option<Level>,
+    },
     /// Show what others did to the rules, and how it was repaired; the newest is last
     Incidents {
         /// Go on with new ones as they come
@@ -96,6 +98,16 @@ enum Command {
     Policy(PolicyCommand),
     /// Remove everything that is ours by the configuration's grants
     Cleanup,
+    /// Print completions for a shell
+    Completions {
+        /// Which shell
+        shell: clap_complete::Shell,
+    },
+    /// Write the manual, a page for each command, into a folder
+    Man {
+        /// The folder; it is made if need be
+        folder: PathBuf,
+    },
     /// Compile a component, within limits
     #[command(hide = true)]
     Compile {
@@ -122,9 +134,12 @@ impl Command {
             Self::Status => "status",
             Self::Refresh => "refresh",
             Self::Reload => "reload",
+            Self::Log { .. } => "log",
             Self::Incidents { .. } => "incidents",
             Self::Policy(_) => "policy",
             Self::Cleanup => "cleanup",
+            Self::Completions { .. } => "completions",
+            Self::Man { .. } => "man",
             Self::Compile { .. } => "compile",
         }
     }
@@ -139,7 +154,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
             return ExitCode::from(if error.use_stderr() { USAGE } else { 0 });
         }
     };
-    logs::start(arguments.log_level, arguments.command == Command::Run);
+    logs::start(arguments.log_level, arguments.log_format, arguments.command == Command::Run);
     ExitCode::from(commands::execute(&arguments))
 }
 
@@ -175,6 +190,8 @@ mod tests {
             match name.as_str() {
                 "compile" => line.extend(["1", "2", "in", "out"]),
                 "policy" => line.push("list"),
+                "completions" => line.push("bash"),
+                "man" => line.push("folder"),
                 _ => {}
             }
             assert_eq!(Arguments::try_parse_from(line).unwrap().command.name(), name);

@@ -14,8 +14,9 @@ use super::problem::{ConfigError, Problem, Source};
 use super::section::{Entry, Section, entries, quote_key};
 use super::{BackendChoice, Config};
 use super::{limits, policy};
+use crate::logs::{Level, LogFormat};
 
-const KEYS: [&str; 23] = [
+const KEYS: [&str; 27] = [
     "backend",
     "command-timeout",
     "compile-memory",
@@ -31,12 +32,16 @@ const KEYS: [&str; 23] = [
     "legacy-poll-interval",
     "limits-ceiling",
     "lock-timeout",
+    "log",
+    "log-format",
     "node-name",
     "policies",
     "policy-directory",
     "refresh-interval",
     "replay",
     "runtime-directory",
+    "socket-group",
+    "socket-mode",
     "state-directory",
     "watch",
 ];
@@ -85,6 +90,10 @@ pub(super) fn decode(file: &Path, sources: &[Source], mut problems: ConfigError)
         replay: top.choice("replay", &[("auto", true), ("off", false)]).unwrap_or(true),
         watch: top.choice("watch", &[("auto", true), ("off", false)]).unwrap_or(true),
         http: http(&mut top),
+        log: top.choice("log", &Level::ALL.map(|level| (level.as_str(), level))).unwrap_or(Level::Info),
+        log_format: log_format(&mut top),
+        socket_group: socket_group(&mut top),
+        socket_mode: socket_mode(&mut top).unwrap_or(0o660),
         compile_memory: top.size("compile-memory", "2GiB", 256 << 20, 64 << 30).unwrap_or(2 << 30),
         compile_time: top.duration("compile-time", "60s", Duration::from_secs(1), HOUR).unwrap_or(HOUR / 60),
         limits_ceiling: limits::ceiling(&mut top),
@@ -190,6 +199,37 @@ fn http(top: &mut Section<'_, '_>) -> Vec<SocketAddr> {
         }
     }
     addresses
+}
+
+fn log_format(top: &mut Section<'_, '_>) -> LogFormat {
+    let choices = [
+        ("auto", LogFormat::Auto),
+        ("text", LogFormat::Text),
+        ("json", LogFormat::Json),
+        ("journal", LogFormat::Journal),
+    ];
+    top.choice("log-format", &choices).unwrap_or(LogFormat::Auto)
+}
+
+fn socket_group(top: &mut Section<'_, '_>) -> Option<String> {
+    let (group, entry) = top.text("socket-group", "the name or number of a group such as \"ruleward\"")?;
+    let fits = |c: char| !c.is_whitespace() && !c.is_control() && c != ':';
+    if group.is_empty() || group.len() > 256 || !group.chars().all(fits) {
+        top.bad_value("socket-group".to_owned(), entry, "must be the name or number of a group");
+        return None;
+    }
+    Some(group.to_owned())
+}
+
+/// Reading and writing for owner, group and others; always for the owner.
+fn socket_mode(top: &mut Section<'_, '_>) -> Option<u32> {
+    let (text, entry) = top.text("socket-mode", "octal digits such as \"0660\"")?;
+    let mode = u32::from_str_radix(text, 8).ok().filter(|mode| mode & !0o666 == 0 && mode & 0o600 == 0o600);
+    if mode.is_none() {
+        let problem = format!("{text:?} is no mode of a socket; use \"0600\", \"0660\" or \"0666\"");
+        top.bad_value("socket-mode".to_owned(), entry, problem);
+    }
+    mode
 }
 
 fn families(top: &mut Section<'_, '_>) -> Families {

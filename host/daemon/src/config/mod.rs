@@ -28,6 +28,8 @@ use ruleward_core::grants::Grants;
 use ruleward_core::limit::Limits;
 use ruleward_core::names::{Backend, PolicyName};
 
+use crate::logs::{Level, LogFormat};
+
 pub use files::MAX_FILE_SIZE;
 pub use limits::Ceiling;
 pub use problem::{ConfigError, Place, Problem, Source};
@@ -76,6 +78,14 @@ pub struct Config {
     /// `legacy-poll-interval`: how often iptables-legacy's tables are looked at for writers that do not take the xtables
     /// lock, `10ms` to `1h`. Default: `1s`.
     pub legacy_poll_interval: Duration,
+    /// `log`: the least important log lines, `error` to `trace`. Default: `info`.
+    pub log: Level,
+    /// `log-format`: `auto`, `text`, `json` or `journal`. Default: `auto`.
+    pub log_format: LogFormat,
+    /// `socket-group`: name or number of the group that the sockets belong to. Default: the daemon's own.
+    pub socket_group: Option<String>,
+    /// `socket-mode`: who may connect to the sockets. Default: `0660`.
+    pub socket_mode: u32,
     /// `replay`: `auto` to compare rules byte for byte and to write those over netlink that were proven, `off` to compare and
     /// write with the stock tools alone. Default: `auto`.
     pub replay: bool,

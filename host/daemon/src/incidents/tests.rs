@@ -3,6 +3,7 @@
 use ruleward_core::names::{Family, Table};
 
 use super::*;
+use crate::logs::tests::logged;
 
 fn drift(kind: Kind, added: &[&str], removed: &[&str]) -> Drift {
     let strings = |texts: &[&str]| texts.iter().map(|text| (*text).to_owned()).collect();
@@ -143,25 +144,4 @@ fn the_log_line_of_a_hostile_author_is_one_line() {
     assert!(lines[0].contains("incident 1: rule-added in IPv4 nat POSTROUTING by ev\\nil\\u{1b}[31m (pid 4711)"));
     assert!(lines[3].contains("(time 8)"), "{lines:?}");
     assert!(lines.iter().all(|line| !line.contains('\u{1b}')), "{lines:?}");
-}
-
-/// What `work` logs.
-fn logged(work: impl FnOnce()) -> String {
-    #[derive(Clone, Default)]
-    struct Kept(std::sync::Arc<std::sync::Mutex<Vec<u8>>>);
-    impl std::io::Write for Kept {
-        fn write(&mut self, text: &[u8]) -> std::io::Result<usize> {
-            self.0.lock().unwrap().extend_from_slice(text);
-            Ok(text.len())
-        }
-        fn flush(&mut self) -> std::io::Result<()> {
-            Ok(())
-        }
-    }
-    let kept = Kept::default();
-    let writer = kept.clone();
-    let subscriber =
-        tracing_subscriber::fmt().with_ansi(false).without_time().with_writer(move || writer.clone()).finish();
-    tracing::subscriber::with_default(subscriber, work);
-    String::from_utf8(kept.0.lock().unwrap().clone()).unwrap()
 }

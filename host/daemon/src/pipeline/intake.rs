@@ -10,6 +10,7 @@ use ruleward_core::schedule::Reason;
 
 use super::{Pass, Pipeline, Stop, timed};
 use crate::facts;
+use crate::logs;
 use crate::metrics::WaitFor;
 use crate::reload::Told;
 use crate::report::{ErrorClass, PinReport};
@@ -82,12 +83,14 @@ impl Pipeline {
         self.offered.notes.clone_from(&offer.notes);
         self.offered.shadows.clone_from(&offer.shadows);
         self.offered.pinned.clone_from(&offer.pinned);
+        logs::configure(self.config.log, self.config.log_format);
         self.board.node(self.config.node_name.as_deref(), self.config.refresh_interval);
     }
 
     /// Facts that can't be read leave the last ones in force: repairing goes on. As long as all that they are made of is
     /// watched and nothing happens, they are what they were; they are read all the same when everything is.
     pub(super) fn read_facts(&mut self, pass: &mut Pass, reason: Reason) {
+        self.board.step("reading facts");
         let heard = self.intake.signs().count();
         let routine = matches!(reason, Reason::Refresh | Reason::Recheck | Reason::Change | Reason::Retry);
         let everything = self.keeper.skipped + 1 >= self.config.full_comparison_every;
@@ -126,10 +129,17 @@ impl Pipeline {
         }
     }
 
+    /// As long as all policies together may take by their limits, each being asked twice.
+    fn longest_evaluation(&self) -> Duration {
+        let limits = self.config.policies.values().map(|policy| policy.limits.time());
+        limits.fold(Duration::ZERO, Duration::saturating_add).saturating_mul(2)
+    }
+
     pub(super) fn evaluate(&mut self, pass: &mut Pass, reason: Reason) -> Result<(), Stop> {
         let everything = self.keeper.skipped + 1 >= self.config.full_comparison_every;
         let again = everything || matches!(reason, Reason::Start | Reason::Asked);
         let facts = self.survey.facts.clone();
+        self.board.pulse().step(Instant::now(), "asking policies", self.longest_evaluation());
         timed(&mut pass.report.timings_ms.evaluate, || self.roster.evaluate(facts.as_ref(), again));
         self.roster.contributions().map(drop).map_err(|silent| {
             let names: Vec<String> = silent.iter().map(ToString::to_string).collect();

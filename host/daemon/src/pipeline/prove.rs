@@ -33,6 +33,7 @@ impl Pipeline {
             if let Some(known) = self.known(&contributions) {
                 return Ok(known);
             }
+            self.board.step("rehearsing");
             let desired = self.merge(&contributions);
             let known = self.expected.as_ref().and_then(|expected| expected.forms.clone());
             let learn = if self.config.replay { Learn::Forms(known.as_deref()) } else { Learn::Nothing };

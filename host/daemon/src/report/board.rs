@@ -10,6 +10,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use ruleward_core::expected::Expected;
 
+use super::pulse::Pulse;
 use super::status::{FightReport, Status, WatchReport};
 use super::{Change, Incident, Outcome, PolicyReport, PolicyState, Report, timestamp};
 use crate::config::format_duration;
@@ -32,6 +33,7 @@ struct Shared {
     stopping: AtomicBool,
     /// Grows with everything that is put up.
     version: AtomicU64,
+    pulse: Pulse,
     metrics: Metrics,
     state: Mutex<State>,
 }
@@ -100,6 +102,7 @@ impl Board {
             started,
             stopping: AtomicBool::new(false),
             version: AtomicU64::new(0),
+            pulse: Pulse::new(Instant::now()),
             metrics: Metrics::new(),
             state: Mutex::new(state),
         };
@@ -109,8 +112,19 @@ impl Board {
     /// Says what the running check waits for ("for the xtables lock, held by pid 123 (iptables) for 12 s"); `None`
     /// when it goes on.
     pub fn waiting(&self, on: WaitFor, what: Option<String>) {
+        self.step("waiting");
         self.shared.metrics.waiting(what.is_some().then_some(on));
         self.change().waiting = what;
+    }
+
+    /// Says that the running check has come to its next step.
+    pub fn step(&self, doing: &'static str) {
+        self.shared.pulse.step(Instant::now(), doing, Duration::ZERO);
+    }
+
+    /// Whether checks and repairs go on.
+    pub fn pulse(&self) -> &Pulse {
+        &self.shared.pulse
     }
 
     /// Says what the node is called, and how often it is checked. Without a name it keeps its own.

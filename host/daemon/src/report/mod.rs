@@ -9,6 +9,7 @@ pub mod checks;
 pub mod incident_text;
 pub mod limits;
 pub mod plain;
+pub mod pulse;
 pub mod status;
 pub mod text;
 

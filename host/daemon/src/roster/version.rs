@@ -187,10 +187,10 @@ pub fn judge(
 fn forward(policy: &PolicyName, log: &Log) {
     for line in &log.lines {
         match line.level {
-            LogLevel::Debug => tracing::debug!("policy {policy} says: {}", line.message),
-            LogLevel::Info => tracing::info!("policy {policy} says: {}", line.message),
-            LogLevel::Warn => tracing::warn!("policy {policy} says: {}", line.message),
-            LogLevel::Error => tracing::error!("policy {policy} says: {}", line.message),
+            LogLevel::Debug => tracing::debug!(%policy, "policy {policy} says: {}", line.message),
+            LogLevel::Info => tracing::info!(%policy, "policy {policy} says: {}", line.message),
+            LogLevel::Warn => tracing::warn!(%policy, "policy {policy} says: {}", line.message),
+            LogLevel::Error => tracing::error!(%policy, "policy {policy} says: {}", line.message),
         }
     }
     if log.dropped > 0 {

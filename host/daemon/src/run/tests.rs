@@ -41,8 +41,9 @@ fn daemon(scripts: Vec<Script>) -> (Daemon, Board, mpsc::Sender<Ask>) {
     });
     let board = Board::new("node", REFRESH);
     let (sender, asks) = mpsc::channel(ASKS);
+    let worker = Worker::start(open, board.clone()).unwrap();
     let clock = Clock::Runtime(tokio::time::Instant::now());
-    (Daemon::new(REFRESH, board.clone(), Worker::start(open).unwrap(), asks, Lookout::none(), clock), board, sender)
+    (Daemon::new(REFRESH, board.clone(), worker, asks, Lookout::none(), clock), board, sender)
 }
 
 #[tokio::test(start_paused = true)]
@@ -158,11 +159,11 @@ fn status_answers_while_a_check_hangs_and_silent_clients_do_no_harm() {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
             runtime.block_on(async {
                 let (sender, asks) = mpsc::channel(ASKS);
-                let status = Socket::listen(&path.join(STATUS_SOCKET), 0o660).unwrap();
-                let control = Socket::listen(&path.join(CONTROL_SOCKET), 0o600).unwrap();
+                let status = Socket::listen(&path.join(STATUS_SOCKET), Access::of_mode(0o660)).unwrap();
+                let control = Socket::listen(&path.join(CONTROL_SOCKET), Access::of_mode(0o600)).unwrap();
                 tokio::spawn(status::serve(status, board.clone()));
                 tokio::spawn(control::serve(control, sender.clone()));
-                let (worker, clock) = (Worker::start(open).unwrap(), Clock::start().unwrap());
+                let (worker, clock) = (Worker::start(open, board.clone()).unwrap(), Clock::start().unwrap());
                 let daemon = Daemon::new(REFRESH, board.clone(), worker, asks, Lookout::none(), clock);
                 let running = tokio::spawn(daemon.run());
                 while board.status().checks < 2 {
@@ -179,7 +180,7 @@ fn status_answers_while_a_check_hangs_and_silent_clients_do_no_harm() {
         let status = client::status(directory.path()).unwrap();
         assert_eq!(status.waiting.as_deref(), Some("for the xtables lock"));
         assert_eq!((status.report.outcome, status.checks), (Outcome::Pending, 0));
-        let refresh = scope.spawn(|| client::ask(directory.path(), &control::Request::Refresh {}, || {}));
+        let refresh = scope.spawn(|| client::ask::<Report>(directory.path(), &control::Request::Refresh {}, || {}));
         release.send(()).unwrap();
         begins.recv().unwrap();
         release.send(()).unwrap();

@@ -10,11 +10,12 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::mpsc::{self, TryRecvError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use ruleward_core::schedule::Reason;
 use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
 
+use crate::report::board::Board;
 use crate::report::{Checks, ErrorClass, Intent, Report};
 
 /// Opens what checks need. Called again after a failure, so a node that lacks something at start is served later.
@@ -36,21 +37,22 @@ pub enum Done {
 #[derive(Debug)]
 pub struct Worker {
     orders: mpsc::Sender<Reason>,
+    board: Board,
     bell: Arc<OwnedFd>,
     /// One [`Done::Check`] for each order, and repairs between them.
     pub reports: tokio::sync::mpsc::UnboundedReceiver<Done>,
 }
 
 impl Worker {
-    /// Starts the thread.
+    /// Starts the thread. What it does is shown by the pulse of `board`.
     ///
     /// # Errors
     /// If the system has no thread or descriptor to give.
-    pub fn start(open: Open) -> io::Result<Self> {
+    pub fn start(open: Open, board: Board) -> io::Result<Self> {
         let (orders, inbox) = mpsc::channel();
         let (outbox, reports) = tokio::sync::mpsc::unbounded_channel();
         let bell = Arc::new(eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?);
-        let mut work = Work { open, checks: None, bell: Arc::clone(&bell) };
+        let mut work = Work { open, checks: None, bell: Arc::clone(&bell), board: board.clone() };
         std::thread::Builder::new().name("checks".to_owned()).spawn(move || {
             loop {
                 let done = match inbox.try_recv() {
@@ -63,12 +65,13 @@ impl Worker {
                 }
             }
         })?;
-        Ok(Self { orders, bell, reports })
+        Ok(Self { orders, board, bell, reports })
     }
 
     /// Has a check run. False if the thread is gone, which nothing should bring about.
     #[must_use]
     pub fn order(&self, reason: Reason) -> bool {
+        self.board.pulse().ordered(Instant::now());
         let sent = self.orders.send(reason).is_ok();
         // A full counter rings as well.
         let _ = rustix::io::write(&*self.bell, &1_u64.to_ne_bytes());
@@ -88,10 +91,12 @@ struct Work {
     open: Open,
     checks: Option<Box<dyn Checks>>,
     bell: Arc<OwnedFd>,
+    board: Board,
 }
 
 impl Work {
     fn check(&mut self, reason: Reason) -> Report {
+        self.board.pulse().begins(Instant::now(), "opening what checks need", true);
         // After a panic nothing of what took part in it is used again.
         let result = catch_unwind(AssertUnwindSafe(|| {
             let mut checks = match self.checks.take() {
@@ -105,6 +110,7 @@ impl Work {
             self.checks = Some(checks);
             report
         }));
+        self.board.pulse().rests(Instant::now());
         result.unwrap_or_else(|panic| fault(&*panic))
     }
 
@@ -130,11 +136,13 @@ impl Work {
 
     fn attend(&mut self) -> Option<Report> {
         let mut checks = self.checks.take()?;
+        self.board.pulse().begins(Instant::now(), "a repair", false);
         let result = catch_unwind(AssertUnwindSafe(|| {
             let report = checks.attend();
             self.checks = Some(checks);
             report
         }));
+        self.board.pulse().rests(Instant::now());
         result.unwrap_or_else(|panic| {
             std::thread::sleep(AFTER_FAULT);
             Some(fault(&*panic))

@@ -5,11 +5,11 @@ use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use serde::de::DeserializeOwned;
 use thiserror::Error;
 
 use super::control::{Refusal, Request};
 use super::{CONTROL_SOCKET, STATUS_SOCKET};
-use crate::report::Report;
 use crate::report::status::Status;
 
 /// How long the daemon may take to say how it is doing.
@@ -48,6 +48,9 @@ pub enum ClientError {
         /// Why.
         error: serde_json::Error,
     },
+    /// The daemon says no to who asks.
+    #[error("the daemon refuses: {0}")]
+    NotPermitted(String),
     /// The daemon says no.
     #[error("the daemon refuses: {0}")]
     Refused(String),
@@ -58,7 +61,7 @@ impl ClientError {
     pub fn exit_code(&self) -> u8 {
         match self {
             Self::NoDaemon(_) => 69,
-            Self::Denied(_) => 77,
+            Self::Denied(_) | Self::NotPermitted(_) => 77,
             Self::Nonsense { .. } => 70,
             Self::Silent(_) | Self::Ended(_) | Self::Io { .. } | Self::Refused(_) => 75,
         }
@@ -76,15 +79,16 @@ pub fn status(runtime_directory: &Path) -> Result<Status, ClientError> {
     serde_json::from_slice(&answer).map_err(|error| ClientError::Nonsense { path, error })
 }
 
-/// Asks for a check or a reload and waits for its report; `while_waiting` is called every few seconds.
+/// Asks for something and waits for the answer, for a check or a reload its report; `while_waiting` is called every few
+/// seconds.
 ///
 /// # Errors
-/// [`ClientError`] says why there is no report.
-pub fn ask(
+/// [`ClientError`] says why there is no answer.
+pub fn ask<A: DeserializeOwned>(
     runtime_directory: &Path,
     request: &Request,
     mut while_waiting: impl FnMut(),
-) -> Result<Report, ClientError> {
+) -> Result<A, ClientError> {
     let path = runtime_directory.join(CONTROL_SOCKET);
     let mut stream = open(&path)?;
     let io = |error| ClientError::Io { path: path.clone(), error };
@@ -95,8 +99,8 @@ pub fn ask(
         while_waiting();
         true
     })?;
-    if let Ok(Refusal { error }) = serde_json::from_slice(&answer) {
-        return Err(ClientError::Refused(error));
+    if let Ok(Refusal { error, denied }) = serde_json::from_slice(&answer) {
+        return Err(if denied { ClientError::NotPermitted(error) } else { ClientError::Refused(error) });
     }
     serde_json::from_slice(&answer).map_err(|error| ClientError::Nonsense { path, error })
 }

@@ -1,18 +1,25 @@
 //! The control socket: one JSON line in, one JSON line out.
 //!
 //! `{"command":"refresh"}` asks for a full check that starts from now on, and is answered with its report.
-//! `{"command":"reload"}` has configuration and components read before. Anything else is answered with `{"error": "..."}`.
+//! `{"command":"reload"}` has configuration and components read before. `{"command":"log","level":"debug"}` changes how much
+//! is logged, `{"command":"log-level"}` only tells. Anything else is answered with `{"error": "..."}`.
+//!
+//! Whoever may connect may look. What changes anything is for root and the daemon's own user, by what the kernel says of the
+//! peer (`SO_PEERCRED`).
 
+use std::io;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::UnixStream;
+use tokio::net::unix::UCred;
 use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::time::{sleep, timeout};
 
 use super::socket::Socket;
 use super::{ACCEPT_PAUSE, CLIENT_TIME, MOST_CLIENTS};
+use crate::logs::{self, Level};
 use crate::report::Report;
 
 /// Longest request in bytes.
@@ -26,6 +33,30 @@ pub enum Request {
     Refresh {},
     /// The same, when configuration and components have been read again.
     Reload {},
+    /// Log lines of this level and above from now on.
+    Log {
+        /// The least important.
+        level: Level,
+    },
+    /// How much is logged.
+    LogLevel {},
+}
+
+impl Request {
+    /// Whether it only looks.
+    fn only_looks(&self) -> bool {
+        match self {
+            Self::LogLevel {} => true,
+            Self::Refresh {} | Self::Reload {} | Self::Log { .. } => false,
+        }
+    }
+}
+
+/// How much is logged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LogLevel {
+    /// The least important lines.
+    pub log: Level,
 }
 
 /// Why a request was not answered with a report.
@@ -33,6 +64,9 @@ pub enum Request {
 pub struct Refusal {
     /// What was wrong, and what to do.
     pub error: String,
+    /// Somebody else may ask for it.
+    #[serde(default)]
+    pub denied: bool,
 }
 
 /// What the loop is asked for.
@@ -67,8 +101,10 @@ pub async fn serve(socket: Socket, asks: mpsc::Sender<Ask>) {
         let asks = asks.clone();
         tokio::spawn(async move {
             let answer = match timeout(CLIENT_TIME, read_request(&mut stream)).await {
-                Ok(Ok(Request::Refresh {})) => report(&asks, Ask::Check).await,
-                Ok(Ok(Request::Reload {})) => report(&asks, Ask::Reload).await,
+                Ok(Ok(request)) => match permit(&request, stream.peer_cred()) {
+                    Ok(()) => carry_out(request, &asks).await,
+                    Err(refusal) => json_line(&refusal),
+                },
                 Ok(Err(error)) => refusal(error),
                 Err(_) => refusal(format!("no request within {} s", CLIENT_TIME.as_secs())),
             };
@@ -91,6 +127,33 @@ async fn read_request(stream: &mut UnixStream) -> Result<Request, String> {
         .map_err(|error| format!("not a request: {error}; a request is one line such as {{\"command\":\"refresh\"}}"))
 }
 
+/// Whether who is at the other end may ask for this.
+fn permit(request: &Request, peer: io::Result<UCred>) -> Result<(), Refusal> {
+    let own = rustix::process::geteuid().as_raw();
+    let who = match peer {
+        _ if request.only_looks() => return Ok(()),
+        Ok(peer) if peer.uid() == 0 || peer.uid() == own => return Ok(()),
+        Ok(peer) => format!("user {} (pid {})", peer.uid(), peer.pid().unwrap_or(0)),
+        Err(error) => format!("somebody of whom the kernel does not say who it is ({error})"),
+    };
+    tracing::warn!("control socket: {who} asked for a change, and may only look");
+    Err(Refusal { error: format!("{who} may look, and only root may change anything: ask as root"), denied: true })
+}
+
+async fn carry_out(request: Request, asks: &mpsc::Sender<Ask>) -> Vec<u8> {
+    match request {
+        Request::Refresh {} => report(asks, Ask::Check).await,
+        Request::Reload {} => report(asks, Ask::Reload).await,
+        Request::Log { level } => {
+            let before = logs::level();
+            logs::set_level(level);
+            tracing::info!("logging {} and above, no more {} and above", level.as_str(), before.as_str());
+            json_line(&LogLevel { log: logs::level() })
+        }
+        Request::LogLevel {} => json_line(&LogLevel { log: logs::level() }),
+    }
+}
+
 type Requester = oneshot::Sender<Arc<Report>>;
 
 async fn report(asks: &mpsc::Sender<Ask>, ask: fn(Option<Requester>) -> Ask) -> Vec<u8> {
@@ -103,7 +166,7 @@ async fn report(asks: &mpsc::Sender<Ask>, ask: fn(Option<Requester>) -> Ask) -> 
 }
 
 fn refusal(error: String) -> Vec<u8> {
-    json_line(&Refusal { error })
+    json_line(&Refusal { error, denied: false })
 }
 
 fn json_line(value: &impl Serialize) -> Vec<u8> {

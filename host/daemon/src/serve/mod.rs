@@ -1,11 +1,12 @@
 //! What a running daemon offers on its runtime directory, and how commands reach it.
 //!
 //! - `lock`: held by the one process that may write ([`lock`]).
-//! - `status.sock`, mode 0660: writes the status as JSON to whoever connects, and never reads. Root and the group of
-//!   the directory's owner may ask; a process that may not change rules can't do more here than look.
-//! - `control.sock`, mode 0600: takes requests, one JSON line each; only the daemon's own user.
-//! - `http.sock`, mode 0660, and loopback: metrics, health and the status page ([`http`]).
+//! - `status.sock`: writes the status as JSON to whoever connects, and never reads.
+//! - `control.sock`: takes requests, one JSON line each; changes only from root and the daemon's own user.
+//! - `http.sock`, and loopback: metrics, health and the status page ([`http`]).
 //! - systemd's notification socket ([`notify`]).
+//!
+//! Who may connect is said by the keys `socket-mode` and `socket-group`; that permits to look and no more.
 //!
 //! No client can hold up the daemon: the sockets are served beside the checks, connections are bounded in number and
 //! every read and write in time.

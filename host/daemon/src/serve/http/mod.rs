@@ -28,7 +28,7 @@ use tokio::sync::Semaphore;
 use tokio::time::sleep;
 
 use super::ACCEPT_PAUSE;
-use super::socket::Socket;
+use super::socket::{Access, Socket};
 use crate::report::board::Board;
 use connection::Peer;
 use events::Feed;
@@ -74,7 +74,7 @@ struct Context {
 ///
 /// # Errors
 /// If the system has no thread to give. Addresses that can't be used are notes on the board and are tried again.
-pub fn start(runtime_directory: &Path, addresses: Vec<SocketAddr>, board: Board) -> io::Result<()> {
+pub fn start(runtime_directory: &Path, (access, addresses): (Access, Vec<SocketAddr>), board: Board) -> io::Result<()> {
     let socket = runtime_directory.join(HTTP_SOCKET);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     std::thread::Builder::new().name("http".to_owned()).spawn(move || {
@@ -83,7 +83,7 @@ pub fn start(runtime_directory: &Path, addresses: Vec<SocketAddr>, board: Board)
         runtime.block_on(async {
             let feed = Arc::new(Feed::new(board.clone()));
             let context = Context { board: board.clone(), feed: Arc::clone(&feed) };
-            tokio::spawn(serve_unix(socket, context.clone()));
+            tokio::spawn(serve_unix(socket, access, context.clone()));
             for address in addresses {
                 tokio::spawn(serve_tcp(address, context.clone()));
             }
@@ -93,9 +93,9 @@ pub fn start(runtime_directory: &Path, addresses: Vec<SocketAddr>, board: Board)
     Ok(())
 }
 
-async fn serve_unix(path: std::path::PathBuf, context: Context) {
+async fn serve_unix(path: std::path::PathBuf, access: Access, context: Context) {
     let socket = loop {
-        match Socket::listen(&path, 0o660) {
+        match Socket::listen(&path, access) {
             Ok(socket) => break socket,
             Err(error) => context.board.note("http-socket", Some(format!("no status page on a socket: {error}"))),
         }

@@ -23,7 +23,7 @@ fn server() -> Server {
     // A port that was free a moment ago.
     let address = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let board = Board::new("worker-7", Duration::from_secs(90));
-    start(directory.path(), vec![address], board.clone()).unwrap();
+    start(directory.path(), (Access::of_mode(0o660), vec![address]), board.clone()).unwrap();
     let server = Server { board, directory, address };
     let deadline = Instant::now() + Duration::from_secs(20);
     while TcpStream::connect(address).is_err() || !server.directory.path().join(HTTP_SOCKET).exists() {

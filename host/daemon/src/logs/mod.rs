@@ -1,0 +1,301 @@
+//! Logs: one event is one line, whatever its text contains.
+//!
+//! People read them on the standard error output, journald gets them with fields, and other programs as JSON. The level can
+//! be changed while the program runs. A place in the code that says something again and again is cut short, and the number
+//! of lines that were left out is told ([`Pace`]). Nobody who reads logs can hold up the program or end it.
+
+mod journald;
+mod line;
+
+use std::collections::HashMap;
+use std::io::{self, IsTerminal, Write};
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::{Mutex, OnceLock, PoisonError};
+use std::time::{Duration, Instant, SystemTime};
+
+use ruleward_core::rate::Pace;
+use serde::{Deserialize, Serialize};
+use tracing::span::{Attributes, Id, Record};
+use tracing::{Event, Metadata, Subscriber};
+
+use crate::cli::colours;
+use line::Line;
+
+/// So many lines of one place in the code pass at once, ...
+const BURST: u32 = 100;
+/// ... and then one in this time.
+const EVERY: Duration = Duration::from_millis(200);
+
+/// Importance of log lines.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "kebab-case")]
+pub enum Level {
+    /// Something does not work.
+    Error,
+    /// Something is not as it should be, or an incident.
+    Warn,
+    /// What the daemon does.
+    Info,
+    /// Each check and each repair.
+    Debug,
+    /// Everything.
+    Trace,
+}
+
+impl Level {
+    /// All, the most important first.
+    pub const ALL: [Self; 5] = [Self::Error, Self::Warn, Self::Info, Self::Debug, Self::Trace];
+
+    /// As it is written in the configuration.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Error => "error",
+            Self::Warn => "warn",
+            Self::Info => "info",
+            Self::Debug => "debug",
+            Self::Trace => "trace",
+        }
+    }
+
+    fn of(level: &tracing::Level) -> Self {
+        match *level {
+            tracing::Level::ERROR => Self::Error,
+            tracing::Level::WARN => Self::Warn,
+            tracing::Level::INFO => Self::Info,
+            tracing::Level::DEBUG => Self::Debug,
+            tracing::Level::TRACE => Self::Trace,
+        }
+    }
+}
+
+/// What log lines look like.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum LogFormat {
+    /// `journal` if the standard error output leads there, else `text`.
+    Auto,
+    /// For people.
+    Text,
+    /// One JSON object a line.
+    Json,
+    /// To journald, with fields.
+    Journal,
+}
+
+/// The logs of this process.
+#[derive(Debug)]
+struct Logs {
+    began: Instant,
+    level: AtomicU8,
+    /// The format, and whether text has the time.
+    form: Mutex<(LogFormat, bool)>,
+    paces: Mutex<HashMap<(tracing::callsite::Identifier, Option<String>), Pace>>,
+    /// Level and format that the command line asked for: the configuration does not count then.
+    fixed: Mutex<(Option<Level>, Option<LogFormat>)>,
+    /// What the configuration said last.
+    configured: Mutex<Option<Level>>,
+}
+
+static LOGS: OnceLock<Logs> = OnceLock::new();
+
+/// Starts logging. The daemon says more, and when; a fault of the program becomes an event too.
+pub fn start(level: Option<Level>, format: Option<LogFormat>, daemon: bool) {
+    let default = if daemon { Level::Info } else { Level::Warn };
+    let logs = LOGS.get_or_init(|| Logs::new(level.unwrap_or(default), format.unwrap_or(LogFormat::Auto), daemon));
+    *locked(&logs.fixed) = (level, format);
+    // A second start in one process changes nothing.
+    let _ = tracing::subscriber::set_global_default(logs);
+    std::panic::set_hook(Box::new(|panic| tracing::error!("fault in ruleward: {panic}")));
+}
+
+/// Takes what the configuration says, when it says something new and the command line said nothing.
+pub fn configure(level: Level, format: LogFormat) {
+    if let Some(logs) = LOGS.get() {
+        logs.configure(level, format);
+    }
+}
+
+/// Shows lines of this level and above from now on.
+pub fn set_level(level: Level) {
+    if let Some(logs) = LOGS.get() {
+        logs.set_level(level);
+    }
+}
+
+/// The least important lines that are shown.
+pub fn level() -> Level {
+    LOGS.get().map_or(Level::Info, Logs::level)
+}
+
+fn locked<T>(what: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    what.lock().unwrap_or_else(PoisonError::into_inner) // whole after every statement
+}
+
+impl Logs {
+    fn new(level: Level, format: LogFormat, with_time: bool) -> Self {
+        Self {
+            began: Instant::now(),
+            level: AtomicU8::new(level as u8),
+            form: Mutex::new((format, with_time)),
+            paces: Mutex::default(),
+            fixed: Mutex::default(),
+            configured: Mutex::default(),
+        }
+    }
+
+    fn level(&self) -> Level {
+        let level = self.level.load(Ordering::Relaxed);
+        Level::ALL.into_iter().find(|known| *known as u8 == level).unwrap_or(Level::Info)
+    }
+
+    fn configure(&self, level: Level, format: LogFormat) {
+        let (fixed_level, fixed_format) = *locked(&self.fixed);
+        let before = locked(&self.configured).replace(level);
+        if fixed_level.is_none() && before != Some(level) {
+            self.set_level(level);
+        }
+        if fixed_format.is_none() {
+            locked(&self.form).0 = format;
+        }
+    }
+
+    fn set_level(&self, level: Level) {
+        self.level.store(level as u8, Ordering::Relaxed);
+    }
+
+    /// Whether this line may be written, and how many like it were left out before. What policies say is counted for each
+    /// of them.
+    fn turn(&self, event: &Event<'_>, line: &Line) -> Option<u64> {
+        let source = (event.metadata().callsite(), line.field("policy").map(ToOwned::to_owned));
+        let mut paces = locked(&self.paces);
+        paces.entry(source).or_insert_with(|| Pace::new(BURST, EVERY)).take(self.began.elapsed())
+    }
+
+    fn write(&self, line: &Line) {
+        let (format, with_time) = *locked(&self.form);
+        let journal = match format {
+            LogFormat::Journal => true,
+            LogFormat::Auto => journald::is_our_stderr(),
+            LogFormat::Text | LogFormat::Json => false,
+        };
+        if journal && journald::send(&line.journal()).is_ok() {
+            return;
+        }
+        let text = match format {
+            LogFormat::Json => line.json(),
+            _ => line.text(with_time, colours(io::stderr().is_terminal())),
+        };
+        // A closed standard error output is nobody's concern.
+        let _ = io::stderr().lock().write_all(text.as_bytes());
+    }
+}
+
+/// There are no spans.
+impl Subscriber for &'static Logs {
+    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
+        metadata.is_event() && Level::of(metadata.level()) <= self.level()
+    }
+
+    /// The level may change at any time.
+    fn register_callsite(&self, _: &'static Metadata<'static>) -> tracing::subscriber::Interest {
+        tracing::subscriber::Interest::sometimes()
+    }
+
+    fn event(&self, event: &Event<'_>) {
+        let mut line = Line::of(event, SystemTime::now());
+        let Some(left_out) = self.turn(event, &line) else { return };
+        if left_out > 0 {
+            line.add(format!(" ({left_out} more lines like this one were left out)"));
+        }
+        self.write(&line);
+    }
+
+    fn new_span(&self, _: &Attributes<'_>) -> Id {
+        Id::from_u64(1)
+    }
+
+    fn record(&self, _: &Id, _: &Record<'_>) {}
+    fn record_follows_from(&self, _: &Id, _: &Id) {}
+    fn enter(&self, _: &Id) {}
+    fn exit(&self, _: &Id) {}
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+
+    /// Hears every event.
+    struct Probe<F>(F);
+
+    impl<F: Fn(&Event<'_>) + Send + Sync + 'static> Subscriber for Probe<F> {
+        fn enabled(&self, _: &Metadata<'_>) -> bool {
+            true
+        }
+        fn event(&self, event: &Event<'_>) {
+            (self.0)(event);
+        }
+        fn new_span(&self, _: &Attributes<'_>) -> Id {
+            Id::from_u64(1)
+        }
+        fn record(&self, _: &Id, _: &Record<'_>) {}
+        fn record_follows_from(&self, _: &Id, _: &Id) {}
+        fn enter(&self, _: &Id) {}
+        fn exit(&self, _: &Id) {}
+    }
+
+    /// What `work` logs, as text without the time.
+    pub fn logged(work: impl FnOnce()) -> String {
+        let kept = Arc::new(Mutex::new(String::new()));
+        let writer = Arc::clone(&kept);
+        let probe = Probe(move |event: &Event<'_>| {
+            *locked(&writer) += &Line::of(event, SystemTime::now()).text(false, false);
+        });
+        tracing::subscriber::with_default(probe, work);
+        locked(&kept).clone()
+    }
+
+    #[test]
+    fn every_level_can_be_set() {
+        let logs = Logs::new(Level::Info, LogFormat::Auto, true);
+        for level in Level::ALL {
+            logs.set_level(level);
+            assert_eq!(logs.level(), level);
+        }
+    }
+
+    #[test]
+    fn the_configuration_counts_when_it_changes_and_the_command_line_before_it() {
+        let logs = Logs::new(Level::Info, LogFormat::Auto, true);
+        logs.configure(Level::Debug, LogFormat::Json);
+        assert_eq!((logs.level(), locked(&logs.form).0), (Level::Debug, LogFormat::Json));
+        logs.set_level(Level::Trace);
+        logs.configure(Level::Debug, LogFormat::Json);
+        assert_eq!(logs.level(), Level::Trace, "what was set by hand stays until the configuration says something new");
+        logs.configure(Level::Warn, LogFormat::Text);
+        assert_eq!((logs.level(), locked(&logs.form).0), (Level::Warn, LogFormat::Text));
+        *locked(&logs.fixed) = (Some(Level::Error), Some(LogFormat::Text));
+        logs.configure(Level::Info, LogFormat::Json);
+        assert_eq!((logs.level(), locked(&logs.form).0), (Level::Warn, LogFormat::Text));
+    }
+
+    #[test]
+    fn one_noisy_source_is_cut_short_and_no_other() {
+        let logs = Logs::new(Level::Info, LogFormat::Text, false);
+        let turns = Arc::new(Mutex::new(Vec::new()));
+        let taken = Arc::clone(&turns);
+        let probe = Probe(move |event: &Event<'_>| {
+            let line = Line::of(event, SystemTime::now());
+            let passes = logs.turn(event, &line).is_some();
+            locked(&taken).push((line.field("policy").unwrap_or_default().to_owned(), passes));
+        });
+        let say = |policy: &str| tracing::info!(policy, "says something");
+        tracing::subscriber::with_default(probe, || {
+            (0..10_000).for_each(|_| say("noisy"));
+            say("quiet");
+        });
+        let passed = |name: &str| locked(&turns).iter().filter(|(policy, passes)| policy == name && *passes).count();
+        assert!((BURST as usize..10_000).contains(&passed("noisy")), "{}", passed("noisy"));
+        assert_eq!(passed("quiet"), 1);
+    }
+}
