@@ -33,6 +33,7 @@ usage: cargo xtask COMMAND
   test       builds everything and runs every test; arguments go to `cargo test`
   languages  the example policy in Rust, C, Go and Python: built, tested, compared; [LANGUAGE ...]
   bindings   proves that the bindings for C and Go are what the generator makes of the contract: [--update]
+  generate   writes the parts of docs/ that are made from the code
   tidy       checks the house rules
   picture    renders terminal text from standard input as SVG: picture FILE.svg TITLE
 ";
@@ -52,6 +53,7 @@ fn main() -> ExitCode {
         ["bindings"] => bindings::run(false),
         ["bindings", "--update"] => bindings::run(true),
         ["languages", rest @ ..] => languages::run(rest),
+        ["generate"] => suites::generate(),
         ["tidy"] => tidy::run(),
         ["picture", file, title] => picture::run(file, title),
         [] | ["help" | "--help" | "-h"] => {

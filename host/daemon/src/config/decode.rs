@@ -15,7 +15,7 @@ use super::section::{Entry, Section, entries, quote_key};
 use super::{BackendChoice, Config};
 use super::{limits, policy};
 
-const KEYS: [&str; 23] = [
+pub(super) const KEYS: [&str; 23] = [
     "backend",
     "command-timeout",
     "compile-memory",
