@@ -6,12 +6,14 @@
 //! listens on `http.sock` in the runtime directory and on the addresses of the key `http` (loopback unless set otherwise).
 
 mod connection;
+mod counters;
 mod events;
 mod health;
 mod page;
 mod plots;
 mod respond;
 mod rules;
+mod usage;
 
 #[cfg(test)]
 mod tests;
@@ -31,7 +33,10 @@ use super::ACCEPT_PAUSE;
 use super::socket::Socket;
 use crate::report::board::Board;
 use connection::Peer;
+use counters::Counters;
 use events::Feed;
+
+pub use counters::ReadCounters;
 
 /// Name of the socket in the runtime directory.
 pub const HTTP_SOCKET: &str = "http.sock";
@@ -68,13 +73,19 @@ const BACKLOG: u32 = 1024;
 struct Context {
     board: Board,
     feed: Arc<Feed>,
+    counters: Arc<Counters>,
 }
 
-/// Starts the server. It ends with the process.
+/// Starts the server. It ends with the process. `counters` is asked when somebody looks at the rules of a table.
 ///
 /// # Errors
 /// If the system has no thread to give. Addresses that can't be used are notes on the board and are tried again.
-pub fn start(runtime_directory: &Path, addresses: Vec<SocketAddr>, board: Board) -> io::Result<()> {
+pub fn start(
+    runtime_directory: &Path,
+    addresses: Vec<SocketAddr>,
+    board: Board,
+    counters: ReadCounters,
+) -> io::Result<()> {
     let socket = runtime_directory.join(HTTP_SOCKET);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     std::thread::Builder::new().name("http".to_owned()).spawn(move || {
@@ -82,7 +93,8 @@ pub fn start(runtime_directory: &Path, addresses: Vec<SocketAddr>, board: Board)
         let _ = rustix::process::nice(NICE);
         runtime.block_on(async {
             let feed = Arc::new(Feed::new(board.clone()));
-            let context = Context { board: board.clone(), feed: Arc::clone(&feed) };
+            let counters = Arc::new(Counters::new(counters));
+            let context = Context { board: board.clone(), feed: Arc::clone(&feed), counters };
             tokio::spawn(serve_unix(socket, context.clone()));
             for address in addresses {
                 tokio::spawn(serve_tcp(address, context.clone()));

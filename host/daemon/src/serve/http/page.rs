@@ -3,7 +3,7 @@
 
 use maud::{DOCTYPE, Markup, html};
 
-use super::plots;
+use super::{plots, usage};
 use crate::incidents::place;
 use crate::report::board::Board;
 use crate::report::plain::plain;
@@ -168,7 +168,7 @@ fn policies(policies: &[PolicyReport]) -> Markup {
                     thead { tr {
                         th scope="col" { "Policy" } th scope="col" { "State" } th scope="col" { "Version" }
                         th.number scope="col" { "Chains" } th.number scope="col" { "Rules" } th.number scope="col" { "Sets" }
-                        th scope="col" { "Digest" }
+                        th scope="col" { "Limits" } th scope="col" { "Digest" }
                     } }
                     tbody { @for policy in policies { (row(policy)) } }
                 }
@@ -193,6 +193,7 @@ fn row(policy: &PolicyReport) -> Markup {
             td { span class=(class) { (state) } @if let Some(reason) = &policy.reason { ": " (plain(reason)) } }
             td { (plain(policy.version.as_deref().unwrap_or("unknown"))) }
             td.number { (policy.chains) } td.number { (policy.rules) } td.number { (policy.sets) }
+            td { (usage::cell(policy)) }
             td { code title=(digest) { (short) } }
         }
     }
