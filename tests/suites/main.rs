@@ -15,6 +15,7 @@ mod matrix;
 mod raw;
 mod reload;
 mod scopes;
+mod shown;
 mod strangers;
 mod takeover;
 mod traffic;
@@ -33,7 +34,7 @@ fn main() -> ExitCode {
         return ExitCode::FAILURE;
     }
     ruleward_tests::trial::quiet_panics();
-    let suites: [fn() -> Vec<Trial>; 15] = [
+    let suites: [fn() -> Vec<Trial>; 16] = [
         kit::trials,
         raw::trials,
         takeover::trials,
@@ -49,6 +50,7 @@ fn main() -> ExitCode {
         events::trials,
         reload::trials,
         versions::trials,
+        shown::trials,
     ];
     let trials = suites.iter().flat_map(|suite| suite()).collect();
     let conclusion = libtest_mimic::run(&arguments, trials);
