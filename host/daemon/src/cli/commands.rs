@@ -7,7 +7,7 @@ use ruleward_core::schedule::Reason;
 
 use super::open::{check_configuration, open_once, open_running};
 use super::output::Output;
-use super::{Arguments, Command, incidents, policy, watch};
+use super::{Arguments, Command, incidents, policy, terminal, watch};
 use crate::config::{Config, DEFAULT_FILE};
 use crate::history::{self, History};
 use crate::journal::{CLOSE_TIME, Journal};
@@ -200,7 +200,7 @@ fn configured(
 fn status(file: &Path, output: Output) -> u8 {
     match client::status(&runtime_directory(file, output)) {
         Ok(status) => {
-            output.print(&status, |style| screen::status(&status, SystemTime::now(), style));
+            output.print(&status, |style| terminal::fitting(&screen::status(&status, SystemTime::now(), style)));
             u8::from(!status.report.in_sync)
         }
         Err(error) => no_answer(&error, output),

@@ -12,7 +12,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 
 use super::output::{Output, colours};
-use super::terminal;
+use super::terminal::{self, width, wrapped};
 use crate::report::screen;
 use crate::report::status::Status;
 use crate::report::text::Style;
@@ -172,7 +172,7 @@ impl View {
 
     /// All that is to be sent to a terminal of `columns` and `rows`.
     fn frame(&self, now: SystemTime, clock: Instant, (columns, rows): (usize, usize)) -> String {
-        let text = self.text(now, clock);
+        let text = wrapped(&self.text(now, clock), columns);
         let mut frame = String::from("\x1b[H");
         let mut left = rows.saturating_sub(1).max(1);
         let mut lines = text.lines().peekable();
@@ -189,23 +189,6 @@ impl View {
         }
         frame + "\x1b[J"
     }
-}
-
-/// How many columns a line takes; colours take none.
-fn width(line: &str) -> usize {
-    let mut inside = false;
-    let visible = |c: &char| match (inside, *c) {
-        (false, '\x1b') => {
-            inside = true;
-            false
-        }
-        (false, _) => true,
-        (true, c) => {
-            inside = c != 'm';
-            false
-        }
-    };
-    line.chars().filter(visible).count()
 }
 
 #[cfg(test)]

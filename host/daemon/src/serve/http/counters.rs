@@ -2,13 +2,13 @@
 //! asked when somebody looks, one table at a time, and an answer serves everybody who asks soon after.
 
 use std::collections::{HashMap, VecDeque};
-use std::sync::Arc;
+use std::io;
+use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
 
 use ruleward_core::expected::Expected;
 use ruleward_core::names::{Family, Table};
-use tokio::sync::Mutex;
-use tokio::task::spawn_blocking;
+use tokio::sync::{Mutex, oneshot};
 
 /// Gives `iptables-save -c` of a table, or says why not.
 pub type ReadCounters = Arc<dyn Fn(Family, Table) -> Result<String, String> + Send + Sync>;
@@ -28,9 +28,11 @@ type Place = (Family, Table);
 
 /// Asks for counters, and remembers them for a moment.
 pub struct Counters {
-    read: ReadCounters,
+    orders: mpsc::Sender<Order>,
     known: Mutex<HashMap<Place, Answer>>,
 }
+
+type Order = (Place, oneshot::Sender<Result<String, String>>);
 
 struct Answer {
     until: Instant,
@@ -44,9 +46,19 @@ impl std::fmt::Debug for Counters {
 }
 
 impl Counters {
-    /// Nothing asked yet.
-    pub fn new(read: ReadCounters) -> Self {
-        Self { read, known: Mutex::default() }
+    /// Starts the thread that asks. It has the priority of the calling one: a tool that gave way to all others could hold
+    /// a lock of the kernel for as long as they are busy.
+    ///
+    /// # Errors
+    /// If the system has no thread to give.
+    pub fn start(read: ReadCounters) -> io::Result<Self> {
+        let (orders, inbox) = mpsc::channel::<Order>();
+        std::thread::Builder::new().name("counters".to_owned()).spawn(move || {
+            for ((family, table), answer) in inbox {
+                let _ = answer.send(read(family, table)); // gone meanwhile
+            }
+        })?;
+        Ok(Self { orders, known: Mutex::default() })
     }
 
     /// The counters of the rules in `expected`, of one table.
@@ -66,8 +78,10 @@ impl Counters {
         if let Some(answer) = known.get(&place).filter(|answer| answer.until > Instant::now()) {
             return answer.counted.clone();
         }
-        let (read, began) = (Arc::clone(&self.read), Instant::now());
-        let text = spawn_blocking(move || read(place.0, place.1)).await.map_err(|error| error.to_string())?;
+        let (answer, began) = (oneshot::channel(), Instant::now());
+        let gone = || "nobody reads them any more; look at the daemon's log".to_owned();
+        self.orders.send((place, answer.0)).map_err(|_| gone())?;
+        let text = answer.1.await.map_err(|_| gone())?;
         let counted = text.map(|text| Arc::new(count(&text, &lines(expected, place))));
         let until = Instant::now() + SERVES.max(began.elapsed() * SPARING);
         known.insert(place, Answer { until, counted: counted.clone() });
@@ -122,10 +136,11 @@ mod tests {
     async fn an_answer_serves_all_who_ask_soon_after() {
         let asked = Arc::new(std::sync::atomic::AtomicU32::new(0));
         let counted = Arc::clone(&asked);
-        let counters = Arc::new(Counters::new(Arc::new(move |_, _| {
+        let read: ReadCounters = Arc::new(move |_, _| {
             counted.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
             Err("not permitted".to_owned())
-        })));
+        });
+        let counters = Arc::new(Counters::start(read).unwrap());
         let nothing = Expected::nothing(ruleward_core::ownership::Ownership::default(), Vec::new());
         let nothing = Arc::new(nothing);
         for _ in 0..100 {

@@ -2,7 +2,8 @@
 //! reads more than its own few kilobytes.
 //!
 //! It runs on a thread of its own at low priority, so that neither the sockets of `status` and `refresh` nor a repair waits
-//! for whoever scrapes. One request a connection; connections, streams, headers and time are bounded ([`limits`]). It
+//! for whoever scrapes. Not at the very lowest (SCHED_IDLE): it shares locks with the others, the heap's for one, and must
+//! come to give them back also where all processors are busy. One request a connection; connections, streams, headers and time are bounded ([`limits`]). It
 //! listens on `http.sock` in the runtime directory and on the addresses of the key `http` (loopback unless set otherwise).
 
 mod connection;
@@ -87,13 +88,13 @@ pub fn start(
     counters: ReadCounters,
 ) -> io::Result<()> {
     let socket = runtime_directory.join(HTTP_SOCKET);
+    let counters = Arc::new(Counters::start(counters)?);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     std::thread::Builder::new().name("http".to_owned()).spawn(move || {
         // Of this thread alone. Where it is refused, requests are answered all the same.
         let _ = rustix::process::nice(NICE);
         runtime.block_on(async {
             let feed = Arc::new(Feed::new(board.clone()));
-            let counters = Arc::new(Counters::new(counters));
             let context = Context { board: board.clone(), feed: Arc::clone(&feed), counters };
             tokio::spawn(serve_unix(socket, context.clone()));
             for address in addresses {
