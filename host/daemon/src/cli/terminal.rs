@@ -74,7 +74,7 @@ mod tests {
     #[test]
     fn long_lines_break_between_words_and_colours_take_no_room() {
         let text = "short\n  \x1b[1;31mone two\x1b[0m three four five\nsupercalifragilistic\n\n";
-        let expected = "short\n  \x1b[1;31mone two\x1b[0m\n      three four\n      five\nsupercalifragilistic\n\n";
+        let expected = "short\n  \x1b[1;31mone two\x1b[0m three\n      four five\nsupercalifragilistic\n\n";
         assert_eq!(wrapped(text, 16), expected);
         assert_eq!(wrapped(text, 200), text);
     }

@@ -5,7 +5,7 @@
 //! says so. For programs it is one JSON object a line, each time when anything but the time to the next check has changed.
 
 use std::io::{self, IsTerminal, Write};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::{Duration, Instant, SystemTime};
 
 use tokio::signal::unix::{SignalKind, signal};
@@ -46,7 +46,7 @@ pub fn watch(directory: &Path, output: Output) -> io::Result<u8> {
 }
 
 /// A thread of its own: a daemon that hangs must not hold up the screen.
-fn look(directory: &PathBuf, sender: &mpsc::Sender<Answer>) {
+fn look(directory: &Path, sender: &mpsc::Sender<Answer>) {
     while sender.blocking_send(client::status(directory)).is_ok() {
         std::thread::sleep(PACE);
     }

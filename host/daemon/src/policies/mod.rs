@@ -67,9 +67,11 @@ pub use self::repeat::Difference;
 pub use self::settings::{SchemaError, SettingsError, SettingsProblem};
 pub use crate::private_dir::PrivateError;
 
+type Listener = dyn Fn(&PolicyName, &Usage, bool) + Send + Sync;
+
 /// Hears of each evaluation: of which policy, what it used, and whether there was an answer.
 #[derive(Clone)]
-pub struct OnEvaluation(Arc<dyn Fn(&PolicyName, &Usage, bool) + Send + Sync>);
+pub struct OnEvaluation(Arc<Listener>);
 
 impl OnEvaluation {
     /// Tells it to this.

@@ -49,6 +49,11 @@ impl LimitReport {
         self.worst.is_some() && self.share() >= NEAR
     }
 
+    /// Whether it is one of those that tell how a policy fares, or one that some call came near.
+    pub fn says_most(&self) -> bool {
+        matches!(self.limit, Limit::Memory | Limit::Time | Limit::Fuel) || self.is_near()
+    }
+
     /// The worst that a call used of it, from 0 to 1; more if it was stopped for that.
     pub fn share(&self) -> f64 {
         self.worst.unwrap_or(0) as f64 / self.most.max(1) as f64
@@ -69,9 +74,7 @@ impl LimitReport {
 
 /// What was used of the limits that say most, and of those that come near; none before the first call. JSON has all.
 pub fn text(limits: &[LimitReport]) -> Option<String> {
-    let shown =
-        |report: &&LimitReport| matches!(report.limit, Limit::Memory | Limit::Time | Limit::Fuel) || report.is_near();
-    let parts: Vec<String> = limits.iter().filter(shown).filter_map(LimitReport::text).collect();
+    let parts: Vec<String> = limits.iter().filter(|limit| limit.says_most()).filter_map(LimitReport::text).collect();
     (!parts.is_empty()).then(|| format!("uses {}", parts.join(", ")))
 }
 

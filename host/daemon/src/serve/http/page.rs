@@ -105,13 +105,14 @@ fn difference(change: &Change) -> Markup {
         (Some(family), Some(table)) => format!("{family} {table} {}", change.chain),
         _ => format!("set {}", change.chain),
     };
-    html! { h3 { (plain(place.trim_end())) } (diff(&change.removed, &change.added)) }
+    let place = plain(place.trim_end());
+    html! { h3 { (place) } (diff(&format!("What differs in {place}"), &change.removed, &change.added)) }
 }
 
-fn diff(removed: &[String], added: &[String]) -> Markup {
+fn diff(label: &str, removed: &[String], added: &[String]) -> Markup {
     html! {
         @if !removed.is_empty() || !added.is_empty() {
-            div.diff role="region" aria-label="Rules" tabindex="0" {
+            div.diff role="group" aria-label=(label) tabindex="0" {
                 pre {
                     @for line in removed { span.del { "- " (plain(line)) "\u{a}" } }
                     @for line in added { span.add { "+ " (plain(line)) "\u{a}" } }
@@ -152,7 +153,7 @@ fn one(incident: &Incident) -> Markup {
                 " by " span.author { (author) } ": " span class=(class) { (plain(&end)) }
             }
             p { (plain(&incident.detail)) }
-            (diff(&incident.removed, &incident.added))
+            (diff(&format!("Rules of incident {}", incident.id), &incident.removed, &incident.added))
         }
     }
 }

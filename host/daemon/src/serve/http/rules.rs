@@ -107,7 +107,7 @@ fn one_table(expected: &Expected, family: Family, table: Table, note: &str, mut 
                 @let shown = take(&mut left, rules.len());
                 details id=(format!("chain-{}", plain(name.as_str()))) open[rules.len() <= 50] {
                     summary { code { (plain(name.as_str())) } ": " (rules.len()) " rules, wanted by " (plain(policy.as_str())) }
-                    div.diff role="region" aria-label=(format!("Rules of {}", plain(name.as_str()))) tabindex="0" {
+                    div.diff role="group" aria-label=(format!("Rules of {}", plain(name.as_str()))) tabindex="0" {
                         pre { @for rule in rules.iter().take(shown) { (line(name.as_str(), rule, &mut counts)) } }
                     }
                     @if shown < rules.len() { p { (rules.len() - shown) " more are not shown; iptables-save has them." } }
@@ -124,7 +124,7 @@ fn hooks(wanted: &ExpectedTable, left: &mut usize, counts: &mut Counts) -> Marku
             @for (heading, list) in [("before strangers' rules", &rules.first), ("after them", &rules.last)] {
                 @if !list.is_empty() {
                     p { (heading) ":" }
-                    div.diff role="region" aria-label=(format!("{} {heading}", hook.as_str())) tabindex="0" {
+                    div.diff role="group" aria-label=(format!("{} {heading}", hook.as_str())) tabindex="0" {
                         pre { @for one in list.iter().take(take(left, list.len())) { (attachment(hook.as_str(), one, counts)) } }
                     }
                 }

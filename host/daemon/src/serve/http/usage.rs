@@ -1,4 +1,5 @@
-//! What a policy used of its limits, for the table of policies: the fullest one in a word, all of them on request.
+//! What a policy used of its limits, for the table of policies: the fullest of those that say most in a word, all of them on
+//! request.
 
 use maud::{Markup, html};
 use ruleward_core::limit::amount;
@@ -10,7 +11,9 @@ use crate::report::plain::plain;
 /// The cell of one policy.
 pub fn cell(policy: &PolicyReport) -> Markup {
     let known = || policy.limits.iter().filter(|limit| limit.worst.is_some());
-    let Some(fullest) = known().max_by(|one, other| one.share().total_cmp(&other.share())) else {
+    let Some(fullest) =
+        known().filter(|limit| limit.says_most()).max_by(|one, other| one.share().total_cmp(&other.share()))
+    else {
         return html! { "not asked yet" };
     };
     html! {
