@@ -12,6 +12,7 @@ mod command;
 mod demo;
 mod examples;
 mod languages;
+mod links;
 mod picture;
 mod policies;
 mod progress;

@@ -5,6 +5,8 @@
 
 mod author;
 mod commands;
+#[cfg(test)]
+mod documented;
 mod incidents;
 mod logs;
 mod open;
