@@ -18,8 +18,11 @@ pub fn trials() -> Vec<Trial> {
 
 fn a_terminal_shows_what_happens_until_interrupted() {
     let (node, daemon) = reload::node(Backend::Nft);
-    let line =
-        format!("{} --config {} status --watch", program::binary().display(), node.path("ruleward.toml").display());
+    let line = format!(
+        "exec {} --config {} status --watch",
+        program::binary().display(),
+        node.path("ruleward.toml").display()
+    );
     // A pseudo-terminal of its own.
     let mut screen = node.command("script").env("TERM", "xterm").args(&["-qefc", &line, "/dev/null"]).start();
     let mut wait_for = |what: &str| while !screen.line().contains(what) {};
