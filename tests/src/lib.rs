@@ -13,6 +13,7 @@ pub mod save;
 pub mod traffic;
 pub mod trial;
 pub mod warm;
+pub mod web;
 
 mod daemon;
 mod kernel_words;

@@ -16,6 +16,7 @@ mod raw;
 mod reload;
 mod scopes;
 mod service;
+mod shown;
 mod strangers;
 mod takeover;
 mod traffic;
@@ -34,7 +35,7 @@ fn main() -> ExitCode {
         return ExitCode::FAILURE;
     }
     ruleward_tests::trial::quiet_panics();
-    let suites: [fn() -> Vec<Trial>; 16] = [
+    let suites: [fn() -> Vec<Trial>; 17] = [
         kit::trials,
         raw::trials,
         takeover::trials,
@@ -51,6 +52,7 @@ fn main() -> ExitCode {
         reload::trials,
         versions::trials,
         service::trials,
+        shown::trials,
     ];
     let trials = suites.iter().flat_map(|suite| suite()).collect();
     let conclusion = libtest_mimic::run(&arguments, trials);

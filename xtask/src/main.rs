@@ -7,10 +7,12 @@
 
 mod bench;
 mod bindings;
+mod browser;
 mod command;
 mod demo;
 mod examples;
 mod languages;
+mod links;
 mod package;
 mod picture;
 mod policies;
@@ -33,8 +35,10 @@ usage: cargo xtask COMMAND
   bench      time and memory beside the stock tools: [PART ...] [--json FILE] [--rules 1000,10000,50000]
   test       builds everything and runs every test; arguments go to `cargo test`
   languages  the example policy in Rust, C, Go and Python: built, tested, compared; [LANGUAGE ...]
+  browser    drives Chromium over the status page: [--update] takes the pictures of docs/ anew
   bindings   proves that the bindings for C and Go are what the generator makes of the contract: [--update]
   package    the Debian package, in target/package: [--dev] [--version VERSION]
+  generate   writes the parts of docs/ that are made from the code
   tidy       checks the house rules
   picture    renders terminal text from standard input as SVG: picture FILE.svg TITLE
 ";
@@ -51,10 +55,13 @@ fn main() -> ExitCode {
         ["bench", "--inside", rest @ ..] => bench::run_inside(rest),
         ["bench", rest @ ..] => bench::run(rest),
         ["test", rest @ ..] => suites::run(rest),
+        ["browser"] => browser::run(false),
+        ["browser", "--update"] => browser::run(true),
         ["bindings"] => bindings::run(false),
         ["bindings", "--update"] => bindings::run(true),
         ["languages", rest @ ..] => languages::run(rest),
         ["package", rest @ ..] => package::run(rest),
+        ["generate"] => suites::generate(),
         ["tidy"] => tidy::run(),
         ["picture", file, title] => picture::run(file, title),
         [] | ["help" | "--help" | "-h"] => {

@@ -23,3 +23,14 @@ pub fn run(rest: &[&str]) -> Result<()> {
             .show()
     })
 }
+
+/// Writes what of the documentation is made from the code. The tests that say whether it is current do it.
+pub fn generate() -> Result<()> {
+    step("documentation that is made from the code", || {
+        Run::new(workspace::cargo())
+            .args(["test", "--workspace", "--lib", "is_current"])
+            .env("RULEWARD_GENERATE", "1")
+            .within(workspace::root())
+            .show()
+    })
+}

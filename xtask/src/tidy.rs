@@ -5,7 +5,7 @@ use anyhow::{Context, Result, bail};
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use crate::{examples, workspace};
+use crate::{examples, links, workspace};
 
 const LONGEST_FILE: usize = 500;
 /// Text that people write; captured output of other programs keeps its form.
@@ -31,6 +31,8 @@ pub fn run() -> Result<()> {
         }
     }
     check_decisions(&root.join("docs/adr"), &mut violations)?;
+    check_book(&root.join("docs"), &files, &mut violations)?;
+    links::check(root, &files, &mut violations);
     violations.extend(examples::check_all()?);
     if !violations.is_empty() {
         bail!("{} violations of the house rules:\n  {}", violations.len(), violations.join("\n  "));
@@ -102,6 +104,20 @@ fn check_decisions(folder: &Path, violations: &mut Vec<String>) -> Result<()> {
     for link in links.filter(|link| link.ends_with(".md") && !link.contains('/')) {
         if !names.iter().any(|name| name == link) {
             violations.push(format!("docs/adr/README.md: lists {link}, which does not exist"));
+        }
+    }
+    Ok(())
+}
+
+/// Every page is in the book.
+fn check_book(folder: &Path, files: &[PathBuf], violations: &mut Vec<String>) -> Result<()> {
+    let summary_file = folder.join("SUMMARY.md");
+    let summary =
+        fs::read_to_string(&summary_file).with_context(|| format!("cannot read {}", summary_file.display()))?;
+    for page in files.iter().filter_map(|file| file.strip_prefix(folder).ok()) {
+        let page = page.display().to_string();
+        if page.ends_with(".md") && page != "SUMMARY.md" && !summary.contains(&format!("]({page})")) {
+            violations.push(format!("docs/SUMMARY.md: does not list {page}"));
         }
     }
     Ok(())

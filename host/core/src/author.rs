@@ -5,13 +5,14 @@
 
 use std::fmt;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// The word for an author of whom nothing is known.
 pub const UNKNOWN: &str = "unknown";
 
 /// A process that changed something.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, JsonSchema, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Author {
     /// The kernel's name of it, at most 15 bytes; [`UNKNOWN`] if nothing is known.
@@ -27,7 +28,7 @@ pub struct Author {
 }
 
 /// The process that started another.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, JsonSchema, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Parent {
     /// The kernel's name of it.

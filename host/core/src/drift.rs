@@ -1,6 +1,7 @@
 //! Names what happened to the node, from the plan that undoes it: an operator reads "rule-deleted in nat POSTROUTING",
 //! not a list of edits.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::expected::{Expected, ExpectedHook};
@@ -10,7 +11,7 @@ use crate::plan::{ChainPlan, Plan, SetStep, TablePlan};
 use crate::quote;
 
 /// What kind of drift.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, JsonSchema, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Kind {
     /// A rule of ours is gone.

@@ -7,6 +7,8 @@ pub mod compare;
 pub mod config;
 pub mod digest;
 pub mod facts;
+#[cfg(test)]
+mod generated;
 pub mod history;
 pub mod incidents;
 pub mod journal;

@@ -20,11 +20,12 @@ use crate::kernel::watch::{self, Watch};
 use crate::metrics::WaitFor;
 use crate::pipeline::{Aside, Pipeline};
 use crate::policies::compile::{CompileLimits, Compiler};
-use crate::policies::{PolicyEngine, PolicyEngineOptions, components};
+use crate::policies::{OnEvaluation, PolicyEngine, PolicyEngineOptions, components};
 use crate::reload::{self, Intake};
 use crate::report::board::Board;
 use crate::report::{ErrorClass, Outcome, PolicyState, Report};
 use crate::roster::Roster;
+use crate::serve::http::ReadCounters;
 use crate::shadows::{self, Shadows};
 
 /// Joins everything that checks need. What a running check waits for is shown on `board`; what others did is
@@ -89,6 +90,17 @@ pub fn tools_of(config: &Config) -> Tools {
     Tools::new(Backend::Nft).with_command_timeout(config.command_timeout).with_lock_timeout(config.lock_timeout)
 }
 
+/// Reads counters of rules for whoever looks at the status page: not within a check, and not for long.
+pub fn counters(board: &Board) -> ReadCounters {
+    const PATIENCE: Duration = Duration::from_secs(5);
+    let board = board.clone();
+    Arc::new(move |family, table| {
+        let backend = board.brief().report.backend.ok_or("no check has ended yet")?;
+        let tools = Tools::new(backend).with_command_timeout(PATIENCE);
+        tools.save_with_counters(family, table).map_err(|error| error.to_string())
+    })
+}
+
 /// The history in the state directory; what keeps it from being written is shown on `board`.
 pub fn history(config: &Config, board: &Board) -> History {
     let bounds = Bounds { records: config.history_versions as usize, bytes: config.history_size };
@@ -97,16 +109,20 @@ pub fn history(config: &Config, board: &Board) -> History {
     History::start(&config.state_directory, bounds, kept, move |note| noted.note("history", note))
 }
 
-/// The engine that runs policies.
+/// The engine that runs policies, and tells of it.
 ///
 /// # Errors
 /// A report, when this machine can't run WebAssembly.
-pub fn engine(config: &Config) -> Result<Arc<PolicyEngine>, Box<Report>> {
+pub fn engine(config: &Config, on_evaluation: OnEvaluation) -> Result<Arc<PolicyEngine>, Box<Report>> {
     let limits = CompileLimits { memory: config.compile_memory, seconds: config.compile_time.as_secs().max(1) };
     let compiler = Compiler { limits, timeout: config.compile_time, ..Compiler::default() };
-    PolicyEngine::new(PolicyEngineOptions { compiler, ..PolicyEngineOptions::new(&config.state_directory) })
-        .map(Arc::new)
-        .map_err(|error| Box::new(Report::failure(ErrorClass::Internal, error.to_string())))
+    PolicyEngine::new(PolicyEngineOptions {
+        compiler,
+        on_evaluation,
+        ..PolicyEngineOptions::new(&config.state_directory)
+    })
+    .map(Arc::new)
+    .map_err(|error| Box::new(Report::failure(ErrorClass::Internal, error.to_string())))
 }
 
 /// Loads what the configuration asks for, once. `keeps`: in the state directory as well.
@@ -114,7 +130,7 @@ pub fn engine(config: &Config) -> Result<Arc<PolicyEngine>, Box<Report>> {
 /// # Errors
 /// A report that says why nothing can be loaded. A policy that can't be is no such reason.
 pub fn load_once(config: &Config, history: &History, keeps: bool) -> Result<Intake, Box<Report>> {
-    reload::load_once(config, engine(config)?, history.clone(), keeps).map_err(|error| {
+    reload::load_once(config, engine(config, OnEvaluation::nobody())?, history.clone(), keeps).map_err(|error| {
         Box::new(Report::failure(ErrorClass::Internal, format!("policies can't be loaded: {error}; try again")))
     })
 }

@@ -1,11 +1,11 @@
 //! What the metrics, the health and the status page of a running daemon say of damage that a stranger does.
 
-use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
 
 use libtest_mimic::Trial;
 use ruleward_tests::trial::trial;
-use ruleward_tests::{Backend, Family, Node, poll, sandbox};
+use ruleward_tests::web::{get, metric};
+use ruleward_tests::{Backend, Family, poll, sandbox};
 
 use super::{JUMPS, comes_back, deletion, quiet_node};
 
@@ -14,26 +14,6 @@ pub fn trials() -> Vec<Trial> {
         trial(format!("events::{backend}::shown::a_repair_and_its_author"), move || a_repair_and_its_author(backend))
     };
     Backend::ALL.map(case).into()
-}
-
-/// The whole answer, status line first.
-fn get(node: &Node, path: &str) -> String {
-    let mut stream = UnixStream::connect(node.path("run/http.sock")).expect("the daemon listens");
-    stream.write_all(format!("GET {path} HTTP/1.1\r\nHost: node\r\n\r\n").as_bytes()).expect("it reads");
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).expect("it answers");
-    answer
-}
-
-/// The sum of all series of this name whose labels hold these.
-fn metric(node: &Node, name: &str, labels: &[&str]) -> f64 {
-    let text = get(node, "/metrics");
-    let of_name = text.lines().filter_map(|line| {
-        let (series, value) = line.rsplit_once(' ')?;
-        let (found, with) = series.split_once('{').unwrap_or((series, ""));
-        (found == name && labels.iter().all(|label| with.contains(label))).then_some(value)
-    });
-    of_name.map(|value| value.parse::<f64>().expect("a number")).sum()
 }
 
 fn a_repair_and_its_author(backend: Backend) {

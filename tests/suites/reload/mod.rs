@@ -33,7 +33,7 @@ pub fn trials() -> Vec<Trial> {
 
 /// A static-rules policy that owns `PREFIX-*` in filter and nat, and lets this port pass, with its component in the
 /// node's folder.
-fn policy(prefix: &str, port: u16) -> Value {
+pub fn policy(prefix: &str, port: u16) -> Value {
     let name = format!("{prefix}-in");
     let mut policy = static_rules(
         &[chain(None, "filter", &name, &[format!("-p tcp --dport {port} -j RETURN")])],
@@ -47,7 +47,7 @@ fn policy(prefix: &str, port: u16) -> Value {
 }
 
 /// A node with a daemon that nobody asks, under the policy `web`, which owns `op-*` and lets port 80 pass.
-fn node(backend: Backend) -> (Arc<Node>, Daemon) {
+pub fn node(backend: Backend) -> (Arc<Node>, Daemon) {
     let node = Node::new(backend);
     fs::write(node.path("op.wasm"), variant(0)).expect("the node's directory is writable");
     node.configure(json!({ "watch": "auto", "policies": { "web": policy("op", 80) } }));
@@ -89,7 +89,7 @@ fn digest(node: &Node, name: &str) -> String {
 
 /// Waits until the rules of `PREFIX-in` let this port pass, in both families.
 #[track_caller]
-fn comes_into_force(node: &Node, prefix: &str, port: u16) {
+pub fn comes_into_force(node: &Node, prefix: &str, port: u16) {
     for family in Family::ALL {
         poll(&format!("{prefix}-in lets port {port} pass in {family}"), || {
             lets_pass(node, family, prefix, port).then_some(())
@@ -117,7 +117,7 @@ fn in_force(daemon: &Daemon, policy: &str, digest: &str) -> Status {
 
 /// Waits until a new version of a policy is refused, with these words.
 #[track_caller]
-fn is_refused(daemon: &Daemon, policy: &str, words: &[&str]) -> Status {
+pub fn is_refused(daemon: &Daemon, policy: &str, words: &[&str]) -> Status {
     daemon.wait_until(&format!("refusing {policy} with {words:?}"), |status| {
         let candidate = status.report.policies.iter().find(|one| one.name == policy);
         let candidate = candidate.and_then(|policy| policy.candidate.as_ref());

@@ -155,14 +155,14 @@ fn told(daemon: &Daemon<'_>) -> Result<Told> {
 
 /// The rule that a round takes away.
 #[derive(Debug)]
-struct Victim {
+pub(super) struct Victim {
     chain: String,
     /// From 0, and smaller than the number of rules there.
     place: usize,
 }
 
 impl Victim {
-    fn of_round(round: usize, rules: Rules) -> Self {
+    pub(super) fn of_round(round: usize, rules: Rules) -> Self {
         if round.is_multiple_of(JUMPS) {
             return Self { chain: HOOKS[round / JUMPS % HOOKS.len()].to_owned(), place: 0 };
         }
@@ -183,14 +183,14 @@ fn coprime(mut a: usize, mut b: usize) -> bool {
 }
 
 /// Anything between one and two pauses, the same in every run.
-fn pause(round: usize) -> Duration {
+pub(super) fn pause(round: usize) -> Duration {
     let mixed = (round as u32).wrapping_add(1).wrapping_mul(2_654_435_761) >> 16;
     PAUSE + PAUSE * mixed / (1 << 16)
 }
 
 /// How long a rule was away, in milliseconds.
-struct Open {
-    after: f64,
+pub(super) struct Open {
+    pub(super) after: f64,
     from_begin: f64,
 }
 
@@ -202,17 +202,17 @@ impl Open {
 }
 
 /// Deletes a rule and sees it come back.
-trait Witness {
+pub(super) trait Witness {
     fn round(&mut self, victim: &Victim) -> Result<Open>;
 }
 
-struct NetlinkWitness {
+pub(super) struct NetlinkWitness {
     stranger: Stranger,
     listener: Listener,
 }
 
 impl NetlinkWitness {
-    fn open() -> Result<Self> {
+    pub(super) fn open() -> Result<Self> {
         Ok(Self { stranger: Stranger::open()?, listener: Listener::open()? })
     }
 }

@@ -13,6 +13,7 @@ mod events;
 mod fight;
 mod flush;
 mod guarded;
+mod http;
 mod namespace;
 mod netlink;
 mod nftables;
@@ -42,7 +43,7 @@ use table::Row;
 /// Tried in a user namespace, from the largest: the socket's buffer can't be enlarged there as far as root can.
 const TRIED_IN_USER_NAMESPACE: [usize; 5] = [800, 400, 200, 100, 50];
 
-const PARTS: [(&str, Measure); 13] = [
+const PARTS: [(&str, Measure); 14] = [
     ("commit", commit::measure),
     ("refresh", refresh::measure),
     ("change", change::measure),
@@ -53,6 +54,7 @@ const PARTS: [(&str, Measure); 13] = [
     ("quiet", quiet::measure_refresh),
     ("idle", quiet::measure_idle),
     ("fight", fight::measure),
+    ("http", http::measure),
     ("memory", daemon::measure_memory),
     ("start", daemon::measure_start),
     ("policies", policies::measure),

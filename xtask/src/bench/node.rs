@@ -195,6 +195,11 @@ impl Daemon<'_> {
         self.ask("status.sock", "")
     }
 
+    /// Where its sockets are.
+    pub fn runtime(&self) -> &Path {
+        &self.node.runtime
+    }
+
     /// Processor time that it has used since its start, with that of the tools that it has run.
     pub fn cpu(&self) -> Result<Duration> {
         cpu::of_process(self.child.id())

@@ -10,6 +10,7 @@ mod story;
 mod terminal;
 
 use anyhow::{Context, Result, bail, ensure};
+use std::ffi::OsStr;
 use std::path::PathBuf;
 
 use crate::command::{Run, find};
@@ -35,8 +36,13 @@ pub fn run_inside() -> Result<()> {
 
 /// This program under `unshare`, which everyone may use where the kernel permits user namespaces.
 pub fn inside_namespaces() -> Result<Run> {
-    let own = own_program()?;
+    unshared(&[], own_program()?)
+}
+
+/// Any program in private namespaces of the network and of mounts, and of these kinds besides.
+pub fn unshared(kinds: &[&'static str], program: impl AsRef<OsStr>) -> Result<Run> {
     let mut flags = vec!["--net", "--mount"];
+    flags.extend(kinds);
     if !rustix::process::geteuid().is_root() {
         flags.extend(["--user", "--map-root-user"]);
     }
@@ -46,7 +52,7 @@ pub fn inside_namespaces() -> Result<Run> {
     if let Err(error) = Run::new("unshare").args(&flags).args(["true"]).text() {
         bail!("{error:#}\n{}", permission_hint());
     }
-    Ok(Run::new("unshare").args(flags).args(["--"]).args([own]))
+    Ok(Run::new("unshare").args(flags).args(["--"]).args([program]))
 }
 
 /// This program's file. The build that comes before may have put a new file in its place, of the same source.

@@ -1,20 +1,22 @@
 //! What each command does. The exit code follows from its report.
 
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 use ruleward_core::schedule::Reason;
 
 use super::open::{check_configuration, open_once, open_running};
 use super::output::Output;
-use super::{Arguments, Command, incidents, paper, policy};
+use super::{Arguments, Command, incidents, paper, policy, terminal, watch};
 use crate::config::{Config, DEFAULT_FILE};
 use crate::history::{self, History};
 use crate::journal::{CLOSE_TIME, Journal};
 use crate::logs::{self, Level};
 use crate::open::{self, engine};
-use crate::policies::compile;
+use crate::policies::{OnEvaluation, compile};
 use crate::reload;
 use crate::report::board::Board;
+use crate::report::screen;
 use crate::report::text::{self, Style};
 use crate::report::{Checks, ErrorClass, Intent, Report};
 use crate::run;
@@ -57,7 +59,15 @@ pub fn execute(arguments: &Arguments) -> u8 {
         Command::Cleanup => {
             end(once(&arguments.config, Some(name), |checks| checks.cleanup()), Intent::Write, text::cleaned)
         }
-        Command::Status => status(&arguments.config, output),
+        Command::Status { watch: false } => status(&arguments.config, output),
+        Command::Status { watch: true } => {
+            let directory = runtime_directory(&arguments.config, output);
+            watch::watch(&directory, output).unwrap_or_else(|error| {
+                let report = Report::failure(ErrorClass::Internal, format!("can't show the status: {error}"));
+                output.complain(&text::problems(&report));
+                report.exit_code(Intent::Write)
+            })
+        }
         Command::Incidents { follow, last } => {
             incidents::show(&state_directory(&arguments.config, output), *follow, *last, output)
         }
@@ -144,12 +154,18 @@ fn run_daemon(file: &Path, output: Output) -> u8 {
         });
         let history = open::history(&config, &board);
         let (shown, written, kept) = (board.clone(), journal.clone(), history.clone());
-        if let Err(error) = http::start(&directory, (access, config.http.clone()), board.clone()) {
+        let counters = open::counters(&board);
+        if let Err(error) = http::start(&directory, (access, config.http.clone()), board.clone(), counters) {
             board.note("http", Some(format!("no metrics and no status page: {error}")));
         }
-        let (lookout, source) = reload::start(config.clone(), engine(&config)?, history.clone()).map_err(|error| {
-            Box::new(Report::failure(ErrorClass::Internal, format!("can't start looking for changes: {error}")))
-        })?;
+        let counted = board.clone();
+        let told = OnEvaluation::new(move |policy, usage, answered| {
+            counted.metrics().policies().evaluated(policy.as_str(), usage, answered);
+        });
+        let (lookout, source) =
+            reload::start(config.clone(), engine(&config, told)?, history.clone()).map_err(|error| {
+                Box::new(Report::failure(ErrorClass::Internal, format!("can't start looking for changes: {error}")))
+            })?;
         let open = Box::new(move || open_running(&source, &shown, &written, &kept));
         tracing::info!("version {}, checks at least every {refresh:?}", env!("CARGO_PKG_VERSION"));
         let result = run::run((&directory, access), refresh, &board, open, lookout);
@@ -202,7 +218,7 @@ fn configured(
 fn status(file: &Path, output: Output) -> u8 {
     match client::status(&runtime_directory(file, output)) {
         Ok(status) => {
-            output.print(&status, |style| text::status(&status, style));
+            output.print(&status, |style| terminal::fitting(&screen::status(&status, SystemTime::now(), style)));
             u8::from(!status.report.in_sync)
         }
         Err(error) => no_answer(&error, output),

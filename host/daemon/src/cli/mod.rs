@@ -5,11 +5,15 @@
 
 mod author;
 mod commands;
+#[cfg(test)]
+mod documented;
 mod incidents;
 mod open;
 mod output;
 mod paper;
 mod policy;
+mod terminal;
+mod watch;
 
 pub use output::colours;
 
@@ -72,7 +76,11 @@ enum Command {
     /// Check configuration and policies; needs no root
     Check,
     /// Show how the running daemon is doing (exit 1 if the node is not in sync)
-    Status,
+    Status {
+        /// Go on showing it until interrupted
+        #[arg(long)]
+        watch: bool,
+    },
     /// Have the running daemon check everything now, and wait for it
     Refresh,
     /// Have the running daemon read configuration and policies again, and wait until they are in force or refused (exit
@@ -131,7 +139,7 @@ impl Command {
             Self::Apply => "apply",
             Self::Plan => "plan",
             Self::Check => "check",
-            Self::Status => "status",
+            Self::Status { .. } => "status",
             Self::Refresh => "refresh",
             Self::Reload => "reload",
             Self::Log { .. } => "log",

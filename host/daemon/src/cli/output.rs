@@ -19,6 +19,11 @@ impl Output {
         Self { format }
     }
 
+    /// Whether it is for programs.
+    pub fn is_json(self) -> bool {
+        self.format == Format::Json
+    }
+
     /// Prints what was asked for: `value` as JSON, or the text that `text` makes.
     pub fn print(self, value: &impl Serialize, text: impl FnOnce(Style) -> String) {
         let text = match self.format {
@@ -49,8 +54,36 @@ impl Output {
     }
 }
 
-/// Whether to use colours, by the convention of no-color.org.
+/// Whether to use colours: on a terminal that has them, by the conventions of no-color.org and bixense.com/clicolors.
 pub fn colours(terminal: bool) -> bool {
-    let unset = |name| std::env::var_os(name).is_none_or(|value| value.is_empty());
-    terminal && unset("NO_COLOR") && std::env::var_os("TERM").is_none_or(|terminal| terminal != "dumb")
+    wants_colours(terminal, |name| std::env::var(name).ok())
+}
+
+fn wants_colours(terminal: bool, variable: impl Fn(&str) -> Option<String>) -> bool {
+    let is_set = |name| variable(name).is_some_and(|value| !value.is_empty());
+    if is_set("NO_COLOR") {
+        return false;
+    }
+    let forced = variable("CLICOLOR_FORCE").is_some_and(|value| !value.is_empty() && value != "0");
+    forced || (terminal && variable("TERM").is_none_or(|terminal| terminal != "dumb"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn colours_are_for_terminals_unless_somebody_says_otherwise() {
+        let wants = |terminal, set: &[(&str, &str)]| {
+            let set = set.to_vec();
+            wants_colours(terminal, move |name| {
+                set.iter().find(|(one, _)| *one == name).map(|(_, value)| (*value).to_owned())
+            })
+        };
+        assert!(wants(true, &[]) && !wants(false, &[]));
+        assert!(wants(true, &[("NO_COLOR", "")]) && !wants(true, &[("NO_COLOR", "1")]));
+        assert!(!wants(true, &[("TERM", "dumb")]) && wants(true, &[("TERM", "xterm")]));
+        assert!(wants(false, &[("CLICOLOR_FORCE", "1")]) && !wants(false, &[("CLICOLOR_FORCE", "0")]));
+        assert!(!wants(true, &[("CLICOLOR_FORCE", "1"), ("NO_COLOR", "1")]), "who wants none has the last word");
+    }
 }

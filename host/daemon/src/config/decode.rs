@@ -16,7 +16,7 @@ use super::{BackendChoice, Config};
 use super::{limits, policy};
 use crate::logs::{Level, LogFormat};
 
-const KEYS: [&str; 27] = [
+pub(super) const KEYS: [&str; 27] = [
     "backend",
     "command-timeout",
     "compile-memory",

@@ -72,7 +72,7 @@ fn amount(section: &mut Section<'_, '_>, limit: Limit) -> Option<u64> {
 }
 
 /// As it is written in the configuration.
-fn shown(limit: Limit, amount: u64) -> String {
+pub(super) fn shown(limit: Limit, amount: u64) -> String {
     match limit.unit() {
         Unit::Bytes => format_size(amount),
         Unit::Microseconds => format_duration(Duration::from_micros(amount)),

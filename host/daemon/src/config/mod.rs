@@ -12,6 +12,8 @@ mod limits;
 mod policy;
 mod problem;
 mod quantity;
+#[cfg(test)]
+mod reference;
 mod section;
 mod settings;
 
@@ -45,67 +47,72 @@ pub struct Config {
     pub file: PathBuf,
     /// All files that were read, in the order in which they count.
     pub files: Vec<PathBuf>,
-    /// `node-name`: the node's name in facts; 1 to 253 visible characters. Default: the host name.
+    /// `node-name`: this node's name in documents; 1 to 253 visible characters. Default: the host name.
     pub node_name: Option<String>,
-    /// `refresh-interval`: time between two full comparisons with the kernel, `100ms` to `720h`. Default: `90s`.
+    /// `refresh-interval`: longest time between two checks, whatever was heard or not; `100ms` to `720h`. Default: `90s`.
     pub refresh_interval: Duration,
-    /// `state-directory`: compiled components, last good contributions and incidents. Default: `/var/lib/ruleward`.
+    /// `state-directory`: components in force and compiled ones, last good answers, records of versions, the journal of
+    /// incidents. Default: `/var/lib/ruleward`.
     pub state_directory: PathBuf,
     /// `runtime-directory`: the sockets of the running daemon. Default: `/run/ruleward`.
     pub runtime_directory: PathBuf,
-    /// `policy-directory`: where components named without a `/` are. Default: `/usr/lib/ruleward/policies`.
+    /// `policy-directory`: where components are that are named without a `/`. Default: `/usr/lib/ruleward/policies`.
     pub policy_directory: PathBuf,
-    /// `backend`: `auto`, `nft` or `legacy`. Default: `auto`.
+    /// `backend`: `auto`, `nft` or `legacy`; `status` says which was found, and why. Default: `auto`.
     pub backend: BackendChoice,
-    /// `families`: `ipv4`, `ipv6` or both. Default: both.
+    /// `families`: which address families are kept. Default: `["ipv4", "ipv6"]`.
     pub families: Families,
-    /// `documents`: directory of Kubernetes-shaped resources. Default: `/etc/ruleward/documents`.
+    /// `documents`: folder of Kubernetes-shaped resources, YAML or JSON. Default: `/etc/ruleward/documents`.
     pub documents: PathBuf,
     /// `command-timeout`: longest run of one iptables or ipset command, `100ms` to `1h`. Default: `60s`.
     pub command_timeout: Duration,
-    /// `lock-timeout`: longest wait for the xtables lock before an attempt counts as failed and is made again,
-    /// `100ms` to `24h`. Default: `10m`.
+    /// `lock-timeout`: longest wait for the xtables lock before an attempt counts as failed, `100ms` to `24h`; it is made
+    /// again. Default: `10m`.
     pub lock_timeout: Duration,
-    /// `incident-journal-size`: at which size the journal of incidents begins a new file, `64KiB` to `256MiB`; two files
-    /// are kept. Default: `8MiB`.
+    /// `incident-journal-size`: at which size the journal of incidents begins a new file, `64KiB` to `256MiB`; two are
+    /// kept, so the disk holds twice as much. Default: `8MiB`.
     pub incident_journal_size: u64,
-    /// `event-buffer`: room for the kernel's events of nf_tables, `4KiB` to `512MiB`. What does not fit is found by a full
-    /// comparison. Default: `16MiB`.
+    /// `event-buffer`: nft: room for the kernel's events, `4KiB` to `512MiB`; what does not fit is found by reading
+    /// everything, author unknown. Default: `16MiB`.
     pub event_buffer: u64,
-    /// `full-comparison-every`: of so many refreshes at least one reads everything, the others may trust the kernel's word
-    /// that nothing has changed; 1 to 1000000. Default: 10.
+    /// `full-comparison-every`: of so many checks by the clock at least one reads everything, the others read nothing if
+    /// the kernel says that nothing has changed; `1` to `1000000`. Default: `10`.
     pub full_comparison_every: u32,
-    /// `legacy-poll-interval`: how often iptables-legacy's tables are looked at for writers that do not take the xtables
-    /// lock, `10ms` to `1h`. Default: `1s`.
+    /// `legacy-poll-interval`: legacy: how often the tables are looked at for writers that do not take the xtables lock,
+    /// `10ms` to `1h`. Default: `1s`.
     pub legacy_poll_interval: Duration,
-    /// `log`: the least important log lines, `error` to `trace`. Default: `info`.
+    /// `log`: least important log lines: `error`, `warn`, `info`, `debug` or `trace`; see [logs](operating.md#logs).
+    /// Default: `info`.
     pub log: Level,
-    /// `log-format`: `auto`, `text`, `json` or `journal`. Default: `auto`.
+    /// `log-format`: `auto`: with fields to journald if the standard error output leads there, else `text`. `json`: one
+    /// object a line. `journal`: to journald in any case. Default: `auto`.
     pub log_format: LogFormat,
-    /// `socket-group`: name or number of the group that the sockets belong to. Default: the daemon's own.
+    /// `socket-group`: name (in `/etc/group`) or number of the group whose members may look: see
+    /// [who may look](operating.md#who-may-look). Default: the daemon's own.
     pub socket_group: Option<String>,
-    /// `socket-mode`: who may connect to the sockets. Default: `0660`.
+    /// `socket-mode`: mode of the sockets, `0600` to `0666`. Default: `0660`.
     pub socket_mode: u32,
-    /// `replay`: `auto` to compare rules byte for byte and to write those over netlink that were proven, `off` to compare and
-    /// write with the stock tools alone. Default: `auto`.
+    /// `replay`: `auto` compares rules byte for byte and writes over netlink those that were proven, `off` compares and
+    /// writes with the stock tools alone. Default: `auto`.
     pub replay: bool,
-    /// `watch`: `auto` to undo drift as it happens, `off` to leave it to the refresh. Default: `auto`.
+    /// `watch`: `auto` undoes drift and takes changed files, interfaces and addresses as it happens, `off` leaves both to
+    /// the refresh. Default: `auto`.
     pub watch: bool,
-    /// `http`: where metrics and the status page are served besides the socket in the runtime directory, a list of addresses
-    /// with ports; empty for nowhere. They only show, but they show rules and names of processes. Default: `["127.0.0.1:9746"]`.
+    /// `http`: where metrics and the status page are served besides a socket, a list of addresses with ports, `[]` for
+    /// nowhere: see [monitoring](monitoring.md). Default: `["127.0.0.1:9746"]`.
     pub http: Vec<SocketAddr>,
     /// `compile-memory`: address space of the process that compiles a component, `256MiB` to `64GiB`. Default: `2GiB`.
     pub compile_memory: u64,
-    /// `compile-time`: its processor time, and its wall time; `1s` to `1h`, whole seconds. Default: `60s`.
+    /// `compile-time`: its processor time, and its wall time, `1s` to `1h`; whole seconds. Default: `60s`.
     pub compile_time: Duration,
-    /// `limits-ceiling`: what no policy's limits may be above; keys and bounds are those of `limits`. Default: none.
+    /// `limits-ceiling`: a table of [limits](#limits) that no policy's own may be above. Default: none.
     pub limits_ceiling: Ceiling,
-    /// `history-versions`: how many records of each policy are kept, 1 to 100000. Default: 50.
+    /// `history-versions`: how many [records](versions.md#records) of each policy are kept, `1` to `100000`. Default: `50`.
     pub history_versions: u32,
-    /// `history-size`: how much the records of all policies and the components that they name may take, `1MiB` to `64GiB`.
-    /// Default: `256MiB`.
+    /// `history-size`: how much all records and the components that they name may take, `1MiB` to `64GiB`. Default:
+    /// `256MiB`.
     pub history_size: u64,
-    /// `[policies.NAME]`: the policies by name. Default: none.
+    /// `policies`: the [policies](#policies) by name. Default: none.
     pub policies: BTreeMap<PolicyName, PolicyConfig>,
 }
 
@@ -123,19 +130,21 @@ pub enum BackendChoice {
 pub struct PolicyConfig {
     /// The file and line that configure it.
     pub place: Place,
-    /// `component`: the WebAssembly component, absolute. A plain name is in the policy directory; with a `/` it is a
-    /// path from the main file's folder. Default: `NAME.wasm`.
+    /// `component`: the WebAssembly component: a name in the policy directory, or, with a `/`, a path from the main file's
+    /// folder. Default: the policy's name and `.wasm`.
     pub component: PathBuf,
-    /// `mode`: `enforce`, `shadow` or `off`. Default: `enforce`; `shadow` with `shadow-of`.
+    /// `mode`: `enforce`, `shadow`: it is asked and compared, and [nothing of it is put in force](versions.md#shadows), or
+    /// `off`: it is not asked, and what it had in the kernel is removed. Default: `enforce`, or `shadow` with `shadow-of`.
     pub mode: Mode,
-    /// `shadow-of`: the enforced policy that a shadow is compared with. What the shadow does not say (component, grants,
-    /// limits, settings) is as there, and its grants may be the same. Default: none.
+    /// `shadow-of`: the enforced policy whose place a shadow would take; what the shadow does not say (component, grants,
+    /// limits, settings) is as there. Default: none.
     pub shadow_of: Option<PolicyName>,
-    /// `grants`: what the policy may own and read. Default: nothing.
+    /// `grants`: what it may own: `tables`, `chains`, `sets` (names, or a prefix and `*`), `comments` (prefixes); and the
+    /// kinds of `documents` that it may read. Default: nothing.
     pub grants: Grants,
-    /// `limits`: what one call may use. Defaults: [`Limits::default`], as far as the ceiling allows.
+    /// `limits`: [what one evaluation may use](#limits). Default: what stands there, as far as the ceiling allows.
     pub limits: Limits,
-    /// `settings`: any value, as JSON with sorted keys. Default: an empty object.
+    /// `settings`: the policy's own, checked against the schema that it describes. Default: none.
     pub settings: serde_json::Value,
 }
 

@@ -13,7 +13,7 @@ use super::problem::{ConfigError, Problem};
 use super::section::{Entry, Section, describe, entries, quote_key};
 use super::{Mode, PolicyConfig, grants, settings};
 
-const KEYS: [&str; 6] = ["component", "grants", "limits", "mode", "settings", "shadow-of"];
+pub(super) const KEYS: [&str; 6] = ["component", "grants", "limits", "mode", "settings", "shadow-of"];
 
 /// Reads the policies of all `[policies]` tables.
 pub(super) fn read_all(

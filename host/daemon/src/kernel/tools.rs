@@ -147,7 +147,18 @@ impl Tools {
         if self.backend == Backend::Legacy && !legacy_tables(family)?.contains(&table) {
             return Ok(String::new());
         }
-        self.checked_save(family, Some(table))
+        self.checked_save(family, Some(table), &[])
+    }
+
+    /// The same with the counters of each rule: `[packets:bytes] -A ...`.
+    ///
+    /// # Errors
+    /// As [`Tools::save`].
+    pub fn save_with_counters(&self, family: Family, table: Table) -> Result<String, ToolError> {
+        if self.backend == Backend::Legacy && !legacy_tables(family)?.contains(&table) {
+            return Ok(String::new());
+        }
+        self.checked_save(family, Some(table), &["-c"])
     }
 
     /// The saves of all tables that exist, in one run of the tool.
@@ -158,12 +169,13 @@ impl Tools {
         if self.backend == Backend::Legacy && legacy_tables(family)?.is_empty() {
             return Ok(String::new());
         }
-        self.checked_save(family, None)
+        self.checked_save(family, None, &[])
     }
 
-    fn checked_save(&self, family: Family, table: Option<Table>) -> Result<String, ToolError> {
+    fn checked_save(&self, family: Family, table: Option<Table>, options: &[&str]) -> Result<String, ToolError> {
         let program = program(self.backend, family, "-save");
-        let arguments = table.map_or(Vec::new(), |table| vec!["-t", table.as_str()]);
+        let mut arguments = table.map_or(Vec::new(), |table| vec!["-t", table.as_str()]);
+        arguments.extend(options);
         let text = self.run(&program, "iptables", &arguments, b"", Duration::ZERO)?.success(&program)?;
         if let Err(error) = save_text::check(&text, table) {
             return Err(ToolError::Untrustworthy { program, reason: error.to_string() });

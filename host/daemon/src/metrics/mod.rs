@@ -4,8 +4,10 @@
 //! Names and units follow Prometheus' conventions: base units (seconds, bytes), `_total` for counters. Label values that come
 //! from outside (names of processes) are bounded in number: see [`MOST_AUTHORS`].
 
+mod policies;
 mod snapshot;
 
+pub use policies::PolicyMetrics;
 pub use snapshot::{Counts, counts as place_counts, family as family_label};
 
 use std::collections::BTreeSet;
@@ -125,6 +127,7 @@ pub struct Metrics {
     waits: Family<Wait, Counter>,
     wait_seconds: Family<Wait, Counter<f64, AtomicU64>>,
     waiting: Mutex<Option<(WaitFor, Instant)>>,
+    policies: PolicyMetrics,
     authors: Mutex<BTreeSet<String>>,
 }
 
@@ -150,6 +153,7 @@ impl Metrics {
             waits: Family::default(),
             wait_seconds: Family::default(),
             waiting: Mutex::new(None),
+            policies: PolicyMetrics::new(&mut registry),
             authors: Mutex::new(BTreeSet::new()),
             registry: Registry::default(),
         };
@@ -178,6 +182,10 @@ impl Metrics {
         );
         registry.register("waits", "Times that a check waited, by what it waited for", metrics.waits.clone());
         registry.register("wait_seconds", "Time that checks waited", metrics.wait_seconds.clone());
+        for cause in [WaitFor::Lock, WaitFor::Tool, WaitFor::Policies] {
+            drop(metrics.waits.get_or_create(&cause.label()));
+            drop(metrics.wait_seconds.get_or_create(&cause.label()));
+        }
         Self { registry, ..metrics }
     }
 
@@ -207,6 +215,7 @@ impl Metrics {
             self.commits.inc();
             self.commit_seconds.observe(report.timings_ms.commit / 1e3);
         }
+        self.policies.reported(&report.policies);
         for incident in &report.incidents {
             self.drifts.get_or_create(&self.labels(incident)).inc();
             if incident.repaired {
@@ -257,6 +266,11 @@ impl Metrics {
             self.waits.get_or_create(&on.label()).inc();
             *waiting = Some((on, Instant::now()));
         }
+    }
+
+    /// What comes of policies and of the configuration.
+    pub fn policies(&self) -> &PolicyMetrics {
+        &self.policies
     }
 
     /// How many repairs had a latency, and the mean of it in milliseconds.

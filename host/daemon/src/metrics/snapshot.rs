@@ -7,13 +7,15 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use prometheus_client::collector::Collector;
-use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, EncodeMetric, NoLabelSet};
+use prometheus_client::encoding::{DescriptorEncoder, EncodeGaugeValue, EncodeLabelSet, EncodeMetric, NoLabelSet};
 use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::gauge::ConstGauge;
 use ruleward_core::expected::Expected;
+use ruleward_core::limit::Limit;
 use ruleward_core::names::{Family, Table};
 
 use crate::report::board::Board;
+use crate::report::limits::LimitReport;
 use crate::report::status::Status;
 use crate::report::{PolicyReport, PolicyState};
 
@@ -109,6 +111,43 @@ impl Snapshot {
         self.status.report.policies.iter().flat_map(of).collect()
     }
 
+    /// What was used of each limit, as a share of it. `used`: by the last evaluation, or by the worst.
+    fn limit_shares(&self, used: impl Fn(&LimitReport) -> Option<u64>) -> Vec<(Labels, f64)> {
+        let of = |policy: &PolicyReport| -> Vec<(Labels, f64)> {
+            let share = |limit: &LimitReport| {
+                let labels = vec![("policy", policy.name.clone()), ("limit", limit.limit.to_string())];
+                Some((labels, used(limit)? as f64 / limit.most.max(1) as f64))
+            };
+            policy.limits.iter().filter_map(share).collect()
+        };
+        self.status.report.policies.iter().flat_map(of).collect()
+    }
+
+    fn of_limit(&self, which: Limit, value: impl Fn(&LimitReport) -> Option<f64>) -> Vec<(Labels, f64)> {
+        let of = |policy: &PolicyReport| {
+            let limit = policy.limits.iter().find(|limit| limit.limit == which)?;
+            Some((vec![("policy", policy.name.clone())], value(limit)?))
+        };
+        self.status.report.policies.iter().filter_map(of).collect()
+    }
+
+    fn encode_limits(&self, out: &mut Out<'_, '_>) -> fmt::Result {
+        let most = |limit: &LimitReport| Some(limit.most as f64);
+        let seconds = |limit: &LimitReport| Some(Duration::from_micros(limit.most).as_secs_f64());
+        let help = "Share of each limit that the last evaluation used";
+        out.each("ruleward_policy_limit_used_ratio", help, &self.limit_shares(|limit| limit.last))?;
+        let help = "The largest share of each limit that an evaluation used since the policy was loaded";
+        out.each("ruleward_policy_limit_worst_ratio", help, &self.limit_shares(|limit| limit.worst))?;
+        let memory = self.of_limit(Limit::Memory, |limit| Some(limit.last? as f64));
+        out.each("ruleward_policy_memory_bytes", "Linear memory that the last evaluation used", &memory)?;
+        let memory = self.of_limit(Limit::Memory, most);
+        out.each("ruleward_policy_memory_limit_bytes", "Linear memory that an evaluation may use", &memory)?;
+        let time = self.of_limit(Limit::Time, seconds);
+        out.each("ruleward_policy_time_limit_seconds", "Time that an evaluation may take", &time)?;
+        let fuel = self.of_limit(Limit::Fuel, most);
+        out.each("ruleward_policy_fuel_limit", "Fuel that an evaluation may use", &fuel)
+    }
+
     fn policy_info(&self) -> Vec<(Labels, u64)> {
         let of = |policy: &PolicyReport| {
             let text = |value: &Option<String>| value.clone().unwrap_or_default();
@@ -164,6 +203,7 @@ impl Collector for Snapshot {
             "Address sets that the policy asks for",
             &self.policies(|policy| policy.sets as u64),
         )?;
+        self.encode_limits(&mut out)?;
         self.process.encode(&mut out)
     }
 }
@@ -181,9 +221,10 @@ impl Out<'_, '_> {
         ConstGauge::new(value).encode(encoder)
     }
 
-    fn each<L>(&mut self, name: &str, help: &str, values: &[(L, u64)]) -> fmt::Result
+    fn each<L, V>(&mut self, name: &str, help: &str, values: &[(L, V)]) -> fmt::Result
     where
         L: EncodeLabelSet,
+        V: Copy + EncodeGaugeValue,
     {
         let mut encoder = self.0.encode_descriptor(name, help, None, MetricType::Gauge)?;
         for (labels, value) in values {

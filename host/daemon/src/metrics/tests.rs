@@ -1,13 +1,16 @@
 //! What is counted, under which names, and that hostile names stay labels.
 
+use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime};
 
 use ruleward_core::author::Author;
 use ruleward_core::drift::Kind;
+use ruleward_core::limit::{Limit, Limits, Usage};
 use ruleward_core::names::{Family as IpFamily, Table};
 
 use super::*;
-use crate::report::{PolicyReport, PolicyState, Timings};
+use crate::report::limits::LimitReport;
+use crate::report::{CandidateReport, CandidateState, PolicyReport, PolicyState, Timings};
 
 fn board() -> Board {
     Board::new("worker-7", Duration::from_secs(90))
@@ -96,6 +99,59 @@ fn each_series_moves_with_its_cause() {
     assert!(text.contains("ruleward_waiting 0"), "{text}");
     let waited = text.lines().find_map(|line| line.strip_prefix("ruleward_wait_seconds_total{cause=\"lock\"} "));
     assert!(waited.is_some_and(|seconds| seconds.parse::<f64>().unwrap() > 0.0), "{text}");
+}
+
+#[test]
+fn policies_and_configurations_are_counted_by_what_becomes_of_them() {
+    let board = board();
+    let policies = board.metrics().policies();
+    let mut usage = Usage::default();
+    (usage[Limit::Time], usage[Limit::Fuel]) = (2_000, 700);
+    policies.evaluated("p", &usage, true);
+    policies.evaluated("p", &usage, true);
+    policies.evaluated("p", &usage, false);
+    policies.version_taken("p");
+    policies.configuration(true);
+    policies.configuration(false);
+    policies.configuration_refused(true);
+    let refused = |reason: &str| {
+        let candidate = CandidateReport {
+            version: None,
+            digest: Some("sha256:01".to_owned()),
+            state: CandidateState::Refused,
+            reason: Some(reason.to_owned()),
+        };
+        let limits = LimitReport::all(&Limits::default(), &BTreeMap::new(), Some(&(usage.clone(), usage.clone())));
+        let policy =
+            PolicyReport { candidate: Some(candidate), limits, ..PolicyReport::new("p", PolicyState::LastGood) };
+        Report { policies: vec![policy], ..Report::default() }
+    };
+    // Each report says it again; another reason is another refusal.
+    for reason in ["it traps", "it traps", "it is too large", "it is too large"] {
+        board.checked(&refused(reason), SystemTime::UNIX_EPOCH);
+    }
+    let text = render(&board, Format::Text);
+    for line in [
+        "ruleward_evaluations_total{policy=\"p\",outcome=\"answered\"} 2",
+        "ruleward_evaluations_total{policy=\"p\",outcome=\"failed\"} 1",
+        "ruleward_evaluation_seconds_count{policy=\"p\"} 3",
+        "ruleward_evaluation_seconds_bucket{policy=\"p\",le=\"0.001\"} 0",
+        "ruleward_evaluation_seconds_bucket{policy=\"p\",le=\"0.0025\"} 3",
+        "ruleward_evaluation_fuel_total{policy=\"p\"} 2100",
+        "ruleward_policy_versions_total{policy=\"p\",outcome=\"taken\"} 1",
+        "ruleward_policy_versions_total{policy=\"p\",outcome=\"refused\"} 2",
+        "ruleward_configurations_total{outcome=\"taken\"} 1",
+        "ruleward_configurations_total{outcome=\"refused\"} 1",
+        "ruleward_configuration_refused 1",
+        "ruleward_policy_limit_used_ratio{policy=\"p\",limit=\"time\"} 0.002",
+        "ruleward_policy_limit_worst_ratio{policy=\"p\",limit=\"memory\"} 0",
+        "ruleward_policy_memory_limit_bytes{policy=\"p\"} 67108864",
+        "ruleward_policy_time_limit_seconds{policy=\"p\"} 1",
+        "ruleward_policy_fuel_limit{policy=\"p\"} 1000000000",
+    ] {
+        let found = text.lines().any(|found| found == line || found.strip_suffix(".0") == Some(line));
+        assert!(found, "{line} is not in\n{text}");
+    }
 }
 
 #[test]

@@ -74,6 +74,7 @@ impl Pipeline {
         if offer.config.documents != self.config.documents || offer.config.node_name != self.config.node_name {
             self.survey.heard = None;
         }
+        self.count(offer);
         self.keeper.fights.limit(offer.config.refresh_interval);
         self.config = Arc::clone(&offer.config);
         self.roster.take(offer);
@@ -85,6 +86,18 @@ impl Pipeline {
         self.offered.pinned.clone_from(&offer.pinned);
         logs::configure(self.config.log, self.config.log_format);
         self.board.node(self.config.node_name.as_deref(), self.config.refresh_interval);
+    }
+
+    /// Tells the metrics what became of what was read. The first configuration is no change.
+    fn count(&self, offer: &Offer) {
+        let metrics = self.board.metrics().policies();
+        if self.offered.any && offer.config != self.config {
+            metrics.configuration(true);
+        }
+        if offer.refusal.is_some() && offer.refusal != self.offered.refusal {
+            metrics.configuration(false);
+        }
+        metrics.configuration_refused(offer.refusal.is_some());
     }
 
     /// Facts that can't be read leave the last ones in force: repairing goes on. As long as all that they are made of is

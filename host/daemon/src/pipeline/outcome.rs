@@ -89,6 +89,9 @@ impl Pipeline {
         let leaving = self.roster.is_leaving();
         // What could not be removed is still ours, and named as a problem.
         let accepted = self.roster.accept(self.keeper.problems.is_empty());
+        for one in accepted.iter().filter(|one| one.new_version) {
+            self.board.metrics().policies().version_taken(one.version.policy().as_str());
+        }
         self.remember(&accepted);
         if leaving && let Some(expected) = &self.expected {
             let families: Vec<_> = self.detection.families.iter().collect();

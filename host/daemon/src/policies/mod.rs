@@ -67,6 +67,30 @@ pub use self::repeat::Difference;
 pub use self::settings::{SchemaError, SettingsError, SettingsProblem};
 pub use crate::private_dir::PrivateError;
 
+type Listener = dyn Fn(&PolicyName, &Usage, bool) + Send + Sync;
+
+/// Hears of each evaluation: of which policy, what it used, and whether there was an answer.
+#[derive(Clone)]
+pub struct OnEvaluation(Arc<Listener>);
+
+impl OnEvaluation {
+    /// Tells it to this.
+    pub fn new(listener: impl Fn(&PolicyName, &Usage, bool) + Send + Sync + 'static) -> Self {
+        Self(Arc::new(listener))
+    }
+
+    /// Nobody wants to know.
+    pub fn nobody() -> Self {
+        Self::new(|_, _, _| {})
+    }
+}
+
+impl fmt::Debug for OnEvaluation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("OnEvaluation")
+    }
+}
+
 /// How to set up the engine.
 #[derive(Debug, Clone)]
 pub struct PolicyEngineOptions {
@@ -74,12 +98,18 @@ pub struct PolicyEngineOptions {
     pub state_directory: PathBuf,
     /// How to start the compiling child.
     pub compiler: Compiler,
+    /// Is told of each evaluation.
+    pub on_evaluation: OnEvaluation,
 }
 
 impl PolicyEngineOptions {
     /// With the running executable as the compiler.
     pub fn new(state_directory: impl Into<PathBuf>) -> Self {
-        Self { state_directory: state_directory.into(), compiler: Compiler::default() }
+        Self {
+            state_directory: state_directory.into(),
+            compiler: Compiler::default(),
+            on_evaluation: OnEvaluation::nobody(),
+        }
     }
 }
 
@@ -92,6 +122,7 @@ pub struct EngineError(String);
 pub struct PolicyEngine {
     sandbox: Arc<engine::Sandbox>,
     cache: cache::Cache,
+    on_evaluation: OnEvaluation,
 }
 
 impl fmt::Debug for PolicyEngine {
@@ -108,7 +139,7 @@ impl PolicyEngine {
     pub fn new(options: PolicyEngineOptions) -> Result<Self, EngineError> {
         let sandbox = engine::sandbox().map_err(|e| EngineError(format!("{e:#}")))?;
         let cache = cache::Cache::new(options.state_directory.join("cache"), options.compiler);
-        Ok(Self { sandbox: Arc::new(sandbox), cache })
+        Ok(Self { sandbox: Arc::new(sandbox), cache, on_evaluation: options.on_evaluation })
     }
 
     /// Loads the policy `name` from the component at `path`. `limits` hold for all its calls.
@@ -139,6 +170,8 @@ impl PolicyEngine {
         let problem = |problem| LoadError { policy: name.clone(), path: path.to_owned(), problem };
         let parts = load::load(&self.sandbox, &self.cache, component, limits).map_err(problem)?;
         Ok(LoadedPolicy {
+            name: name.clone(),
+            on_evaluation: self.on_evaluation.clone(),
             sandbox: Arc::clone(&self.sandbox),
             limits: limits.clone(),
             parts: Arc::new(parts),
@@ -159,6 +192,8 @@ impl PolicyEngine {
 /// A policy that can be asked.
 #[derive(Clone)]
 pub struct LoadedPolicy {
+    name: PolicyName,
+    on_evaluation: OnEvaluation,
     sandbox: Arc<engine::Sandbox>,
     limits: Limits,
     parts: Arc<load::Parts>,
@@ -264,6 +299,7 @@ impl LoadedPolicy {
         };
         let used = answer.as_ref().map_or_else(|error| &error.usage, |evaluation| &evaluation.usage);
         let used = used.clone().or_worse(&self.parts.footprint);
+        (self.on_evaluation.0)(&self.name, &used, answer.is_ok());
         let mut calls = self.calls();
         calls.confirmed |= answer.is_ok();
         let worst = calls.usage.take().map_or_else(|| used.clone(), |(_, worst)| worst.or_worse(&used));

@@ -56,7 +56,7 @@ impl Kit {
 
     pub fn with_compiler(compiler: Compiler) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let options = PolicyEngineOptions { state_directory: folder.path().join("state"), compiler };
+        let options = PolicyEngineOptions { compiler, ..PolicyEngineOptions::new(folder.path().join("state")) };
         let engine = PolicyEngine::new(options).unwrap();
         // A busy machine must not be taken for a slow policy.
         let limits = Limits::default().with(Limit::Time, 600_000_000);

@@ -3,13 +3,14 @@
 use std::collections::BTreeMap;
 
 use ruleward_core::limit::{Limit, Limits, Unit, Usage, amount};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// From this share of a limit on the line for people marks it.
 const NEAR: f64 = 0.8;
 
 /// One limit of a policy.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, JsonSchema, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct LimitReport {
     /// Its key in the configuration.
@@ -43,8 +44,19 @@ impl LimitReport {
         Limit::ALL.into_iter().map(report).collect()
     }
 
-    fn is_near(&self) -> bool {
-        self.worst.is_some_and(|worst| worst as f64 >= NEAR * self.most as f64)
+    /// Whether some call came near it.
+    pub fn is_near(&self) -> bool {
+        self.worst.is_some() && self.share() >= NEAR
+    }
+
+    /// Whether it is one of those that tell how a policy fares, or one that some call came near.
+    pub fn says_most(&self) -> bool {
+        matches!(self.limit, Limit::Memory | Limit::Time | Limit::Fuel) || self.is_near()
+    }
+
+    /// The worst that a call used of it, from 0 to 1; more if it was stopped for that.
+    pub fn share(&self) -> f64 {
+        self.worst.unwrap_or(0) as f64 / self.most.max(1) as f64
     }
 
     /// `memory 1.1 MiB of 64 MiB`; where the worst call used more than the last: `time 3 ms (at worst 12 ms) of 1 s`.
@@ -62,9 +74,7 @@ impl LimitReport {
 
 /// What was used of the limits that say most, and of those that come near; none before the first call. JSON has all.
 pub fn text(limits: &[LimitReport]) -> Option<String> {
-    let shown =
-        |report: &&LimitReport| matches!(report.limit, Limit::Memory | Limit::Time | Limit::Fuel) || report.is_near();
-    let parts: Vec<String> = limits.iter().filter(shown).filter_map(LimitReport::text).collect();
+    let parts: Vec<String> = limits.iter().filter(|limit| limit.says_most()).filter_map(LimitReport::text).collect();
     (!parts.is_empty()).then(|| format!("uses {}", parts.join(", ")))
 }
 

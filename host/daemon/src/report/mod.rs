@@ -10,6 +10,7 @@ pub mod incident_text;
 pub mod limits;
 pub mod plain;
 pub mod pulse;
+pub mod screen;
 pub mod status;
 pub mod text;
 
@@ -19,12 +20,13 @@ use ruleward_core::author::Author;
 use ruleward_core::drift::{Drift, Kind};
 use ruleward_core::names::{Backend, Family, Table};
 use ruleward_core::schedule;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub use checks::{Checks, Intent};
 
 /// What one check has found and done.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, JsonSchema, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Report {
     /// How it ended.
@@ -106,7 +108,7 @@ impl Report {
 }
 
 /// How a check ended.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, JsonSchema, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Outcome {
     /// Nothing had to change.
@@ -123,7 +125,7 @@ pub enum Outcome {
 }
 
 /// What kind of trouble kept a check from its end.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, JsonSchema, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum ErrorClass {
     /// None.
@@ -153,7 +155,7 @@ impl ErrorClass {
 }
 
 /// How the text is known that the kernel must show.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, JsonSchema, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Basis {
     /// The same tools loaded it into a private network namespace.
@@ -165,7 +167,7 @@ pub enum Basis {
 }
 
 /// Time of each phase, in milliseconds.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, JsonSchema, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", default)]
 pub struct Timings {
     /// Reading facts and documents.
@@ -197,7 +199,7 @@ pub fn timestamp(time: SystemTime) -> String {
 }
 
 /// Something that had to change.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, JsonSchema, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Change {
     /// Which family; none for a set.
@@ -233,7 +235,7 @@ pub fn lines(drift: &Drift, lines: &[String]) -> Vec<String> {
 
 /// A drift that was seen, and what became of it. The same thing (place, kind and name of the author) again within a
 /// minute is the same incident: what differs is then of the last time, except where it says otherwise.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, JsonSchema, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Incident {
     /// Counts from 1, also across restarts.
@@ -275,7 +277,7 @@ pub struct Incident {
 }
 
 /// How a policy stands.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, JsonSchema, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct PolicyReport {
     /// Its name in the configuration.
@@ -312,7 +314,7 @@ pub struct PolicyReport {
 }
 
 /// What would be different if a shadow were put in force.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, JsonSchema, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct ShadowReport {
     /// The policy that it is compared with; without one everything that it asks for would come.
@@ -326,7 +328,7 @@ pub struct ShadowReport {
 }
 
 /// Which version is held, and why.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, JsonSchema, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct PinReport {
     /// `web@17`
@@ -338,7 +340,7 @@ pub struct PinReport {
 }
 
 /// A version that is not in force, and may never be.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, JsonSchema, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct CandidateReport {
     /// As it describes itself; none if it could not be asked.
@@ -352,7 +354,7 @@ pub struct CandidateReport {
 }
 
 /// How far a version has come.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, JsonSchema, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum CandidateState {
     /// Its component is being read or compiled.
@@ -385,7 +387,7 @@ impl PolicyReport {
 }
 
 /// Which answer of a policy counts.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, JsonSchema, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum PolicyState {
     /// The newest of the version that is configured.

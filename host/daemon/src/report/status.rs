@@ -4,12 +4,13 @@ use std::time::{Duration, SystemTime};
 
 use ruleward_core::author::Author;
 use ruleward_core::fight::Fight;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{Report, milliseconds, timestamp};
 
 /// The JSON of `status`.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, JsonSchema, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Status {
     /// The last report. Its incidents are the last 200 of all checks, its changes are shortened.
@@ -48,7 +49,7 @@ pub struct Status {
 }
 
 /// A place that somebody keeps undoing.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, JsonSchema, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct FightReport {
     /// `IPv4 nat POSTROUTING`, or `set NAME`.
@@ -82,7 +83,7 @@ impl FightReport {
 }
 
 /// How drift is noticed and repaired.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, JsonSchema, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct WatchReport {
     /// `nf_tables events`, `lock file by fanotify`, `polling every 1 s`.

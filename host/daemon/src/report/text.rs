@@ -9,15 +9,11 @@ use ruleward_core::names::{Family, Table};
 
 use super::limits;
 use super::plain::plain;
-use super::status::{FightReport, Status};
 use super::{
-    Basis, CandidateReport, CandidateState, Change, Incident, Intent, Outcome, PinReport, PolicyReport, PolicyState,
-    Report, ShadowReport,
+    CandidateReport, CandidateState, Change, Incident, Intent, Outcome, PinReport, PolicyReport, PolicyState, Report,
+    ShadowReport,
 };
-use crate::incidents::place;
 
-/// How many incidents the status screen shows.
-const SHOWN_INCIDENTS: usize = 10;
 /// How many characters of a digest are shown: `sha256:` and twelve digits.
 const SHOWN_DIGEST: usize = 19;
 
@@ -134,88 +130,6 @@ pub fn checked(report: &Report, style: Style) -> String {
     text
 }
 
-/// The screen of `status`.
-pub fn status(status: &Status, style: Style) -> String {
-    let report = &status.report;
-    let mut text = String::new();
-    let since = plain(&status.since);
-    let headline = match (report.outcome, report.in_sync) {
-        (Outcome::Pending, _) => style.bad(&format!("NOT RIGHT YET: the first check runs since {since}")),
-        (_, true) => style.good(&format!("RIGHT since {since}")),
-        (_, false) => style.bad(&format!("NOT RIGHT since {since}")),
-    };
-    let _ = writeln!(text, "{headline}");
-    for fight in &status.fights {
-        let _ = writeln!(text, "{}", style.bad(&alarm(fight)));
-    }
-    if let Some(waiting) = &status.waiting {
-        let _ = writeln!(text, "{}", style.bad(&format!("The running check waits {}", plain(waiting))));
-    }
-    for problem in &report.problems {
-        let _ = writeln!(text, "{} {}", style.bad("Problem:"), plain(problem));
-    }
-    let _ = writeln!(text, "\n{}", style.head("Policies"));
-    text.push_str(&policies(&report.policies, style));
-    let _ = writeln!(text, "\n{}", style.head(&format!("Incidents: {} since the start", status.incidents_total)));
-    for incident in report.incidents.iter().rev().take(SHOWN_INCIDENTS) {
-        incident_line(&mut text, incident, style);
-    }
-    let _ = writeln!(text, "\n{}", style.head("Daemon"));
-    daemon(&mut text, status);
-    notes(&mut text, report);
-    text
-}
-
-fn alarm(fight: &FightReport) -> String {
-    let (opponent, place) = (plain(&fight.opponent.to_string()), plain(&fight.place));
-    let (rounds, since) = (plural(usize::try_from(fight.rounds).unwrap_or(usize::MAX), "repair"), plain(&fight.since));
-    let pause = duration(fight.pause_ms);
-    format!(
-        "ALARM: {opponent} keeps undoing {place} since {since}: {rounds}, now with {pause} between two; find out which \
-         of the two should own it"
-    )
-}
-
-fn daemon(text: &mut String, status: &Status) {
-    let report = &status.report;
-    let next = match status.next_check_in_ms {
-        Some(left) => format!("next in {:.1} s", left as f64 / 1000.0),
-        None => "one is running".to_owned(),
-    };
-    let last = status.last_check.as_deref().unwrap_or("none yet");
-    let _ = writeln!(
-        text,
-        "  node {}, pid {}, version {}, started {}",
-        plain(&status.node_name),
-        status.pid,
-        plain(&status.version),
-        plain(&status.started)
-    );
-    let _ = writeln!(
-        text,
-        "  checks: {} ({} failed), every {}, last {}, {next}",
-        status.checks,
-        status.checks_failed,
-        plain(&status.refresh_interval),
-        plain(last)
-    );
-    if let Some(backend) = report.backend {
-        let _ = writeln!(text, "  backend {backend}: {}", plain(&report.backend_reason));
-    }
-    if let Some(watch) = &status.watch {
-        let detail = if watch.detail.is_empty() { String::new() } else { format!(": {}", plain(&watch.detail)) };
-        let _ = writeln!(text, "  drift is noticed by {}{detail}", plain(&watch.method));
-        let _ = writeln!(text, "  drift is repaired by {}", plain(&watch.repair));
-    }
-    let basis = match report.basis {
-        Some(Basis::Rehearsed) => "rehearsed in a private network namespace",
-        Some(Basis::Learned) => "learned from the read-back after the commit; no rehearsal was possible",
-        Some(Basis::Unproven) => "not known yet",
-        None => return,
-    };
-    let _ = writeln!(text, "  what the kernel must show: {basis}");
-}
-
 /// One line a policy.
 pub fn policies(policies: &[PolicyReport], style: Style) -> String {
     let mut text = String::new();
@@ -224,7 +138,7 @@ pub fn policies(policies: &[PolicyReport], style: Style) -> String {
     }
     for policy in policies {
         let state = match policy.state {
-            PolicyState::Current => "current".to_owned(),
+            PolicyState::Current => style.paint("32", "current"),
             PolicyState::Off => "off".to_owned(),
             PolicyState::Shadow => shadow(policy),
             PolicyState::LastGood => style.bad("LAST GOOD ANSWER"),
@@ -296,26 +210,6 @@ fn candidate_line(text: &mut String, candidate: &CandidateReport, style: Style) 
     let _ = writeln!(text, "    its new version{version}{digest} {state}{reason}");
 }
 
-fn incident_line(text: &mut String, incident: &Incident, style: Style) {
-    let Incident { at, id, kind, .. } = incident;
-    let place = plain(&place(incident));
-    let times = if incident.times > 1 {
-        format!(" {} times until {}", incident.times, plain(&incident.last_at))
-    } else {
-        String::new()
-    };
-    let author =
-        if incident.author.is_known() { format!(" by {}", plain(&incident.author.to_string())) } else { String::new() };
-    let _ = writeln!(
-        text,
-        "  {} #{id} {} in {place}{times}{author}: {}; {}",
-        plain(at),
-        kind.as_str(),
-        plain(&incident.detail),
-        repair(incident, style)
-    );
-}
-
 /// How it was repaired and how fast, or why not.
 pub(super) fn repair(incident: &Incident, style: Style) -> String {
     if !incident.repaired {
@@ -362,7 +256,7 @@ fn site(change: &Change) -> (bool, Option<Family>, Option<Table>, &str) {
     (change.family.is_none(), change.family, change.table, &change.chain)
 }
 
-fn notes(text: &mut String, report: &Report) {
+pub(super) fn notes(text: &mut String, report: &Report) {
     for note in &report.notes {
         let _ = writeln!(text, "Note: {}", plain(note));
     }
@@ -373,7 +267,7 @@ fn count(changes: &[Change]) -> (usize, usize) {
     (sum(|change| change.added.len()), sum(|change| change.removed.len()))
 }
 
-fn plural(number: usize, what: &str) -> String {
+pub(super) fn plural(number: usize, what: &str) -> String {
     format!("{number} {what}{}", if number == 1 { "" } else { "s" })
 }
 
@@ -387,4 +281,4 @@ pub(super) fn duration(milliseconds: f64) -> String {
 
 #[cfg(test)]
 #[path = "text_tests.rs"]
-mod tests;
+pub(crate) mod tests;

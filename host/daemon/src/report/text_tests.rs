@@ -8,8 +8,9 @@ use ruleward_core::names::Backend;
 
 use super::*;
 use crate::report::board::Board;
-use crate::report::status::WatchReport;
-use crate::report::{ErrorClass, Timings};
+use crate::report::screen::status;
+use crate::report::status::{FightReport, WatchReport};
+use crate::report::{Basis, ErrorClass, Timings};
 
 const STYLE: Style = Style { colours: false };
 
@@ -113,10 +114,9 @@ fn what_was_done_begins_with_how_it_stands() {
     ");
 }
 
-#[test]
-fn the_status_screen_says_first_whether_all_is_right() {
+/// A board on which everything is said that can be.
+pub(crate) fn board() -> Board {
     let board = Board::new("worker-7", Duration::from_secs(90));
-    assert!(status(&board.status(), STYLE).starts_with("NOT RIGHT YET: the first check runs since "));
     let report = Report {
         problems: vec!["policy calico-postrouting trapped; fix it".to_owned()],
         incidents: vec![incident()],
@@ -138,10 +138,19 @@ fn the_status_screen_says_first_whether_all_is_right() {
     });
     board.note("journal", Some("the disk is full".to_owned()));
     board.waiting(crate::metrics::WaitFor::Lock, Some("for the xtables lock, held by pid 1 (x) for 12 s".to_owned()));
+    board
+}
+
+#[test]
+fn the_status_screen_says_first_whether_all_is_right() {
+    let empty = Board::new("worker-7", Duration::from_secs(90)).status();
+    assert!(status(&empty, SystemTime::now(), STYLE).starts_with("NOT RIGHT YET: the first check runs since "));
+    let board = board();
     let mut shown = board.status();
     (shown.pid, shown.version, shown.started) = (42, "1".to_owned(), "then".to_owned());
-    insta::assert_snapshot!(status(&shown, STYLE), @r"
-    NOT RIGHT since 1970-01-01T00:00:00.000Z
+    let now = SystemTime::UNIX_EPOCH + Duration::from_secs(200);
+    insta::assert_snapshot!(status(&shown, now, STYLE), @r"
+    NOT RIGHT since 1970-01-01T00:00:00.000Z (3 min 20 s)
     ALARM: ev\u{1b}[2Jil (pid 7) keeps undoing IPv4 nat POST\nROUTING since 1970-01-01T00:00:00.500Z: 12 repairs, now with 30.0 s between two; find out which of the two should own it
     The running check waits for the xtables lock, held by pid 1 (x) for 12 s
     Problem: policy calico-postrouting trapped; fix it
@@ -150,7 +159,7 @@ fn the_status_screen_says_first_whether_all_is_right() {
       calico-postrouting 0.1.0: LAST GOOD ANSWER; 2 chains, 1 rule, 0 sets; trapped
 
     Incidents: 1 since the start
-      1970-01-01T00:00:01.000Z #7 rule-deleted in IPv4 nat POSTROUTING: `-A POSTROUTING -j cali-POSTROUTING` missing; repaired by iptables-restore in 1.2 s
+      3 min 19 s ago: #7 rule-deleted in IPv4 nat POSTROUTING: `-A POSTROUTING -j cali-POSTROUTING` missing; repaired by iptables-restore in 1.2 s
 
     Daemon
       node worker-7, pid 42, version 1, started then

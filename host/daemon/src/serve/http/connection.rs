@@ -40,8 +40,8 @@ where
 {
     let (phases, phase) = watch::channel(Phase::Request);
     let service = service_fn(|request: Request<Incoming>| {
-        let answer = answer(&request, peer, &context, &phases);
-        async move { Ok::<_, Infallible>(answer) }
+        let (context, phases) = (context.clone(), phases.clone());
+        async move { Ok::<_, Infallible>(answer(&request, peer, &context, &phases).await) }
     });
     let mut http = http1::Builder::new();
     http.timer(TokioTimer::new())
@@ -83,7 +83,12 @@ async fn within_limits(connection: impl Future<Output = ()>, mut phase: watch::R
     }
 }
 
-fn answer(request: &Request<Incoming>, peer: Peer, context: &Context, phases: &watch::Sender<Phase>) -> Response<Body> {
+async fn answer(
+    request: &Request<Incoming>,
+    peer: Peer,
+    context: &Context,
+    phases: &watch::Sender<Phase>,
+) -> Response<Body> {
     if request.method() != Method::GET && request.method() != Method::HEAD {
         return plain(StatusCode::METHOD_NOT_ALLOWED, "this server only shows: GET and HEAD\n");
     }
@@ -95,7 +100,7 @@ fn answer(request: &Request<Incoming>, peer: Peer, context: &Context, phases: &w
         "/events" if request.method() == Method::GET => {
             events::stream(&context.feed, phases.clone()).unwrap_or_else(respond::busy)
         }
-        path => respond::to(path, request, &context.board),
+        _ => respond::to(request, context).await,
     }
 }
 

@@ -1,6 +1,7 @@
 // Replaces sections of the page as they change. Without it, the page is whole and is reloaded by hand.
 "use strict";
 (() => {
+  if (!document.getElementById("state")) return; // nothing of this page is sent
   const indicator = document.getElementById("live");
   const say = (text) => { if (indicator) indicator.textContent = text; };
   const source = new EventSource("/events");

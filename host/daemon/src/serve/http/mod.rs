@@ -2,16 +2,19 @@
 //! reads more than its own few kilobytes.
 //!
 //! It runs on a thread of its own at low priority, so that neither the sockets of `status` and `refresh` nor a repair waits
-//! for whoever scrapes. One request a connection; connections, streams, headers and time are bounded ([`limits`]). It
+//! for whoever scrapes. Not at the very lowest (SCHED_IDLE): it shares locks with the others, the heap's for one, and must
+//! come to give them back also where all processors are busy. One request a connection; connections, streams, headers and time are bounded ([`limits`]). It
 //! listens on `http.sock` in the runtime directory and on the addresses of the key `http` (loopback unless set otherwise).
 
 mod connection;
+mod counters;
 mod events;
 mod health;
 mod page;
 mod plots;
 mod respond;
 mod rules;
+mod usage;
 
 #[cfg(test)]
 mod tests;
@@ -31,7 +34,10 @@ use super::ACCEPT_PAUSE;
 use super::socket::{Access, Socket};
 use crate::report::board::Board;
 use connection::Peer;
+use counters::Counters;
 use events::Feed;
+
+pub use counters::ReadCounters;
 
 /// Name of the socket in the runtime directory.
 pub const HTTP_SOCKET: &str = "http.sock";
@@ -68,21 +74,28 @@ const BACKLOG: u32 = 1024;
 struct Context {
     board: Board,
     feed: Arc<Feed>,
+    counters: Arc<Counters>,
 }
 
-/// Starts the server. It ends with the process.
+/// Starts the server. It ends with the process. `counters` is asked when somebody looks at the rules of a table.
 ///
 /// # Errors
 /// If the system has no thread to give. Addresses that can't be used are notes on the board and are tried again.
-pub fn start(runtime_directory: &Path, (access, addresses): (Access, Vec<SocketAddr>), board: Board) -> io::Result<()> {
+pub fn start(
+    runtime_directory: &Path,
+    (access, addresses): (Access, Vec<SocketAddr>),
+    board: Board,
+    counters: ReadCounters,
+) -> io::Result<()> {
     let socket = runtime_directory.join(HTTP_SOCKET);
+    let counters = Arc::new(Counters::start(counters)?);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     std::thread::Builder::new().name("http".to_owned()).spawn(move || {
         // Of this thread alone. Where it is refused, requests are answered all the same.
         let _ = rustix::process::nice(NICE);
         runtime.block_on(async {
             let feed = Arc::new(Feed::new(board.clone()));
-            let context = Context { board: board.clone(), feed: Arc::clone(&feed) };
+            let context = Context { board: board.clone(), feed: Arc::clone(&feed), counters };
             tokio::spawn(serve_unix(socket, access, context.clone()));
             for address in addresses {
                 tokio::spawn(serve_tcp(address, context.clone()));

@@ -3,7 +3,7 @@
 
 use maud::{DOCTYPE, Markup, html};
 
-use super::plots;
+use super::{plots, usage};
 use crate::incidents::place;
 use crate::report::board::Board;
 use crate::report::plain::plain;
@@ -105,13 +105,14 @@ fn difference(change: &Change) -> Markup {
         (Some(family), Some(table)) => format!("{family} {table} {}", change.chain),
         _ => format!("set {}", change.chain),
     };
-    html! { h3 { (plain(place.trim_end())) } (diff(&change.removed, &change.added)) }
+    let place = plain(place.trim_end());
+    html! { h3 { (place) } (diff(&format!("What differs in {place}"), &change.removed, &change.added)) }
 }
 
-fn diff(removed: &[String], added: &[String]) -> Markup {
+fn diff(label: &str, removed: &[String], added: &[String]) -> Markup {
     html! {
         @if !removed.is_empty() || !added.is_empty() {
-            div.diff role="region" aria-label="Rules" tabindex="0" {
+            div.diff role="group" aria-label=(label) tabindex="0" {
                 pre {
                     @for line in removed { span.del { "- " (plain(line)) "\u{a}" } }
                     @for line in added { span.add { "+ " (plain(line)) "\u{a}" } }
@@ -152,7 +153,7 @@ fn one(incident: &Incident) -> Markup {
                 " by " span.author { (author) } ": " span class=(class) { (plain(&end)) }
             }
             p { (plain(&incident.detail)) }
-            (diff(&incident.removed, &incident.added))
+            (diff(&format!("Rules of incident {}", incident.id), &incident.removed, &incident.added))
         }
     }
 }
@@ -168,7 +169,7 @@ fn policies(policies: &[PolicyReport]) -> Markup {
                     thead { tr {
                         th scope="col" { "Policy" } th scope="col" { "State" } th scope="col" { "Version" }
                         th.number scope="col" { "Chains" } th.number scope="col" { "Rules" } th.number scope="col" { "Sets" }
-                        th scope="col" { "Digest" }
+                        th scope="col" { "Limits" } th scope="col" { "Digest" }
                     } }
                     tbody { @for policy in policies { (row(policy)) } }
                 }
@@ -193,6 +194,7 @@ fn row(policy: &PolicyReport) -> Markup {
             td { span class=(class) { (state) } @if let Some(reason) = &policy.reason { ": " (plain(reason)) } }
             td { (plain(policy.version.as_deref().unwrap_or("unknown"))) }
             td.number { (policy.chains) } td.number { (policy.rules) } td.number { (policy.sets) }
+            td { (usage::cell(policy)) }
             td { code title=(digest) { (short) } }
         }
     }

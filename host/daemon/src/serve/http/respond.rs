@@ -6,9 +6,8 @@ use hyper::header::{ACCEPT, CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE
 use hyper::{Request, Response, StatusCode};
 
 use super::connection::Body;
-use super::{health, page, rules};
+use super::{Context, health, page, rules};
 use crate::metrics::{self, Format};
-use crate::report::board::Board;
 
 const STYLE: &str = include_str!("style.css");
 const SCRIPT: &str = include_str!("live.js");
@@ -18,10 +17,14 @@ const POLICY: &str = "default-src 'none'; style-src 'self'; script-src 'self'; c
                       base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
 /// The answer to a request for `path`.
-pub fn to(path: &str, request: &Request<Incoming>, board: &Board) -> Response<Body> {
-    match path {
+pub async fn to(request: &Request<Incoming>, context: &Context) -> Response<Body> {
+    let board = &context.board;
+    match request.uri().path() {
         "/" => html(page::whole(&board.status(), board).into_string()),
-        "/rules" => html(rules::page(board, request.uri().query().unwrap_or_default()).into_string()),
+        "/rules" => {
+            let query = request.uri().query().unwrap_or_default();
+            html(rules::page(board, &context.counters, query).await.into_string())
+        }
         "/style.css" => with_type(StatusCode::OK, "text/css; charset=utf-8", STYLE),
         "/live.js" => with_type(StatusCode::OK, "text/javascript; charset=utf-8", SCRIPT),
         "/favicon.ico" => with_type(StatusCode::NO_CONTENT, "image/x-icon", ""),

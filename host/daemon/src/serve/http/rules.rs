@@ -1,25 +1,38 @@
 //! `/rules`: what is kept in force, table by table, chain by chain, each with who wants it. `?table=nat&family=ipv4` shows
-//! one table; the page without a question lists the tables, so that no answer grows with the node.
+//! one table with the packets that each rule has met; the page without a question lists the tables, so that no answer grows
+//! with the node.
+
+use std::sync::Arc;
 
 use maud::{Markup, html};
 use ruleward_core::expected::{Expected, ExpectedAttachment, ExpectedRule, ExpectedTable};
 use ruleward_core::names::{Family, Table};
 
+use super::counters::{Count, Counted, Counters};
 use super::page;
 use crate::metrics::{family_label, place_counts};
 use crate::report::board::Board;
 use crate::report::plain::plain;
 
 /// Rules on one page. `iptables-save` has all.
-const MOST: usize = 2000;
+pub const MOST: usize = 2000;
 
 /// The page for a query such as `family=ipv4&table=nat`.
-pub fn page(board: &Board, query: &str) -> Markup {
+pub async fn page(board: &Board, counters: &Arc<Counters>, query: &str) -> Markup {
     let node = board.brief().node_name;
     let body = match (board.expected(), asked(query)) {
         (None, _) => html! { main id="main" { h2 { "Rules" } p { "Nothing has been put in force yet." } } },
         (Some(expected), None) => overview(&expected),
-        (Some(expected), Some((family, table))) => one_table(&expected, family, table),
+        (Some(expected), Some((family, table))) => {
+            let counted = counters.of(&expected, (family, table)).await;
+            let note = match &counted {
+                Ok(_) => "Before each rule: the packets and bytes that it has met. Reload the page for new numbers."
+                    .to_owned(),
+                Err(reason) => format!("Packets and bytes can't be shown: {}", plain(reason)),
+            };
+            let counts = counted.map(|counted| Counts(Counted::clone(&counted))).unwrap_or_default();
+            one_table(&expected, family, table, &note, counts)
+        }
     };
     page::frame("rules", &node, &body)
 }
@@ -70,7 +83,17 @@ fn overview(expected: &Expected) -> Markup {
     }
 }
 
-fn one_table(expected: &Expected, family: Family, table: Table) -> Markup {
+/// Counters that were not given to a rule yet.
+#[derive(Default)]
+struct Counts(Counted);
+
+impl Counts {
+    fn next(&mut self, line: &str) -> Option<Count> {
+        self.0.get_mut(line)?.pop_front()
+    }
+}
+
+fn one_table(expected: &Expected, family: Family, table: Table, note: &str, mut counts: Counts) -> Markup {
     let Some(wanted) = expected.tables.get(&(family, table)) else {
         return html! { main id="main" { h2 { (family) " " (table.as_str()) } p { "Nothing is kept in force here." } } };
     };
@@ -78,13 +101,14 @@ fn one_table(expected: &Expected, family: Family, table: Table) -> Markup {
     html! {
         main id="main" {
             h2 { (family) " " (table.as_str()) }
-            (hooks(wanted, &mut left))
+            p.notes { (note) }
+            (hooks(wanted, &mut left, &mut counts))
             @for (name, (policy, rules)) in &wanted.chains {
                 @let shown = take(&mut left, rules.len());
                 details id=(format!("chain-{}", plain(name.as_str()))) open[rules.len() <= 50] {
                     summary { code { (plain(name.as_str())) } ": " (rules.len()) " rules, wanted by " (plain(policy.as_str())) }
-                    div.diff role="region" aria-label=(format!("Rules of {}", plain(name.as_str()))) tabindex="0" {
-                        pre { @for rule in rules.iter().take(shown) { (line(name.as_str(), rule)) } }
+                    div.diff role="group" aria-label=(format!("Rules of {}", plain(name.as_str()))) tabindex="0" {
+                        pre { @for rule in rules.iter().take(shown) { (line(name.as_str(), rule, &mut counts)) } }
                     }
                     @if shown < rules.len() { p { (rules.len() - shown) " more are not shown; iptables-save has them." } }
                 }
@@ -93,15 +117,15 @@ fn one_table(expected: &Expected, family: Family, table: Table) -> Markup {
     }
 }
 
-fn hooks(wanted: &ExpectedTable, left: &mut usize) -> Markup {
+fn hooks(wanted: &ExpectedTable, left: &mut usize, counts: &mut Counts) -> Markup {
     html! {
         @for (hook, rules) in &wanted.hooks {
             h3 { (hook.as_str()) }
             @for (heading, list) in [("before strangers' rules", &rules.first), ("after them", &rules.last)] {
                 @if !list.is_empty() {
                     p { (heading) ":" }
-                    div.diff role="region" aria-label=(format!("{} {heading}", hook.as_str())) tabindex="0" {
-                        pre { @for one in list.iter().take(take(left, list.len())) { (attachment(hook.as_str(), one)) } }
+                    div.diff role="group" aria-label=(format!("{} {heading}", hook.as_str())) tabindex="0" {
+                        pre { @for one in list.iter().take(take(left, list.len())) { (attachment(hook.as_str(), one, counts)) } }
                     }
                 }
             }
@@ -109,13 +133,23 @@ fn hooks(wanted: &ExpectedTable, left: &mut usize) -> Markup {
     }
 }
 
-fn attachment(hook: &str, one: &ExpectedAttachment) -> Markup {
-    html! { (line(hook, &one.rule)) span.who { "    wanted by " (plain(one.policy.as_str())) "\u{a}" } }
+fn attachment(hook: &str, one: &ExpectedAttachment, counts: &mut Counts) -> Markup {
+    html! { (line(hook, &one.rule, counts)) span.who { "    wanted by " (plain(one.policy.as_str())) "\u{a}" } }
 }
 
-fn line(chain: &str, rule: &ExpectedRule) -> Markup {
-    let text = rule.show().unwrap_or_else(|| rule.write());
-    html! { "-A " (plain(chain)) " " (plain(text)) "\u{a}" }
+fn line(chain: &str, rule: &ExpectedRule, counts: &mut Counts) -> Markup {
+    let text = text(chain, rule);
+    html! {
+        @if let Some((packets, bytes)) = counts.next(&text) {
+            span.count { (format!("[{packets} packets, {bytes} bytes] ")) }
+        }
+        (plain(&text)) "\u{a}"
+    }
+}
+
+/// A rule as iptables-save has it.
+pub fn text(chain: &str, rule: &ExpectedRule) -> String {
+    format!("-A {chain} {}", rule.show().unwrap_or_else(|| rule.write()))
 }
 
 fn take(left: &mut usize, wanted: usize) -> usize {

@@ -23,7 +23,8 @@ fn server() -> Server {
     // A port that was free a moment ago.
     let address = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let board = Board::new("worker-7", Duration::from_secs(90));
-    start(directory.path(), (Access::of_mode(0o660), vec![address]), board.clone()).unwrap();
+    let counters: ReadCounters = Arc::new(|_, _| Err("there are none".to_owned()));
+    start(directory.path(), (Access::of_mode(0o660), vec![address]), board.clone(), counters).unwrap();
     let server = Server { board, directory, address };
     let deadline = Instant::now() + Duration::from_secs(20);
     while TcpStream::connect(address).is_err() || !server.directory.path().join(HTTP_SOCKET).exists() {
@@ -92,10 +93,21 @@ fn health_says_why() {
 #[test]
 fn nothing_can_be_changed_and_no_name_from_elsewhere_leads_here() {
     let server = server();
-    for method in ["POST", "PUT", "DELETE", "PATCH"] {
-        let answer = server.send(&format!("{method} / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\n\r\n"));
-        assert!(answer.starts_with("HTTP/1.1 405"), "{answer}");
+    let paths = ["/", "/rules", "/metrics", "/status.json", "/livez", "/readyz", "/events", "/nowhere"];
+    for path in paths {
+        for method in ["POST", "PUT", "DELETE", "PATCH", "OPTIONS", "TRACE", "MKCOL", "get", "X"] {
+            let request = format!("{method} {path} HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\n\r\n");
+            let answer = server.send(&request);
+            assert!(answer.starts_with("HTTP/1.1 405"), "{method} {path}: {answer}");
+        }
     }
+    // A tunnel, and something that is no HTTP.
+    for request in ["CONNECT node:80 HTTP/1.1\r\nHost: node:80\r\n\r\n", "{\"request\":\"stop\"}\r\n\r\n"] {
+        let answer = server.send(request);
+        assert!(answer.starts_with("HTTP/1.1 4"), "{request}: {answer}");
+    }
+    let head = server.send("HEAD /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n");
+    assert!(head.starts_with("HTTP/1.1 200") && head.ends_with("\r\n\r\n"), "{head}");
     let rebound = server.send("GET /status.json HTTP/1.1\r\nHost: evil.example:80\r\n\r\n");
     assert!(rebound.starts_with("HTTP/1.1 421"), "{rebound}");
     assert!(server.get("/nowhere").starts_with("HTTP/1.1 404"));

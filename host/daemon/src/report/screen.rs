@@ -1,0 +1,149 @@
+//! The screen of `status`, for somebody who was woken: first whether the node is right and for how long, then what is wrong
+//! and what to do, then everything else.
+
+use std::fmt::Write;
+use std::time::{Duration, SystemTime};
+
+use super::plain::plain;
+use super::status::{FightReport, Status};
+use super::text::{Style, duration, notes, plural, policies, repair};
+use super::{Basis, Incident, Outcome};
+use crate::incidents::place;
+
+/// How many incidents it shows.
+const SHOWN_INCIDENTS: usize = 10;
+
+/// The screen as of `now`.
+pub fn status(status: &Status, now: SystemTime, style: Style) -> String {
+    let report = &status.report;
+    let mut text = String::new();
+    let since = plain(&status.since);
+    let lasting = age(&status.since, now).map(|time| format!(" ({time})")).unwrap_or_default();
+    let headline = match (report.outcome, report.in_sync) {
+        (Outcome::Pending, _) => style.bad(&format!("NOT RIGHT YET: the first check runs since {since}{lasting}")),
+        (_, true) => style.good(&format!("RIGHT since {since}{lasting}")),
+        (_, false) => style.bad(&format!("NOT RIGHT since {since}{lasting}")),
+    };
+    let _ = writeln!(text, "{headline}");
+    for fight in &status.fights {
+        let _ = writeln!(text, "{}", style.bad(&alarm(fight)));
+    }
+    if let Some(waiting) = &status.waiting {
+        let _ = writeln!(text, "{}", style.bad(&format!("The running check waits {}", plain(waiting))));
+    }
+    for problem in &report.problems {
+        let _ = writeln!(text, "{} {}", style.bad("Problem:"), plain(problem));
+    }
+    let _ = writeln!(text, "\n{}", style.head("Policies"));
+    text.push_str(&policies(&report.policies, style));
+    let _ = writeln!(text, "\n{}", style.head(&format!("Incidents: {} since the start", status.incidents_total)));
+    for incident in report.incidents.iter().rev().take(SHOWN_INCIDENTS) {
+        incident_line(&mut text, incident, now, style);
+    }
+    let _ = writeln!(text, "\n{}", style.head("Daemon"));
+    daemon(&mut text, status);
+    notes(&mut text, report);
+    text
+}
+
+fn alarm(fight: &FightReport) -> String {
+    let (opponent, place) = (plain(&fight.opponent.to_string()), plain(&fight.place));
+    let (rounds, since) = (plural(usize::try_from(fight.rounds).unwrap_or(usize::MAX), "repair"), plain(&fight.since));
+    let pause = duration(fight.pause_ms);
+    format!(
+        "ALARM: {opponent} keeps undoing {place} since {since}: {rounds}, now with {pause} between two; find out which \
+         of the two should own it"
+    )
+}
+
+fn daemon(text: &mut String, status: &Status) {
+    let report = &status.report;
+    let next = match status.next_check_in_ms {
+        Some(left) => format!("next in {:.1} s", left as f64 / 1000.0),
+        None => "one is running".to_owned(),
+    };
+    let last = status.last_check.as_deref().unwrap_or("none yet");
+    let _ = writeln!(
+        text,
+        "  node {}, pid {}, version {}, started {}",
+        plain(&status.node_name),
+        status.pid,
+        plain(&status.version),
+        plain(&status.started)
+    );
+    let _ = writeln!(
+        text,
+        "  checks: {} ({} failed), every {}, last {}, {next}",
+        status.checks,
+        status.checks_failed,
+        plain(&status.refresh_interval),
+        plain(last)
+    );
+    if let Some(backend) = report.backend {
+        let _ = writeln!(text, "  backend {backend}: {}", plain(&report.backend_reason));
+    }
+    if let Some(watch) = &status.watch {
+        let detail = if watch.detail.is_empty() { String::new() } else { format!(": {}", plain(&watch.detail)) };
+        let _ = writeln!(text, "  drift is noticed by {}{detail}", plain(&watch.method));
+        let _ = writeln!(text, "  drift is repaired by {}", plain(&watch.repair));
+    }
+    let basis = match report.basis {
+        Some(Basis::Rehearsed) => "rehearsed in a private network namespace",
+        Some(Basis::Learned) => "learned from the read-back after the commit; no rehearsal was possible",
+        Some(Basis::Unproven) => "not known yet",
+        None => return,
+    };
+    let _ = writeln!(text, "  what the kernel must show: {basis}");
+}
+
+fn incident_line(text: &mut String, incident: &Incident, now: SystemTime, style: Style) {
+    let Incident { id, kind, last_at, .. } = incident;
+    let place = plain(&place(incident));
+    let when = age(last_at, now).map_or_else(|| plain(last_at), |time| format!("{time} ago"));
+    let times = if incident.times > 1 { format!(" ({} times)", incident.times) } else { String::new() };
+    let author = if incident.author.is_known() {
+        format!(" by {}", style.head(&plain(&incident.author.to_string())))
+    } else {
+        String::new()
+    };
+    let _ = writeln!(
+        text,
+        "  {when}: #{id} {} in {place}{times}{author}: {}; {}",
+        kind.as_str(),
+        plain(&incident.detail),
+        repair(incident, style)
+    );
+}
+
+/// How long ago that was, in its two largest units: `3 h 12 min`. None: it is no time, or still to come.
+pub fn age(at: &str, now: SystemTime) -> Option<String> {
+    let at = humantime::parse_rfc3339(at).ok()?;
+    now.duration_since(at).ok().map(span)
+}
+
+fn span(time: Duration) -> String {
+    let seconds = time.as_secs();
+    let (days, hours, minutes) = (seconds / 86_400, seconds / 3600 % 24, seconds / 60 % 60);
+    match (days, hours, minutes) {
+        (0, 0, 0) => format!("{seconds} s"),
+        (0, 0, _) => format!("{minutes} min {} s", seconds % 60),
+        (0, ..) => format!("{hours} h {minutes} min"),
+        _ => format!("{days} d {hours} h"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ages_have_two_units() {
+        let texts = [0, 59, 60, 3599, 3600, 86_399, 86_400, 90_000_000].map(Duration::from_secs).map(span);
+        assert_eq!(
+            texts,
+            ["0 s", "59 s", "1 min 0 s", "59 min 59 s", "1 h 0 min", "23 h 59 min", "1 d 0 h", "1041 d 16 h"]
+        );
+        assert_eq!(age("1970-01-01T00:00:10Z", SystemTime::UNIX_EPOCH), None, "a clock that went back");
+        assert_eq!(age("yesterday", SystemTime::now()), None);
+    }
+}
