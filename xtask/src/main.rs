@@ -31,8 +31,8 @@ usage: cargo xtask COMMAND
   demo       the main job on the real kernel, in network namespaces of its own
   bench      time and memory beside the stock tools: [PART ...] [--json FILE] [--rules 1000,10000,50000]
   test       builds everything and runs every test; arguments go to `cargo test`
-  languages  the example policy in Rust, C, Go and Python: built, tested, compared; [LANGUAGE ...]
-  bindings   proves that the bindings for C and Go are what the generator makes of the contract: [--update]
+  languages  the example policy in Rust, C, Go, JavaScript and Python: built, tested, compared; [LANGUAGE ...]
+  bindings   proves that the bindings are what the generator makes of the contract: [--update]
   tidy       checks the house rules
   picture    renders terminal text from standard input as SVG: picture FILE.svg TITLE
 ";

@@ -10,7 +10,6 @@
 #include "settings.h"
 
 #define CHAIN "hfe-input"
-#define PORTS_OF_A_RULE 15 // that one rule can name
 
 static const char SCHEMA[] =
     "{\"$schema\":\"https://json-schema.org/draft/2020-12/schema\",\"type\":\"object\",\"additionalProperties\":false,"
@@ -55,6 +54,11 @@ static bool fail(policy_failure_t *failure, size_t index, const char *message) {
     return false;
 }
 
+// A group of an IPv6 address.
+static uint16_t group(const uint8_t *bytes, int index) {
+    return (uint16_t)(bytes[2 * index] << 8 | bytes[2 * index + 1]);
+}
+
 // Reads `192.0.2.0/24` or `2001:db8::1`.
 static bool read_network(const char *text, rw_ip_network_t *network) {
     char address[64];
@@ -71,16 +75,12 @@ static bool read_network(const char *text, rw_ip_network_t *network) {
     if (inet_pton(AF_INET, address, bytes) == 1) {
         longest = 32;
         network->address.tag = RW_IP_ADDRESS_IPV4;
-        for (int i = 0; i < 4; i++) {
-            network->address.val.ipv4 = network->address.val.ipv4 << 8 | bytes[i];
-        }
+        network->address.val.ipv4 = (rw_ipv4_address_t){bytes[0], bytes[1], bytes[2], bytes[3]};
     } else if (inet_pton(AF_INET6, address, bytes) == 1) {
         longest = 128;
         network->address.tag = RW_IP_ADDRESS_IPV6;
-        for (int i = 0; i < 8; i++) {
-            network->address.val.ipv6.high = network->address.val.ipv6.high << 8 | bytes[i];
-            network->address.val.ipv6.low = network->address.val.ipv6.low << 8 | bytes[i + 8];
-        }
+        network->address.val.ipv6 = (rw_ipv6_address_t){group(bytes, 0), group(bytes, 1), group(bytes, 2), group(bytes, 3),
+                                                        group(bytes, 4), group(bytes, 5), group(bytes, 6), group(bytes, 7)};
     } else {
         return false;
     }
@@ -108,19 +108,16 @@ static rw_chain_t chain_of(bool ipv4, const char *set, const struct settings *se
     add_match(&icmp, protocol(ipv4 ? 1 : 58));
     add_rule(&chain, icmp, RW_TARGET_ACCEPT);
 
-    for (size_t from = 0; from < settings->port_count; from += PORTS_OF_A_RULE) {
-        size_t left = settings->port_count - from;
-        rw_list_port_range_t ranges = {.len = left < PORTS_OF_A_RULE ? left : PORTS_OF_A_RULE};
-        ranges.ptr = malloc(ranges.len * sizeof *ranges.ptr);
-        for (size_t i = 0; i < ranges.len; i++) {
-            ranges.ptr[i] = (rw_port_range_t){settings->ports[from + i], settings->ports[from + i]};
-        }
+    for (size_t i = 0; i < settings->port_count; i++) {
+        rw_port_range_t range = {settings->ports[i], settings->ports[i]};
+        rw_match_t to_port = {.tag = RW_MATCH_DESTINATION_PORTS};
+        ONE(to_port.val.destination_ports.ranges, range);
         rw_direction_t source = RW_DIRECTION_SOURCE;
         rw_match_t in_set = {.tag = RW_MATCH_SET, .val.set = {.name = string(set)}};
         ONE(in_set.val.set.directions, source);
         rw_rule_t open = {0};
         add_match(&open, protocol(6));
-        add_match(&open, (rw_match_t){.tag = RW_MATCH_DESTINATION_PORTS, .val.destination_ports = {.ranges = ranges}});
+        add_match(&open, to_port);
         add_match(&open, in_set);
         add_rule(&chain, open, RW_TARGET_ACCEPT);
     }

@@ -2,13 +2,13 @@
 
 import json
 from ipaddress import IPv4Network, IPv6Network, ip_network
+from struct import unpack
 
 import wit_world
 from componentize_py_types import Err
 from wit_world.imports import types as t
 
 CHAIN = "hfe-input"
-PORTS_OF_A_RULE = 15  # that one rule can name
 
 SCHEMA = {
     "$schema": "https://json-schema.org/draft/2020-12/schema",
@@ -85,11 +85,10 @@ def chain_rules(set_name: str, icmp: int, ports: list[int], log_prefix: str) -> 
         t.Rule([t.Match_ConntrackState(t.ConntrackStateMatch(known, False))], t.Target_Accept(), None),
         t.Rule([protocol(icmp)], t.Target_Accept(), None),
     ]
-    for start in range(0, len(ports), PORTS_OF_A_RULE):
-        ranges = [t.PortRange(port, port) for port in ports[start : start + PORTS_OF_A_RULE]]
+    for port in ports:
         matches = [
             protocol(6),
-            t.Match_DestinationPorts(t.PortMatch(ranges, False)),
+            t.Match_DestinationPorts(t.PortMatch([t.PortRange(port, port)], False)),
             t.Match_Set(t.SetMatch(set_name, [t.Direction.SOURCE], False)),
         ]
         rules.append(t.Rule(matches, t.Target_Accept(), None))
@@ -110,10 +109,9 @@ def parse_network(index: int, text: str) -> IPv4Network | IPv6Network:
 
 
 def wit_network(network: IPv4Network | IPv6Network) -> t.IpNetwork:
-    number = int(network.network_address)
     if network.version == 4:
-        return t.IpNetwork(t.IpAddress_Ipv4(number), network.prefixlen)
-    return t.IpNetwork(t.IpAddress_Ipv6(t.Ipv6Address(number >> 64, number & (1 << 64) - 1)), network.prefixlen)
+        return t.IpNetwork(t.IpAddress_Ipv4(unpack("!4B", network.network_address.packed)), network.prefixlen)
+    return t.IpNetwork(t.IpAddress_Ipv6(unpack("!8H", network.network_address.packed)), network.prefixlen)
 
 
 def refuse(index: int, message: str):
