@@ -4,6 +4,7 @@
 
 pub mod answer;
 pub mod case;
+pub mod conform;
 pub mod project;
 pub mod scaffold;
 pub mod suite;

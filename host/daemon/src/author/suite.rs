@@ -50,7 +50,11 @@ pub fn run(policy: &LoadedPolicy, folder: &Path, update: bool) -> Result<Vec<Cas
     cases(folder)?.iter().map(|case| run_case(policy, case, update)).collect()
 }
 
-fn cases(folder: &Path) -> Result<Vec<PathBuf>, AuthorError> {
+/// The folders of cases in `folder`, in the order of their names.
+///
+/// # Errors
+/// [`AuthorError`] when there is none.
+pub fn cases(folder: &Path) -> Result<Vec<PathBuf>, AuthorError> {
     let wrong = |error: std::io::Error| AuthorError::file(folder, format!("can't be read: {error}"));
     let mut cases = Vec::new();
     for entry in fs::read_dir(folder).map_err(wrong)? {

@@ -1,6 +1,7 @@
 //! `policy ...` for authors: no root, no configuration, no kernel. One file for each command that says more than one line.
 
 mod bench;
+mod conform;
 mod inspect;
 mod run;
 mod test;
@@ -79,6 +80,17 @@ pub enum AuthorCommand {
         #[arg(long)]
         update: bool,
     },
+    /// Judge whether a component keeps to the contract in everything that can be seen from outside (exit 1 if not)
+    Conform {
+        /// The component, or a folder with policy.toml, which is built
+        #[arg(default_value = ".")]
+        policy: PathBuf,
+        /// A folder of cases, as `test` takes them; without any case its schema says what settings it needs
+        #[arg(long, value_name = "FOLDER")]
+        cases: Option<PathBuf>,
+        #[command(flatten)]
+        case: CaseArguments,
+    },
     /// Measure: compile, load, evaluate
     Bench {
         /// The component, or a folder with policy.toml, which is built
@@ -127,6 +139,7 @@ pub fn execute(command: &AuthorCommand, output: Output) -> u8 {
         AuthorCommand::Schema { component } => schema(component, output),
         AuthorCommand::Run { policy, case } => run::once(policy, &case.files(), output),
         AuthorCommand::Test { policy, cases, update } => test::all(policy, cases.as_deref(), *update, output),
+        AuthorCommand::Conform { policy, cases, case } => conform::judge(policy, cases.as_deref(), case, output),
         AuthorCommand::Bench { policy, runs, case } => bench::measure(policy, *runs, &case.files(), output),
     };
     result.unwrap_or_else(|error| {

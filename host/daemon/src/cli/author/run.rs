@@ -40,6 +40,7 @@ pub fn once(policy: &Path, files: &CaseFiles, output: Output) -> Result<u8, Auth
 
 fn show_log(log: &Log, output: Output) {
     for line in &log.lines {
-        output.complain(&format!("{:?}: {}\n", line.level, line.message).to_lowercase());
+        let level = format!("{:?}", line.level).to_lowercase();
+        output.complain(&format!("{level}: {}\n", line.message));
     }
 }
