@@ -3,6 +3,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
+mod author;
 mod bad_input;
 mod crash;
 mod crowd;
@@ -33,7 +34,7 @@ fn main() -> ExitCode {
         return ExitCode::FAILURE;
     }
     ruleward_tests::trial::quiet_panics();
-    let suites: [fn() -> Vec<Trial>; 15] = [
+    let suites: [fn() -> Vec<Trial>; 16] = [
         kit::trials,
         raw::trials,
         takeover::trials,
@@ -49,6 +50,7 @@ fn main() -> ExitCode {
         events::trials,
         reload::trials,
         versions::trials,
+        author::trials,
     ];
     let trials = suites.iter().flat_map(|suite| suite()).collect();
     let conclusion = libtest_mimic::run(&arguments, trials);

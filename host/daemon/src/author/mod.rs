@@ -5,7 +5,9 @@
 pub mod answer;
 pub mod case;
 pub mod conform;
+pub mod dev;
 pub mod project;
+pub mod rehearsal;
 pub mod scaffold;
 pub mod suite;
 

@@ -5,6 +5,7 @@
 
 mod author;
 mod commands;
+mod dev;
 mod incidents;
 mod logs;
 mod open;
@@ -16,6 +17,8 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand, ValueEnum};
+
+use ruleward_core::names::PolicyName;
 
 use crate::config::DEFAULT_FILE;
 use policy::PolicyCommand;
@@ -94,8 +97,20 @@ enum Command {
     /// Look at policies one by one, and write your own
     #[command(subcommand)]
     Policy(PolicyCommand),
+    /// Build, test and rehearse the policy in a folder, again whenever a source changes
+    Dev {
+        /// A folder with policy.toml
+        #[arg(default_value = ".")]
+        folder: PathBuf,
+        /// Put each good version in force on this node, as the component of this policy of its configuration
+        #[arg(long, value_name = "POLICY", value_parser = policy::name)]
+        live: Option<PolicyName>,
+    },
     /// Remove everything that is ours by the configuration's grants
     Cleanup,
+    /// Try an answer out in a private namespace: a question on standard input, a verdict on standard output
+    #[command(hide = true)]
+    Rehearse,
     /// Compile a component, within limits
     #[command(hide = true)]
     Compile {
@@ -124,7 +139,9 @@ impl Command {
             Self::Reload => "reload",
             Self::Incidents { .. } => "incidents",
             Self::Policy(_) => "policy",
+            Self::Dev { .. } => "dev",
             Self::Cleanup => "cleanup",
+            Self::Rehearse => "rehearse",
             Self::Compile { .. } => "compile",
         }
     }

@@ -55,7 +55,8 @@ impl Guest for Everything {
             chain(Table::Filter, Families::IPV4, "c010-four", four()),
             chain(Table::Filter, Families::IPV6, "c010-six", six()),
             chain(Table::Filter, Families::IPV4 | Families::IPV6, "c010-targets", filter_targets()),
-            chain(Table::Nat, Families::IPV4, "c010-nat", nat_targets()),
+            chain(Table::Nat, Families::IPV4, "c010-from", source_targets()),
+            chain(Table::Nat, Families::IPV4, "c010-to", destination_targets()),
             chain(Table::Mangle, Families::IPV4, "c010-mangle", mangle_targets()),
             chain(Table::Raw, Families::IPV4, "c010-raw", vec![rule(vec![], Target::NoTrack)]),
             chain(Table::Security, Families::IPV6, "c010-security", vec![rule(vec![], Target::Accept)]),
@@ -204,14 +205,20 @@ fn nat(first: (u8, u8, u8, u8), last: (u8, u8, u8, u8)) -> Nat {
     Nat { addresses, ports: None, random: false, random_fully: false, persistent: false }
 }
 
-fn nat_targets() -> Vec<Rule> {
-    let to_ports = Some(PortRange { first: 8080, last: 8089 });
+const TO_PORTS: Option<PortRange> = Some(PortRange { first: 8080, last: 8089 });
+
+fn source_targets() -> Vec<Rule> {
     vec![
         rule(vec![], Target::Masquerade(Masquerade { ports: None, random: false, random_fully: true })),
-        rule(vec![protocol(17)], Target::Masquerade(Masquerade { ports: to_ports, random: true, random_fully: false })),
+        rule(vec![protocol(17)], Target::Masquerade(Masquerade { ports: TO_PORTS, random: true, random_fully: false })),
         rule(vec![], Target::SourceNat(Nat { persistent: true, ..nat((192, 0, 2, 1), (192, 0, 2, 9)) })),
-        rule(vec![protocol(6)], Target::DestinationNat(Nat { ports: to_ports, ..nat((192, 0, 2, 1), (192, 0, 2, 1)) })),
-        rule(vec![protocol(6)], Target::Redirect(to_ports)),
+    ]
+}
+
+fn destination_targets() -> Vec<Rule> {
+    vec![
+        rule(vec![protocol(6)], Target::DestinationNat(Nat { ports: TO_PORTS, ..nat((192, 0, 2, 1), (192, 0, 2, 1)) })),
+        rule(vec![protocol(6)], Target::Redirect(TO_PORTS)),
         rule(vec![], Target::Redirect(None)),
     ]
 }
@@ -250,7 +257,8 @@ fn attachments() -> Vec<Attachment> {
         at(Table::Filter, Hook::Input, Placement::First, 2, "c010-four"),
         at(Table::Filter, Hook::Forward, Placement::First, 1, "c010-matches"),
         at(Table::Filter, Hook::Output, Placement::First, 0, "c010-targets"),
-        at(Table::Nat, Hook::Postrouting, Placement::First, 0, "c010-nat"),
+        at(Table::Nat, Hook::Postrouting, Placement::First, 0, "c010-from"),
+        at(Table::Nat, Hook::Prerouting, Placement::First, 0, "c010-to"),
         Attachment { awaits_target: true, ..at(Table::Nat, Hook::Output, Placement::Last, 0, "another") },
     ]
 }

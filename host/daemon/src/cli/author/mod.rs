@@ -17,7 +17,7 @@ use crate::author::scaffold::{self, Template};
 use crate::author::{AuthorError, load};
 
 /// Exit code for a component, a file or a build that is refused.
-const REFUSED: u8 = 78;
+pub const REFUSED: u8 = 78;
 /// Exit code for tests that failed.
 const FAILED: u8 = 1;
 
@@ -65,6 +65,9 @@ pub enum AuthorCommand {
         /// The component, or a folder with policy.toml, which is built
         #[arg(default_value = ".")]
         policy: PathBuf,
+        /// Print what the kernel makes of the rules, in a private namespace
+        #[arg(long)]
+        rehearse: bool,
         #[command(flatten)]
         case: CaseArguments,
     },
@@ -76,6 +79,9 @@ pub enum AuthorCommand {
         /// Where the cases are [default: tests in the folder]
         #[arg(long, value_name = "FOLDER")]
         cases: Option<PathBuf>,
+        /// Have the kernel judge the rules too, in a private namespace
+        #[arg(long)]
+        rehearse: bool,
         /// Write what comes out as what is expected
         #[arg(long)]
         update: bool,
@@ -137,8 +143,10 @@ pub fn execute(command: &AuthorCommand, output: Output) -> u8 {
         AuthorCommand::Bindings { lang, folder } => project::write_bindings((*lang).into(), folder).map(|()| 0),
         AuthorCommand::Inspect { component } => inspect::show(component, output),
         AuthorCommand::Schema { component } => schema(component, output),
-        AuthorCommand::Run { policy, case } => run::once(policy, &case.files(), output),
-        AuthorCommand::Test { policy, cases, update } => test::all(policy, cases.as_deref(), *update, output),
+        AuthorCommand::Run { policy, rehearse, case } => run::once(policy, &case.files(), *rehearse, output),
+        AuthorCommand::Test { policy, cases, rehearse, update } => {
+            test::all(policy, cases.as_deref(), (*rehearse, *update), output)
+        }
         AuthorCommand::Conform { policy, cases, case } => conform::judge(policy, cases.as_deref(), case, output),
         AuthorCommand::Bench { policy, runs, case } => bench::measure(policy, *runs, &case.files(), output),
     };
