@@ -120,7 +120,7 @@ impl Template {
     }
 
     /// What a fresh machine runs before the build.
-    fn setup(self) -> &'static str {
+    pub fn setup(self) -> &'static str {
         match self {
             Self::Rust => "rustup target add wasm32-unknown-unknown",
             Self::C | Self::Python => "pip install --require-hashes -r requirements.txt",

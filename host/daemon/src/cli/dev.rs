@@ -13,10 +13,10 @@ use serde::Serialize;
 use super::author::REFUSED;
 use super::commands::ask;
 use super::output::Output;
-use crate::author::AuthorError;
 use crate::author::dev::{Judged, Round, Sources, Workshop};
 use crate::author::project::Project;
 use crate::author::rehearsal::Verdict;
+use crate::author::{self, AuthorError};
 use crate::config::Config;
 use crate::serve::control::Request;
 
@@ -38,8 +38,9 @@ enum Shown<'a> {
 /// Goes on until nobody reads it, or it is interrupted. `live` names the policy on this node that is to become this one.
 pub fn run(folder: &Path, live: Option<&PolicyName>, config: &Path, output: Output) -> u8 {
     let result = Project::read(folder).and_then(|project| Sources::watch(folder, &project)).and_then(|mut sources| {
-        let target = live.map(|policy| component_on_node(config, policy)).transpose()?;
-        let mut workshop = Workshop::new(folder);
+        let on_node = live.map(|policy| on_node(config, policy)).transpose()?;
+        let (target, state_directory) = on_node.unzip();
+        let mut workshop = Workshop::new(folder, state_directory.unwrap_or_else(author::cache));
         loop {
             let shown = match workshop.round() {
                 Err(error) => {
@@ -65,12 +66,12 @@ pub fn run(folder: &Path, live: Option<&PolicyName>, config: &Path, output: Outp
     })
 }
 
-/// Where the node has the policy's component.
-fn component_on_node(config: &Path, policy: &PolicyName) -> Result<PathBuf, AuthorError> {
-    let config_file = config;
-    let config = Config::load(config).map_err(|error| AuthorError::Build(error.to_string()))?;
+/// Where the node has the policy's component, and its state directory.
+fn on_node(file: &Path, policy: &PolicyName) -> Result<(PathBuf, PathBuf), AuthorError> {
+    let config = Config::load(file).map_err(|error| AuthorError::Build(error.to_string()))?;
     let found = config.policies.get(policy).map(|found| found.component.clone());
-    found.ok_or_else(|| AuthorError::file(config_file, format!("has no policy {policy}; add it with its grants first")))
+    let reason = || AuthorError::file(file, format!("has no policy {policy}; add it with its grants first"));
+    Ok((found.ok_or_else(reason)?, config.state_directory))
 }
 
 /// Whoever reads the file sees all of the old or all of the new.

@@ -17,6 +17,9 @@ const MANY: u32 = 1000;
 /// Bytes of one large document.
 const LARGE: usize = 1 << 20;
 
+/// A case made of another.
+type Change = fn(&Case, &Description) -> Case;
+
 /// Facts of one kind.
 pub struct Situation {
     /// The check.
@@ -26,7 +29,7 @@ pub struct Situation {
     /// The host may refuse an answer, as far as that is the point.
     pub may_be_refused: bool,
     /// Each with a name.
-    pub changes: Vec<(&'static str, fn(&Case, &Description) -> Case)>,
+    pub changes: Vec<(&'static str, Change)>,
 }
 
 /// All of them.
@@ -186,8 +189,6 @@ fn odd_document_names(case: &Case, description: &Description) -> Case {
         ]
     })
 }
-
-type Change = fn(&Case, &Description) -> Case;
 
 fn odd_documents() -> Vec<(&'static str, Change)> {
     fn one(case: &Case, description: &Description, resource: &Value) -> Case {

@@ -14,7 +14,7 @@ use super::case::{Case, CaseFiles};
 use super::project::Project;
 use super::rehearsal::{self, Verdict};
 use super::suite::{self, CaseResult, Outcome, difference};
-use super::{AuthorError, load};
+use super::{AuthorError, load_with};
 use crate::policies::LoadedPolicy;
 
 pub use sources::Sources;
@@ -63,15 +63,17 @@ impl Round {
 /// A policy that is being worked on.
 pub struct Workshop {
     folder: PathBuf,
+    /// Holds the compiled components.
+    state_directory: PathBuf,
     rounds: u64,
     /// What each case gave in the last round.
     before: BTreeMap<String, String>,
 }
 
 impl Workshop {
-    /// In this folder.
-    pub fn new(folder: &Path) -> Self {
-        Self { folder: folder.to_owned(), rounds: 0, before: BTreeMap::new() }
+    /// In this folder. What is compiled is kept in the state directory: that of a node finds it there.
+    pub fn new(folder: &Path, state_directory: PathBuf) -> Self {
+        Self { folder: folder.to_owned(), state_directory, rounds: 0, before: BTreeMap::new() }
     }
 
     /// Builds, tests, compares and rehearses.
@@ -82,7 +84,7 @@ impl Workshop {
         let start = Instant::now();
         let component = Project::read(&self.folder)?.build(&self.folder)?;
         let built = start.elapsed();
-        let policy = load(&component)?;
+        let policy = load_with(&self.state_directory, &component)?;
         let results = self.results(&policy)?;
         self.rounds += 1;
         let cases = results.into_iter().map(|result| self.judged(&policy, result)).collect();

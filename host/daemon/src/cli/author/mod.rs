@@ -159,7 +159,8 @@ pub fn execute(command: &AuthorCommand, output: Output) -> u8 {
 fn new(template: Template, name: &str, output: Output) -> Result<u8, AuthorError> {
     let folder = Path::new(name);
     scaffold::create(template, name, folder)?;
-    output.complain(&format!("{name}/ is there; go on with: cd {name} && ruleward policy test\n"));
+    let setup = template.setup();
+    output.complain(&format!("{name}/ is there; go on with: cd {name} && {setup} && ruleward policy test\n"));
     Ok(0)
 }
 
