@@ -111,15 +111,12 @@ function chainRules(set, icmp, ports, prefix) {
     rule({ tag: "accept" }, { tag: "conntrack-state", val: { states: known, negated: false } }),
     rule({ tag: "accept" }, protocol(icmp)),
   ];
+  const tcp = protocol(6);
+  /** @type {Match} */
+  const admitted = { tag: "set", val: { name: set, directions: ["source"], negated: false } };
   for (const port of ports) {
-    rules.push(
-      rule(
-        { tag: "accept" },
-        protocol(6),
-        { tag: "destination-ports", val: { ranges: [{ first: port, last: port }], negated: false } },
-        { tag: "set", val: { name: set, directions: ["source"], negated: false } },
-      ),
-    );
+    const ranges = [{ first: port, last: port }];
+    rules.push(rule({ tag: "accept" }, tcp, { tag: "destination-ports", val: { ranges, negated: false } }, admitted));
   }
   rules.push(
     rule({ tag: "log", val: { prefix, level: "warning" } }, { tag: "limit", val: { rate: 10, unit: "minute", burst: null } }),

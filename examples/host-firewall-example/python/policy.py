@@ -1,5 +1,6 @@
 """A host firewall: admits some TCP ports from the addresses in a set, logs and drops the rest, for IPv4 and IPv6."""
 
+import gc
 import json
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from struct import unpack
@@ -7,6 +8,8 @@ from struct import unpack
 import wit_world
 from componentize_py_types import Err
 from wit_world.imports import types as t
+
+gc.disable()  # an instance lives for one evaluation
 
 CHAIN = "hfe-input"
 
@@ -85,13 +88,11 @@ def chain_rules(set_name: str, icmp: int, ports: list[int], log_prefix: str) -> 
         t.Rule([t.Match_ConntrackState(t.ConntrackStateMatch(known, False))], t.Target_Accept(), None),
         t.Rule([protocol(icmp)], t.Target_Accept(), None),
     ]
+    tcp, accept = protocol(6), t.Target_Accept()
+    admitted = t.Match_Set(t.SetMatch(set_name, [t.Direction.SOURCE], False))
     for port in ports:
-        matches = [
-            protocol(6),
-            t.Match_DestinationPorts(t.PortMatch([t.PortRange(port, port)], False)),
-            t.Match_Set(t.SetMatch(set_name, [t.Direction.SOURCE], False)),
-        ]
-        rules.append(t.Rule(matches, t.Target_Accept(), None))
+        to_port = t.Match_DestinationPorts(t.PortMatch([t.PortRange(port, port)], False))
+        rules.append(t.Rule([tcp, to_port, admitted], accept, None))
     limit = t.Match_Limit(t.LimitMatch(10, t.RateUnit.MINUTE, None))
     log = t.Target_Log(t.LogPacket(log_prefix, t.LogLevel.WARNING))
     return [*rules, t.Rule([limit], log, None), t.Rule([], t.Target_Drop(), None)]
