@@ -3,6 +3,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
+mod author;
 mod bad_input;
 mod crash;
 mod crowd;
@@ -35,7 +36,7 @@ fn main() -> ExitCode {
         return ExitCode::FAILURE;
     }
     ruleward_tests::trial::quiet_panics();
-    let suites: [fn() -> Vec<Trial>; 17] = [
+    let suites: [fn() -> Vec<Trial>; 18] = [
         kit::trials,
         raw::trials,
         takeover::trials,
@@ -53,6 +54,7 @@ fn main() -> ExitCode {
         versions::trials,
         service::trials,
         shown::trials,
+        author::trials,
     ];
     let trials = suites.iter().flat_map(|suite| suite()).collect();
     let conclusion = libtest_mimic::run(&arguments, trials);

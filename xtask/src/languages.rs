@@ -16,9 +16,10 @@ use crate::progress::step;
 use crate::{policies, workspace};
 
 /// The languages, in the order in which they are built.
-const ALL: [&str; 4] = ["rust", "c", "go", "python"];
-/// The oldest version that the example is written for.
+const ALL: [&str; 5] = ["rust", "c", "go", "javascript", "python"];
+/// The oldest versions that the examples are written for.
 const GO: (u32, u32) = (1, 26);
+const NODE: (u32, u32) = (18, 0);
 const EXAMPLE: &str = "host-firewall-example";
 
 /// Builds and tests the example in the named languages; without names, in all for which the machine has the tools.
@@ -95,6 +96,7 @@ fn tools(name: &str) -> Result<PathBuf> {
     match name {
         "c" | "python" => python(&example().join(name).join("requirements.txt")),
         "go" => at_least("go", "version", GO),
+        "javascript" => javascript(&example().join(name)),
         _ => Ok(PathBuf::from("/")),
     }
 }
@@ -129,23 +131,52 @@ fn version(text: &str) -> Option<(u32, u32)> {
 
 /// A virtual environment with exactly what a requirements file names, digests included.
 fn python(requirements: &Path) -> Result<PathBuf> {
-    let text = fs::read(requirements).with_context(|| format!("cannot read {}", requirements.display()))?;
-    let digest: String = Sha256::digest(&text).iter().take(8).map(|byte| format!("{byte:02x}")).collect();
-    let folder = workspace::target_dir().join("toolchains").join(format!("python-{digest}"));
-    let complete = folder.join("complete");
-    if complete.exists() {
-        return Ok(folder.join("bin"));
-    }
-    found("python3")?;
-    step(&format!("fetching what {} names", requirements.display()), || {
-        Run::new("python3").args(["-m", "venv", "--clear"]).args([&folder]).show()?;
+    let folder = fetched(requirements, "python", |folder| {
+        found("python3")?;
+        Run::new("python3").args(["-m", "venv", "--clear"]).args([folder]).show()?;
         Run::new(folder.join("bin/pip"))
             .args(["install", "--quiet", "--disable-pip-version-check", "--require-hashes", "--only-binary", ":all:"])
             .args([OsString::from("-r"), requirements.as_os_str().to_owned()])
-            .show()?;
-        fs::write(&complete, "").with_context(|| format!("cannot write {}", complete.display()))
+            .show()
     })?;
     Ok(folder.join("bin"))
+}
+
+/// The packages that package-lock.json names, digests included, and the types of the example checked with them.
+fn javascript(folder: &Path) -> Result<PathBuf> {
+    at_least("node", "--version", NODE)?;
+    let lock = folder.join("package-lock.json");
+    let packages = fetched(&lock, "javascript", |packages| {
+        found("npm")?;
+        fs::create_dir_all(packages).with_context(|| format!("cannot create {}", packages.display()))?;
+        for name in ["package.json", "package-lock.json"] {
+            fs::copy(folder.join(name), packages.join(name)).with_context(|| format!("cannot copy {name}"))?;
+        }
+        let quiet = ["ci", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel", "error"];
+        Run::new("npm").args(quiet).within(packages).show()
+    })?;
+    let programs = packages.join("node_modules/.bin");
+    Run::new(workspace::program())
+        .args(["policy", "bindings", "--lang", "javascript"])
+        .args([folder.join("bindings")])
+        .show()?;
+    Run::new(programs.join("tsc")).within(folder).show()?;
+    Ok(programs)
+}
+
+/// The folder of a compiler that `make` fetches as `lock` says, once for each content of that file.
+fn fetched(lock: &Path, name: &str, make: impl FnOnce(&Path) -> Result<()>) -> Result<PathBuf> {
+    let text = fs::read(lock).with_context(|| format!("cannot read {}", lock.display()))?;
+    let digest: String = Sha256::digest(&text).iter().take(8).map(|byte| format!("{byte:02x}")).collect();
+    let folder = workspace::target_dir().join("toolchains").join(format!("{name}-{digest}"));
+    let complete = folder.join("complete");
+    if !complete.exists() {
+        step(&format!("fetching what {} names", lock.display()), || {
+            make(&folder)?;
+            fs::write(&complete, "").with_context(|| format!("cannot write {}", complete.display()))
+        })?;
+    }
+    Ok(folder)
 }
 
 #[cfg(test)]

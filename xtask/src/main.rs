@@ -34,9 +34,9 @@ usage: cargo xtask COMMAND
   demo       the main job on the real kernel, in network namespaces of its own
   bench      time and memory beside the stock tools: [PART ...] [--json FILE] [--rules 1000,10000,50000]
   test       builds everything and runs every test; arguments go to `cargo test`
-  languages  the example policy in Rust, C, Go and Python: built, tested, compared; [LANGUAGE ...]
+  languages  the example policy in Rust, C, Go, JavaScript and Python: built, tested, compared; [LANGUAGE ...]
   browser    drives Chromium over the status page: [--update] takes the pictures of docs/ anew
-  bindings   proves that the bindings for C and Go are what the generator makes of the contract: [--update]
+  bindings   proves that the bindings are what the generator makes of the contract: [--update]
   package    the Debian package, in target/package: [--dev] [--version VERSION]
   generate   writes the parts of docs/ that are made from the code
   tidy       checks the house rules

@@ -36,7 +36,7 @@ pub fn cargo() -> OsString {
     std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into())
 }
 
-/// Names of the packages under `plugins/` and `examples/` that are policies: those that build a `cdylib`, which is what
+/// Names of the packages under `plugins/`, `examples/` and `tests/contract/` that are policies: those that build a `cdylib`, which is what
 /// a Wasm module is to cargo. The SDK is a plain library, so it is not one.
 pub fn policy_packages() -> Result<Vec<String>> {
     let text = Run::new(cargo())
@@ -44,7 +44,7 @@ pub fn policy_packages() -> Result<Vec<String>> {
         .within(root())
         .text()?;
     let metadata: Value = serde_json::from_str(&text).context("`cargo metadata` did not answer with JSON")?;
-    let folders = ["plugins", "examples"].map(|folder| root().join(folder));
+    let folders = ["plugins", "examples", "tests/contract"].map(|folder| root().join(folder));
     let mut names = Vec::new();
     for package in metadata["packages"].as_array().into_iter().flatten() {
         let path = package["manifest_path"].as_str().map(Path::new);
@@ -56,7 +56,7 @@ pub fn policy_packages() -> Result<Vec<String>> {
         }
     }
     if names.is_empty() {
-        bail!("no package under plugins/ or examples/ builds a `cdylib`: there is no policy to build");
+        bail!("no package under plugins/, examples/ or tests/contract/ builds a `cdylib`: there is no policy to build");
     }
     names.sort();
     Ok(names)

@@ -13,5 +13,5 @@ else
 fi
 mkdir -p build
 # A reactor has no main; zig's default stack of 16 MiB is more than a policy needs.
-exec $cc -mexec-model=reactor -Oz -s -Wall -Wl,-z,stack-size=65536 \
+exec $cc -mexec-model=reactor -O2 -s -Wall -Wl,-z,stack-size=65536 \
     *.c bindings/policy.c bindings/policy_component_type.o -o build/module.wasm

@@ -10,7 +10,6 @@
 #include "settings.h"
 
 #define CHAIN "hfe-input"
-#define PORTS_OF_A_RULE 15 // that one rule can name
 
 static const char SCHEMA[] =
     "{\"$schema\":\"https://json-schema.org/draft/2020-12/schema\",\"type\":\"object\",\"additionalProperties\":false,"
@@ -31,17 +30,19 @@ static policy_string_t string(const char *text) {
 // A list of one element on the heap.
 #define ONE(list, element) (list) = (typeof(list)){memcpy(malloc(sizeof *(list).ptr), &(element), sizeof *(list).ptr), 1}
 
-static void add_match(rw_rule_t *rule, rw_match_t match) {
-    rule->matches.ptr = realloc(rule->matches.ptr, (rule->matches.len + 1) * sizeof match);
-    rule->matches.ptr[rule->matches.len++] = match;
-}
-
-static void add_rule(rw_chain_t *chain, rw_rule_t rule, uint8_t target) {
+static rw_rule_t rule(uint8_t target, const rw_match_t *matches, size_t count) {
+    rw_rule_t rule = {.matches = {malloc((count + 1) * sizeof *matches), count}};
+    for (size_t i = 0; i < count; i++) {
+        rule.matches.ptr[i] = matches[i];
+    }
     rule.target.is_some = true;
     rule.target.val.tag = target;
-    chain->rules.ptr = realloc(chain->rules.ptr, (chain->rules.len + 1) * sizeof rule);
-    chain->rules.ptr[chain->rules.len++] = rule;
+    return rule;
 }
+
+// A rule with these matches.
+#define RULE(target, ...) \
+    rule(target, (rw_match_t[]){__VA_ARGS__}, sizeof((rw_match_t[]){__VA_ARGS__}) / sizeof(rw_match_t))
 
 static rw_match_t protocol(uint8_t number) {
     return (rw_match_t){.tag = RW_MATCH_PROTOCOL, .val.protocol = {.number = number}};
@@ -53,6 +54,11 @@ static bool fail(policy_failure_t *failure, size_t index, const char *message) {
     failure->tag = RW_FAILURE_SETTINGS;
     failure->val.settings = (rw_problem_t){string(where), string(message)};
     return false;
+}
+
+// A group of an IPv6 address.
+static uint16_t group(const uint8_t *bytes, int index) {
+    return (uint16_t)(bytes[2 * index] << 8 | bytes[2 * index + 1]);
 }
 
 // Reads `192.0.2.0/24` or `2001:db8::1`.
@@ -71,16 +77,12 @@ static bool read_network(const char *text, rw_ip_network_t *network) {
     if (inet_pton(AF_INET, address, bytes) == 1) {
         longest = 32;
         network->address.tag = RW_IP_ADDRESS_IPV4;
-        for (int i = 0; i < 4; i++) {
-            network->address.val.ipv4 = network->address.val.ipv4 << 8 | bytes[i];
-        }
+        network->address.val.ipv4 = (rw_ipv4_address_t){bytes[0], bytes[1], bytes[2], bytes[3]};
     } else if (inet_pton(AF_INET6, address, bytes) == 1) {
         longest = 128;
         network->address.tag = RW_IP_ADDRESS_IPV6;
-        for (int i = 0; i < 8; i++) {
-            network->address.val.ipv6.high = network->address.val.ipv6.high << 8 | bytes[i];
-            network->address.val.ipv6.low = network->address.val.ipv6.low << 8 | bytes[i + 8];
-        }
+        network->address.val.ipv6 = (rw_ipv6_address_t){group(bytes, 0), group(bytes, 1), group(bytes, 2), group(bytes, 3),
+                                                        group(bytes, 4), group(bytes, 5), group(bytes, 6), group(bytes, 7)};
     } else {
         return false;
     }
@@ -89,49 +91,43 @@ static bool read_network(const char *text, rw_ip_network_t *network) {
     return prefix <= longest;
 }
 
+static rw_match_t to_port(uint16_t port) {
+    rw_port_range_t range = {port, port};
+    rw_match_t match = {.tag = RW_MATCH_DESTINATION_PORTS};
+    ONE(match.val.destination_ports.ranges, range);
+    return match;
+}
+
+static rw_match_t in_set(const char *name) {
+    rw_direction_t source = RW_DIRECTION_SOURCE;
+    rw_match_t match = {.tag = RW_MATCH_SET, .val.set = {.name = string(name)}};
+    ONE(match.val.set.directions, source);
+    return match;
+}
+
 static rw_chain_t chain_of(bool ipv4, const char *set, const struct settings *settings) {
-    rw_chain_t chain = {
+    rw_match_t loopback = {.tag = RW_MATCH_IN_INTERFACE, .val.in_interface = {.name = string("lo")}};
+    uint8_t states = RW_CONNTRACK_STATES_ESTABLISHED | RW_CONNTRACK_STATES_RELATED;
+    rw_match_t known = {.tag = RW_MATCH_CONNTRACK_STATE, .val.conntrack_state = {.states = states}};
+    rw_match_t sometimes = {.tag = RW_MATCH_LIMIT, .val.limit = {.rate = 10, .unit = RW_RATE_UNIT_MINUTE}};
+
+    rw_rule_t *rules = malloc((settings->port_count + 5) * sizeof *rules);
+    size_t count = 0;
+    rules[count++] = RULE(RW_TARGET_ACCEPT, loopback);
+    rules[count++] = RULE(RW_TARGET_ACCEPT, known);
+    rules[count++] = RULE(RW_TARGET_ACCEPT, protocol(ipv4 ? 1 : 58));
+    for (size_t i = 0; i < settings->port_count; i++) {
+        rules[count++] = RULE(RW_TARGET_ACCEPT, protocol(6), to_port(settings->ports[i]), in_set(set));
+    }
+    rules[count] = RULE(RW_TARGET_LOG, sometimes);
+    rules[count++].target.val.val.log = (rw_log_packet_t){string(settings->log_prefix), RW_LOG_LEVEL_WARNING};
+    rules[count++] = rule(RW_TARGET_DROP, NULL, 0);
+    return (rw_chain_t){
         .table = RW_TABLE_FILTER,
         .families = ipv4 ? RW_FAMILIES_IPV4 : RW_FAMILIES_IPV6,
         .name = string(CHAIN),
+        .rules = {rules, count},
     };
-    rw_rule_t loopback = {0};
-    add_match(&loopback, (rw_match_t){.tag = RW_MATCH_IN_INTERFACE, .val.in_interface = {.name = string("lo")}});
-    add_rule(&chain, loopback, RW_TARGET_ACCEPT);
-
-    rw_rule_t known = {0};
-    uint8_t states = RW_CONNTRACK_STATES_ESTABLISHED | RW_CONNTRACK_STATES_RELATED;
-    add_match(&known, (rw_match_t){.tag = RW_MATCH_CONNTRACK_STATE, .val.conntrack_state = {.states = states}});
-    add_rule(&chain, known, RW_TARGET_ACCEPT);
-
-    rw_rule_t icmp = {0};
-    add_match(&icmp, protocol(ipv4 ? 1 : 58));
-    add_rule(&chain, icmp, RW_TARGET_ACCEPT);
-
-    for (size_t from = 0; from < settings->port_count; from += PORTS_OF_A_RULE) {
-        size_t left = settings->port_count - from;
-        rw_list_port_range_t ranges = {.len = left < PORTS_OF_A_RULE ? left : PORTS_OF_A_RULE};
-        ranges.ptr = malloc(ranges.len * sizeof *ranges.ptr);
-        for (size_t i = 0; i < ranges.len; i++) {
-            ranges.ptr[i] = (rw_port_range_t){settings->ports[from + i], settings->ports[from + i]};
-        }
-        rw_direction_t source = RW_DIRECTION_SOURCE;
-        rw_match_t in_set = {.tag = RW_MATCH_SET, .val.set = {.name = string(set)}};
-        ONE(in_set.val.set.directions, source);
-        rw_rule_t open = {0};
-        add_match(&open, protocol(6));
-        add_match(&open, (rw_match_t){.tag = RW_MATCH_DESTINATION_PORTS, .val.destination_ports = {.ranges = ranges}});
-        add_match(&open, in_set);
-        add_rule(&chain, open, RW_TARGET_ACCEPT);
-    }
-
-    rw_rule_t log = {0};
-    add_match(&log, (rw_match_t){.tag = RW_MATCH_LIMIT, .val.limit = {.rate = 10, .unit = RW_RATE_UNIT_MINUTE}});
-    log.target.val.val.log = (rw_log_packet_t){string(settings->log_prefix), RW_LOG_LEVEL_WARNING};
-    add_rule(&chain, log, RW_TARGET_LOG);
-
-    add_rule(&chain, (rw_rule_t){0}, RW_TARGET_DROP);
-    return chain;
 }
 
 void exports_policy_describe(policy_description_t *description) {

@@ -58,9 +58,9 @@ static uint16_t read_number(struct reader *reader) {
     return (uint16_t)number;
 }
 
-// Grows an array by one element.
+// Room for one element more; an array doubles when it is full.
 static void *grown(void *array, size_t count, size_t size) {
-    return realloc(array, (count + 1) * size);
+    return count & (count - 1) ? array : realloc(array, (count ? 2 * count : 1) * size);
 }
 
 struct settings settings_read(const char *json, size_t length) {

@@ -13,7 +13,9 @@ pub enum Language {
     C,
     /// A module's packages, and the runtime that they import.
     Go,
-    /// The contract itself, for tools that read WIT: componentize-qjs, componentize-py, wit-bindgen for Rust.
+    /// The contract, which componentize-qjs reads, and the same as types for an editor and for `tsc`.
+    Javascript,
+    /// The contract itself, for tools that read WIT: componentize-py, wit-bindgen for Rust.
     Wit,
 }
 
@@ -42,6 +44,8 @@ const GO: [BindingsFile; 7] = generated![
     "wit_world/wit_bindings.go",
 ];
 
+const JAVASCRIPT: [BindingsFile; 1] = generated!["javascript": "policy.d.ts"];
+
 /// The packages that the bindings for Go import: what no module proxy serves.
 const GO_RUNTIME: [BindingsFile; 4] = go_runtime![
     "go.mod": "go.mod.text",
@@ -50,11 +54,14 @@ const GO_RUNTIME: [BindingsFile; 4] = go_runtime![
     "witpkg/wit/types/types.go": "types.go",
 ];
 
+const CONTRACT: [BindingsFile; 1] = [("policy.wit", WIT.as_bytes())];
+
 /// The files of a language.
 pub fn bindings(language: Language) -> Vec<BindingsFile> {
     match language {
         Language::C => C.to_vec(),
         Language::Go => [GO.as_slice(), &GO_RUNTIME].concat(),
-        Language::Wit => vec![("policy.wit", WIT.as_bytes())],
+        Language::Javascript => [JAVASCRIPT.as_slice(), &CONTRACT].concat(),
+        Language::Wit => CONTRACT.to_vec(),
     }
 }

@@ -205,6 +205,15 @@ impl Usage {
         }
         self
     }
+
+    /// Whether it is within these of the limits.
+    ///
+    /// # Errors
+    /// The first that it is over.
+    pub fn within(&self, limits: &Limits, which: &[Limit]) -> Result<(), Exceeded> {
+        let over = which.iter().copied().find(|limit| self[*limit] > limits[*limit]);
+        over.map_or(Ok(()), |limit| Err(Exceeded { limit, used: self[limit], most: limits[limit] }))
+    }
 }
 
 /// As a map from keys to numbers; what a reader does not find has its default, and keys that it does not know it leaves out.

@@ -13,16 +13,22 @@ use serde_json::{Value, json};
 /// What the others are compared with. It needs nothing but what builds this test.
 const MODEL: &str = "rust";
 
-fn components() -> Vec<(String, PathBuf)> {
+/// The components in a folder below the target directory, by name.
+fn built(folder: &str) -> Vec<(String, PathBuf)> {
     let target = std::env::current_exe().unwrap().ancestors().nth(3).unwrap().to_owned();
-    let folder = target.join("examples");
+    let folder = target.join(folder);
     let entries = std::fs::read_dir(&folder).unwrap_or_else(|error| {
         panic!("{}: {error}; `cargo xtask languages` builds what this test compares", folder.display())
     });
     let wasm = entries.map(|entry| entry.unwrap().path()).filter(|path| path.extension().is_some_and(|e| e == "wasm"));
     let mut found: Vec<_> = wasm.map(|path| (path.file_stem().unwrap().to_string_lossy().into_owned(), path)).collect();
     found.sort();
-    assert!(found.iter().any(|(name, _)| name == MODEL), "{MODEL} is missing in {}", folder.display());
+    found
+}
+
+fn components() -> Vec<(String, PathBuf)> {
+    let found = built("examples");
+    assert!(found.iter().any(|(name, _)| name == MODEL), "{MODEL} is missing");
     eprintln!("compared: {}", found.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>().join(", "));
     found
 }
@@ -80,7 +86,7 @@ fn inputs() -> impl Strategy<Value = (Value, &'static str)> {
 }
 
 #[test]
-fn every_language_gives_the_same_answers() {
+fn every_language_gives_the_same_answers_and_conforms() {
     let components = components();
     let folder = tempfile::tempdir().unwrap();
     let (case, cache) = (folder.path().join("case"), folder.path().join("cache"));
@@ -97,4 +103,70 @@ fn every_language_gives_the_same_answers() {
         Ok(())
     });
     judged.unwrap_or_else(|error| panic!("{error}"));
+    // With what was compiled for the comparison.
+    for (_, component) in &components {
+        conforms(component, Some(&root().join("examples/host-firewall-example/cases")), &cache);
+    }
+}
+
+/// What this repository publishes keeps to what it asks of others.
+#[test]
+fn every_policy_that_ships_conforms() {
+    let cache = tempfile::tempdir().unwrap();
+    let shipped = built("policies").into_iter().filter(|(name, _)| root().join("plugins").join(name).exists());
+    let shipped: Vec<_> = shipped.collect();
+    assert!(shipped.len() >= 5, "{shipped:?}");
+    for (_, component) in &shipped {
+        conforms(component, None, cache.path());
+    }
+}
+
+fn conforms(component: &Path, cases: Option<&Path>, cache: &Path) {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_ruleward"));
+    command.args(["policy", "conform"]).arg(component).env("XDG_CACHE_HOME", cache);
+    if let Some(cases) = cases {
+        command.arg("--cases").arg(cases);
+    }
+    let output = command.output().unwrap();
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success() && text.contains(" 0 failed"), "{}:\n{text}", component.display());
+}
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
+}
+
+/// A policy for each version of the contract that was ever served, with what it answered then.
+#[test]
+fn what_was_built_for_an_earlier_contract_goes_on_working() {
+    let contracts = root().join("tests/contract");
+    let cache = tempfile::tempdir().unwrap();
+    for entry in std::fs::read_dir(contracts).unwrap() {
+        let folder = entry.unwrap().path();
+        let version = folder.file_name().unwrap().to_str().unwrap().to_owned();
+        let name = format!("contract-{}", version.replace('.', "-"));
+        let (_, component) = built("policies").into_iter().find(|(built, _)| *built == name).unwrap();
+        let output = Command::new(env!("CARGO_BIN_EXE_ruleward"))
+            .args(["policy", "test", "--cases"])
+            .args([folder.join("cases"), component])
+            .env("XDG_CACHE_HOME", cache.path())
+            .output()
+            .unwrap();
+        let text = String::from_utf8_lossy(&output.stdout);
+        assert!(output.status.success(), "contract {version}:\n{text}");
+
+        let (kept, now) = (folder.join("policy.wit"), contracts_now());
+        let kept = std::fs::read_to_string(kept).unwrap();
+        assert!(kept.contains(&format!("package ruleward:policy@{version};")), "{version} holds another contract");
+        if now.contains(&format!("package ruleward:policy@{version};")) {
+            assert!(
+                kept == now,
+                "wit/policy.wit is {version} and not the same as its copy in tests/contract/{version}"
+            );
+        }
+    }
+}
+
+fn contracts_now() -> String {
+    std::fs::read_to_string(root().join("wit/policy.wit")).unwrap()
 }

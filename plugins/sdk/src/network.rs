@@ -6,7 +6,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
-use crate::{Families, Family, IpAddress, IpNetwork, Ipv6Address, PortRange};
+use crate::{Families, Family, IpAddress, IpNetwork, PortRange};
 
 /// Text that is neither an address nor a network.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -32,14 +32,13 @@ impl core::error::Error for NetworkError {}
 
 impl From<Ipv4Addr> for IpAddress {
     fn from(address: Ipv4Addr) -> Self {
-        Self::Ipv4(address.to_bits())
+        Self::Ipv4(address.octets().into())
     }
 }
 
 impl From<Ipv6Addr> for IpAddress {
     fn from(address: Ipv6Addr) -> Self {
-        let bits = address.to_bits();
-        Self::Ipv6(Ipv6Address { high: (bits >> 64) as u64, low: bits as u64 })
+        Self::Ipv6(address.segments().into())
     }
 }
 
@@ -55,10 +54,8 @@ impl From<IpAddr> for IpAddress {
 impl From<IpAddress> for IpAddr {
     fn from(address: IpAddress) -> Self {
         match address {
-            IpAddress::Ipv4(bits) => Ipv4Addr::from_bits(bits).into(),
-            IpAddress::Ipv6(Ipv6Address { high, low }) => {
-                Ipv6Addr::from_bits(u128::from(high) << 64 | u128::from(low)).into()
-            }
+            IpAddress::Ipv4(octets) => Ipv4Addr::from(<[u8; 4]>::from(octets)).into(),
+            IpAddress::Ipv6(groups) => Ipv6Addr::from(<[u16; 8]>::from(groups)).into(),
         }
     }
 }
@@ -154,7 +151,7 @@ mod tests {
             let address: IpAddr = text.parse().unwrap();
             assert_eq!(IpAddr::from(IpAddress::from(address)), address);
         }
-        assert_eq!(IpAddress::from(Ipv4Addr::new(192, 0, 2, 1)), IpAddress::Ipv4(0xc000_0201));
+        assert_eq!(IpAddress::from(Ipv4Addr::new(192, 0, 2, 1)), IpAddress::Ipv4((192, 0, 2, 1)));
     }
 
     #[test]

@@ -186,6 +186,11 @@ impl Node {
     }
 }
 
+/// The recipes of the author's book are tests.
+#[cfg(doctest)]
+#[doc = include_str!("../../../docs/author/recipes.md")]
+struct Recipes;
+
 fn reason(failure: &Failure) -> String {
     match failure {
         Failure::Settings(problem) => format!("setting {}: {}", problem.where_, problem.message),

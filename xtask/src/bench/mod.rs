@@ -14,6 +14,7 @@ mod fight;
 mod flush;
 mod guarded;
 mod http;
+mod languages;
 mod namespace;
 mod netlink;
 mod nftables;
@@ -43,7 +44,7 @@ use table::Row;
 /// Tried in a user namespace, from the largest: the socket's buffer can't be enlarged there as far as root can.
 const TRIED_IN_USER_NAMESPACE: [usize; 5] = [800, 400, 200, 100, 50];
 
-const PARTS: [(&str, Measure); 14] = [
+const PARTS: [(&str, Measure); 15] = [
     ("commit", commit::measure),
     ("refresh", refresh::measure),
     ("change", change::measure),
@@ -58,6 +59,7 @@ const PARTS: [(&str, Measure); 14] = [
     ("memory", daemon::measure_memory),
     ("start", daemon::measure_start),
     ("policies", policies::measure),
+    ("languages", languages::measure),
 ];
 
 type Measure = fn(&Plan) -> Result<Vec<Row>>;
@@ -146,6 +148,10 @@ pub fn run(arguments: &[&str]) -> Result<()> {
     crate::policies::build_all()?;
     if plan.parts.iter().any(|part| part == "policies") {
         policies::build()?;
+    }
+    if plan.parts.iter().any(|part| part == "languages") {
+        crate::languages::build(&[])?;
+        languages::build()?;
     }
     let program = workspace::program();
     if !program.is_file() {

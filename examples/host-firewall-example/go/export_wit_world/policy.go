@@ -8,16 +8,12 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/netip"
-	"slices"
 
 	wt "go.bytecodealliance.org/pkg/wit/types"
 	t "wit_component/ruleward_policy_types"
 )
 
-const (
-	chainName    = "hfe-input"
-	portsOfARule = 15 // that one rule can name
-)
+const chainName = "hfe-input"
 
 //go:embed settings.schema.json
 var schema string
@@ -105,13 +101,9 @@ func rules(set string, icmp uint8, settings settings) []t.Rule {
 		rule(t.MakeTargetAccept(), t.MakeMatchConntrackState(t.ConntrackStateMatch{States: known})),
 		rule(t.MakeTargetAccept(), protocol(icmp)),
 	}
-	for ports := range slices.Chunk(settings.Ports, portsOfARule) {
-		ranges := make([]t.PortRange, len(ports))
-		for i, port := range ports {
-			ranges[i] = t.PortRange{First: port, Last: port}
-		}
+	for _, port := range settings.Ports {
 		rules = append(rules, rule(t.MakeTargetAccept(), protocol(6),
-			t.MakeMatchDestinationPorts(t.PortMatch{Ranges: ranges}),
+			t.MakeMatchDestinationPorts(t.PortMatch{Ranges: []t.PortRange{{First: port, Last: port}}}),
 			t.MakeMatchSet(t.SetMatch{Name: set, Directions: []t.Direction{t.Direction_Source}})))
 	}
 	log := t.MakeTargetLog(t.LogPacket{Prefix: settings.LogPrefix, Level: t.LogLevel_Warning})
@@ -142,11 +134,15 @@ func parseNetwork(text string) (netip.Prefix, error) {
 func witNetwork(network netip.Prefix) t.IpNetwork {
 	length := uint8(network.Bits())
 	if network.Addr().Is4() {
-		bytes := network.Addr().As4()
-		return t.IpNetwork{Address: t.MakeIpAddressIpv4(binary.BigEndian.Uint32(bytes[:])), PrefixLength: length}
+		octets := network.Addr().As4()
+		address := t.Ipv4Address{F0: octets[0], F1: octets[1], F2: octets[2], F3: octets[3]}
+		return t.IpNetwork{Address: t.MakeIpAddressIpv4(address), PrefixLength: length}
 	}
 	bytes := network.Addr().As16()
-	address := t.Ipv6Address{High: binary.BigEndian.Uint64(bytes[:8]), Low: binary.BigEndian.Uint64(bytes[8:])}
+	group := func(i int) uint16 { return binary.BigEndian.Uint16(bytes[2*i:]) }
+	address := t.Ipv6Address{
+		F0: group(0), F1: group(1), F2: group(2), F3: group(3), F4: group(4), F5: group(5), F6: group(6), F7: group(7),
+	}
 	return t.IpNetwork{Address: t.MakeIpAddressIpv6(address), PrefixLength: length}
 }
 

@@ -9,8 +9,6 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 const CHAIN: &str = "hfe-input";
-/// Ports that one rule can name.
-const PORTS_OF_A_RULE: usize = 15;
 
 /// What the operator writes.
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -57,8 +55,8 @@ fn host_firewall(facts: &Facts, settings: Settings) -> Result<Contribution, Fail
             .rule(Rule::new().in_interface("lo").accept())
             .rule(Rule::new().conntrack(ConntrackStates::ESTABLISHED | ConntrackStates::RELATED).accept())
             .rule(Rule::new().protocol(icmp).accept());
-        for ports in settings.ports.chunks(PORTS_OF_A_RULE) {
-            let open = Rule::new().protocol(protocol::TCP).destination_ports(ports.iter().copied());
+        for port in &settings.ports {
+            let open = Rule::new().protocol(protocol::TCP).destination_port(*port);
             chain = chain.rule(open.in_set(set, &[Direction::Source]).accept());
         }
         let logged = Rule::new().at_most(10, RateUnit::Minute).log(settings.log_prefix.as_str(), LogLevel::Warning);

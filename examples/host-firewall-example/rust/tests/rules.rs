@@ -13,7 +13,8 @@ fn ports_are_open_to_the_set_and_the_rest_is_logged_and_dropped() {
             "-i lo -j ACCEPT",
             "-m conntrack --ctstate ESTABLISHED,RELATED -j ACCEPT",
             "-p 58 -j ACCEPT",
-            "-p 6 -m multiport --dports 22,443 -m set --match-set hfe-admitted6 src -j ACCEPT",
+            "-p 6 -m tcp --dport 22 -m set --match-set hfe-admitted6 src -j ACCEPT",
+            "-p 6 -m tcp --dport 443 -m set --match-set hfe-admitted6 src -j ACCEPT",
             "-m limit --limit 10/minute -j LOG --log-prefix \"host-firewall: \" --log-level warning",
             "-j DROP",
         ]

@@ -100,13 +100,13 @@ void __wasm_export_exports_policy_evaluate_post_return(uint8_t * arg0) {
           if (len15 > 0) {
             uint8_t *ptr16 = *((uint8_t **) (base + (3*sizeof(void*))));
             for (size_t i17 = 0; i17 < len15; i17++) {
-              uint8_t *base = ptr16 + i17 * (96+4*sizeof(void*));
+              uint8_t *base = ptr16 + i17 * (48+7*sizeof(void*));
               (void) base;
               size_t len9 = *((size_t*) (base + sizeof(void*)));
               if (len9 > 0) {
                 uint8_t *ptr10 = *((uint8_t **) (base + 0));
                 for (size_t i11 = 0; i11 < len9; i11++) {
-                  uint8_t *base = ptr10 + i11 * 48;
+                  uint8_t *base = ptr10 + i11 * (8+5*sizeof(void*));
                   (void) base;
                   switch ((int32_t) (int32_t) *((uint8_t*) (base + 0))) {
                     case 0: {
@@ -119,21 +119,21 @@ void __wasm_export_exports_policy_evaluate_post_return(uint8_t * arg0) {
                       break;
                     }
                     case 3: {
-                      if ((*((size_t*) (base + (8+1*sizeof(void*))))) > 0) {
-                        free(*((uint8_t **) (base + 8)));
+                      if ((*((size_t*) (base + (2*sizeof(void*))))) > 0) {
+                        free(*((uint8_t **) (base + sizeof(void*))));
                       }
                       break;
                     }
                     case 4: {
-                      if ((*((size_t*) (base + (8+1*sizeof(void*))))) > 0) {
-                        free(*((uint8_t **) (base + 8)));
+                      if ((*((size_t*) (base + (2*sizeof(void*))))) > 0) {
+                        free(*((uint8_t **) (base + sizeof(void*))));
                       }
                       break;
                     }
                     case 5: {
-                      size_t len = *((size_t*) (base + (8+1*sizeof(void*))));
+                      size_t len = *((size_t*) (base + (2*sizeof(void*))));
                       if (len > 0) {
-                        uint8_t *ptr = *((uint8_t **) (base + 8));
+                        uint8_t *ptr = *((uint8_t **) (base + sizeof(void*)));
                         for (size_t i = 0; i < len; i++) {
                           uint8_t *base = ptr + i * 4;
                           (void) base;
@@ -143,9 +143,9 @@ void __wasm_export_exports_policy_evaluate_post_return(uint8_t * arg0) {
                       break;
                     }
                     case 6: {
-                      size_t len0 = *((size_t*) (base + (8+1*sizeof(void*))));
+                      size_t len0 = *((size_t*) (base + (2*sizeof(void*))));
                       if (len0 > 0) {
-                        uint8_t *ptr1 = *((uint8_t **) (base + 8));
+                        uint8_t *ptr1 = *((uint8_t **) (base + sizeof(void*)));
                         for (size_t i2 = 0; i2 < len0; i2++) {
                           uint8_t *base = ptr1 + i2 * 4;
                           (void) base;
@@ -176,12 +176,12 @@ void __wasm_export_exports_policy_evaluate_post_return(uint8_t * arg0) {
                       break;
                     }
                     case 14: {
-                      if ((*((size_t*) (base + (8+1*sizeof(void*))))) > 0) {
-                        free(*((uint8_t **) (base + 8)));
+                      if ((*((size_t*) (base + (2*sizeof(void*))))) > 0) {
+                        free(*((uint8_t **) (base + sizeof(void*))));
                       }
-                      size_t len3 = *((size_t*) (base + (8+3*sizeof(void*))));
+                      size_t len3 = *((size_t*) (base + (4*sizeof(void*))));
                       if (len3 > 0) {
-                        uint8_t *ptr4 = *((uint8_t **) (base + (8+2*sizeof(void*))));
+                        uint8_t *ptr4 = *((uint8_t **) (base + (3*sizeof(void*))));
                         for (size_t i5 = 0; i5 < len3; i5++) {
                           uint8_t *base = ptr4 + i5 * 1;
                           (void) base;
@@ -194,12 +194,12 @@ void __wasm_export_exports_policy_evaluate_post_return(uint8_t * arg0) {
                       break;
                     }
                     case 16: {
-                      if ((*((size_t*) (base + (8+1*sizeof(void*))))) > 0) {
-                        free(*((uint8_t **) (base + 8)));
+                      if ((*((size_t*) (base + (2*sizeof(void*))))) > 0) {
+                        free(*((uint8_t **) (base + sizeof(void*))));
                       }
-                      size_t len6 = *((size_t*) (base + (8+3*sizeof(void*))));
+                      size_t len6 = *((size_t*) (base + (4*sizeof(void*))));
                       if (len6 > 0) {
-                        uint8_t *ptr7 = *((uint8_t **) (base + (8+2*sizeof(void*))));
+                        uint8_t *ptr7 = *((uint8_t **) (base + (3*sizeof(void*))));
                         for (size_t i8 = 0; i8 < len6; i8++) {
                           uint8_t *base = ptr7 + i8 * (2*sizeof(void*));
                           (void) base;
@@ -220,7 +220,7 @@ void __wasm_export_exports_policy_evaluate_post_return(uint8_t * arg0) {
                   break;
                 }
                 case 1: {
-                  switch ((int32_t) (int32_t) *((uint8_t*) (base + (8+2*sizeof(void*))))) {
+                  switch ((int32_t) (int32_t) *((uint8_t*) (base + (3*sizeof(void*))))) {
                     case 0: {
                       break;
                     }
@@ -234,14 +234,14 @@ void __wasm_export_exports_policy_evaluate_post_return(uint8_t * arg0) {
                       break;
                     }
                     case 4: {
-                      if ((*((size_t*) (base + (16+3*sizeof(void*))))) > 0) {
-                        free(*((uint8_t **) (base + (16+2*sizeof(void*)))));
+                      if ((*((size_t*) (base + (5*sizeof(void*))))) > 0) {
+                        free(*((uint8_t **) (base + (4*sizeof(void*)))));
                       }
                       break;
                     }
                     case 5: {
-                      if ((*((size_t*) (base + (16+3*sizeof(void*))))) > 0) {
-                        free(*((uint8_t **) (base + (16+2*sizeof(void*)))));
+                      if ((*((size_t*) (base + (5*sizeof(void*))))) > 0) {
+                        free(*((uint8_t **) (base + (4*sizeof(void*)))));
                       }
                       break;
                     }
@@ -264,14 +264,14 @@ void __wasm_export_exports_policy_evaluate_post_return(uint8_t * arg0) {
                       break;
                     }
                     case 12: {
-                      if ((*((size_t*) (base + (16+3*sizeof(void*))))) > 0) {
-                        free(*((uint8_t **) (base + (16+2*sizeof(void*)))));
+                      if ((*((size_t*) (base + (5*sizeof(void*))))) > 0) {
+                        free(*((uint8_t **) (base + (4*sizeof(void*)))));
                       }
                       break;
                     }
                     case 13: {
-                      if ((*((size_t*) (base + (16+4*sizeof(void*))))) > 0) {
-                        free(*((uint8_t **) (base + (16+3*sizeof(void*)))));
+                      if ((*((size_t*) (base + (6*sizeof(void*))))) > 0) {
+                        free(*((uint8_t **) (base + (5*sizeof(void*)))));
                       }
                       break;
                     }
@@ -285,12 +285,12 @@ void __wasm_export_exports_policy_evaluate_post_return(uint8_t * arg0) {
                       break;
                     }
                     case 17: {
-                      if ((*((size_t*) (base + (16+3*sizeof(void*))))) > 0) {
-                        free(*((uint8_t **) (base + (16+2*sizeof(void*)))));
+                      if ((*((size_t*) (base + (5*sizeof(void*))))) > 0) {
+                        free(*((uint8_t **) (base + (4*sizeof(void*)))));
                       }
-                      size_t len12 = *((size_t*) (base + (16+5*sizeof(void*))));
+                      size_t len12 = *((size_t*) (base + (7*sizeof(void*))));
                       if (len12 > 0) {
-                        uint8_t *ptr13 = *((uint8_t **) (base + (16+4*sizeof(void*))));
+                        uint8_t *ptr13 = *((uint8_t **) (base + (6*sizeof(void*))));
                         for (size_t i14 = 0; i14 < len12; i14++) {
                           uint8_t *base = ptr13 + i14 * (2*sizeof(void*));
                           (void) base;
@@ -306,13 +306,13 @@ void __wasm_export_exports_policy_evaluate_post_return(uint8_t * arg0) {
                   break;
                 }
               }
-              switch ((int32_t) (int32_t) *((uint8_t*) (base + (88+2*sizeof(void*))))) {
+              switch ((int32_t) (int32_t) *((uint8_t*) (base + (48+4*sizeof(void*))))) {
                 case 0: {
                   break;
                 }
                 case 1: {
-                  if ((*((size_t*) (base + (88+4*sizeof(void*))))) > 0) {
-                    free(*((uint8_t **) (base + (88+3*sizeof(void*)))));
+                  if ((*((size_t*) (base + (48+6*sizeof(void*))))) > 0) {
+                    free(*((uint8_t **) (base + (48+5*sizeof(void*)))));
                   }
                   break;
                 }
@@ -327,13 +327,13 @@ void __wasm_export_exports_policy_evaluate_post_return(uint8_t * arg0) {
       if (len39 > 0) {
         uint8_t *ptr40 = *((uint8_t **) (arg0 + (3*sizeof(void*))));
         for (size_t i41 = 0; i41 < len39; i41++) {
-          uint8_t *base = ptr40 + i41 * (112+4*sizeof(void*));
+          uint8_t *base = ptr40 + i41 * (56+8*sizeof(void*));
           (void) base;
           size_t len33 = *((size_t*) (base + (8+1*sizeof(void*))));
           if (len33 > 0) {
             uint8_t *ptr34 = *((uint8_t **) (base + 8));
             for (size_t i35 = 0; i35 < len33; i35++) {
-              uint8_t *base = ptr34 + i35 * 48;
+              uint8_t *base = ptr34 + i35 * (8+5*sizeof(void*));
               (void) base;
               switch ((int32_t) (int32_t) *((uint8_t*) (base + 0))) {
                 case 0: {
@@ -346,21 +346,21 @@ void __wasm_export_exports_policy_evaluate_post_return(uint8_t * arg0) {
                   break;
                 }
                 case 3: {
-                  if ((*((size_t*) (base + (8+1*sizeof(void*))))) > 0) {
-                    free(*((uint8_t **) (base + 8)));
+                  if ((*((size_t*) (base + (2*sizeof(void*))))) > 0) {
+                    free(*((uint8_t **) (base + sizeof(void*))));
                   }
                   break;
                 }
                 case 4: {
-                  if ((*((size_t*) (base + (8+1*sizeof(void*))))) > 0) {
-                    free(*((uint8_t **) (base + 8)));
+                  if ((*((size_t*) (base + (2*sizeof(void*))))) > 0) {
+                    free(*((uint8_t **) (base + sizeof(void*))));
                   }
                   break;
                 }
                 case 5: {
-                  size_t len21 = *((size_t*) (base + (8+1*sizeof(void*))));
+                  size_t len21 = *((size_t*) (base + (2*sizeof(void*))));
                   if (len21 > 0) {
-                    uint8_t *ptr22 = *((uint8_t **) (base + 8));
+                    uint8_t *ptr22 = *((uint8_t **) (base + sizeof(void*)));
                     for (size_t i23 = 0; i23 < len21; i23++) {
                       uint8_t *base = ptr22 + i23 * 4;
                       (void) base;
@@ -370,9 +370,9 @@ void __wasm_export_exports_policy_evaluate_post_return(uint8_t * arg0) {
                   break;
                 }
                 case 6: {
-                  size_t len24 = *((size_t*) (base + (8+1*sizeof(void*))));
+                  size_t len24 = *((size_t*) (base + (2*sizeof(void*))));
                   if (len24 > 0) {
-                    uint8_t *ptr25 = *((uint8_t **) (base + 8));
+                    uint8_t *ptr25 = *((uint8_t **) (base + sizeof(void*)));
                     for (size_t i26 = 0; i26 < len24; i26++) {
                       uint8_t *base = ptr25 + i26 * 4;
                       (void) base;
@@ -403,12 +403,12 @@ void __wasm_export_exports_policy_evaluate_post_return(uint8_t * arg0) {
                   break;
                 }
                 case 14: {
-                  if ((*((size_t*) (base + (8+1*sizeof(void*))))) > 0) {
-                    free(*((uint8_t **) (base + 8)));
+                  if ((*((size_t*) (base + (2*sizeof(void*))))) > 0) {
+                    free(*((uint8_t **) (base + sizeof(void*))));
                   }
-                  size_t len27 = *((size_t*) (base + (8+3*sizeof(void*))));
+                  size_t len27 = *((size_t*) (base + (4*sizeof(void*))));
                   if (len27 > 0) {
-                    uint8_t *ptr28 = *((uint8_t **) (base + (8+2*sizeof(void*))));
+                    uint8_t *ptr28 = *((uint8_t **) (base + (3*sizeof(void*))));
                     for (size_t i29 = 0; i29 < len27; i29++) {
                       uint8_t *base = ptr28 + i29 * 1;
                       (void) base;
@@ -421,12 +421,12 @@ void __wasm_export_exports_policy_evaluate_post_return(uint8_t * arg0) {
                   break;
                 }
                 case 16: {
-                  if ((*((size_t*) (base + (8+1*sizeof(void*))))) > 0) {
-                    free(*((uint8_t **) (base + 8)));
+                  if ((*((size_t*) (base + (2*sizeof(void*))))) > 0) {
+                    free(*((uint8_t **) (base + sizeof(void*))));
                   }
-                  size_t len30 = *((size_t*) (base + (8+3*sizeof(void*))));
+                  size_t len30 = *((size_t*) (base + (4*sizeof(void*))));
                   if (len30 > 0) {
-                    uint8_t *ptr31 = *((uint8_t **) (base + (8+2*sizeof(void*))));
+                    uint8_t *ptr31 = *((uint8_t **) (base + (3*sizeof(void*))));
                     for (size_t i32 = 0; i32 < len30; i32++) {
                       uint8_t *base = ptr31 + i32 * (2*sizeof(void*));
                       (void) base;
@@ -447,7 +447,7 @@ void __wasm_export_exports_policy_evaluate_post_return(uint8_t * arg0) {
               break;
             }
             case 1: {
-              switch ((int32_t) (int32_t) *((uint8_t*) (base + (16+2*sizeof(void*))))) {
+              switch ((int32_t) (int32_t) *((uint8_t*) (base + (8+3*sizeof(void*))))) {
                 case 0: {
                   break;
                 }
@@ -461,14 +461,14 @@ void __wasm_export_exports_policy_evaluate_post_return(uint8_t * arg0) {
                   break;
                 }
                 case 4: {
-                  if ((*((size_t*) (base + (24+3*sizeof(void*))))) > 0) {
-                    free(*((uint8_t **) (base + (24+2*sizeof(void*)))));
+                  if ((*((size_t*) (base + (8+5*sizeof(void*))))) > 0) {
+                    free(*((uint8_t **) (base + (8+4*sizeof(void*)))));
                   }
                   break;
                 }
                 case 5: {
-                  if ((*((size_t*) (base + (24+3*sizeof(void*))))) > 0) {
-                    free(*((uint8_t **) (base + (24+2*sizeof(void*)))));
+                  if ((*((size_t*) (base + (8+5*sizeof(void*))))) > 0) {
+                    free(*((uint8_t **) (base + (8+4*sizeof(void*)))));
                   }
                   break;
                 }
@@ -491,14 +491,14 @@ void __wasm_export_exports_policy_evaluate_post_return(uint8_t * arg0) {
                   break;
                 }
                 case 12: {
-                  if ((*((size_t*) (base + (24+3*sizeof(void*))))) > 0) {
-                    free(*((uint8_t **) (base + (24+2*sizeof(void*)))));
+                  if ((*((size_t*) (base + (8+5*sizeof(void*))))) > 0) {
+                    free(*((uint8_t **) (base + (8+4*sizeof(void*)))));
                   }
                   break;
                 }
                 case 13: {
-                  if ((*((size_t*) (base + (24+4*sizeof(void*))))) > 0) {
-                    free(*((uint8_t **) (base + (24+3*sizeof(void*)))));
+                  if ((*((size_t*) (base + (8+6*sizeof(void*))))) > 0) {
+                    free(*((uint8_t **) (base + (8+5*sizeof(void*)))));
                   }
                   break;
                 }
@@ -512,12 +512,12 @@ void __wasm_export_exports_policy_evaluate_post_return(uint8_t * arg0) {
                   break;
                 }
                 case 17: {
-                  if ((*((size_t*) (base + (24+3*sizeof(void*))))) > 0) {
-                    free(*((uint8_t **) (base + (24+2*sizeof(void*)))));
+                  if ((*((size_t*) (base + (8+5*sizeof(void*))))) > 0) {
+                    free(*((uint8_t **) (base + (8+4*sizeof(void*)))));
                   }
-                  size_t len36 = *((size_t*) (base + (24+5*sizeof(void*))));
+                  size_t len36 = *((size_t*) (base + (8+7*sizeof(void*))));
                   if (len36 > 0) {
-                    uint8_t *ptr37 = *((uint8_t **) (base + (24+4*sizeof(void*))));
+                    uint8_t *ptr37 = *((uint8_t **) (base + (8+6*sizeof(void*))));
                     for (size_t i38 = 0; i38 < len36; i38++) {
                       uint8_t *base = ptr37 + i38 * (2*sizeof(void*));
                       (void) base;
@@ -533,13 +533,13 @@ void __wasm_export_exports_policy_evaluate_post_return(uint8_t * arg0) {
               break;
             }
           }
-          switch ((int32_t) (int32_t) *((uint8_t*) (base + (96+2*sizeof(void*))))) {
+          switch ((int32_t) (int32_t) *((uint8_t*) (base + (56+4*sizeof(void*))))) {
             case 0: {
               break;
             }
             case 1: {
-              if ((*((size_t*) (base + (96+4*sizeof(void*))))) > 0) {
-                free(*((uint8_t **) (base + (96+3*sizeof(void*)))));
+              if ((*((size_t*) (base + (56+6*sizeof(void*))))) > 0) {
+                free(*((uint8_t **) (base + (56+5*sizeof(void*)))));
               }
               break;
             }
@@ -580,7 +580,7 @@ void __wasm_export_exports_policy_evaluate_post_return(uint8_t * arg0) {
           if (len42 > 0) {
             uint8_t *ptr43 = *((uint8_t **) (base + (6*sizeof(void*))));
             for (size_t i44 = 0; i44 < len42; i44++) {
-              uint8_t *base = ptr43 + i44 * 48;
+              uint8_t *base = ptr43 + i44 * (24+1*sizeof(void*));
               (void) base;
               switch ((int32_t) (int32_t) *((uint8_t*) (base + 0))) {
                 case 0: {
@@ -590,8 +590,8 @@ void __wasm_export_exports_policy_evaluate_post_return(uint8_t * arg0) {
                   break;
                 }
                 case 2: {
-                  if ((*((size_t*) (base + (8+1*sizeof(void*))))) > 0) {
-                    free(*((uint8_t **) (base + 8)));
+                  if ((*((size_t*) (base + (2*sizeof(void*))))) > 0) {
+                    free(*((uint8_t **) (base + sizeof(void*))));
                   }
                   break;
                 }

@@ -61,13 +61,24 @@ typedef uint8_t rw_placement_t;
 // After every other rule.
 #define RW_PLACEMENT_LAST 1
 
-// An IPv4 address as a number: 192.0.2.1 is 0xc0000201.
-typedef uint32_t rw_ipv4_address_t;
+// An IPv4 address as its four octets: 192.0.2.1 is (192, 0, 2, 1).
+typedef struct rw_ipv4_address_t {
+  uint8_t   f0;
+  uint8_t   f1;
+  uint8_t   f2;
+  uint8_t   f3;
+} rw_ipv4_address_t;
 
-// An IPv6 address as two numbers: 2001:db8::1 is { high: 0x20010db800000000, low: 1 }.
+// An IPv6 address as its eight groups: 2001:db8::1 is (0x2001, 0xdb8, 0, 0, 0, 0, 0, 1).
 typedef struct rw_ipv6_address_t {
-  uint64_t   high;
-  uint64_t   low;
+  uint16_t   f0;
+  uint16_t   f1;
+  uint16_t   f2;
+  uint16_t   f3;
+  uint16_t   f4;
+  uint16_t   f5;
+  uint16_t   f6;
+  uint16_t   f7;
 } rw_ipv6_address_t;
 
 // One address of either family.

@@ -136,22 +136,22 @@ for index := 0; index < int(*(*uint32)(unsafe.Add(unsafe.Pointer(arg0), (24+4*4)
         value0 := unsafe.String((*uint8)(unsafe.Pointer(uintptr(*(*uint32)(unsafe.Add(unsafe.Pointer(base), 0))))), *(*uint32)(unsafe.Add(unsafe.Pointer(base), 4)))
 result := make([]ruleward_policy_types.IpNetwork, 0, *(*uint32)(unsafe.Add(unsafe.Pointer(base), (8+3*4))))
 for index := 0; index < int(*(*uint32)(unsafe.Add(unsafe.Pointer(base), (8+3*4)))); index++ {
-        base := unsafe.Add(unsafe.Pointer(uintptr(*(*uint32)(unsafe.Add(unsafe.Pointer(base), (8+2*4))))), index * 32)
+        base := unsafe.Add(unsafe.Pointer(uintptr(*(*uint32)(unsafe.Add(unsafe.Pointer(base), (8+2*4))))), index * 20)
         var variant ruleward_policy_types.IpAddress
 switch uint8(*(*uint32)(unsafe.Add(unsafe.Pointer(base), 0))) {
 case 0:
         
-        variant = ruleward_policy_types.MakeIpAddressIpv4(uint32(*(*int32)(unsafe.Add(unsafe.Pointer(base), 8))))
+        variant = ruleward_policy_types.MakeIpAddressIpv4(witTypes.Tuple4[uint8, uint8, uint8, uint8]{F0: uint8(uint8(*(*uint32)(unsafe.Add(unsafe.Pointer(base), 2)))), F1: uint8(uint8(*(*uint32)(unsafe.Add(unsafe.Pointer(base), 3)))), F2: uint8(uint8(*(*uint32)(unsafe.Add(unsafe.Pointer(base), 4)))), F3: uint8(uint8(*(*uint32)(unsafe.Add(unsafe.Pointer(base), 5))))})
 
 case 1:
         
-        variant = ruleward_policy_types.MakeIpAddressIpv6(ruleward_policy_types.Ipv6Address{High: uint64(*(*int64)(unsafe.Add(unsafe.Pointer(base), 8))), Low: uint64(*(*int64)(unsafe.Add(unsafe.Pointer(base), 16)))})
+        variant = ruleward_policy_types.MakeIpAddressIpv6(witTypes.Tuple8[uint16, uint16, uint16, uint16, uint16, uint16, uint16, uint16]{F0: uint16(uint16(*(*uint32)(unsafe.Add(unsafe.Pointer(base), 2)))), F1: uint16(uint16(*(*uint32)(unsafe.Add(unsafe.Pointer(base), 4)))), F2: uint16(uint16(*(*uint32)(unsafe.Add(unsafe.Pointer(base), 6)))), F3: uint16(uint16(*(*uint32)(unsafe.Add(unsafe.Pointer(base), 8)))), F4: uint16(uint16(*(*uint32)(unsafe.Add(unsafe.Pointer(base), 10)))), F5: uint16(uint16(*(*uint32)(unsafe.Add(unsafe.Pointer(base), 12)))), F6: uint16(uint16(*(*uint32)(unsafe.Add(unsafe.Pointer(base), 14)))), F7: uint16(uint16(*(*uint32)(unsafe.Add(unsafe.Pointer(base), 16))))})
 
 default:
         panic("unreachable")
 }
 
-        result = append(result, ruleward_policy_types.IpNetwork{Address: variant, PrefixLength: uint8(uint8(*(*uint32)(unsafe.Add(unsafe.Pointer(base), 24))))})
+        result = append(result, ruleward_policy_types.IpNetwork{Address: variant, PrefixLength: uint8(uint8(*(*uint32)(unsafe.Add(unsafe.Pointer(base), 18))))})
 }
 
 
@@ -233,27 +233,27 @@ pinner.Pin(utf8)
 *(*uint32)(unsafe.Add(unsafe.Pointer(base), 4)) = uint32(uintptr(uintptr(utf8)))
 slice69 := (element).Rules
 length71 := uint32(len(slice69))
-result70 := witRuntime.Allocate(pinner, uintptr(length71 * (96+4*4)), 8)
+result70 := witRuntime.Allocate(pinner, uintptr(length71 * (48+7*4)), 4)
 for index, element := range slice69 {
-        base := unsafe.Add(result70, index * (96+4*4))
+        base := unsafe.Add(result70, index * (48+7*4))
         slice48 := (element).Matches
 length50 := uint32(len(slice48))
-result49 := witRuntime.Allocate(pinner, uintptr(length50 * 48), 8)
+result49 := witRuntime.Allocate(pinner, uintptr(length50 * (8+5*4)), 4)
 for index, element := range slice48 {
-        base := unsafe.Add(result49, index * 48)
+        base := unsafe.Add(result49, index * (8+5*4))
         
 switch element.Tag() {
 case ruleward_policy_types.Match_Protocol:
         payload := element.Protocol()
         *(*int8)(unsafe.Add(unsafe.Pointer(base), 0)) = int8(int32(0))
-*(*int8)(unsafe.Add(unsafe.Pointer(base), 8)) = int8(int32((payload).Number))
+*(*int8)(unsafe.Add(unsafe.Pointer(base), 4)) = int8(int32((payload).Number))
 var result17 int32
 if (payload).Negated {
         result17 = 1
 } else {
         result17 = 0
 }
-*(*int8)(unsafe.Add(unsafe.Pointer(base), 9)) = int8(result17)
+*(*int8)(unsafe.Add(unsafe.Pointer(base), (1+1*4))) = int8(result17)
 
         
 
@@ -264,30 +264,39 @@ case ruleward_policy_types.Match_Source:
 switch ((payload).Network).Address.Tag() {
 case ruleward_policy_types.IpAddress_Ipv4:
         payload := ((payload).Network).Address.Ipv4()
-        *(*int8)(unsafe.Add(unsafe.Pointer(base), 8)) = int8(int32(0))
-*(*int32)(unsafe.Add(unsafe.Pointer(base), 16)) = int32(payload)
+        *(*int8)(unsafe.Add(unsafe.Pointer(base), 4)) = int8(int32(0))
+*(*int8)(unsafe.Add(unsafe.Pointer(base), (2+1*4))) = int8(int32((payload).F0))
+*(*int8)(unsafe.Add(unsafe.Pointer(base), (3+1*4))) = int8(int32((payload).F1))
+*(*int8)(unsafe.Add(unsafe.Pointer(base), (4+1*4))) = int8(int32((payload).F2))
+*(*int8)(unsafe.Add(unsafe.Pointer(base), (5+1*4))) = int8(int32((payload).F3))
 
         
 
 case ruleward_policy_types.IpAddress_Ipv6:
         payload := ((payload).Network).Address.Ipv6()
-        *(*int8)(unsafe.Add(unsafe.Pointer(base), 8)) = int8(int32(1))
-*(*int64)(unsafe.Add(unsafe.Pointer(base), 16)) = int64((payload).High)
-*(*int64)(unsafe.Add(unsafe.Pointer(base), 24)) = int64((payload).Low)
+        *(*int8)(unsafe.Add(unsafe.Pointer(base), 4)) = int8(int32(1))
+*(*int16)(unsafe.Add(unsafe.Pointer(base), (2+1*4))) = int16(int32((payload).F0))
+*(*int16)(unsafe.Add(unsafe.Pointer(base), (4+1*4))) = int16(int32((payload).F1))
+*(*int16)(unsafe.Add(unsafe.Pointer(base), (6+1*4))) = int16(int32((payload).F2))
+*(*int16)(unsafe.Add(unsafe.Pointer(base), (8+1*4))) = int16(int32((payload).F3))
+*(*int16)(unsafe.Add(unsafe.Pointer(base), (10+1*4))) = int16(int32((payload).F4))
+*(*int16)(unsafe.Add(unsafe.Pointer(base), (12+1*4))) = int16(int32((payload).F5))
+*(*int16)(unsafe.Add(unsafe.Pointer(base), (14+1*4))) = int16(int32((payload).F6))
+*(*int16)(unsafe.Add(unsafe.Pointer(base), (16+1*4))) = int16(int32((payload).F7))
 
         
 
 default:
         panic("unreachable")
 }
-*(*int8)(unsafe.Add(unsafe.Pointer(base), 32)) = int8(int32(((payload).Network).PrefixLength))
+*(*int8)(unsafe.Add(unsafe.Pointer(base), (18+1*4))) = int8(int32(((payload).Network).PrefixLength))
 var result18 int32
 if (payload).Negated {
         result18 = 1
 } else {
         result18 = 0
 }
-*(*int8)(unsafe.Add(unsafe.Pointer(base), 40)) = int8(result18)
+*(*int8)(unsafe.Add(unsafe.Pointer(base), (20+1*4))) = int8(result18)
 
         
 
@@ -298,30 +307,39 @@ case ruleward_policy_types.Match_Destination:
 switch ((payload).Network).Address.Tag() {
 case ruleward_policy_types.IpAddress_Ipv4:
         payload := ((payload).Network).Address.Ipv4()
-        *(*int8)(unsafe.Add(unsafe.Pointer(base), 8)) = int8(int32(0))
-*(*int32)(unsafe.Add(unsafe.Pointer(base), 16)) = int32(payload)
+        *(*int8)(unsafe.Add(unsafe.Pointer(base), 4)) = int8(int32(0))
+*(*int8)(unsafe.Add(unsafe.Pointer(base), (2+1*4))) = int8(int32((payload).F0))
+*(*int8)(unsafe.Add(unsafe.Pointer(base), (3+1*4))) = int8(int32((payload).F1))
+*(*int8)(unsafe.Add(unsafe.Pointer(base), (4+1*4))) = int8(int32((payload).F2))
+*(*int8)(unsafe.Add(unsafe.Pointer(base), (5+1*4))) = int8(int32((payload).F3))
 
         
 
 case ruleward_policy_types.IpAddress_Ipv6:
         payload := ((payload).Network).Address.Ipv6()
-        *(*int8)(unsafe.Add(unsafe.Pointer(base), 8)) = int8(int32(1))
-*(*int64)(unsafe.Add(unsafe.Pointer(base), 16)) = int64((payload).High)
-*(*int64)(unsafe.Add(unsafe.Pointer(base), 24)) = int64((payload).Low)
+        *(*int8)(unsafe.Add(unsafe.Pointer(base), 4)) = int8(int32(1))
+*(*int16)(unsafe.Add(unsafe.Pointer(base), (2+1*4))) = int16(int32((payload).F0))
+*(*int16)(unsafe.Add(unsafe.Pointer(base), (4+1*4))) = int16(int32((payload).F1))
+*(*int16)(unsafe.Add(unsafe.Pointer(base), (6+1*4))) = int16(int32((payload).F2))
+*(*int16)(unsafe.Add(unsafe.Pointer(base), (8+1*4))) = int16(int32((payload).F3))
+*(*int16)(unsafe.Add(unsafe.Pointer(base), (10+1*4))) = int16(int32((payload).F4))
+*(*int16)(unsafe.Add(unsafe.Pointer(base), (12+1*4))) = int16(int32((payload).F5))
+*(*int16)(unsafe.Add(unsafe.Pointer(base), (14+1*4))) = int16(int32((payload).F6))
+*(*int16)(unsafe.Add(unsafe.Pointer(base), (16+1*4))) = int16(int32((payload).F7))
 
         
 
 default:
         panic("unreachable")
 }
-*(*int8)(unsafe.Add(unsafe.Pointer(base), 32)) = int8(int32(((payload).Network).PrefixLength))
+*(*int8)(unsafe.Add(unsafe.Pointer(base), (18+1*4))) = int8(int32(((payload).Network).PrefixLength))
 var result19 int32
 if (payload).Negated {
         result19 = 1
 } else {
         result19 = 0
 }
-*(*int8)(unsafe.Add(unsafe.Pointer(base), 40)) = int8(result19)
+*(*int8)(unsafe.Add(unsafe.Pointer(base), (20+1*4))) = int8(result19)
 
         
 
@@ -330,15 +348,15 @@ case ruleward_policy_types.Match_InInterface:
         *(*int8)(unsafe.Add(unsafe.Pointer(base), 0)) = int8(int32(3))
 utf820 := unsafe.Pointer(unsafe.StringData((payload).Name))
 pinner.Pin(utf820)
-*(*uint32)(unsafe.Add(unsafe.Pointer(base), (8+1*4))) = uint32(uint32(len((payload).Name)))
-*(*uint32)(unsafe.Add(unsafe.Pointer(base), 8)) = uint32(uintptr(uintptr(utf820)))
+*(*uint32)(unsafe.Add(unsafe.Pointer(base), (2*4))) = uint32(uint32(len((payload).Name)))
+*(*uint32)(unsafe.Add(unsafe.Pointer(base), 4)) = uint32(uintptr(uintptr(utf820)))
 var result21 int32
 if (payload).Negated {
         result21 = 1
 } else {
         result21 = 0
 }
-*(*int8)(unsafe.Add(unsafe.Pointer(base), (8+2*4))) = int8(result21)
+*(*int8)(unsafe.Add(unsafe.Pointer(base), (3*4))) = int8(result21)
 
         
 
@@ -347,15 +365,15 @@ case ruleward_policy_types.Match_OutInterface:
         *(*int8)(unsafe.Add(unsafe.Pointer(base), 0)) = int8(int32(4))
 utf822 := unsafe.Pointer(unsafe.StringData((payload).Name))
 pinner.Pin(utf822)
-*(*uint32)(unsafe.Add(unsafe.Pointer(base), (8+1*4))) = uint32(uint32(len((payload).Name)))
-*(*uint32)(unsafe.Add(unsafe.Pointer(base), 8)) = uint32(uintptr(uintptr(utf822)))
+*(*uint32)(unsafe.Add(unsafe.Pointer(base), (2*4))) = uint32(uint32(len((payload).Name)))
+*(*uint32)(unsafe.Add(unsafe.Pointer(base), 4)) = uint32(uintptr(uintptr(utf822)))
 var result23 int32
 if (payload).Negated {
         result23 = 1
 } else {
         result23 = 0
 }
-*(*int8)(unsafe.Add(unsafe.Pointer(base), (8+2*4))) = int8(result23)
+*(*int8)(unsafe.Add(unsafe.Pointer(base), (3*4))) = int8(result23)
 
         
 
@@ -372,15 +390,15 @@ for index, element := range slice {
 
 }
 
-*(*uint32)(unsafe.Add(unsafe.Pointer(base), (8+1*4))) = uint32(length)
-*(*uint32)(unsafe.Add(unsafe.Pointer(base), 8)) = uint32(uintptr(uintptr(result24)))
+*(*uint32)(unsafe.Add(unsafe.Pointer(base), (2*4))) = uint32(length)
+*(*uint32)(unsafe.Add(unsafe.Pointer(base), 4)) = uint32(uintptr(uintptr(result24)))
 var result25 int32
 if (payload).Negated {
         result25 = 1
 } else {
         result25 = 0
 }
-*(*int8)(unsafe.Add(unsafe.Pointer(base), (8+2*4))) = int8(result25)
+*(*int8)(unsafe.Add(unsafe.Pointer(base), (3*4))) = int8(result25)
 
         
 
@@ -397,47 +415,47 @@ for index, element := range slice26 {
 
 }
 
-*(*uint32)(unsafe.Add(unsafe.Pointer(base), (8+1*4))) = uint32(length28)
-*(*uint32)(unsafe.Add(unsafe.Pointer(base), 8)) = uint32(uintptr(uintptr(result27)))
+*(*uint32)(unsafe.Add(unsafe.Pointer(base), (2*4))) = uint32(length28)
+*(*uint32)(unsafe.Add(unsafe.Pointer(base), 4)) = uint32(uintptr(uintptr(result27)))
 var result29 int32
 if (payload).Negated {
         result29 = 1
 } else {
         result29 = 0
 }
-*(*int8)(unsafe.Add(unsafe.Pointer(base), (8+2*4))) = int8(result29)
+*(*int8)(unsafe.Add(unsafe.Pointer(base), (3*4))) = int8(result29)
 
         
 
 case ruleward_policy_types.Match_TcpFlags:
         payload := element.TcpFlags()
         *(*int8)(unsafe.Add(unsafe.Pointer(base), 0)) = int8(int32(7))
-*(*int8)(unsafe.Add(unsafe.Pointer(base), 8)) = int8(int32((payload).Mask))
-*(*int8)(unsafe.Add(unsafe.Pointer(base), 9)) = int8(int32((payload).Set))
+*(*int8)(unsafe.Add(unsafe.Pointer(base), 4)) = int8(int32((payload).Mask))
+*(*int8)(unsafe.Add(unsafe.Pointer(base), (1+1*4))) = int8(int32((payload).Set))
 var result30 int32
 if (payload).Negated {
         result30 = 1
 } else {
         result30 = 0
 }
-*(*int8)(unsafe.Add(unsafe.Pointer(base), 10)) = int8(result30)
+*(*int8)(unsafe.Add(unsafe.Pointer(base), (2+1*4))) = int8(result30)
 
         
 
 case ruleward_policy_types.Match_Icmp:
         payload := element.Icmp()
         *(*int8)(unsafe.Add(unsafe.Pointer(base), 0)) = int8(int32(8))
-*(*int8)(unsafe.Add(unsafe.Pointer(base), 8)) = int8(int32((payload).Kind))
+*(*int8)(unsafe.Add(unsafe.Pointer(base), 4)) = int8(int32((payload).Kind))
 
 switch (payload).Code.Tag() {
 case witTypes.OptionNone:
-        *(*int8)(unsafe.Add(unsafe.Pointer(base), 9)) = int8(int32(0))
+        *(*int8)(unsafe.Add(unsafe.Pointer(base), (1+1*4))) = int8(int32(0))
 
         
 case witTypes.OptionSome:
         payload := (payload).Code.Some()
-        *(*int8)(unsafe.Add(unsafe.Pointer(base), 9)) = int8(int32(1))
-*(*int8)(unsafe.Add(unsafe.Pointer(base), 10)) = int8(int32(payload))
+        *(*int8)(unsafe.Add(unsafe.Pointer(base), (1+1*4))) = int8(int32(1))
+*(*int8)(unsafe.Add(unsafe.Pointer(base), (2+1*4))) = int8(int32(payload))
 
         
 default:
@@ -449,24 +467,24 @@ if (payload).Negated {
 } else {
         result31 = 0
 }
-*(*int8)(unsafe.Add(unsafe.Pointer(base), 11)) = int8(result31)
+*(*int8)(unsafe.Add(unsafe.Pointer(base), (3+1*4))) = int8(result31)
 
         
 
 case ruleward_policy_types.Match_Icmpv6:
         payload := element.Icmpv6()
         *(*int8)(unsafe.Add(unsafe.Pointer(base), 0)) = int8(int32(9))
-*(*int8)(unsafe.Add(unsafe.Pointer(base), 8)) = int8(int32((payload).Kind))
+*(*int8)(unsafe.Add(unsafe.Pointer(base), 4)) = int8(int32((payload).Kind))
 
 switch (payload).Code.Tag() {
 case witTypes.OptionNone:
-        *(*int8)(unsafe.Add(unsafe.Pointer(base), 9)) = int8(int32(0))
+        *(*int8)(unsafe.Add(unsafe.Pointer(base), (1+1*4))) = int8(int32(0))
 
         
 case witTypes.OptionSome:
         payload := (payload).Code.Some()
-        *(*int8)(unsafe.Add(unsafe.Pointer(base), 9)) = int8(int32(1))
-*(*int8)(unsafe.Add(unsafe.Pointer(base), 10)) = int8(int32(payload))
+        *(*int8)(unsafe.Add(unsafe.Pointer(base), (1+1*4))) = int8(int32(1))
+*(*int8)(unsafe.Add(unsafe.Pointer(base), (2+1*4))) = int8(int32(payload))
 
         
 default:
@@ -478,51 +496,51 @@ if (payload).Negated {
 } else {
         result32 = 0
 }
-*(*int8)(unsafe.Add(unsafe.Pointer(base), 11)) = int8(result32)
+*(*int8)(unsafe.Add(unsafe.Pointer(base), (3+1*4))) = int8(result32)
 
         
 
 case ruleward_policy_types.Match_ConntrackState:
         payload := element.ConntrackState()
         *(*int8)(unsafe.Add(unsafe.Pointer(base), 0)) = int8(int32(10))
-*(*int8)(unsafe.Add(unsafe.Pointer(base), 8)) = int8(int32((payload).States))
+*(*int8)(unsafe.Add(unsafe.Pointer(base), 4)) = int8(int32((payload).States))
 var result33 int32
 if (payload).Negated {
         result33 = 1
 } else {
         result33 = 0
 }
-*(*int8)(unsafe.Add(unsafe.Pointer(base), 9)) = int8(result33)
+*(*int8)(unsafe.Add(unsafe.Pointer(base), (1+1*4))) = int8(result33)
 
         
 
 case ruleward_policy_types.Match_Mark:
         payload := element.Mark()
         *(*int8)(unsafe.Add(unsafe.Pointer(base), 0)) = int8(int32(11))
-*(*int32)(unsafe.Add(unsafe.Pointer(base), 8)) = int32((payload).Value)
-*(*int32)(unsafe.Add(unsafe.Pointer(base), 12)) = int32((payload).Mask)
+*(*int32)(unsafe.Add(unsafe.Pointer(base), 4)) = int32((payload).Value)
+*(*int32)(unsafe.Add(unsafe.Pointer(base), (4+1*4))) = int32((payload).Mask)
 var result34 int32
 if (payload).Negated {
         result34 = 1
 } else {
         result34 = 0
 }
-*(*int8)(unsafe.Add(unsafe.Pointer(base), 16)) = int8(result34)
+*(*int8)(unsafe.Add(unsafe.Pointer(base), (8+1*4))) = int8(result34)
 
         
 
 case ruleward_policy_types.Match_Connmark:
         payload := element.Connmark()
         *(*int8)(unsafe.Add(unsafe.Pointer(base), 0)) = int8(int32(12))
-*(*int32)(unsafe.Add(unsafe.Pointer(base), 8)) = int32((payload).Value)
-*(*int32)(unsafe.Add(unsafe.Pointer(base), 12)) = int32((payload).Mask)
+*(*int32)(unsafe.Add(unsafe.Pointer(base), 4)) = int32((payload).Value)
+*(*int32)(unsafe.Add(unsafe.Pointer(base), (4+1*4))) = int32((payload).Mask)
 var result35 int32
 if (payload).Negated {
         result35 = 1
 } else {
         result35 = 0
 }
-*(*int8)(unsafe.Add(unsafe.Pointer(base), 16)) = int8(result35)
+*(*int8)(unsafe.Add(unsafe.Pointer(base), (8+1*4))) = int8(result35)
 
         
 
@@ -532,20 +550,20 @@ case ruleward_policy_types.Match_AddressType:
 
 switch (payload).Source.Tag() {
 case witTypes.OptionNone:
-        *(*int8)(unsafe.Add(unsafe.Pointer(base), 8)) = int8(int32(0))
+        *(*int8)(unsafe.Add(unsafe.Pointer(base), 4)) = int8(int32(0))
 
         
 case witTypes.OptionSome:
         payload := (payload).Source.Some()
-        *(*int8)(unsafe.Add(unsafe.Pointer(base), 8)) = int8(int32(1))
-*(*int8)(unsafe.Add(unsafe.Pointer(base), 9)) = int8(int32((payload).Kind))
+        *(*int8)(unsafe.Add(unsafe.Pointer(base), 4)) = int8(int32(1))
+*(*int8)(unsafe.Add(unsafe.Pointer(base), (1+1*4))) = int8(int32((payload).Kind))
 var result36 int32
 if (payload).Negated {
         result36 = 1
 } else {
         result36 = 0
 }
-*(*int8)(unsafe.Add(unsafe.Pointer(base), 10)) = int8(result36)
+*(*int8)(unsafe.Add(unsafe.Pointer(base), (2+1*4))) = int8(result36)
 
         
 default:
@@ -554,26 +572,26 @@ default:
 
 switch (payload).Destination.Tag() {
 case witTypes.OptionNone:
-        *(*int8)(unsafe.Add(unsafe.Pointer(base), 11)) = int8(int32(0))
+        *(*int8)(unsafe.Add(unsafe.Pointer(base), (3+1*4))) = int8(int32(0))
 
         
 case witTypes.OptionSome:
         payload := (payload).Destination.Some()
-        *(*int8)(unsafe.Add(unsafe.Pointer(base), 11)) = int8(int32(1))
-*(*int8)(unsafe.Add(unsafe.Pointer(base), 12)) = int8(int32((payload).Kind))
+        *(*int8)(unsafe.Add(unsafe.Pointer(base), (3+1*4))) = int8(int32(1))
+*(*int8)(unsafe.Add(unsafe.Pointer(base), (4+1*4))) = int8(int32((payload).Kind))
 var result37 int32
 if (payload).Negated {
         result37 = 1
 } else {
         result37 = 0
 }
-*(*int8)(unsafe.Add(unsafe.Pointer(base), 13)) = int8(result37)
+*(*int8)(unsafe.Add(unsafe.Pointer(base), (5+1*4))) = int8(result37)
 
         
 default:
         panic("unreachable")
 }
-*(*int8)(unsafe.Add(unsafe.Pointer(base), 14)) = int8(int32((payload).Limit))
+*(*int8)(unsafe.Add(unsafe.Pointer(base), (6+1*4))) = int8(int32((payload).Limit))
 
         
 
@@ -582,8 +600,8 @@ case ruleward_policy_types.Match_Set:
         *(*int8)(unsafe.Add(unsafe.Pointer(base), 0)) = int8(int32(14))
 utf838 := unsafe.Pointer(unsafe.StringData((payload).Name))
 pinner.Pin(utf838)
-*(*uint32)(unsafe.Add(unsafe.Pointer(base), (8+1*4))) = uint32(uint32(len((payload).Name)))
-*(*uint32)(unsafe.Add(unsafe.Pointer(base), 8)) = uint32(uintptr(uintptr(utf838)))
+*(*uint32)(unsafe.Add(unsafe.Pointer(base), (2*4))) = uint32(uint32(len((payload).Name)))
+*(*uint32)(unsafe.Add(unsafe.Pointer(base), 4)) = uint32(uintptr(uintptr(utf838)))
 slice39 := (payload).Directions
 length41 := uint32(len(slice39))
 result40 := witRuntime.Allocate(pinner, uintptr(length41 * 1), 1)
@@ -593,33 +611,33 @@ for index, element := range slice39 {
 
 }
 
-*(*uint32)(unsafe.Add(unsafe.Pointer(base), (8+3*4))) = uint32(length41)
-*(*uint32)(unsafe.Add(unsafe.Pointer(base), (8+2*4))) = uint32(uintptr(uintptr(result40)))
+*(*uint32)(unsafe.Add(unsafe.Pointer(base), (4*4))) = uint32(length41)
+*(*uint32)(unsafe.Add(unsafe.Pointer(base), (3*4))) = uint32(uintptr(uintptr(result40)))
 var result42 int32
 if (payload).Negated {
         result42 = 1
 } else {
         result42 = 0
 }
-*(*int8)(unsafe.Add(unsafe.Pointer(base), (8+4*4))) = int8(result42)
+*(*int8)(unsafe.Add(unsafe.Pointer(base), (5*4))) = int8(result42)
 
         
 
 case ruleward_policy_types.Match_Limit:
         payload := element.Limit()
         *(*int8)(unsafe.Add(unsafe.Pointer(base), 0)) = int8(int32(15))
-*(*int32)(unsafe.Add(unsafe.Pointer(base), 8)) = int32((payload).Rate)
-*(*int8)(unsafe.Add(unsafe.Pointer(base), 12)) = int8(int32((payload).Unit))
+*(*int32)(unsafe.Add(unsafe.Pointer(base), 4)) = int32((payload).Rate)
+*(*int8)(unsafe.Add(unsafe.Pointer(base), (4+1*4))) = int8(int32((payload).Unit))
 
 switch (payload).Burst.Tag() {
 case witTypes.OptionNone:
-        *(*int8)(unsafe.Add(unsafe.Pointer(base), 16)) = int8(int32(0))
+        *(*int8)(unsafe.Add(unsafe.Pointer(base), (8+1*4))) = int8(int32(0))
 
         
 case witTypes.OptionSome:
         payload := (payload).Burst.Some()
-        *(*int8)(unsafe.Add(unsafe.Pointer(base), 16)) = int8(int32(1))
-*(*int32)(unsafe.Add(unsafe.Pointer(base), 20)) = int32(payload)
+        *(*int8)(unsafe.Add(unsafe.Pointer(base), (8+1*4))) = int8(int32(1))
+*(*int32)(unsafe.Add(unsafe.Pointer(base), (12+1*4))) = int32(payload)
 
         
 default:
@@ -633,8 +651,8 @@ case ruleward_policy_types.Match_Extension:
         *(*int8)(unsafe.Add(unsafe.Pointer(base), 0)) = int8(int32(16))
 utf843 := unsafe.Pointer(unsafe.StringData((payload).Name))
 pinner.Pin(utf843)
-*(*uint32)(unsafe.Add(unsafe.Pointer(base), (8+1*4))) = uint32(uint32(len((payload).Name)))
-*(*uint32)(unsafe.Add(unsafe.Pointer(base), 8)) = uint32(uintptr(uintptr(utf843)))
+*(*uint32)(unsafe.Add(unsafe.Pointer(base), (2*4))) = uint32(uint32(len((payload).Name)))
+*(*uint32)(unsafe.Add(unsafe.Pointer(base), 4)) = uint32(uintptr(uintptr(utf843)))
 slice45 := (payload).Arguments
 length47 := uint32(len(slice45))
 result46 := witRuntime.Allocate(pinner, uintptr(length47 * (2*4)), 4)
@@ -647,8 +665,8 @@ pinner.Pin(utf844)
 
 }
 
-*(*uint32)(unsafe.Add(unsafe.Pointer(base), (8+3*4))) = uint32(length47)
-*(*uint32)(unsafe.Add(unsafe.Pointer(base), (8+2*4))) = uint32(uintptr(uintptr(result46)))
+*(*uint32)(unsafe.Add(unsafe.Pointer(base), (4*4))) = uint32(length47)
+*(*uint32)(unsafe.Add(unsafe.Pointer(base), (3*4))) = uint32(uintptr(uintptr(result46)))
 
         
 
@@ -673,63 +691,63 @@ case witTypes.OptionSome:
 switch payload.Tag() {
 case ruleward_policy_types.Target_Accept:
         
-        *(*int8)(unsafe.Add(unsafe.Pointer(base), (8+2*4))) = int8(int32(0))
+        *(*int8)(unsafe.Add(unsafe.Pointer(base), (3*4))) = int8(int32(0))
 
         
 
 case ruleward_policy_types.Target_Drop:
         
-        *(*int8)(unsafe.Add(unsafe.Pointer(base), (8+2*4))) = int8(int32(1))
+        *(*int8)(unsafe.Add(unsafe.Pointer(base), (3*4))) = int8(int32(1))
 
         
 
 case ruleward_policy_types.Target_Return:
         
-        *(*int8)(unsafe.Add(unsafe.Pointer(base), (8+2*4))) = int8(int32(2))
+        *(*int8)(unsafe.Add(unsafe.Pointer(base), (3*4))) = int8(int32(2))
 
         
 
 case ruleward_policy_types.Target_Reject:
         payload := payload.Reject()
-        *(*int8)(unsafe.Add(unsafe.Pointer(base), (8+2*4))) = int8(int32(3))
-*(*int8)(unsafe.Add(unsafe.Pointer(base), (16+2*4))) = int8(int32(payload))
+        *(*int8)(unsafe.Add(unsafe.Pointer(base), (3*4))) = int8(int32(3))
+*(*int8)(unsafe.Add(unsafe.Pointer(base), (4*4))) = int8(int32(payload))
 
         
 
 case ruleward_policy_types.Target_Jump:
         payload := payload.Jump()
-        *(*int8)(unsafe.Add(unsafe.Pointer(base), (8+2*4))) = int8(int32(4))
+        *(*int8)(unsafe.Add(unsafe.Pointer(base), (3*4))) = int8(int32(4))
 utf851 := unsafe.Pointer(unsafe.StringData(payload))
 pinner.Pin(utf851)
-*(*uint32)(unsafe.Add(unsafe.Pointer(base), (16+3*4))) = uint32(uint32(len(payload)))
-*(*uint32)(unsafe.Add(unsafe.Pointer(base), (16+2*4))) = uint32(uintptr(uintptr(utf851)))
+*(*uint32)(unsafe.Add(unsafe.Pointer(base), (5*4))) = uint32(uint32(len(payload)))
+*(*uint32)(unsafe.Add(unsafe.Pointer(base), (4*4))) = uint32(uintptr(uintptr(utf851)))
 
         
 
 case ruleward_policy_types.Target_Goto:
         payload := payload.Goto()
-        *(*int8)(unsafe.Add(unsafe.Pointer(base), (8+2*4))) = int8(int32(5))
+        *(*int8)(unsafe.Add(unsafe.Pointer(base), (3*4))) = int8(int32(5))
 utf852 := unsafe.Pointer(unsafe.StringData(payload))
 pinner.Pin(utf852)
-*(*uint32)(unsafe.Add(unsafe.Pointer(base), (16+3*4))) = uint32(uint32(len(payload)))
-*(*uint32)(unsafe.Add(unsafe.Pointer(base), (16+2*4))) = uint32(uintptr(uintptr(utf852)))
+*(*uint32)(unsafe.Add(unsafe.Pointer(base), (5*4))) = uint32(uint32(len(payload)))
+*(*uint32)(unsafe.Add(unsafe.Pointer(base), (4*4))) = uint32(uintptr(uintptr(utf852)))
 
         
 
 case ruleward_policy_types.Target_Masquerade:
         payload := payload.Masquerade()
-        *(*int8)(unsafe.Add(unsafe.Pointer(base), (8+2*4))) = int8(int32(6))
+        *(*int8)(unsafe.Add(unsafe.Pointer(base), (3*4))) = int8(int32(6))
 
 switch (payload).Ports.Tag() {
 case witTypes.OptionNone:
-        *(*int8)(unsafe.Add(unsafe.Pointer(base), (16+2*4))) = int8(int32(0))
+        *(*int8)(unsafe.Add(unsafe.Pointer(base), (4*4))) = int8(int32(0))
 
         
 case witTypes.OptionSome:
         payload := (payload).Ports.Some()
-        *(*int8)(unsafe.Add(unsafe.Pointer(base), (16+2*4))) = int8(int32(1))
-*(*int16)(unsafe.Add(unsafe.Pointer(base), (18+2*4))) = int16(int32((payload).First))
-*(*int16)(unsafe.Add(unsafe.Pointer(base), (20+2*4))) = int16(int32((payload).Last))
+        *(*int8)(unsafe.Add(unsafe.Pointer(base), (4*4))) = int8(int32(1))
+*(*int16)(unsafe.Add(unsafe.Pointer(base), (2+4*4))) = int16(int32((payload).First))
+*(*int16)(unsafe.Add(unsafe.Pointer(base), (4+4*4))) = int16(int32((payload).Last))
 
         
 default:
@@ -741,43 +759,52 @@ if (payload).Random {
 } else {
         result53 = 0
 }
-*(*int8)(unsafe.Add(unsafe.Pointer(base), (22+2*4))) = int8(result53)
+*(*int8)(unsafe.Add(unsafe.Pointer(base), (6+4*4))) = int8(result53)
 var result54 int32
 if (payload).RandomFully {
         result54 = 1
 } else {
         result54 = 0
 }
-*(*int8)(unsafe.Add(unsafe.Pointer(base), (23+2*4))) = int8(result54)
+*(*int8)(unsafe.Add(unsafe.Pointer(base), (7+4*4))) = int8(result54)
 
         
 
 case ruleward_policy_types.Target_SourceNat:
         payload := payload.SourceNat()
-        *(*int8)(unsafe.Add(unsafe.Pointer(base), (8+2*4))) = int8(int32(7))
+        *(*int8)(unsafe.Add(unsafe.Pointer(base), (3*4))) = int8(int32(7))
 
 switch (payload).Addresses.Tag() {
 case witTypes.OptionNone:
-        *(*int8)(unsafe.Add(unsafe.Pointer(base), (16+2*4))) = int8(int32(0))
+        *(*int8)(unsafe.Add(unsafe.Pointer(base), (4*4))) = int8(int32(0))
 
         
 case witTypes.OptionSome:
         payload := (payload).Addresses.Some()
-        *(*int8)(unsafe.Add(unsafe.Pointer(base), (16+2*4))) = int8(int32(1))
+        *(*int8)(unsafe.Add(unsafe.Pointer(base), (4*4))) = int8(int32(1))
 
 switch (payload).First.Tag() {
 case ruleward_policy_types.IpAddress_Ipv4:
         payload := (payload).First.Ipv4()
-        *(*int8)(unsafe.Add(unsafe.Pointer(base), (24+2*4))) = int8(int32(0))
-*(*int32)(unsafe.Add(unsafe.Pointer(base), (32+2*4))) = int32(payload)
+        *(*int8)(unsafe.Add(unsafe.Pointer(base), (2+4*4))) = int8(int32(0))
+*(*int8)(unsafe.Add(unsafe.Pointer(base), (4+4*4))) = int8(int32((payload).F0))
+*(*int8)(unsafe.Add(unsafe.Pointer(base), (5+4*4))) = int8(int32((payload).F1))
+*(*int8)(unsafe.Add(unsafe.Pointer(base), (6+4*4))) = int8(int32((payload).F2))
+*(*int8)(unsafe.Add(unsafe.Pointer(base), (7+4*4))) = int8(int32((payload).F3))
 
         
 
 case ruleward_policy_types.IpAddress_Ipv6:
         payload := (payload).First.Ipv6()
-        *(*int8)(unsafe.Add(unsafe.Pointer(base), (24+2*4))) = int8(int32(1))
-*(*int64)(unsafe.Add(unsafe.Pointer(base), (32+2*4))) = int64((payload).High)
-*(*int64)(unsafe.Add(unsafe.Pointer(base), (40+2*4))) = int64((payload).Low)
+        *(*int8)(unsafe.Add(unsafe.Pointer(base), (2+4*4))) = int8(int32(1))
+*(*int16)(unsafe.Add(unsafe.Pointer(base), (4+4*4))) = int16(int32((payload).F0))
+*(*int16)(unsafe.Add(unsafe.Pointer(base), (6+4*4))) = int16(int32((payload).F1))
+*(*int16)(unsafe.Add(unsafe.Pointer(base), (8+4*4))) = int16(int32((payload).F2))
+*(*int16)(unsafe.Add(unsafe.Pointer(base), (10+4*4))) = int16(int32((payload).F3))
+*(*int16)(unsafe.Add(unsafe.Pointer(base), (12+4*4))) = int16(int32((payload).F4))
+*(*int16)(unsafe.Add(unsafe.Pointer(base), (14+4*4))) = int16(int32((payload).F5))
+*(*int16)(unsafe.Add(unsafe.Pointer(base), (16+4*4))) = int16(int32((payload).F6))
+*(*int16)(unsafe.Add(unsafe.Pointer(base), (18+4*4))) = int16(int32((payload).F7))
 
         
 
@@ -788,16 +815,25 @@ default:
 switch (payload).Last.Tag() {
 case ruleward_policy_types.IpAddress_Ipv4:
         payload := (payload).Last.Ipv4()
-        *(*int8)(unsafe.Add(unsafe.Pointer(base), (48+2*4))) = int8(int32(0))
-*(*int32)(unsafe.Add(unsafe.Pointer(base), (56+2*4))) = int32(payload)
+        *(*int8)(unsafe.Add(unsafe.Pointer(base), (20+4*4))) = int8(int32(0))
+*(*int8)(unsafe.Add(unsafe.Pointer(base), (22+4*4))) = int8(int32((payload).F0))
+*(*int8)(unsafe.Add(unsafe.Pointer(base), (23+4*4))) = int8(int32((payload).F1))
+*(*int8)(unsafe.Add(unsafe.Pointer(base), (24+4*4))) = int8(int32((payload).F2))
+*(*int8)(unsafe.Add(unsafe.Pointer(base), (25+4*4))) = int8(int32((payload).F3))
 
         
 
 case ruleward_policy_types.IpAddress_Ipv6:
         payload := (payload).Last.Ipv6()
-        *(*int8)(unsafe.Add(unsafe.Pointer(base), (48+2*4))) = int8(int32(1))
-*(*int64)(unsafe.Add(unsafe.Pointer(base), (56+2*4))) = int64((payload).High)
-*(*int64)(unsafe.Add(unsafe.Pointer(base), (64+2*4))) = int64((payload).Low)
+        *(*int8)(unsafe.Add(unsafe.Pointer(base), (20+4*4))) = int8(int32(1))
+*(*int16)(unsafe.Add(unsafe.Pointer(base), (22+4*4))) = int16(int32((payload).F0))
+*(*int16)(unsafe.Add(unsafe.Pointer(base), (24+4*4))) = int16(int32((payload).F1))
+*(*int16)(unsafe.Add(unsafe.Pointer(base), (26+4*4))) = int16(int32((payload).F2))
+*(*int16)(unsafe.Add(unsafe.Pointer(base), (28+4*4))) = int16(int32((payload).F3))
+*(*int16)(unsafe.Add(unsafe.Pointer(base), (30+4*4))) = int16(int32((payload).F4))
+*(*int16)(unsafe.Add(unsafe.Pointer(base), (32+4*4))) = int16(int32((payload).F5))
+*(*int16)(unsafe.Add(unsafe.Pointer(base), (34+4*4))) = int16(int32((payload).F6))
+*(*int16)(unsafe.Add(unsafe.Pointer(base), (36+4*4))) = int16(int32((payload).F7))
 
         
 
@@ -812,14 +848,14 @@ default:
 
 switch (payload).Ports.Tag() {
 case witTypes.OptionNone:
-        *(*int8)(unsafe.Add(unsafe.Pointer(base), (72+2*4))) = int8(int32(0))
+        *(*int8)(unsafe.Add(unsafe.Pointer(base), (38+4*4))) = int8(int32(0))
 
         
 case witTypes.OptionSome:
         payload := (payload).Ports.Some()
-        *(*int8)(unsafe.Add(unsafe.Pointer(base), (72+2*4))) = int8(int32(1))
-*(*int16)(unsafe.Add(unsafe.Pointer(base), (74+2*4))) = int16(int32((payload).First))
-*(*int16)(unsafe.Add(unsafe.Pointer(base), (76+2*4))) = int16(int32((payload).Last))
+        *(*int8)(unsafe.Add(unsafe.Pointer(base), (38+4*4))) = int8(int32(1))
+*(*int16)(unsafe.Add(unsafe.Pointer(base), (40+4*4))) = int16(int32((payload).First))
+*(*int16)(unsafe.Add(unsafe.Pointer(base), (42+4*4))) = int16(int32((payload).Last))
 
         
 default:
@@ -831,50 +867,59 @@ if (payload).Random {
 } else {
         result55 = 0
 }
-*(*int8)(unsafe.Add(unsafe.Pointer(base), (78+2*4))) = int8(result55)
+*(*int8)(unsafe.Add(unsafe.Pointer(base), (44+4*4))) = int8(result55)
 var result56 int32
 if (payload).RandomFully {
         result56 = 1
 } else {
         result56 = 0
 }
-*(*int8)(unsafe.Add(unsafe.Pointer(base), (79+2*4))) = int8(result56)
+*(*int8)(unsafe.Add(unsafe.Pointer(base), (45+4*4))) = int8(result56)
 var result57 int32
 if (payload).Persistent {
         result57 = 1
 } else {
         result57 = 0
 }
-*(*int8)(unsafe.Add(unsafe.Pointer(base), (80+2*4))) = int8(result57)
+*(*int8)(unsafe.Add(unsafe.Pointer(base), (46+4*4))) = int8(result57)
 
         
 
 case ruleward_policy_types.Target_DestinationNat:
         payload := payload.DestinationNat()
-        *(*int8)(unsafe.Add(unsafe.Pointer(base), (8+2*4))) = int8(int32(8))
+        *(*int8)(unsafe.Add(unsafe.Pointer(base), (3*4))) = int8(int32(8))
 
 switch (payload).Addresses.Tag() {
 case witTypes.OptionNone:
-        *(*int8)(unsafe.Add(unsafe.Pointer(base), (16+2*4))) = int8(int32(0))
+        *(*int8)(unsafe.Add(unsafe.Pointer(base), (4*4))) = int8(int32(0))
 
         
 case witTypes.OptionSome:
         payload := (payload).Addresses.Some()
-        *(*int8)(unsafe.Add(unsafe.Pointer(base), (16+2*4))) = int8(int32(1))
+        *(*int8)(unsafe.Add(unsafe.Pointer(base), (4*4))) = int8(int32(1))
 
 switch (payload).First.Tag() {
 case ruleward_policy_types.IpAddress_Ipv4:
         payload := (payload).First.Ipv4()
-        *(*int8)(unsafe.Add(unsafe.Pointer(base), (24+2*4))) = int8(int32(0))
-*(*int32)(unsafe.Add(unsafe.Pointer(base), (32+2*4))) = int32(payload)
+        *(*int8)(unsafe.Add(unsafe.Pointer(base), (2+4*4))) = int8(int32(0))
+*(*int8)(unsafe.Add(unsafe.Pointer(base), (4+4*4))) = int8(int32((payload).F0))
+*(*int8)(unsafe.Add(unsafe.Pointer(base), (5+4*4))) = int8(int32((payload).F1))
+*(*int8)(unsafe.Add(unsafe.Pointer(base), (6+4*4))) = int8(int32((payload).F2))
+*(*int8)(unsafe.Add(unsafe.Pointer(base), (7+4*4))) = int8(int32((payload).F3))
 
         
 
 case ruleward_policy_types.IpAddress_Ipv6:
         payload := (payload).First.Ipv6()
-        *(*int8)(unsafe.Add(unsafe.Pointer(base), (24+2*4))) = int8(int32(1))
-*(*int64)(unsafe.Add(unsafe.Pointer(base), (32+2*4))) = int64((payload).High)
-*(*int64)(unsafe.Add(unsafe.Pointer(base), (40+2*4))) = int64((payload).Low)
+        *(*int8)(unsafe.Add(unsafe.Pointer(base), (2+4*4))) = int8(int32(1))
+*(*int16)(unsafe.Add(unsafe.Pointer(base), (4+4*4))) = int16(int32((payload).F0))
+*(*int16)(unsafe.Add(unsafe.Pointer(base), (6+4*4))) = int16(int32((payload).F1))
+*(*int16)(unsafe.Add(unsafe.Pointer(base), (8+4*4))) = int16(int32((payload).F2))
+*(*int16)(unsafe.Add(unsafe.Pointer(base), (10+4*4))) = int16(int32((payload).F3))
+*(*int16)(unsafe.Add(unsafe.Pointer(base), (12+4*4))) = int16(int32((payload).F4))
+*(*int16)(unsafe.Add(unsafe.Pointer(base), (14+4*4))) = int16(int32((payload).F5))
+*(*int16)(unsafe.Add(unsafe.Pointer(base), (16+4*4))) = int16(int32((payload).F6))
+*(*int16)(unsafe.Add(unsafe.Pointer(base), (18+4*4))) = int16(int32((payload).F7))
 
         
 
@@ -885,16 +930,25 @@ default:
 switch (payload).Last.Tag() {
 case ruleward_policy_types.IpAddress_Ipv4:
         payload := (payload).Last.Ipv4()
-        *(*int8)(unsafe.Add(unsafe.Pointer(base), (48+2*4))) = int8(int32(0))
-*(*int32)(unsafe.Add(unsafe.Pointer(base), (56+2*4))) = int32(payload)
+        *(*int8)(unsafe.Add(unsafe.Pointer(base), (20+4*4))) = int8(int32(0))
+*(*int8)(unsafe.Add(unsafe.Pointer(base), (22+4*4))) = int8(int32((payload).F0))
+*(*int8)(unsafe.Add(unsafe.Pointer(base), (23+4*4))) = int8(int32((payload).F1))
+*(*int8)(unsafe.Add(unsafe.Pointer(base), (24+4*4))) = int8(int32((payload).F2))
+*(*int8)(unsafe.Add(unsafe.Pointer(base), (25+4*4))) = int8(int32((payload).F3))
 
         
 
 case ruleward_policy_types.IpAddress_Ipv6:
         payload := (payload).Last.Ipv6()
-        *(*int8)(unsafe.Add(unsafe.Pointer(base), (48+2*4))) = int8(int32(1))
-*(*int64)(unsafe.Add(unsafe.Pointer(base), (56+2*4))) = int64((payload).High)
-*(*int64)(unsafe.Add(unsafe.Pointer(base), (64+2*4))) = int64((payload).Low)
+        *(*int8)(unsafe.Add(unsafe.Pointer(base), (20+4*4))) = int8(int32(1))
+*(*int16)(unsafe.Add(unsafe.Pointer(base), (22+4*4))) = int16(int32((payload).F0))
+*(*int16)(unsafe.Add(unsafe.Pointer(base), (24+4*4))) = int16(int32((payload).F1))
+*(*int16)(unsafe.Add(unsafe.Pointer(base), (26+4*4))) = int16(int32((payload).F2))
+*(*int16)(unsafe.Add(unsafe.Pointer(base), (28+4*4))) = int16(int32((payload).F3))
+*(*int16)(unsafe.Add(unsafe.Pointer(base), (30+4*4))) = int16(int32((payload).F4))
+*(*int16)(unsafe.Add(unsafe.Pointer(base), (32+4*4))) = int16(int32((payload).F5))
+*(*int16)(unsafe.Add(unsafe.Pointer(base), (34+4*4))) = int16(int32((payload).F6))
+*(*int16)(unsafe.Add(unsafe.Pointer(base), (36+4*4))) = int16(int32((payload).F7))
 
         
 
@@ -909,14 +963,14 @@ default:
 
 switch (payload).Ports.Tag() {
 case witTypes.OptionNone:
-        *(*int8)(unsafe.Add(unsafe.Pointer(base), (72+2*4))) = int8(int32(0))
+        *(*int8)(unsafe.Add(unsafe.Pointer(base), (38+4*4))) = int8(int32(0))
 
         
 case witTypes.OptionSome:
         payload := (payload).Ports.Some()
-        *(*int8)(unsafe.Add(unsafe.Pointer(base), (72+2*4))) = int8(int32(1))
-*(*int16)(unsafe.Add(unsafe.Pointer(base), (74+2*4))) = int16(int32((payload).First))
-*(*int16)(unsafe.Add(unsafe.Pointer(base), (76+2*4))) = int16(int32((payload).Last))
+        *(*int8)(unsafe.Add(unsafe.Pointer(base), (38+4*4))) = int8(int32(1))
+*(*int16)(unsafe.Add(unsafe.Pointer(base), (40+4*4))) = int16(int32((payload).First))
+*(*int16)(unsafe.Add(unsafe.Pointer(base), (42+4*4))) = int16(int32((payload).Last))
 
         
 default:
@@ -928,38 +982,38 @@ if (payload).Random {
 } else {
         result58 = 0
 }
-*(*int8)(unsafe.Add(unsafe.Pointer(base), (78+2*4))) = int8(result58)
+*(*int8)(unsafe.Add(unsafe.Pointer(base), (44+4*4))) = int8(result58)
 var result59 int32
 if (payload).RandomFully {
         result59 = 1
 } else {
         result59 = 0
 }
-*(*int8)(unsafe.Add(unsafe.Pointer(base), (79+2*4))) = int8(result59)
+*(*int8)(unsafe.Add(unsafe.Pointer(base), (45+4*4))) = int8(result59)
 var result60 int32
 if (payload).Persistent {
         result60 = 1
 } else {
         result60 = 0
 }
-*(*int8)(unsafe.Add(unsafe.Pointer(base), (80+2*4))) = int8(result60)
+*(*int8)(unsafe.Add(unsafe.Pointer(base), (46+4*4))) = int8(result60)
 
         
 
 case ruleward_policy_types.Target_Redirect:
         payload := payload.Redirect()
-        *(*int8)(unsafe.Add(unsafe.Pointer(base), (8+2*4))) = int8(int32(9))
+        *(*int8)(unsafe.Add(unsafe.Pointer(base), (3*4))) = int8(int32(9))
 
 switch payload.Tag() {
 case witTypes.OptionNone:
-        *(*int8)(unsafe.Add(unsafe.Pointer(base), (16+2*4))) = int8(int32(0))
+        *(*int8)(unsafe.Add(unsafe.Pointer(base), (4*4))) = int8(int32(0))
 
         
 case witTypes.OptionSome:
         payload := payload.Some()
-        *(*int8)(unsafe.Add(unsafe.Pointer(base), (16+2*4))) = int8(int32(1))
-*(*int16)(unsafe.Add(unsafe.Pointer(base), (18+2*4))) = int16(int32((payload).First))
-*(*int16)(unsafe.Add(unsafe.Pointer(base), (20+2*4))) = int16(int32((payload).Last))
+        *(*int8)(unsafe.Add(unsafe.Pointer(base), (4*4))) = int8(int32(1))
+*(*int16)(unsafe.Add(unsafe.Pointer(base), (2+4*4))) = int16(int32((payload).First))
+*(*int16)(unsafe.Add(unsafe.Pointer(base), (4+4*4))) = int16(int32((payload).Last))
 
         
 default:
@@ -970,36 +1024,36 @@ default:
 
 case ruleward_policy_types.Target_Mark:
         payload := payload.Mark()
-        *(*int8)(unsafe.Add(unsafe.Pointer(base), (8+2*4))) = int8(int32(10))
-*(*int32)(unsafe.Add(unsafe.Pointer(base), (16+2*4))) = int32((payload).Value)
-*(*int32)(unsafe.Add(unsafe.Pointer(base), (20+2*4))) = int32((payload).Mask)
+        *(*int8)(unsafe.Add(unsafe.Pointer(base), (3*4))) = int8(int32(10))
+*(*int32)(unsafe.Add(unsafe.Pointer(base), (4*4))) = int32((payload).Value)
+*(*int32)(unsafe.Add(unsafe.Pointer(base), (4+4*4))) = int32((payload).Mask)
 
         
 
 case ruleward_policy_types.Target_Connmark:
         payload := payload.Connmark()
-        *(*int8)(unsafe.Add(unsafe.Pointer(base), (8+2*4))) = int8(int32(11))
+        *(*int8)(unsafe.Add(unsafe.Pointer(base), (3*4))) = int8(int32(11))
 
 switch payload.Tag() {
 case ruleward_policy_types.ConnmarkAction_Set:
         payload := payload.Set()
-        *(*int8)(unsafe.Add(unsafe.Pointer(base), (16+2*4))) = int8(int32(0))
-*(*int32)(unsafe.Add(unsafe.Pointer(base), (20+2*4))) = int32((payload).Value)
-*(*int32)(unsafe.Add(unsafe.Pointer(base), (24+2*4))) = int32((payload).Mask)
+        *(*int8)(unsafe.Add(unsafe.Pointer(base), (4*4))) = int8(int32(0))
+*(*int32)(unsafe.Add(unsafe.Pointer(base), (4+4*4))) = int32((payload).Value)
+*(*int32)(unsafe.Add(unsafe.Pointer(base), (8+4*4))) = int32((payload).Mask)
 
         
 
 case ruleward_policy_types.ConnmarkAction_Save:
         payload := payload.Save()
-        *(*int8)(unsafe.Add(unsafe.Pointer(base), (16+2*4))) = int8(int32(1))
-*(*int32)(unsafe.Add(unsafe.Pointer(base), (20+2*4))) = int32(payload)
+        *(*int8)(unsafe.Add(unsafe.Pointer(base), (4*4))) = int8(int32(1))
+*(*int32)(unsafe.Add(unsafe.Pointer(base), (4+4*4))) = int32(payload)
 
         
 
 case ruleward_policy_types.ConnmarkAction_Restore:
         payload := payload.Restore()
-        *(*int8)(unsafe.Add(unsafe.Pointer(base), (16+2*4))) = int8(int32(2))
-*(*int32)(unsafe.Add(unsafe.Pointer(base), (20+2*4))) = int32(payload)
+        *(*int8)(unsafe.Add(unsafe.Pointer(base), (4*4))) = int8(int32(2))
+*(*int32)(unsafe.Add(unsafe.Pointer(base), (4+4*4))) = int32(payload)
 
         
 
@@ -1011,33 +1065,33 @@ default:
 
 case ruleward_policy_types.Target_Log:
         payload := payload.Log()
-        *(*int8)(unsafe.Add(unsafe.Pointer(base), (8+2*4))) = int8(int32(12))
+        *(*int8)(unsafe.Add(unsafe.Pointer(base), (3*4))) = int8(int32(12))
 utf861 := unsafe.Pointer(unsafe.StringData((payload).Prefix))
 pinner.Pin(utf861)
-*(*uint32)(unsafe.Add(unsafe.Pointer(base), (16+3*4))) = uint32(uint32(len((payload).Prefix)))
-*(*uint32)(unsafe.Add(unsafe.Pointer(base), (16+2*4))) = uint32(uintptr(uintptr(utf861)))
-*(*int8)(unsafe.Add(unsafe.Pointer(base), (16+4*4))) = int8(int32((payload).Level))
+*(*uint32)(unsafe.Add(unsafe.Pointer(base), (5*4))) = uint32(uint32(len((payload).Prefix)))
+*(*uint32)(unsafe.Add(unsafe.Pointer(base), (4*4))) = uint32(uintptr(uintptr(utf861)))
+*(*int8)(unsafe.Add(unsafe.Pointer(base), (6*4))) = int8(int32((payload).Level))
 
         
 
 case ruleward_policy_types.Target_Nflog:
         payload := payload.Nflog()
-        *(*int8)(unsafe.Add(unsafe.Pointer(base), (8+2*4))) = int8(int32(13))
-*(*int16)(unsafe.Add(unsafe.Pointer(base), (16+2*4))) = int16(int32((payload).Group))
+        *(*int8)(unsafe.Add(unsafe.Pointer(base), (3*4))) = int8(int32(13))
+*(*int16)(unsafe.Add(unsafe.Pointer(base), (4*4))) = int16(int32((payload).Group))
 utf862 := unsafe.Pointer(unsafe.StringData((payload).Prefix))
 pinner.Pin(utf862)
-*(*uint32)(unsafe.Add(unsafe.Pointer(base), (16+4*4))) = uint32(uint32(len((payload).Prefix)))
-*(*uint32)(unsafe.Add(unsafe.Pointer(base), (16+3*4))) = uint32(uintptr(uintptr(utf862)))
+*(*uint32)(unsafe.Add(unsafe.Pointer(base), (6*4))) = uint32(uint32(len((payload).Prefix)))
+*(*uint32)(unsafe.Add(unsafe.Pointer(base), (5*4))) = uint32(uintptr(uintptr(utf862)))
 
 switch (payload).Threshold.Tag() {
 case witTypes.OptionNone:
-        *(*int8)(unsafe.Add(unsafe.Pointer(base), (16+5*4))) = int8(int32(0))
+        *(*int8)(unsafe.Add(unsafe.Pointer(base), (7*4))) = int8(int32(0))
 
         
 case witTypes.OptionSome:
         payload := (payload).Threshold.Some()
-        *(*int8)(unsafe.Add(unsafe.Pointer(base), (16+5*4))) = int8(int32(1))
-*(*int16)(unsafe.Add(unsafe.Pointer(base), (18+5*4))) = int16(int32(payload))
+        *(*int8)(unsafe.Add(unsafe.Pointer(base), (7*4))) = int8(int32(1))
+*(*int16)(unsafe.Add(unsafe.Pointer(base), (2+7*4))) = int16(int32(payload))
 
         
 default:
@@ -1048,37 +1102,46 @@ default:
 
 case ruleward_policy_types.Target_NoTrack:
         
-        *(*int8)(unsafe.Add(unsafe.Pointer(base), (8+2*4))) = int8(int32(14))
+        *(*int8)(unsafe.Add(unsafe.Pointer(base), (3*4))) = int8(int32(14))
 
         
 
 case ruleward_policy_types.Target_Tproxy:
         payload := payload.Tproxy()
-        *(*int8)(unsafe.Add(unsafe.Pointer(base), (8+2*4))) = int8(int32(15))
-*(*int16)(unsafe.Add(unsafe.Pointer(base), (16+2*4))) = int16(int32((payload).Port))
+        *(*int8)(unsafe.Add(unsafe.Pointer(base), (3*4))) = int8(int32(15))
+*(*int16)(unsafe.Add(unsafe.Pointer(base), (4*4))) = int16(int32((payload).Port))
 
 switch (payload).Address.Tag() {
 case witTypes.OptionNone:
-        *(*int8)(unsafe.Add(unsafe.Pointer(base), (24+2*4))) = int8(int32(0))
+        *(*int8)(unsafe.Add(unsafe.Pointer(base), (2+4*4))) = int8(int32(0))
 
         
 case witTypes.OptionSome:
         payload := (payload).Address.Some()
-        *(*int8)(unsafe.Add(unsafe.Pointer(base), (24+2*4))) = int8(int32(1))
+        *(*int8)(unsafe.Add(unsafe.Pointer(base), (2+4*4))) = int8(int32(1))
 
 switch payload.Tag() {
 case ruleward_policy_types.IpAddress_Ipv4:
         payload := payload.Ipv4()
-        *(*int8)(unsafe.Add(unsafe.Pointer(base), (32+2*4))) = int8(int32(0))
-*(*int32)(unsafe.Add(unsafe.Pointer(base), (40+2*4))) = int32(payload)
+        *(*int8)(unsafe.Add(unsafe.Pointer(base), (4+4*4))) = int8(int32(0))
+*(*int8)(unsafe.Add(unsafe.Pointer(base), (6+4*4))) = int8(int32((payload).F0))
+*(*int8)(unsafe.Add(unsafe.Pointer(base), (7+4*4))) = int8(int32((payload).F1))
+*(*int8)(unsafe.Add(unsafe.Pointer(base), (8+4*4))) = int8(int32((payload).F2))
+*(*int8)(unsafe.Add(unsafe.Pointer(base), (9+4*4))) = int8(int32((payload).F3))
 
         
 
 case ruleward_policy_types.IpAddress_Ipv6:
         payload := payload.Ipv6()
-        *(*int8)(unsafe.Add(unsafe.Pointer(base), (32+2*4))) = int8(int32(1))
-*(*int64)(unsafe.Add(unsafe.Pointer(base), (40+2*4))) = int64((payload).High)
-*(*int64)(unsafe.Add(unsafe.Pointer(base), (48+2*4))) = int64((payload).Low)
+        *(*int8)(unsafe.Add(unsafe.Pointer(base), (4+4*4))) = int8(int32(1))
+*(*int16)(unsafe.Add(unsafe.Pointer(base), (6+4*4))) = int16(int32((payload).F0))
+*(*int16)(unsafe.Add(unsafe.Pointer(base), (8+4*4))) = int16(int32((payload).F1))
+*(*int16)(unsafe.Add(unsafe.Pointer(base), (10+4*4))) = int16(int32((payload).F2))
+*(*int16)(unsafe.Add(unsafe.Pointer(base), (12+4*4))) = int16(int32((payload).F3))
+*(*int16)(unsafe.Add(unsafe.Pointer(base), (14+4*4))) = int16(int32((payload).F4))
+*(*int16)(unsafe.Add(unsafe.Pointer(base), (16+4*4))) = int16(int32((payload).F5))
+*(*int16)(unsafe.Add(unsafe.Pointer(base), (18+4*4))) = int16(int32((payload).F6))
+*(*int16)(unsafe.Add(unsafe.Pointer(base), (20+4*4))) = int16(int32((payload).F7))
 
         
 
@@ -1090,26 +1153,26 @@ default:
 default:
         panic("unreachable")
 }
-*(*int32)(unsafe.Add(unsafe.Pointer(base), (56+2*4))) = int32(((payload).Mark).Value)
-*(*int32)(unsafe.Add(unsafe.Pointer(base), (60+2*4))) = int32(((payload).Mark).Mask)
+*(*int32)(unsafe.Add(unsafe.Pointer(base), (24+4*4))) = int32(((payload).Mark).Value)
+*(*int32)(unsafe.Add(unsafe.Pointer(base), (28+4*4))) = int32(((payload).Mark).Mask)
 
         
 
 case ruleward_policy_types.Target_TcpMss:
         payload := payload.TcpMss()
-        *(*int8)(unsafe.Add(unsafe.Pointer(base), (8+2*4))) = int8(int32(16))
+        *(*int8)(unsafe.Add(unsafe.Pointer(base), (3*4))) = int8(int32(16))
 
 switch payload.Tag() {
 case ruleward_policy_types.TcpMss_ClampToPathMtu:
         
-        *(*int8)(unsafe.Add(unsafe.Pointer(base), (16+2*4))) = int8(int32(0))
+        *(*int8)(unsafe.Add(unsafe.Pointer(base), (4*4))) = int8(int32(0))
 
         
 
 case ruleward_policy_types.TcpMss_Set:
         payload := payload.Set()
-        *(*int8)(unsafe.Add(unsafe.Pointer(base), (16+2*4))) = int8(int32(1))
-*(*int16)(unsafe.Add(unsafe.Pointer(base), (18+2*4))) = int16(int32(payload))
+        *(*int8)(unsafe.Add(unsafe.Pointer(base), (4*4))) = int8(int32(1))
+*(*int16)(unsafe.Add(unsafe.Pointer(base), (2+4*4))) = int16(int32(payload))
 
         
 
@@ -1121,11 +1184,11 @@ default:
 
 case ruleward_policy_types.Target_Extension:
         payload := payload.Extension()
-        *(*int8)(unsafe.Add(unsafe.Pointer(base), (8+2*4))) = int8(int32(17))
+        *(*int8)(unsafe.Add(unsafe.Pointer(base), (3*4))) = int8(int32(17))
 utf863 := unsafe.Pointer(unsafe.StringData((payload).Name))
 pinner.Pin(utf863)
-*(*uint32)(unsafe.Add(unsafe.Pointer(base), (16+3*4))) = uint32(uint32(len((payload).Name)))
-*(*uint32)(unsafe.Add(unsafe.Pointer(base), (16+2*4))) = uint32(uintptr(uintptr(utf863)))
+*(*uint32)(unsafe.Add(unsafe.Pointer(base), (5*4))) = uint32(uint32(len((payload).Name)))
+*(*uint32)(unsafe.Add(unsafe.Pointer(base), (4*4))) = uint32(uintptr(uintptr(utf863)))
 slice65 := (payload).Arguments
 length67 := uint32(len(slice65))
 result66 := witRuntime.Allocate(pinner, uintptr(length67 * (2*4)), 4)
@@ -1138,8 +1201,8 @@ pinner.Pin(utf864)
 
 }
 
-*(*uint32)(unsafe.Add(unsafe.Pointer(base), (16+5*4))) = uint32(length67)
-*(*uint32)(unsafe.Add(unsafe.Pointer(base), (16+4*4))) = uint32(uintptr(uintptr(result66)))
+*(*uint32)(unsafe.Add(unsafe.Pointer(base), (7*4))) = uint32(length67)
+*(*uint32)(unsafe.Add(unsafe.Pointer(base), (6*4))) = uint32(uintptr(uintptr(result66)))
 
         
 
@@ -1154,16 +1217,16 @@ default:
 
 switch (element).Comment.Tag() {
 case witTypes.OptionNone:
-        *(*int8)(unsafe.Add(unsafe.Pointer(base), (88+2*4))) = int8(int32(0))
+        *(*int8)(unsafe.Add(unsafe.Pointer(base), (48+4*4))) = int8(int32(0))
 
         
 case witTypes.OptionSome:
         payload := (element).Comment.Some()
-        *(*int8)(unsafe.Add(unsafe.Pointer(base), (88+2*4))) = int8(int32(1))
+        *(*int8)(unsafe.Add(unsafe.Pointer(base), (48+4*4))) = int8(int32(1))
 utf868 := unsafe.Pointer(unsafe.StringData(payload))
 pinner.Pin(utf868)
-*(*uint32)(unsafe.Add(unsafe.Pointer(base), (88+4*4))) = uint32(uint32(len(payload)))
-*(*uint32)(unsafe.Add(unsafe.Pointer(base), (88+3*4))) = uint32(uintptr(uintptr(utf868)))
+*(*uint32)(unsafe.Add(unsafe.Pointer(base), (48+6*4))) = uint32(uint32(len(payload)))
+*(*uint32)(unsafe.Add(unsafe.Pointer(base), (48+5*4))) = uint32(uintptr(uintptr(utf868)))
 
         
 default:
@@ -1181,9 +1244,9 @@ default:
 *(*uint32)(unsafe.Add(unsafe.Pointer(exportReturnArea), 4)) = uint32(uintptr(uintptr(result73)))
 slice130 := (payload).Attachments
 length132 := uint32(len(slice130))
-result131 := witRuntime.Allocate(pinner, uintptr(length132 * (112+4*4)), 8)
+result131 := witRuntime.Allocate(pinner, uintptr(length132 * (56+8*4)), 4)
 for index, element := range slice130 {
-        base := unsafe.Add(result131, index * (112+4*4))
+        base := unsafe.Add(result131, index * (56+8*4))
         *(*int8)(unsafe.Add(unsafe.Pointer(base), 0)) = int8(int32((element).Table))
 *(*int8)(unsafe.Add(unsafe.Pointer(base), 1)) = int8(int32((element).Hook))
 *(*int8)(unsafe.Add(unsafe.Pointer(base), 2)) = int8(int32((element).Families))
@@ -1191,22 +1254,22 @@ for index, element := range slice130 {
 *(*int32)(unsafe.Add(unsafe.Pointer(base), 4)) = (element).Order
 slice108 := ((element).Rule).Matches
 length110 := uint32(len(slice108))
-result109 := witRuntime.Allocate(pinner, uintptr(length110 * 48), 8)
+result109 := witRuntime.Allocate(pinner, uintptr(length110 * (8+5*4)), 4)
 for index, element := range slice108 {
-        base := unsafe.Add(result109, index * 48)
+        base := unsafe.Add(result109, index * (8+5*4))
         
 switch element.Tag() {
 case ruleward_policy_types.Match_Protocol:
         payload := element.Protocol()
         *(*int8)(unsafe.Add(unsafe.Pointer(base), 0)) = int8(int32(0))
-*(*int8)(unsafe.Add(unsafe.Pointer(base), 8)) = int8(int32((payload).Number))
+*(*int8)(unsafe.Add(unsafe.Pointer(base), 4)) = int8(int32((payload).Number))
 var result75 int32
 if (payload).Negated {
         result75 = 1
 } else {
         result75 = 0
 }
-*(*int8)(unsafe.Add(unsafe.Pointer(base), 9)) = int8(result75)
+*(*int8)(unsafe.Add(unsafe.Pointer(base), (1+1*4))) = int8(result75)
 
         
 
@@ -1217,30 +1280,39 @@ case ruleward_policy_types.Match_Source:
 switch ((payload).Network).Address.Tag() {
 case ruleward_policy_types.IpAddress_Ipv4:
         payload := ((payload).Network).Address.Ipv4()
-        *(*int8)(unsafe.Add(unsafe.Pointer(base), 8)) = int8(int32(0))
-*(*int32)(unsafe.Add(unsafe.Pointer(base), 16)) = int32(payload)
+        *(*int8)(unsafe.Add(unsafe.Pointer(base), 4)) = int8(int32(0))
+*(*int8)(unsafe.Add(unsafe.Pointer(base), (2+1*4))) = int8(int32((payload).F0))
+*(*int8)(unsafe.Add(unsafe.Pointer(base), (3+1*4))) = int8(int32((payload).F1))
+*(*int8)(unsafe.Add(unsafe.Pointer(base), (4+1*4))) = int8(int32((payload).F2))
+*(*int8)(unsafe.Add(unsafe.Pointer(base), (5+1*4))) = int8(int32((payload).F3))
 
         
 
 case ruleward_policy_types.IpAddress_Ipv6:
         payload := ((payload).Network).Address.Ipv6()
-        *(*int8)(unsafe.Add(unsafe.Pointer(base), 8)) = int8(int32(1))
-*(*int64)(unsafe.Add(unsafe.Pointer(base), 16)) = int64((payload).High)
-*(*int64)(unsafe.Add(unsafe.Pointer(base), 24)) = int64((payload).Low)
+        *(*int8)(unsafe.Add(unsafe.Pointer(base), 4)) = int8(int32(1))
+*(*int16)(unsafe.Add(unsafe.Pointer(base), (2+1*4))) = int16(int32((payload).F0))
+*(*int16)(unsafe.Add(unsafe.Pointer(base), (4+1*4))) = int16(int32((payload).F1))
+*(*int16)(unsafe.Add(unsafe.Pointer(base), (6+1*4))) = int16(int32((payload).F2))
+*(*int16)(unsafe.Add(unsafe.Pointer(base), (8+1*4))) = int16(int32((payload).F3))
+*(*int16)(unsafe.Add(unsafe.Pointer(base), (10+1*4))) = int16(int32((payload).F4))
+*(*int16)(unsafe.Add(unsafe.Pointer(base), (12+1*4))) = int16(int32((payload).F5))
+*(*int16)(unsafe.Add(unsafe.Pointer(base), (14+1*4))) = int16(int32((payload).F6))
+*(*int16)(unsafe.Add(unsafe.Pointer(base), (16+1*4))) = int16(int32((payload).F7))
 
         
 
 default:
         panic("unreachable")
 }
-*(*int8)(unsafe.Add(unsafe.Pointer(base), 32)) = int8(int32(((payload).Network).PrefixLength))
+*(*int8)(unsafe.Add(unsafe.Pointer(base), (18+1*4))) = int8(int32(((payload).Network).PrefixLength))
 var result76 int32
 if (payload).Negated {
         result76 = 1
 } else {
         result76 = 0
 }
-*(*int8)(unsafe.Add(unsafe.Pointer(base), 40)) = int8(result76)
+*(*int8)(unsafe.Add(unsafe.Pointer(base), (20+1*4))) = int8(result76)
 
         
 
@@ -1251,30 +1323,39 @@ case ruleward_policy_types.Match_Destination:
 switch ((payload).Network).Address.Tag() {
 case ruleward_policy_types.IpAddress_Ipv4:
         payload := ((payload).Network).Address.Ipv4()
-        *(*int8)(unsafe.Add(unsafe.Pointer(base), 8)) = int8(int32(0))
-*(*int32)(unsafe.Add(unsafe.Pointer(base), 16)) = int32(payload)
+        *(*int8)(unsafe.Add(unsafe.Pointer(base), 4)) = int8(int32(0))
+*(*int8)(unsafe.Add(unsafe.Pointer(base), (2+1*4))) = int8(int32((payload).F0))
+*(*int8)(unsafe.Add(unsafe.Pointer(base), (3+1*4))) = int8(int32((payload).F1))
+*(*int8)(unsafe.Add(unsafe.Pointer(base), (4+1*4))) = int8(int32((payload).F2))
+*(*int8)(unsafe.Add(unsafe.Pointer(base), (5+1*4))) = int8(int32((payload).F3))
 
         
 
 case ruleward_policy_types.IpAddress_Ipv6:
         payload := ((payload).Network).Address.Ipv6()
-        *(*int8)(unsafe.Add(unsafe.Pointer(base), 8)) = int8(int32(1))
-*(*int64)(unsafe.Add(unsafe.Pointer(base), 16)) = int64((payload).High)
-*(*int64)(unsafe.Add(unsafe.Pointer(base), 24)) = int64((payload).Low)
+        *(*int8)(unsafe.Add(unsafe.Pointer(base), 4)) = int8(int32(1))
+*(*int16)(unsafe.Add(unsafe.Pointer(base), (2+1*4))) = int16(int32((payload).F0))
+*(*int16)(unsafe.Add(unsafe.Pointer(base), (4+1*4))) = int16(int32((payload).F1))
+*(*int16)(unsafe.Add(unsafe.Pointer(base), (6+1*4))) = int16(int32((payload).F2))
+*(*int16)(unsafe.Add(unsafe.Pointer(base), (8+1*4))) = int16(int32((payload).F3))
+*(*int16)(unsafe.Add(unsafe.Pointer(base), (10+1*4))) = int16(int32((payload).F4))
+*(*int16)(unsafe.Add(unsafe.Pointer(base), (12+1*4))) = int16(int32((payload).F5))
+*(*int16)(unsafe.Add(unsafe.Pointer(base), (14+1*4))) = int16(int32((payload).F6))
+*(*int16)(unsafe.Add(unsafe.Pointer(base), (16+1*4))) = int16(int32((payload).F7))
 
         
 
 default:
         panic("unreachable")
 }
-*(*int8)(unsafe.Add(unsafe.Pointer(base), 32)) = int8(int32(((payload).Network).PrefixLength))
+*(*int8)(unsafe.Add(unsafe.Pointer(base), (18+1*4))) = int8(int32(((payload).Network).PrefixLength))
 var result77 int32
 if (payload).Negated {
         result77 = 1
 } else {
         result77 = 0
 }
-*(*int8)(unsafe.Add(unsafe.Pointer(base), 40)) = int8(result77)
+*(*int8)(unsafe.Add(unsafe.Pointer(base), (20+1*4))) = int8(result77)
 
         
 
@@ -1283,15 +1364,15 @@ case ruleward_policy_types.Match_InInterface:
         *(*int8)(unsafe.Add(unsafe.Pointer(base), 0)) = int8(int32(3))
 utf878 := unsafe.Pointer(unsafe.StringData((payload).Name))
 pinner.Pin(utf878)
-*(*uint32)(unsafe.Add(unsafe.Pointer(base), (8+1*4))) = uint32(uint32(len((payload).Name)))
-*(*uint32)(unsafe.Add(unsafe.Pointer(base), 8)) = uint32(uintptr(uintptr(utf878)))
+*(*uint32)(unsafe.Add(unsafe.Pointer(base), (2*4))) = uint32(uint32(len((payload).Name)))
+*(*uint32)(unsafe.Add(unsafe.Pointer(base), 4)) = uint32(uintptr(uintptr(utf878)))
 var result79 int32
 if (payload).Negated {
         result79 = 1
 } else {
         result79 = 0
 }
-*(*int8)(unsafe.Add(unsafe.Pointer(base), (8+2*4))) = int8(result79)
+*(*int8)(unsafe.Add(unsafe.Pointer(base), (3*4))) = int8(result79)
 
         
 
@@ -1300,15 +1381,15 @@ case ruleward_policy_types.Match_OutInterface:
         *(*int8)(unsafe.Add(unsafe.Pointer(base), 0)) = int8(int32(4))
 utf880 := unsafe.Pointer(unsafe.StringData((payload).Name))
 pinner.Pin(utf880)
-*(*uint32)(unsafe.Add(unsafe.Pointer(base), (8+1*4))) = uint32(uint32(len((payload).Name)))
-*(*uint32)(unsafe.Add(unsafe.Pointer(base), 8)) = uint32(uintptr(uintptr(utf880)))
+*(*uint32)(unsafe.Add(unsafe.Pointer(base), (2*4))) = uint32(uint32(len((payload).Name)))
+*(*uint32)(unsafe.Add(unsafe.Pointer(base), 4)) = uint32(uintptr(uintptr(utf880)))
 var result81 int32
 if (payload).Negated {
         result81 = 1
 } else {
         result81 = 0
 }
-*(*int8)(unsafe.Add(unsafe.Pointer(base), (8+2*4))) = int8(result81)
+*(*int8)(unsafe.Add(unsafe.Pointer(base), (3*4))) = int8(result81)
 
         
 
@@ -1325,15 +1406,15 @@ for index, element := range slice82 {
 
 }
 
-*(*uint32)(unsafe.Add(unsafe.Pointer(base), (8+1*4))) = uint32(length84)
-*(*uint32)(unsafe.Add(unsafe.Pointer(base), 8)) = uint32(uintptr(uintptr(result83)))
+*(*uint32)(unsafe.Add(unsafe.Pointer(base), (2*4))) = uint32(length84)
+*(*uint32)(unsafe.Add(unsafe.Pointer(base), 4)) = uint32(uintptr(uintptr(result83)))
 var result85 int32
 if (payload).Negated {
         result85 = 1
 } else {
         result85 = 0
 }
-*(*int8)(unsafe.Add(unsafe.Pointer(base), (8+2*4))) = int8(result85)
+*(*int8)(unsafe.Add(unsafe.Pointer(base), (3*4))) = int8(result85)
 
         
 
@@ -1350,47 +1431,47 @@ for index, element := range slice86 {
 
 }
 
-*(*uint32)(unsafe.Add(unsafe.Pointer(base), (8+1*4))) = uint32(length88)
-*(*uint32)(unsafe.Add(unsafe.Pointer(base), 8)) = uint32(uintptr(uintptr(result87)))
+*(*uint32)(unsafe.Add(unsafe.Pointer(base), (2*4))) = uint32(length88)
+*(*uint32)(unsafe.Add(unsafe.Pointer(base), 4)) = uint32(uintptr(uintptr(result87)))
 var result89 int32
 if (payload).Negated {
         result89 = 1
 } else {
         result89 = 0
 }
-*(*int8)(unsafe.Add(unsafe.Pointer(base), (8+2*4))) = int8(result89)
+*(*int8)(unsafe.Add(unsafe.Pointer(base), (3*4))) = int8(result89)
 
         
 
 case ruleward_policy_types.Match_TcpFlags:
         payload := element.TcpFlags()
         *(*int8)(unsafe.Add(unsafe.Pointer(base), 0)) = int8(int32(7))
-*(*int8)(unsafe.Add(unsafe.Pointer(base), 8)) = int8(int32((payload).Mask))
-*(*int8)(unsafe.Add(unsafe.Pointer(base), 9)) = int8(int32((payload).Set))
+*(*int8)(unsafe.Add(unsafe.Pointer(base), 4)) = int8(int32((payload).Mask))
+*(*int8)(unsafe.Add(unsafe.Pointer(base), (1+1*4))) = int8(int32((payload).Set))
 var result90 int32
 if (payload).Negated {
         result90 = 1
 } else {
         result90 = 0
 }
-*(*int8)(unsafe.Add(unsafe.Pointer(base), 10)) = int8(result90)
+*(*int8)(unsafe.Add(unsafe.Pointer(base), (2+1*4))) = int8(result90)
 
         
 
 case ruleward_policy_types.Match_Icmp:
         payload := element.Icmp()
         *(*int8)(unsafe.Add(unsafe.Pointer(base), 0)) = int8(int32(8))
-*(*int8)(unsafe.Add(unsafe.Pointer(base), 8)) = int8(int32((payload).Kind))
+*(*int8)(unsafe.Add(unsafe.Pointer(base), 4)) = int8(int32((payload).Kind))
 
 switch (payload).Code.Tag() {
 case witTypes.OptionNone:
-        *(*int8)(unsafe.Add(unsafe.Pointer(base), 9)) = int8(int32(0))
+        *(*int8)(unsafe.Add(unsafe.Pointer(base), (1+1*4))) = int8(int32(0))
 
         
 case witTypes.OptionSome:
         payload := (payload).Code.Some()
-        *(*int8)(unsafe.Add(unsafe.Pointer(base), 9)) = int8(int32(1))
-*(*int8)(unsafe.Add(unsafe.Pointer(base), 10)) = int8(int32(payload))
+        *(*int8)(unsafe.Add(unsafe.Pointer(base), (1+1*4))) = int8(int32(1))
+*(*int8)(unsafe.Add(unsafe.Pointer(base), (2+1*4))) = int8(int32(payload))
 
         
 default:
@@ -1402,24 +1483,24 @@ if (payload).Negated {
 } else {
         result91 = 0
 }
-*(*int8)(unsafe.Add(unsafe.Pointer(base), 11)) = int8(result91)
+*(*int8)(unsafe.Add(unsafe.Pointer(base), (3+1*4))) = int8(result91)
 
         
 
 case ruleward_policy_types.Match_Icmpv6:
         payload := element.Icmpv6()
         *(*int8)(unsafe.Add(unsafe.Pointer(base), 0)) = int8(int32(9))
-*(*int8)(unsafe.Add(unsafe.Pointer(base), 8)) = int8(int32((payload).Kind))
+*(*int8)(unsafe.Add(unsafe.Pointer(base), 4)) = int8(int32((payload).Kind))
 
 switch (payload).Code.Tag() {
 case witTypes.OptionNone:
-        *(*int8)(unsafe.Add(unsafe.Pointer(base), 9)) = int8(int32(0))
+        *(*int8)(unsafe.Add(unsafe.Pointer(base), (1+1*4))) = int8(int32(0))
 
         
 case witTypes.OptionSome:
         payload := (payload).Code.Some()
-        *(*int8)(unsafe.Add(unsafe.Pointer(base), 9)) = int8(int32(1))
-*(*int8)(unsafe.Add(unsafe.Pointer(base), 10)) = int8(int32(payload))
+        *(*int8)(unsafe.Add(unsafe.Pointer(base), (1+1*4))) = int8(int32(1))
+*(*int8)(unsafe.Add(unsafe.Pointer(base), (2+1*4))) = int8(int32(payload))
 
         
 default:
@@ -1431,51 +1512,51 @@ if (payload).Negated {
 } else {
         result92 = 0
 }
-*(*int8)(unsafe.Add(unsafe.Pointer(base), 11)) = int8(result92)
+*(*int8)(unsafe.Add(unsafe.Pointer(base), (3+1*4))) = int8(result92)
 
         
 
 case ruleward_policy_types.Match_ConntrackState:
         payload := element.ConntrackState()
         *(*int8)(unsafe.Add(unsafe.Pointer(base), 0)) = int8(int32(10))
-*(*int8)(unsafe.Add(unsafe.Pointer(base), 8)) = int8(int32((payload).States))
+*(*int8)(unsafe.Add(unsafe.Pointer(base), 4)) = int8(int32((payload).States))
 var result93 int32
 if (payload).Negated {
         result93 = 1
 } else {
         result93 = 0
 }
-*(*int8)(unsafe.Add(unsafe.Pointer(base), 9)) = int8(result93)
+*(*int8)(unsafe.Add(unsafe.Pointer(base), (1+1*4))) = int8(result93)
 
         
 
 case ruleward_policy_types.Match_Mark:
         payload := element.Mark()
         *(*int8)(unsafe.Add(unsafe.Pointer(base), 0)) = int8(int32(11))
-*(*int32)(unsafe.Add(unsafe.Pointer(base), 8)) = int32((payload).Value)
-*(*int32)(unsafe.Add(unsafe.Pointer(base), 12)) = int32((payload).Mask)
+*(*int32)(unsafe.Add(unsafe.Pointer(base), 4)) = int32((payload).Value)
+*(*int32)(unsafe.Add(unsafe.Pointer(base), (4+1*4))) = int32((payload).Mask)
 var result94 int32
 if (payload).Negated {
         result94 = 1
 } else {
         result94 = 0
 }
-*(*int8)(unsafe.Add(unsafe.Pointer(base), 16)) = int8(result94)
+*(*int8)(unsafe.Add(unsafe.Pointer(base), (8+1*4))) = int8(result94)
 
         
 
 case ruleward_policy_types.Match_Connmark:
         payload := element.Connmark()
         *(*int8)(unsafe.Add(unsafe.Pointer(base), 0)) = int8(int32(12))
-*(*int32)(unsafe.Add(unsafe.Pointer(base), 8)) = int32((payload).Value)
-*(*int32)(unsafe.Add(unsafe.Pointer(base), 12)) = int32((payload).Mask)
+*(*int32)(unsafe.Add(unsafe.Pointer(base), 4)) = int32((payload).Value)
+*(*int32)(unsafe.Add(unsafe.Pointer(base), (4+1*4))) = int32((payload).Mask)
 var result95 int32
 if (payload).Negated {
         result95 = 1
 } else {
         result95 = 0
 }
-*(*int8)(unsafe.Add(unsafe.Pointer(base), 16)) = int8(result95)
+*(*int8)(unsafe.Add(unsafe.Pointer(base), (8+1*4))) = int8(result95)
 
         
 
@@ -1485,20 +1566,20 @@ case ruleward_policy_types.Match_AddressType:
 
 switch (payload).Source.Tag() {
 case witTypes.OptionNone:
-        *(*int8)(unsafe.Add(unsafe.Pointer(base), 8)) = int8(int32(0))
+        *(*int8)(unsafe.Add(unsafe.Pointer(base), 4)) = int8(int32(0))
 
         
 case witTypes.OptionSome:
         payload := (payload).Source.Some()
-        *(*int8)(unsafe.Add(unsafe.Pointer(base), 8)) = int8(int32(1))
-*(*int8)(unsafe.Add(unsafe.Pointer(base), 9)) = int8(int32((payload).Kind))
+        *(*int8)(unsafe.Add(unsafe.Pointer(base), 4)) = int8(int32(1))
+*(*int8)(unsafe.Add(unsafe.Pointer(base), (1+1*4))) = int8(int32((payload).Kind))
 var result96 int32
 if (payload).Negated {
         result96 = 1
 } else {
         result96 = 0
 }
-*(*int8)(unsafe.Add(unsafe.Pointer(base), 10)) = int8(result96)
+*(*int8)(unsafe.Add(unsafe.Pointer(base), (2+1*4))) = int8(result96)
 
         
 default:
@@ -1507,26 +1588,26 @@ default:
 
 switch (payload).Destination.Tag() {
 case witTypes.OptionNone:
-        *(*int8)(unsafe.Add(unsafe.Pointer(base), 11)) = int8(int32(0))
+        *(*int8)(unsafe.Add(unsafe.Pointer(base), (3+1*4))) = int8(int32(0))
 
         
 case witTypes.OptionSome:
         payload := (payload).Destination.Some()
-        *(*int8)(unsafe.Add(unsafe.Pointer(base), 11)) = int8(int32(1))
-*(*int8)(unsafe.Add(unsafe.Pointer(base), 12)) = int8(int32((payload).Kind))
+        *(*int8)(unsafe.Add(unsafe.Pointer(base), (3+1*4))) = int8(int32(1))
+*(*int8)(unsafe.Add(unsafe.Pointer(base), (4+1*4))) = int8(int32((payload).Kind))
 var result97 int32
 if (payload).Negated {
         result97 = 1
 } else {
         result97 = 0
 }
-*(*int8)(unsafe.Add(unsafe.Pointer(base), 13)) = int8(result97)
+*(*int8)(unsafe.Add(unsafe.Pointer(base), (5+1*4))) = int8(result97)
 
         
 default:
         panic("unreachable")
 }
-*(*int8)(unsafe.Add(unsafe.Pointer(base), 14)) = int8(int32((payload).Limit))
+*(*int8)(unsafe.Add(unsafe.Pointer(base), (6+1*4))) = int8(int32((payload).Limit))
 
         
 
@@ -1535,8 +1616,8 @@ case ruleward_policy_types.Match_Set:
         *(*int8)(unsafe.Add(unsafe.Pointer(base), 0)) = int8(int32(14))
 utf898 := unsafe.Pointer(unsafe.StringData((payload).Name))
 pinner.Pin(utf898)
-*(*uint32)(unsafe.Add(unsafe.Pointer(base), (8+1*4))) = uint32(uint32(len((payload).Name)))
-*(*uint32)(unsafe.Add(unsafe.Pointer(base), 8)) = uint32(uintptr(uintptr(utf898)))
+*(*uint32)(unsafe.Add(unsafe.Pointer(base), (2*4))) = uint32(uint32(len((payload).Name)))
+*(*uint32)(unsafe.Add(unsafe.Pointer(base), 4)) = uint32(uintptr(uintptr(utf898)))
 slice99 := (payload).Directions
 length101 := uint32(len(slice99))
 result100 := witRuntime.Allocate(pinner, uintptr(length101 * 1), 1)
@@ -1546,33 +1627,33 @@ for index, element := range slice99 {
 
 }
 
-*(*uint32)(unsafe.Add(unsafe.Pointer(base), (8+3*4))) = uint32(length101)
-*(*uint32)(unsafe.Add(unsafe.Pointer(base), (8+2*4))) = uint32(uintptr(uintptr(result100)))
+*(*uint32)(unsafe.Add(unsafe.Pointer(base), (4*4))) = uint32(length101)
+*(*uint32)(unsafe.Add(unsafe.Pointer(base), (3*4))) = uint32(uintptr(uintptr(result100)))
 var result102 int32
 if (payload).Negated {
         result102 = 1
 } else {
         result102 = 0
 }
-*(*int8)(unsafe.Add(unsafe.Pointer(base), (8+4*4))) = int8(result102)
+*(*int8)(unsafe.Add(unsafe.Pointer(base), (5*4))) = int8(result102)
 
         
 
 case ruleward_policy_types.Match_Limit:
         payload := element.Limit()
         *(*int8)(unsafe.Add(unsafe.Pointer(base), 0)) = int8(int32(15))
-*(*int32)(unsafe.Add(unsafe.Pointer(base), 8)) = int32((payload).Rate)
-*(*int8)(unsafe.Add(unsafe.Pointer(base), 12)) = int8(int32((payload).Unit))
+*(*int32)(unsafe.Add(unsafe.Pointer(base), 4)) = int32((payload).Rate)
+*(*int8)(unsafe.Add(unsafe.Pointer(base), (4+1*4))) = int8(int32((payload).Unit))
 
 switch (payload).Burst.Tag() {
 case witTypes.OptionNone:
-        *(*int8)(unsafe.Add(unsafe.Pointer(base), 16)) = int8(int32(0))
+        *(*int8)(unsafe.Add(unsafe.Pointer(base), (8+1*4))) = int8(int32(0))
 
         
 case witTypes.OptionSome:
         payload := (payload).Burst.Some()
-        *(*int8)(unsafe.Add(unsafe.Pointer(base), 16)) = int8(int32(1))
-*(*int32)(unsafe.Add(unsafe.Pointer(base), 20)) = int32(payload)
+        *(*int8)(unsafe.Add(unsafe.Pointer(base), (8+1*4))) = int8(int32(1))
+*(*int32)(unsafe.Add(unsafe.Pointer(base), (12+1*4))) = int32(payload)
 
         
 default:
@@ -1586,8 +1667,8 @@ case ruleward_policy_types.Match_Extension:
         *(*int8)(unsafe.Add(unsafe.Pointer(base), 0)) = int8(int32(16))
 utf8103 := unsafe.Pointer(unsafe.StringData((payload).Name))
 pinner.Pin(utf8103)
-*(*uint32)(unsafe.Add(unsafe.Pointer(base), (8+1*4))) = uint32(uint32(len((payload).Name)))
-*(*uint32)(unsafe.Add(unsafe.Pointer(base), 8)) = uint32(uintptr(uintptr(utf8103)))
+*(*uint32)(unsafe.Add(unsafe.Pointer(base), (2*4))) = uint32(uint32(len((payload).Name)))
+*(*uint32)(unsafe.Add(unsafe.Pointer(base), 4)) = uint32(uintptr(uintptr(utf8103)))
 slice105 := (payload).Arguments
 length107 := uint32(len(slice105))
 result106 := witRuntime.Allocate(pinner, uintptr(length107 * (2*4)), 4)
@@ -1600,8 +1681,8 @@ pinner.Pin(utf8104)
 
 }
 
-*(*uint32)(unsafe.Add(unsafe.Pointer(base), (8+3*4))) = uint32(length107)
-*(*uint32)(unsafe.Add(unsafe.Pointer(base), (8+2*4))) = uint32(uintptr(uintptr(result106)))
+*(*uint32)(unsafe.Add(unsafe.Pointer(base), (4*4))) = uint32(length107)
+*(*uint32)(unsafe.Add(unsafe.Pointer(base), (3*4))) = uint32(uintptr(uintptr(result106)))
 
         
 
@@ -1626,63 +1707,63 @@ case witTypes.OptionSome:
 switch payload.Tag() {
 case ruleward_policy_types.Target_Accept:
         
-        *(*int8)(unsafe.Add(unsafe.Pointer(base), (16+2*4))) = int8(int32(0))
+        *(*int8)(unsafe.Add(unsafe.Pointer(base), (8+3*4))) = int8(int32(0))
 
         
 
 case ruleward_policy_types.Target_Drop:
         
-        *(*int8)(unsafe.Add(unsafe.Pointer(base), (16+2*4))) = int8(int32(1))
+        *(*int8)(unsafe.Add(unsafe.Pointer(base), (8+3*4))) = int8(int32(1))
 
         
 
 case ruleward_policy_types.Target_Return:
         
-        *(*int8)(unsafe.Add(unsafe.Pointer(base), (16+2*4))) = int8(int32(2))
+        *(*int8)(unsafe.Add(unsafe.Pointer(base), (8+3*4))) = int8(int32(2))
 
         
 
 case ruleward_policy_types.Target_Reject:
         payload := payload.Reject()
-        *(*int8)(unsafe.Add(unsafe.Pointer(base), (16+2*4))) = int8(int32(3))
-*(*int8)(unsafe.Add(unsafe.Pointer(base), (24+2*4))) = int8(int32(payload))
+        *(*int8)(unsafe.Add(unsafe.Pointer(base), (8+3*4))) = int8(int32(3))
+*(*int8)(unsafe.Add(unsafe.Pointer(base), (8+4*4))) = int8(int32(payload))
 
         
 
 case ruleward_policy_types.Target_Jump:
         payload := payload.Jump()
-        *(*int8)(unsafe.Add(unsafe.Pointer(base), (16+2*4))) = int8(int32(4))
+        *(*int8)(unsafe.Add(unsafe.Pointer(base), (8+3*4))) = int8(int32(4))
 utf8111 := unsafe.Pointer(unsafe.StringData(payload))
 pinner.Pin(utf8111)
-*(*uint32)(unsafe.Add(unsafe.Pointer(base), (24+3*4))) = uint32(uint32(len(payload)))
-*(*uint32)(unsafe.Add(unsafe.Pointer(base), (24+2*4))) = uint32(uintptr(uintptr(utf8111)))
+*(*uint32)(unsafe.Add(unsafe.Pointer(base), (8+5*4))) = uint32(uint32(len(payload)))
+*(*uint32)(unsafe.Add(unsafe.Pointer(base), (8+4*4))) = uint32(uintptr(uintptr(utf8111)))
 
         
 
 case ruleward_policy_types.Target_Goto:
         payload := payload.Goto()
-        *(*int8)(unsafe.Add(unsafe.Pointer(base), (16+2*4))) = int8(int32(5))
+        *(*int8)(unsafe.Add(unsafe.Pointer(base), (8+3*4))) = int8(int32(5))
 utf8112 := unsafe.Pointer(unsafe.StringData(payload))
 pinner.Pin(utf8112)
-*(*uint32)(unsafe.Add(unsafe.Pointer(base), (24+3*4))) = uint32(uint32(len(payload)))
-*(*uint32)(unsafe.Add(unsafe.Pointer(base), (24+2*4))) = uint32(uintptr(uintptr(utf8112)))
+*(*uint32)(unsafe.Add(unsafe.Pointer(base), (8+5*4))) = uint32(uint32(len(payload)))
+*(*uint32)(unsafe.Add(unsafe.Pointer(base), (8+4*4))) = uint32(uintptr(uintptr(utf8112)))
 
         
 
 case ruleward_policy_types.Target_Masquerade:
         payload := payload.Masquerade()
-        *(*int8)(unsafe.Add(unsafe.Pointer(base), (16+2*4))) = int8(int32(6))
+        *(*int8)(unsafe.Add(unsafe.Pointer(base), (8+3*4))) = int8(int32(6))
 
 switch (payload).Ports.Tag() {
 case witTypes.OptionNone:
-        *(*int8)(unsafe.Add(unsafe.Pointer(base), (24+2*4))) = int8(int32(0))
+        *(*int8)(unsafe.Add(unsafe.Pointer(base), (8+4*4))) = int8(int32(0))
 
         
 case witTypes.OptionSome:
         payload := (payload).Ports.Some()
-        *(*int8)(unsafe.Add(unsafe.Pointer(base), (24+2*4))) = int8(int32(1))
-*(*int16)(unsafe.Add(unsafe.Pointer(base), (26+2*4))) = int16(int32((payload).First))
-*(*int16)(unsafe.Add(unsafe.Pointer(base), (28+2*4))) = int16(int32((payload).Last))
+        *(*int8)(unsafe.Add(unsafe.Pointer(base), (8+4*4))) = int8(int32(1))
+*(*int16)(unsafe.Add(unsafe.Pointer(base), (10+4*4))) = int16(int32((payload).First))
+*(*int16)(unsafe.Add(unsafe.Pointer(base), (12+4*4))) = int16(int32((payload).Last))
 
         
 default:
@@ -1694,43 +1775,52 @@ if (payload).Random {
 } else {
         result113 = 0
 }
-*(*int8)(unsafe.Add(unsafe.Pointer(base), (30+2*4))) = int8(result113)
+*(*int8)(unsafe.Add(unsafe.Pointer(base), (14+4*4))) = int8(result113)
 var result114 int32
 if (payload).RandomFully {
         result114 = 1
 } else {
         result114 = 0
 }
-*(*int8)(unsafe.Add(unsafe.Pointer(base), (31+2*4))) = int8(result114)
+*(*int8)(unsafe.Add(unsafe.Pointer(base), (15+4*4))) = int8(result114)
 
         
 
 case ruleward_policy_types.Target_SourceNat:
         payload := payload.SourceNat()
-        *(*int8)(unsafe.Add(unsafe.Pointer(base), (16+2*4))) = int8(int32(7))
+        *(*int8)(unsafe.Add(unsafe.Pointer(base), (8+3*4))) = int8(int32(7))
 
 switch (payload).Addresses.Tag() {
 case witTypes.OptionNone:
-        *(*int8)(unsafe.Add(unsafe.Pointer(base), (24+2*4))) = int8(int32(0))
+        *(*int8)(unsafe.Add(unsafe.Pointer(base), (8+4*4))) = int8(int32(0))
 
         
 case witTypes.OptionSome:
         payload := (payload).Addresses.Some()
-        *(*int8)(unsafe.Add(unsafe.Pointer(base), (24+2*4))) = int8(int32(1))
+        *(*int8)(unsafe.Add(unsafe.Pointer(base), (8+4*4))) = int8(int32(1))
 
 switch (payload).First.Tag() {
 case ruleward_policy_types.IpAddress_Ipv4:
         payload := (payload).First.Ipv4()
-        *(*int8)(unsafe.Add(unsafe.Pointer(base), (32+2*4))) = int8(int32(0))
-*(*int32)(unsafe.Add(unsafe.Pointer(base), (40+2*4))) = int32(payload)
+        *(*int8)(unsafe.Add(unsafe.Pointer(base), (10+4*4))) = int8(int32(0))
+*(*int8)(unsafe.Add(unsafe.Pointer(base), (12+4*4))) = int8(int32((payload).F0))
+*(*int8)(unsafe.Add(unsafe.Pointer(base), (13+4*4))) = int8(int32((payload).F1))
+*(*int8)(unsafe.Add(unsafe.Pointer(base), (14+4*4))) = int8(int32((payload).F2))
+*(*int8)(unsafe.Add(unsafe.Pointer(base), (15+4*4))) = int8(int32((payload).F3))
 
         
 
 case ruleward_policy_types.IpAddress_Ipv6:
         payload := (payload).First.Ipv6()
-        *(*int8)(unsafe.Add(unsafe.Pointer(base), (32+2*4))) = int8(int32(1))
-*(*int64)(unsafe.Add(unsafe.Pointer(base), (40+2*4))) = int64((payload).High)
-*(*int64)(unsafe.Add(unsafe.Pointer(base), (48+2*4))) = int64((payload).Low)
+        *(*int8)(unsafe.Add(unsafe.Pointer(base), (10+4*4))) = int8(int32(1))
+*(*int16)(unsafe.Add(unsafe.Pointer(base), (12+4*4))) = int16(int32((payload).F0))
+*(*int16)(unsafe.Add(unsafe.Pointer(base), (14+4*4))) = int16(int32((payload).F1))
+*(*int16)(unsafe.Add(unsafe.Pointer(base), (16+4*4))) = int16(int32((payload).F2))
+*(*int16)(unsafe.Add(unsafe.Pointer(base), (18+4*4))) = int16(int32((payload).F3))
+*(*int16)(unsafe.Add(unsafe.Pointer(base), (20+4*4))) = int16(int32((payload).F4))
+*(*int16)(unsafe.Add(unsafe.Pointer(base), (22+4*4))) = int16(int32((payload).F5))
+*(*int16)(unsafe.Add(unsafe.Pointer(base), (24+4*4))) = int16(int32((payload).F6))
+*(*int16)(unsafe.Add(unsafe.Pointer(base), (26+4*4))) = int16(int32((payload).F7))
 
         
 
@@ -1741,16 +1831,25 @@ default:
 switch (payload).Last.Tag() {
 case ruleward_policy_types.IpAddress_Ipv4:
         payload := (payload).Last.Ipv4()
-        *(*int8)(unsafe.Add(unsafe.Pointer(base), (56+2*4))) = int8(int32(0))
-*(*int32)(unsafe.Add(unsafe.Pointer(base), (64+2*4))) = int32(payload)
+        *(*int8)(unsafe.Add(unsafe.Pointer(base), (28+4*4))) = int8(int32(0))
+*(*int8)(unsafe.Add(unsafe.Pointer(base), (30+4*4))) = int8(int32((payload).F0))
+*(*int8)(unsafe.Add(unsafe.Pointer(base), (31+4*4))) = int8(int32((payload).F1))
+*(*int8)(unsafe.Add(unsafe.Pointer(base), (32+4*4))) = int8(int32((payload).F2))
+*(*int8)(unsafe.Add(unsafe.Pointer(base), (33+4*4))) = int8(int32((payload).F3))
 
         
 
 case ruleward_policy_types.IpAddress_Ipv6:
         payload := (payload).Last.Ipv6()
-        *(*int8)(unsafe.Add(unsafe.Pointer(base), (56+2*4))) = int8(int32(1))
-*(*int64)(unsafe.Add(unsafe.Pointer(base), (64+2*4))) = int64((payload).High)
-*(*int64)(unsafe.Add(unsafe.Pointer(base), (72+2*4))) = int64((payload).Low)
+        *(*int8)(unsafe.Add(unsafe.Pointer(base), (28+4*4))) = int8(int32(1))
+*(*int16)(unsafe.Add(unsafe.Pointer(base), (30+4*4))) = int16(int32((payload).F0))
+*(*int16)(unsafe.Add(unsafe.Pointer(base), (32+4*4))) = int16(int32((payload).F1))
+*(*int16)(unsafe.Add(unsafe.Pointer(base), (34+4*4))) = int16(int32((payload).F2))
+*(*int16)(unsafe.Add(unsafe.Pointer(base), (36+4*4))) = int16(int32((payload).F3))
+*(*int16)(unsafe.Add(unsafe.Pointer(base), (38+4*4))) = int16(int32((payload).F4))
+*(*int16)(unsafe.Add(unsafe.Pointer(base), (40+4*4))) = int16(int32((payload).F5))
+*(*int16)(unsafe.Add(unsafe.Pointer(base), (42+4*4))) = int16(int32((payload).F6))
+*(*int16)(unsafe.Add(unsafe.Pointer(base), (44+4*4))) = int16(int32((payload).F7))
 
         
 
@@ -1765,14 +1864,14 @@ default:
 
 switch (payload).Ports.Tag() {
 case witTypes.OptionNone:
-        *(*int8)(unsafe.Add(unsafe.Pointer(base), (80+2*4))) = int8(int32(0))
+        *(*int8)(unsafe.Add(unsafe.Pointer(base), (46+4*4))) = int8(int32(0))
 
         
 case witTypes.OptionSome:
         payload := (payload).Ports.Some()
-        *(*int8)(unsafe.Add(unsafe.Pointer(base), (80+2*4))) = int8(int32(1))
-*(*int16)(unsafe.Add(unsafe.Pointer(base), (82+2*4))) = int16(int32((payload).First))
-*(*int16)(unsafe.Add(unsafe.Pointer(base), (84+2*4))) = int16(int32((payload).Last))
+        *(*int8)(unsafe.Add(unsafe.Pointer(base), (46+4*4))) = int8(int32(1))
+*(*int16)(unsafe.Add(unsafe.Pointer(base), (48+4*4))) = int16(int32((payload).First))
+*(*int16)(unsafe.Add(unsafe.Pointer(base), (50+4*4))) = int16(int32((payload).Last))
 
         
 default:
@@ -1784,50 +1883,59 @@ if (payload).Random {
 } else {
         result115 = 0
 }
-*(*int8)(unsafe.Add(unsafe.Pointer(base), (86+2*4))) = int8(result115)
+*(*int8)(unsafe.Add(unsafe.Pointer(base), (52+4*4))) = int8(result115)
 var result116 int32
 if (payload).RandomFully {
         result116 = 1
 } else {
         result116 = 0
 }
-*(*int8)(unsafe.Add(unsafe.Pointer(base), (87+2*4))) = int8(result116)
+*(*int8)(unsafe.Add(unsafe.Pointer(base), (53+4*4))) = int8(result116)
 var result117 int32
 if (payload).Persistent {
         result117 = 1
 } else {
         result117 = 0
 }
-*(*int8)(unsafe.Add(unsafe.Pointer(base), (88+2*4))) = int8(result117)
+*(*int8)(unsafe.Add(unsafe.Pointer(base), (54+4*4))) = int8(result117)
 
         
 
 case ruleward_policy_types.Target_DestinationNat:
         payload := payload.DestinationNat()
-        *(*int8)(unsafe.Add(unsafe.Pointer(base), (16+2*4))) = int8(int32(8))
+        *(*int8)(unsafe.Add(unsafe.Pointer(base), (8+3*4))) = int8(int32(8))
 
 switch (payload).Addresses.Tag() {
 case witTypes.OptionNone:
-        *(*int8)(unsafe.Add(unsafe.Pointer(base), (24+2*4))) = int8(int32(0))
+        *(*int8)(unsafe.Add(unsafe.Pointer(base), (8+4*4))) = int8(int32(0))
 
         
 case witTypes.OptionSome:
         payload := (payload).Addresses.Some()
-        *(*int8)(unsafe.Add(unsafe.Pointer(base), (24+2*4))) = int8(int32(1))
+        *(*int8)(unsafe.Add(unsafe.Pointer(base), (8+4*4))) = int8(int32(1))
 
 switch (payload).First.Tag() {
 case ruleward_policy_types.IpAddress_Ipv4:
         payload := (payload).First.Ipv4()
-        *(*int8)(unsafe.Add(unsafe.Pointer(base), (32+2*4))) = int8(int32(0))
-*(*int32)(unsafe.Add(unsafe.Pointer(base), (40+2*4))) = int32(payload)
+        *(*int8)(unsafe.Add(unsafe.Pointer(base), (10+4*4))) = int8(int32(0))
+*(*int8)(unsafe.Add(unsafe.Pointer(base), (12+4*4))) = int8(int32((payload).F0))
+*(*int8)(unsafe.Add(unsafe.Pointer(base), (13+4*4))) = int8(int32((payload).F1))
+*(*int8)(unsafe.Add(unsafe.Pointer(base), (14+4*4))) = int8(int32((payload).F2))
+*(*int8)(unsafe.Add(unsafe.Pointer(base), (15+4*4))) = int8(int32((payload).F3))
 
         
 
 case ruleward_policy_types.IpAddress_Ipv6:
         payload := (payload).First.Ipv6()
-        *(*int8)(unsafe.Add(unsafe.Pointer(base), (32+2*4))) = int8(int32(1))
-*(*int64)(unsafe.Add(unsafe.Pointer(base), (40+2*4))) = int64((payload).High)
-*(*int64)(unsafe.Add(unsafe.Pointer(base), (48+2*4))) = int64((payload).Low)
+        *(*int8)(unsafe.Add(unsafe.Pointer(base), (10+4*4))) = int8(int32(1))
+*(*int16)(unsafe.Add(unsafe.Pointer(base), (12+4*4))) = int16(int32((payload).F0))
+*(*int16)(unsafe.Add(unsafe.Pointer(base), (14+4*4))) = int16(int32((payload).F1))
+*(*int16)(unsafe.Add(unsafe.Pointer(base), (16+4*4))) = int16(int32((payload).F2))
+*(*int16)(unsafe.Add(unsafe.Pointer(base), (18+4*4))) = int16(int32((payload).F3))
+*(*int16)(unsafe.Add(unsafe.Pointer(base), (20+4*4))) = int16(int32((payload).F4))
+*(*int16)(unsafe.Add(unsafe.Pointer(base), (22+4*4))) = int16(int32((payload).F5))
+*(*int16)(unsafe.Add(unsafe.Pointer(base), (24+4*4))) = int16(int32((payload).F6))
+*(*int16)(unsafe.Add(unsafe.Pointer(base), (26+4*4))) = int16(int32((payload).F7))
 
         
 
@@ -1838,16 +1946,25 @@ default:
 switch (payload).Last.Tag() {
 case ruleward_policy_types.IpAddress_Ipv4:
         payload := (payload).Last.Ipv4()
-        *(*int8)(unsafe.Add(unsafe.Pointer(base), (56+2*4))) = int8(int32(0))
-*(*int32)(unsafe.Add(unsafe.Pointer(base), (64+2*4))) = int32(payload)
+        *(*int8)(unsafe.Add(unsafe.Pointer(base), (28+4*4))) = int8(int32(0))
+*(*int8)(unsafe.Add(unsafe.Pointer(base), (30+4*4))) = int8(int32((payload).F0))
+*(*int8)(unsafe.Add(unsafe.Pointer(base), (31+4*4))) = int8(int32((payload).F1))
+*(*int8)(unsafe.Add(unsafe.Pointer(base), (32+4*4))) = int8(int32((payload).F2))
+*(*int8)(unsafe.Add(unsafe.Pointer(base), (33+4*4))) = int8(int32((payload).F3))
 
         
 
 case ruleward_policy_types.IpAddress_Ipv6:
         payload := (payload).Last.Ipv6()
-        *(*int8)(unsafe.Add(unsafe.Pointer(base), (56+2*4))) = int8(int32(1))
-*(*int64)(unsafe.Add(unsafe.Pointer(base), (64+2*4))) = int64((payload).High)
-*(*int64)(unsafe.Add(unsafe.Pointer(base), (72+2*4))) = int64((payload).Low)
+        *(*int8)(unsafe.Add(unsafe.Pointer(base), (28+4*4))) = int8(int32(1))
+*(*int16)(unsafe.Add(unsafe.Pointer(base), (30+4*4))) = int16(int32((payload).F0))
+*(*int16)(unsafe.Add(unsafe.Pointer(base), (32+4*4))) = int16(int32((payload).F1))
+*(*int16)(unsafe.Add(unsafe.Pointer(base), (34+4*4))) = int16(int32((payload).F2))
+*(*int16)(unsafe.Add(unsafe.Pointer(base), (36+4*4))) = int16(int32((payload).F3))
+*(*int16)(unsafe.Add(unsafe.Pointer(base), (38+4*4))) = int16(int32((payload).F4))
+*(*int16)(unsafe.Add(unsafe.Pointer(base), (40+4*4))) = int16(int32((payload).F5))
+*(*int16)(unsafe.Add(unsafe.Pointer(base), (42+4*4))) = int16(int32((payload).F6))
+*(*int16)(unsafe.Add(unsafe.Pointer(base), (44+4*4))) = int16(int32((payload).F7))
 
         
 
@@ -1862,14 +1979,14 @@ default:
 
 switch (payload).Ports.Tag() {
 case witTypes.OptionNone:
-        *(*int8)(unsafe.Add(unsafe.Pointer(base), (80+2*4))) = int8(int32(0))
+        *(*int8)(unsafe.Add(unsafe.Pointer(base), (46+4*4))) = int8(int32(0))
 
         
 case witTypes.OptionSome:
         payload := (payload).Ports.Some()
-        *(*int8)(unsafe.Add(unsafe.Pointer(base), (80+2*4))) = int8(int32(1))
-*(*int16)(unsafe.Add(unsafe.Pointer(base), (82+2*4))) = int16(int32((payload).First))
-*(*int16)(unsafe.Add(unsafe.Pointer(base), (84+2*4))) = int16(int32((payload).Last))
+        *(*int8)(unsafe.Add(unsafe.Pointer(base), (46+4*4))) = int8(int32(1))
+*(*int16)(unsafe.Add(unsafe.Pointer(base), (48+4*4))) = int16(int32((payload).First))
+*(*int16)(unsafe.Add(unsafe.Pointer(base), (50+4*4))) = int16(int32((payload).Last))
 
         
 default:
@@ -1881,38 +1998,38 @@ if (payload).Random {
 } else {
         result118 = 0
 }
-*(*int8)(unsafe.Add(unsafe.Pointer(base), (86+2*4))) = int8(result118)
+*(*int8)(unsafe.Add(unsafe.Pointer(base), (52+4*4))) = int8(result118)
 var result119 int32
 if (payload).RandomFully {
         result119 = 1
 } else {
         result119 = 0
 }
-*(*int8)(unsafe.Add(unsafe.Pointer(base), (87+2*4))) = int8(result119)
+*(*int8)(unsafe.Add(unsafe.Pointer(base), (53+4*4))) = int8(result119)
 var result120 int32
 if (payload).Persistent {
         result120 = 1
 } else {
         result120 = 0
 }
-*(*int8)(unsafe.Add(unsafe.Pointer(base), (88+2*4))) = int8(result120)
+*(*int8)(unsafe.Add(unsafe.Pointer(base), (54+4*4))) = int8(result120)
 
         
 
 case ruleward_policy_types.Target_Redirect:
         payload := payload.Redirect()
-        *(*int8)(unsafe.Add(unsafe.Pointer(base), (16+2*4))) = int8(int32(9))
+        *(*int8)(unsafe.Add(unsafe.Pointer(base), (8+3*4))) = int8(int32(9))
 
 switch payload.Tag() {
 case witTypes.OptionNone:
-        *(*int8)(unsafe.Add(unsafe.Pointer(base), (24+2*4))) = int8(int32(0))
+        *(*int8)(unsafe.Add(unsafe.Pointer(base), (8+4*4))) = int8(int32(0))
 
         
 case witTypes.OptionSome:
         payload := payload.Some()
-        *(*int8)(unsafe.Add(unsafe.Pointer(base), (24+2*4))) = int8(int32(1))
-*(*int16)(unsafe.Add(unsafe.Pointer(base), (26+2*4))) = int16(int32((payload).First))
-*(*int16)(unsafe.Add(unsafe.Pointer(base), (28+2*4))) = int16(int32((payload).Last))
+        *(*int8)(unsafe.Add(unsafe.Pointer(base), (8+4*4))) = int8(int32(1))
+*(*int16)(unsafe.Add(unsafe.Pointer(base), (10+4*4))) = int16(int32((payload).First))
+*(*int16)(unsafe.Add(unsafe.Pointer(base), (12+4*4))) = int16(int32((payload).Last))
 
         
 default:
@@ -1923,36 +2040,36 @@ default:
 
 case ruleward_policy_types.Target_Mark:
         payload := payload.Mark()
-        *(*int8)(unsafe.Add(unsafe.Pointer(base), (16+2*4))) = int8(int32(10))
-*(*int32)(unsafe.Add(unsafe.Pointer(base), (24+2*4))) = int32((payload).Value)
-*(*int32)(unsafe.Add(unsafe.Pointer(base), (28+2*4))) = int32((payload).Mask)
+        *(*int8)(unsafe.Add(unsafe.Pointer(base), (8+3*4))) = int8(int32(10))
+*(*int32)(unsafe.Add(unsafe.Pointer(base), (8+4*4))) = int32((payload).Value)
+*(*int32)(unsafe.Add(unsafe.Pointer(base), (12+4*4))) = int32((payload).Mask)
 
         
 
 case ruleward_policy_types.Target_Connmark:
         payload := payload.Connmark()
-        *(*int8)(unsafe.Add(unsafe.Pointer(base), (16+2*4))) = int8(int32(11))
+        *(*int8)(unsafe.Add(unsafe.Pointer(base), (8+3*4))) = int8(int32(11))
 
 switch payload.Tag() {
 case ruleward_policy_types.ConnmarkAction_Set:
         payload := payload.Set()
-        *(*int8)(unsafe.Add(unsafe.Pointer(base), (24+2*4))) = int8(int32(0))
-*(*int32)(unsafe.Add(unsafe.Pointer(base), (28+2*4))) = int32((payload).Value)
-*(*int32)(unsafe.Add(unsafe.Pointer(base), (32+2*4))) = int32((payload).Mask)
+        *(*int8)(unsafe.Add(unsafe.Pointer(base), (8+4*4))) = int8(int32(0))
+*(*int32)(unsafe.Add(unsafe.Pointer(base), (12+4*4))) = int32((payload).Value)
+*(*int32)(unsafe.Add(unsafe.Pointer(base), (16+4*4))) = int32((payload).Mask)
 
         
 
 case ruleward_policy_types.ConnmarkAction_Save:
         payload := payload.Save()
-        *(*int8)(unsafe.Add(unsafe.Pointer(base), (24+2*4))) = int8(int32(1))
-*(*int32)(unsafe.Add(unsafe.Pointer(base), (28+2*4))) = int32(payload)
+        *(*int8)(unsafe.Add(unsafe.Pointer(base), (8+4*4))) = int8(int32(1))
+*(*int32)(unsafe.Add(unsafe.Pointer(base), (12+4*4))) = int32(payload)
 
         
 
 case ruleward_policy_types.ConnmarkAction_Restore:
         payload := payload.Restore()
-        *(*int8)(unsafe.Add(unsafe.Pointer(base), (24+2*4))) = int8(int32(2))
-*(*int32)(unsafe.Add(unsafe.Pointer(base), (28+2*4))) = int32(payload)
+        *(*int8)(unsafe.Add(unsafe.Pointer(base), (8+4*4))) = int8(int32(2))
+*(*int32)(unsafe.Add(unsafe.Pointer(base), (12+4*4))) = int32(payload)
 
         
 
@@ -1964,33 +2081,33 @@ default:
 
 case ruleward_policy_types.Target_Log:
         payload := payload.Log()
-        *(*int8)(unsafe.Add(unsafe.Pointer(base), (16+2*4))) = int8(int32(12))
+        *(*int8)(unsafe.Add(unsafe.Pointer(base), (8+3*4))) = int8(int32(12))
 utf8121 := unsafe.Pointer(unsafe.StringData((payload).Prefix))
 pinner.Pin(utf8121)
-*(*uint32)(unsafe.Add(unsafe.Pointer(base), (24+3*4))) = uint32(uint32(len((payload).Prefix)))
-*(*uint32)(unsafe.Add(unsafe.Pointer(base), (24+2*4))) = uint32(uintptr(uintptr(utf8121)))
-*(*int8)(unsafe.Add(unsafe.Pointer(base), (24+4*4))) = int8(int32((payload).Level))
+*(*uint32)(unsafe.Add(unsafe.Pointer(base), (8+5*4))) = uint32(uint32(len((payload).Prefix)))
+*(*uint32)(unsafe.Add(unsafe.Pointer(base), (8+4*4))) = uint32(uintptr(uintptr(utf8121)))
+*(*int8)(unsafe.Add(unsafe.Pointer(base), (8+6*4))) = int8(int32((payload).Level))
 
         
 
 case ruleward_policy_types.Target_Nflog:
         payload := payload.Nflog()
-        *(*int8)(unsafe.Add(unsafe.Pointer(base), (16+2*4))) = int8(int32(13))
-*(*int16)(unsafe.Add(unsafe.Pointer(base), (24+2*4))) = int16(int32((payload).Group))
+        *(*int8)(unsafe.Add(unsafe.Pointer(base), (8+3*4))) = int8(int32(13))
+*(*int16)(unsafe.Add(unsafe.Pointer(base), (8+4*4))) = int16(int32((payload).Group))
 utf8122 := unsafe.Pointer(unsafe.StringData((payload).Prefix))
 pinner.Pin(utf8122)
-*(*uint32)(unsafe.Add(unsafe.Pointer(base), (24+4*4))) = uint32(uint32(len((payload).Prefix)))
-*(*uint32)(unsafe.Add(unsafe.Pointer(base), (24+3*4))) = uint32(uintptr(uintptr(utf8122)))
+*(*uint32)(unsafe.Add(unsafe.Pointer(base), (8+6*4))) = uint32(uint32(len((payload).Prefix)))
+*(*uint32)(unsafe.Add(unsafe.Pointer(base), (8+5*4))) = uint32(uintptr(uintptr(utf8122)))
 
 switch (payload).Threshold.Tag() {
 case witTypes.OptionNone:
-        *(*int8)(unsafe.Add(unsafe.Pointer(base), (24+5*4))) = int8(int32(0))
+        *(*int8)(unsafe.Add(unsafe.Pointer(base), (8+7*4))) = int8(int32(0))
 
         
 case witTypes.OptionSome:
         payload := (payload).Threshold.Some()
-        *(*int8)(unsafe.Add(unsafe.Pointer(base), (24+5*4))) = int8(int32(1))
-*(*int16)(unsafe.Add(unsafe.Pointer(base), (26+5*4))) = int16(int32(payload))
+        *(*int8)(unsafe.Add(unsafe.Pointer(base), (8+7*4))) = int8(int32(1))
+*(*int16)(unsafe.Add(unsafe.Pointer(base), (10+7*4))) = int16(int32(payload))
 
         
 default:
@@ -2001,37 +2118,46 @@ default:
 
 case ruleward_policy_types.Target_NoTrack:
         
-        *(*int8)(unsafe.Add(unsafe.Pointer(base), (16+2*4))) = int8(int32(14))
+        *(*int8)(unsafe.Add(unsafe.Pointer(base), (8+3*4))) = int8(int32(14))
 
         
 
 case ruleward_policy_types.Target_Tproxy:
         payload := payload.Tproxy()
-        *(*int8)(unsafe.Add(unsafe.Pointer(base), (16+2*4))) = int8(int32(15))
-*(*int16)(unsafe.Add(unsafe.Pointer(base), (24+2*4))) = int16(int32((payload).Port))
+        *(*int8)(unsafe.Add(unsafe.Pointer(base), (8+3*4))) = int8(int32(15))
+*(*int16)(unsafe.Add(unsafe.Pointer(base), (8+4*4))) = int16(int32((payload).Port))
 
 switch (payload).Address.Tag() {
 case witTypes.OptionNone:
-        *(*int8)(unsafe.Add(unsafe.Pointer(base), (32+2*4))) = int8(int32(0))
+        *(*int8)(unsafe.Add(unsafe.Pointer(base), (10+4*4))) = int8(int32(0))
 
         
 case witTypes.OptionSome:
         payload := (payload).Address.Some()
-        *(*int8)(unsafe.Add(unsafe.Pointer(base), (32+2*4))) = int8(int32(1))
+        *(*int8)(unsafe.Add(unsafe.Pointer(base), (10+4*4))) = int8(int32(1))
 
 switch payload.Tag() {
 case ruleward_policy_types.IpAddress_Ipv4:
         payload := payload.Ipv4()
-        *(*int8)(unsafe.Add(unsafe.Pointer(base), (40+2*4))) = int8(int32(0))
-*(*int32)(unsafe.Add(unsafe.Pointer(base), (48+2*4))) = int32(payload)
+        *(*int8)(unsafe.Add(unsafe.Pointer(base), (12+4*4))) = int8(int32(0))
+*(*int8)(unsafe.Add(unsafe.Pointer(base), (14+4*4))) = int8(int32((payload).F0))
+*(*int8)(unsafe.Add(unsafe.Pointer(base), (15+4*4))) = int8(int32((payload).F1))
+*(*int8)(unsafe.Add(unsafe.Pointer(base), (16+4*4))) = int8(int32((payload).F2))
+*(*int8)(unsafe.Add(unsafe.Pointer(base), (17+4*4))) = int8(int32((payload).F3))
 
         
 
 case ruleward_policy_types.IpAddress_Ipv6:
         payload := payload.Ipv6()
-        *(*int8)(unsafe.Add(unsafe.Pointer(base), (40+2*4))) = int8(int32(1))
-*(*int64)(unsafe.Add(unsafe.Pointer(base), (48+2*4))) = int64((payload).High)
-*(*int64)(unsafe.Add(unsafe.Pointer(base), (56+2*4))) = int64((payload).Low)
+        *(*int8)(unsafe.Add(unsafe.Pointer(base), (12+4*4))) = int8(int32(1))
+*(*int16)(unsafe.Add(unsafe.Pointer(base), (14+4*4))) = int16(int32((payload).F0))
+*(*int16)(unsafe.Add(unsafe.Pointer(base), (16+4*4))) = int16(int32((payload).F1))
+*(*int16)(unsafe.Add(unsafe.Pointer(base), (18+4*4))) = int16(int32((payload).F2))
+*(*int16)(unsafe.Add(unsafe.Pointer(base), (20+4*4))) = int16(int32((payload).F3))
+*(*int16)(unsafe.Add(unsafe.Pointer(base), (22+4*4))) = int16(int32((payload).F4))
+*(*int16)(unsafe.Add(unsafe.Pointer(base), (24+4*4))) = int16(int32((payload).F5))
+*(*int16)(unsafe.Add(unsafe.Pointer(base), (26+4*4))) = int16(int32((payload).F6))
+*(*int16)(unsafe.Add(unsafe.Pointer(base), (28+4*4))) = int16(int32((payload).F7))
 
         
 
@@ -2043,26 +2169,26 @@ default:
 default:
         panic("unreachable")
 }
-*(*int32)(unsafe.Add(unsafe.Pointer(base), (64+2*4))) = int32(((payload).Mark).Value)
-*(*int32)(unsafe.Add(unsafe.Pointer(base), (68+2*4))) = int32(((payload).Mark).Mask)
+*(*int32)(unsafe.Add(unsafe.Pointer(base), (32+4*4))) = int32(((payload).Mark).Value)
+*(*int32)(unsafe.Add(unsafe.Pointer(base), (36+4*4))) = int32(((payload).Mark).Mask)
 
         
 
 case ruleward_policy_types.Target_TcpMss:
         payload := payload.TcpMss()
-        *(*int8)(unsafe.Add(unsafe.Pointer(base), (16+2*4))) = int8(int32(16))
+        *(*int8)(unsafe.Add(unsafe.Pointer(base), (8+3*4))) = int8(int32(16))
 
 switch payload.Tag() {
 case ruleward_policy_types.TcpMss_ClampToPathMtu:
         
-        *(*int8)(unsafe.Add(unsafe.Pointer(base), (24+2*4))) = int8(int32(0))
+        *(*int8)(unsafe.Add(unsafe.Pointer(base), (8+4*4))) = int8(int32(0))
 
         
 
 case ruleward_policy_types.TcpMss_Set:
         payload := payload.Set()
-        *(*int8)(unsafe.Add(unsafe.Pointer(base), (24+2*4))) = int8(int32(1))
-*(*int16)(unsafe.Add(unsafe.Pointer(base), (26+2*4))) = int16(int32(payload))
+        *(*int8)(unsafe.Add(unsafe.Pointer(base), (8+4*4))) = int8(int32(1))
+*(*int16)(unsafe.Add(unsafe.Pointer(base), (10+4*4))) = int16(int32(payload))
 
         
 
@@ -2074,11 +2200,11 @@ default:
 
 case ruleward_policy_types.Target_Extension:
         payload := payload.Extension()
-        *(*int8)(unsafe.Add(unsafe.Pointer(base), (16+2*4))) = int8(int32(17))
+        *(*int8)(unsafe.Add(unsafe.Pointer(base), (8+3*4))) = int8(int32(17))
 utf8123 := unsafe.Pointer(unsafe.StringData((payload).Name))
 pinner.Pin(utf8123)
-*(*uint32)(unsafe.Add(unsafe.Pointer(base), (24+3*4))) = uint32(uint32(len((payload).Name)))
-*(*uint32)(unsafe.Add(unsafe.Pointer(base), (24+2*4))) = uint32(uintptr(uintptr(utf8123)))
+*(*uint32)(unsafe.Add(unsafe.Pointer(base), (8+5*4))) = uint32(uint32(len((payload).Name)))
+*(*uint32)(unsafe.Add(unsafe.Pointer(base), (8+4*4))) = uint32(uintptr(uintptr(utf8123)))
 slice125 := (payload).Arguments
 length127 := uint32(len(slice125))
 result126 := witRuntime.Allocate(pinner, uintptr(length127 * (2*4)), 4)
@@ -2091,8 +2217,8 @@ pinner.Pin(utf8124)
 
 }
 
-*(*uint32)(unsafe.Add(unsafe.Pointer(base), (24+5*4))) = uint32(length127)
-*(*uint32)(unsafe.Add(unsafe.Pointer(base), (24+4*4))) = uint32(uintptr(uintptr(result126)))
+*(*uint32)(unsafe.Add(unsafe.Pointer(base), (8+7*4))) = uint32(length127)
+*(*uint32)(unsafe.Add(unsafe.Pointer(base), (8+6*4))) = uint32(uintptr(uintptr(result126)))
 
         
 
@@ -2107,16 +2233,16 @@ default:
 
 switch ((element).Rule).Comment.Tag() {
 case witTypes.OptionNone:
-        *(*int8)(unsafe.Add(unsafe.Pointer(base), (96+2*4))) = int8(int32(0))
+        *(*int8)(unsafe.Add(unsafe.Pointer(base), (56+4*4))) = int8(int32(0))
 
         
 case witTypes.OptionSome:
         payload := ((element).Rule).Comment.Some()
-        *(*int8)(unsafe.Add(unsafe.Pointer(base), (96+2*4))) = int8(int32(1))
+        *(*int8)(unsafe.Add(unsafe.Pointer(base), (56+4*4))) = int8(int32(1))
 utf8128 := unsafe.Pointer(unsafe.StringData(payload))
 pinner.Pin(utf8128)
-*(*uint32)(unsafe.Add(unsafe.Pointer(base), (96+4*4))) = uint32(uint32(len(payload)))
-*(*uint32)(unsafe.Add(unsafe.Pointer(base), (96+3*4))) = uint32(uintptr(uintptr(utf8128)))
+*(*uint32)(unsafe.Add(unsafe.Pointer(base), (56+6*4))) = uint32(uint32(len(payload)))
+*(*uint32)(unsafe.Add(unsafe.Pointer(base), (56+5*4))) = uint32(uintptr(uintptr(utf8128)))
 
         
 default:
@@ -2128,7 +2254,7 @@ if (element).AwaitsTarget {
 } else {
         result129 = 0
 }
-*(*int8)(unsafe.Add(unsafe.Pointer(base), (104+4*4))) = int8(result129)
+*(*int8)(unsafe.Add(unsafe.Pointer(base), (56+7*4))) = int8(result129)
 
 }
 
@@ -2185,9 +2311,9 @@ default:
 }
 slice136 := (element).Members
 length138 := uint32(len(slice136))
-result137 := witRuntime.Allocate(pinner, uintptr(length138 * 48), 8)
+result137 := witRuntime.Allocate(pinner, uintptr(length138 * (24+1*4)), 4)
 for index, element := range slice136 {
-        base := unsafe.Add(result137, index * 48)
+        base := unsafe.Add(result137, index * (24+1*4))
         
 switch element.Tag() {
 case ruleward_policy_types.SetMember_Network:
@@ -2197,23 +2323,32 @@ case ruleward_policy_types.SetMember_Network:
 switch (payload).Address.Tag() {
 case ruleward_policy_types.IpAddress_Ipv4:
         payload := (payload).Address.Ipv4()
-        *(*int8)(unsafe.Add(unsafe.Pointer(base), 8)) = int8(int32(0))
-*(*int32)(unsafe.Add(unsafe.Pointer(base), 16)) = int32(payload)
+        *(*int8)(unsafe.Add(unsafe.Pointer(base), 4)) = int8(int32(0))
+*(*int8)(unsafe.Add(unsafe.Pointer(base), (2+1*4))) = int8(int32((payload).F0))
+*(*int8)(unsafe.Add(unsafe.Pointer(base), (3+1*4))) = int8(int32((payload).F1))
+*(*int8)(unsafe.Add(unsafe.Pointer(base), (4+1*4))) = int8(int32((payload).F2))
+*(*int8)(unsafe.Add(unsafe.Pointer(base), (5+1*4))) = int8(int32((payload).F3))
 
         
 
 case ruleward_policy_types.IpAddress_Ipv6:
         payload := (payload).Address.Ipv6()
-        *(*int8)(unsafe.Add(unsafe.Pointer(base), 8)) = int8(int32(1))
-*(*int64)(unsafe.Add(unsafe.Pointer(base), 16)) = int64((payload).High)
-*(*int64)(unsafe.Add(unsafe.Pointer(base), 24)) = int64((payload).Low)
+        *(*int8)(unsafe.Add(unsafe.Pointer(base), 4)) = int8(int32(1))
+*(*int16)(unsafe.Add(unsafe.Pointer(base), (2+1*4))) = int16(int32((payload).F0))
+*(*int16)(unsafe.Add(unsafe.Pointer(base), (4+1*4))) = int16(int32((payload).F1))
+*(*int16)(unsafe.Add(unsafe.Pointer(base), (6+1*4))) = int16(int32((payload).F2))
+*(*int16)(unsafe.Add(unsafe.Pointer(base), (8+1*4))) = int16(int32((payload).F3))
+*(*int16)(unsafe.Add(unsafe.Pointer(base), (10+1*4))) = int16(int32((payload).F4))
+*(*int16)(unsafe.Add(unsafe.Pointer(base), (12+1*4))) = int16(int32((payload).F5))
+*(*int16)(unsafe.Add(unsafe.Pointer(base), (14+1*4))) = int16(int32((payload).F6))
+*(*int16)(unsafe.Add(unsafe.Pointer(base), (16+1*4))) = int16(int32((payload).F7))
 
         
 
 default:
         panic("unreachable")
 }
-*(*int8)(unsafe.Add(unsafe.Pointer(base), 32)) = int8(int32((payload).PrefixLength))
+*(*int8)(unsafe.Add(unsafe.Pointer(base), (18+1*4))) = int8(int32((payload).PrefixLength))
 
         
 
@@ -2224,25 +2359,34 @@ case ruleward_policy_types.SetMember_NetworkPort:
 switch ((payload).Network).Address.Tag() {
 case ruleward_policy_types.IpAddress_Ipv4:
         payload := ((payload).Network).Address.Ipv4()
-        *(*int8)(unsafe.Add(unsafe.Pointer(base), 8)) = int8(int32(0))
-*(*int32)(unsafe.Add(unsafe.Pointer(base), 16)) = int32(payload)
+        *(*int8)(unsafe.Add(unsafe.Pointer(base), 4)) = int8(int32(0))
+*(*int8)(unsafe.Add(unsafe.Pointer(base), (2+1*4))) = int8(int32((payload).F0))
+*(*int8)(unsafe.Add(unsafe.Pointer(base), (3+1*4))) = int8(int32((payload).F1))
+*(*int8)(unsafe.Add(unsafe.Pointer(base), (4+1*4))) = int8(int32((payload).F2))
+*(*int8)(unsafe.Add(unsafe.Pointer(base), (5+1*4))) = int8(int32((payload).F3))
 
         
 
 case ruleward_policy_types.IpAddress_Ipv6:
         payload := ((payload).Network).Address.Ipv6()
-        *(*int8)(unsafe.Add(unsafe.Pointer(base), 8)) = int8(int32(1))
-*(*int64)(unsafe.Add(unsafe.Pointer(base), 16)) = int64((payload).High)
-*(*int64)(unsafe.Add(unsafe.Pointer(base), 24)) = int64((payload).Low)
+        *(*int8)(unsafe.Add(unsafe.Pointer(base), 4)) = int8(int32(1))
+*(*int16)(unsafe.Add(unsafe.Pointer(base), (2+1*4))) = int16(int32((payload).F0))
+*(*int16)(unsafe.Add(unsafe.Pointer(base), (4+1*4))) = int16(int32((payload).F1))
+*(*int16)(unsafe.Add(unsafe.Pointer(base), (6+1*4))) = int16(int32((payload).F2))
+*(*int16)(unsafe.Add(unsafe.Pointer(base), (8+1*4))) = int16(int32((payload).F3))
+*(*int16)(unsafe.Add(unsafe.Pointer(base), (10+1*4))) = int16(int32((payload).F4))
+*(*int16)(unsafe.Add(unsafe.Pointer(base), (12+1*4))) = int16(int32((payload).F5))
+*(*int16)(unsafe.Add(unsafe.Pointer(base), (14+1*4))) = int16(int32((payload).F6))
+*(*int16)(unsafe.Add(unsafe.Pointer(base), (16+1*4))) = int16(int32((payload).F7))
 
         
 
 default:
         panic("unreachable")
 }
-*(*int8)(unsafe.Add(unsafe.Pointer(base), 32)) = int8(int32(((payload).Network).PrefixLength))
-*(*int8)(unsafe.Add(unsafe.Pointer(base), 40)) = int8(int32((payload).Protocol))
-*(*int16)(unsafe.Add(unsafe.Pointer(base), 42)) = int16(int32((payload).Port))
+*(*int8)(unsafe.Add(unsafe.Pointer(base), (18+1*4))) = int8(int32(((payload).Network).PrefixLength))
+*(*int8)(unsafe.Add(unsafe.Pointer(base), (20+1*4))) = int8(int32((payload).Protocol))
+*(*int16)(unsafe.Add(unsafe.Pointer(base), (22+1*4))) = int16(int32((payload).Port))
 
         
 
@@ -2251,8 +2395,8 @@ case ruleward_policy_types.SetMember_Extension:
         *(*int8)(unsafe.Add(unsafe.Pointer(base), 0)) = int8(int32(2))
 utf8135 := unsafe.Pointer(unsafe.StringData(payload))
 pinner.Pin(utf8135)
-*(*uint32)(unsafe.Add(unsafe.Pointer(base), (8+1*4))) = uint32(uint32(len(payload)))
-*(*uint32)(unsafe.Add(unsafe.Pointer(base), 8)) = uint32(uintptr(uintptr(utf8135)))
+*(*uint32)(unsafe.Add(unsafe.Pointer(base), (2*4))) = uint32(uint32(len(payload)))
+*(*uint32)(unsafe.Add(unsafe.Pointer(base), 4)) = uint32(uintptr(uintptr(utf8135)))
 
         
 

@@ -1,9 +1,12 @@
-//! Writes the bindings of the contract for C and Go, as wit-bindgen makes them. Arguments: the contract's file, and the folder that is written.
+//! Writes the bindings of the contract: for C and Go as wit-bindgen makes them, for JavaScript its types. Arguments: the
+//! contract's file, and the folder that is written.
+
+mod typescript;
 
 use std::error::Error;
 use std::path::Path;
 
-use wit_bindgen_core::wit_parser::Resolve;
+use wit_bindgen_core::wit_parser::{Resolve, WorldId};
 use wit_bindgen_core::{Files, WorldGenerator};
 
 /// Prefixes in C: `rw_rule_t` in place of `ruleward_policy_types_rule_t`.
@@ -21,16 +24,26 @@ fn main() -> Result<(), Box<dyn Error>> {
     generate(&wit, c, &folder.join("c"))?;
     // gofmt would be another program.
     let go = wit_bindgen_go::Opts { format: wit_bindgen_go::Format::False, quiet: true, ..Default::default() }.build();
-    generate(&wit, go, &folder.join("go"))
+    generate(&wit, go, &folder.join("go"))?;
+    let (resolve, world) = resolve(&wit)?;
+    let types = typescript::declarations(&resolve, &resolve.worlds[world]);
+    write(&folder.join("javascript/policy.d.ts"), types.as_bytes())
 }
 
-fn generate(wit: &str, mut generator: Box<dyn WorldGenerator>, folder: &Path) -> Result<(), Box<dyn Error>> {
+fn resolve(wit: &str) -> Result<(Resolve, WorldId), Box<dyn Error>> {
     let mut resolve = Resolve::default();
     let package = resolve.push_str("policy.wit", wit)?;
     let world = resolve.select_world(&[package], Some("policy"))?;
+    Ok((resolve, world))
+}
+
+fn generate(wit: &str, mut generator: Box<dyn WorldGenerator>, folder: &Path) -> Result<(), Box<dyn Error>> {
+    let (mut resolve, world) = resolve(wit)?;
     let mut files = Files::default();
     generator.generate(&mut resolve, world, &mut files)?;
-    files.iter().try_for_each(|(name, content)| write(&folder.join(name), content))
+    // The module is ours: it says where its runtime is (../go).
+    let mut files = files.iter().filter(|(name, _)| *name != "go.mod");
+    files.try_for_each(|(name, content)| write(&folder.join(name), content))
 }
 
 fn write(file: &Path, content: &[u8]) -> Result<(), Box<dyn Error>> {

@@ -4,7 +4,10 @@
 
 pub mod answer;
 pub mod case;
+pub mod conform;
+pub mod dev;
 pub mod project;
+pub mod rehearsal;
 pub mod scaffold;
 pub mod suite;
 
@@ -49,7 +52,15 @@ impl AuthorError {
 /// # Errors
 /// [`AuthorError`] in the words that an operator would read.
 pub fn load(component: &Path) -> Result<LoadedPolicy, AuthorError> {
-    let engine = PolicyEngine::new(PolicyEngineOptions::new(cache()))?;
+    load_with(&cache(), component)
+}
+
+/// The same with the compiled components of another state directory.
+///
+/// # Errors
+/// [`AuthorError`] in the words that an operator would read.
+pub fn load_with(state_directory: &Path, component: &Path) -> Result<LoadedPolicy, AuthorError> {
+    let engine = PolicyEngine::new(PolicyEngineOptions::new(state_directory))?;
     let name = component.file_stem().and_then(|stem| stem.to_str()).unwrap_or("policy");
     let name = PolicyName::new(&name.to_lowercase().replace('_', "-")).or_else(|_| PolicyName::new("policy"));
     let name = name.map_err(|error| AuthorError::file(component, error))?;
@@ -57,7 +68,7 @@ pub fn load(component: &Path) -> Result<LoadedPolicy, AuthorError> {
 }
 
 /// Where compiled components are kept for the next time.
-fn cache() -> PathBuf {
+pub fn cache() -> PathBuf {
     let set = |name| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
     let base = set("XDG_CACHE_HOME").or_else(|| set("HOME").map(|home| home.join(".cache")));
     base.unwrap_or_else(std::env::temp_dir).join("ruleward")

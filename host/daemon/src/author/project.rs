@@ -45,6 +45,8 @@ pub enum BindingsLanguage {
     C,
     /// Packages of a module
     Go,
+    /// The contract itself, and its types
+    Javascript,
     /// The contract itself, for tools that read WIT (Python, Rust)
     Wit,
 }
@@ -54,6 +56,7 @@ impl From<BindingsLanguage> for Language {
         match language {
             BindingsLanguage::C => Self::C,
             BindingsLanguage::Go => Self::Go,
+            BindingsLanguage::Javascript => Self::Javascript,
             BindingsLanguage::Wit => Self::Wit,
         }
     }

@@ -17,6 +17,8 @@ pub enum Template {
     C,
     /// Go
     Go,
+    /// JavaScript, with types for TypeScript's checker
+    Javascript,
     /// Python
     Python,
 }
@@ -87,6 +89,15 @@ const GO: &[Text] = &[
     (".gitignore", example!("go/.gitignore")),
 ];
 
+const JAVASCRIPT: &[Text] = &[
+    ("policy.js", example!("javascript/policy.js")),
+    ("package.json", example!("javascript/package.json")),
+    ("package-lock.json", example!("javascript/package-lock.json")),
+    ("tsconfig.json", example!("javascript/tsconfig.json")),
+    ("policy.toml", example!("javascript/policy.toml")),
+    (".gitignore", example!("javascript/.gitignore")),
+];
+
 const PYTHON: &[Text] = &[
     ("policy.py", example!("python/policy.py")),
     ("requirements.txt", example!("python/requirements.txt")),
@@ -103,16 +114,18 @@ impl Template {
             Self::Rust => &[RUST, SDK],
             Self::C => &[C],
             Self::Go => &[GO],
+            Self::Javascript => &[JAVASCRIPT],
             Self::Python => &[PYTHON],
         }
     }
 
     /// What a fresh machine runs before the build.
-    fn setup(self) -> &'static str {
+    pub fn setup(self) -> &'static str {
         match self {
             Self::Rust => "rustup target add wasm32-unknown-unknown",
             Self::C | Self::Python => "pip install --require-hashes -r requirements.txt",
             Self::Go => "go version",
+            Self::Javascript => "npm ci",
         }
     }
 }
@@ -172,6 +185,7 @@ mod tests {
             (Template::Rust, "src/lib.rs"),
             (Template::C, "policy.c"),
             (Template::Go, "export_wit_world/policy.go"),
+            (Template::Javascript, "policy.js"),
             (Template::Python, "policy.py"),
         ] {
             let folder = tempfile::tempdir().unwrap();

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use similar::TextDiff;
 
 use super::AuthorError;
-use super::answer::{answer, as_text};
+use super::answer::{Answer, Refused, answer, as_text};
 use super::case::{Case, CaseFiles};
 use crate::policies::LoadedPolicy;
 
@@ -27,12 +27,16 @@ pub enum Outcome {
 }
 
 /// One case and its outcome.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct CaseResult {
     /// The folder's name.
     pub name: String,
     /// How it ended.
     pub outcome: Outcome,
+    /// What was asked.
+    pub case: Case,
+    /// What came out.
+    pub answer: Result<Answer, Refused>,
 }
 
 impl CaseResult {
@@ -50,7 +54,11 @@ pub fn run(policy: &LoadedPolicy, folder: &Path, update: bool) -> Result<Vec<Cas
     cases(folder)?.iter().map(|case| run_case(policy, case, update)).collect()
 }
 
-fn cases(folder: &Path) -> Result<Vec<PathBuf>, AuthorError> {
+/// The folders of cases in `folder`, in the order of their names.
+///
+/// # Errors
+/// [`AuthorError`] when there is none.
+pub fn cases(folder: &Path) -> Result<Vec<PathBuf>, AuthorError> {
     let wrong = |error: std::io::Error| AuthorError::file(folder, format!("can't be read: {error}"));
     let mut cases = Vec::new();
     for entry in fs::read_dir(folder).map_err(wrong)? {
@@ -70,7 +78,8 @@ fn cases(folder: &Path) -> Result<Vec<PathBuf>, AuthorError> {
 
 fn run_case(policy: &LoadedPolicy, folder: &Path, update: bool) -> Result<CaseResult, AuthorError> {
     let case = Case::read(&CaseFiles::in_folder(folder), policy.description())?;
-    let found = as_text(&answer(policy, &case));
+    let answer = answer(policy, &case);
+    let found = as_text(&answer);
     let file = folder.join(EXPECTED);
     let expected = match fs::read_to_string(&file) {
         Ok(text) => Some(text),
@@ -83,15 +92,16 @@ fn run_case(policy: &LoadedPolicy, folder: &Path, update: bool) -> Result<CaseRe
             fs::write(&file, &found).map_err(|error| AuthorError::file(&file, error))?;
             Outcome::Updated
         }
-        Some(expected) => Outcome::Differs(difference(&expected, &found)),
+        Some(expected) => Outcome::Differs(difference(("expected", &expected), ("found", &found))),
         None => Outcome::NotExpected,
     };
     let name = folder.file_name().unwrap_or_default().to_string_lossy().into_owned();
-    Ok(CaseResult { name, outcome })
+    Ok(CaseResult { name, outcome, case, answer })
 }
 
-fn difference(expected: &str, found: &str) -> String {
-    TextDiff::from_lines(expected, found).unified_diff().context_radius(2).header("expected", "found").to_string()
+/// What differs between two lists of rules, as a diff.
+pub fn difference(old: (&str, &str), new: (&str, &str)) -> String {
+    TextDiff::from_lines(old.1, new.1).unified_diff().context_radius(2).header(old.0, new.0).to_string()
 }
 
 #[cfg(test)]
@@ -100,7 +110,8 @@ mod tests {
 
     #[test]
     fn a_difference_shows_the_rules() {
-        let text = difference("*filter\n-A a -j DROP\nCOMMIT\n", "*filter\n-A a -j ACCEPT\nCOMMIT\n");
+        let (old, new) = ("*filter\n-A a -j DROP\nCOMMIT\n", "*filter\n-A a -j ACCEPT\nCOMMIT\n");
+        let text = difference(("expected", old), ("found", new));
         assert!(text.contains("--- expected\n+++ found\n"), "{text}");
         assert!(text.contains("\n--A a -j DROP\n+-A a -j ACCEPT\n"), "{text}");
     }

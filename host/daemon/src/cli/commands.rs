@@ -7,7 +7,8 @@ use ruleward_core::schedule::Reason;
 
 use super::open::{check_configuration, open_once, open_running};
 use super::output::Output;
-use super::{Arguments, Command, incidents, paper, policy, terminal, watch};
+use super::{Arguments, Command, dev, incidents, paper, policy, terminal, watch};
+use crate::author::rehearsal;
 use crate::config::{Config, DEFAULT_FILE};
 use crate::history::{self, History};
 use crate::journal::{CLOSE_TIME, Journal};
@@ -76,6 +77,14 @@ pub fn execute(arguments: &Arguments) -> u8 {
             Err(error) => no_answer(&error, output),
         },
         Command::Log { level } => log(&arguments.config, *level, output),
+        Command::Dev { folder, live } => dev::run(folder, live.as_ref(), &arguments.config, output),
+        Command::Rehearse => match rehearsal::child_main() {
+            Ok(()) => 0,
+            Err(error) => {
+                output.complain(&format!("{error}\n"));
+                ErrorClass::Internal.exit_code()
+            }
+        },
         Command::Policy(command) => policy::execute(command, &arguments.config, output),
         Command::Reload => match ask(&arguments.config, output, &Request::Reload {}) {
             Ok(report) => end(Ok(report), Intent::Write, text::reloaded),
@@ -225,7 +234,8 @@ fn status(file: &Path, output: Output) -> u8 {
     }
 }
 
-fn ask(file: &Path, output: Output, request: &Request) -> Result<Report, ClientError> {
+/// Has the running daemon do something, and waits for its report.
+pub fn ask(file: &Path, output: Output, request: &Request) -> Result<Report, ClientError> {
     let directory = runtime_directory(file, output);
     client::ask(&directory, request, || {
         let waiting = client::status(&directory).ok().and_then(|status| status.waiting);

@@ -5,6 +5,7 @@
 
 mod author;
 mod commands;
+mod dev;
 #[cfg(test)]
 mod documented;
 mod incidents;
@@ -22,6 +23,8 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand, ValueEnum};
+
+use ruleward_core::names::PolicyName;
 
 use crate::config::DEFAULT_FILE;
 use crate::logs::{self, Level, LogFormat};
@@ -104,6 +107,15 @@ enum Command {
     /// Look at policies one by one, and write your own
     #[command(subcommand)]
     Policy(PolicyCommand),
+    /// Build, test and rehearse the policy in a folder, again whenever a source changes
+    Dev {
+        /// A folder with policy.toml
+        #[arg(default_value = ".")]
+        folder: PathBuf,
+        /// Put each good version in force on this node, as the component of this policy of its configuration
+        #[arg(long, value_name = "POLICY", value_parser = policy::name)]
+        live: Option<PolicyName>,
+    },
     /// Remove everything that is ours by the configuration's grants
     Cleanup,
     /// Print completions for a shell
@@ -116,6 +128,9 @@ enum Command {
         /// The folder; it is made if need be
         folder: PathBuf,
     },
+    /// Try an answer out in a private namespace: a question on standard input, a verdict on standard output
+    #[command(hide = true)]
+    Rehearse,
     /// Compile a component, within limits
     #[command(hide = true)]
     Compile {
@@ -145,9 +160,11 @@ impl Command {
             Self::Log { .. } => "log",
             Self::Incidents { .. } => "incidents",
             Self::Policy(_) => "policy",
+            Self::Dev { .. } => "dev",
             Self::Cleanup => "cleanup",
             Self::Completions { .. } => "completions",
             Self::Man { .. } => "man",
+            Self::Rehearse => "rehearse",
             Self::Compile { .. } => "compile",
         }
     }

@@ -16,6 +16,7 @@ use thiserror::Error;
 use super::port::{Port, Wanted};
 use super::process::ToolError;
 use super::prove::{Stage, prove};
+use super::scratch::ScratchError;
 use super::tools::RestoreError;
 
 /// What came of a rehearsal.
@@ -107,6 +108,26 @@ pub fn rehearse(port: &dyn Port, desired: Desired, learn: Learn<'_>) -> Result<R
     };
     let no_forms = Some("no rehearsal is possible".to_owned());
     Ok(Rehearsed { expected: Expected::unproven(desired), impossible: Some(impossible), no_forms })
+}
+
+/// Loads a desired state as a rehearsal does, and gives what `iptables-save` then prints of its tables.
+///
+/// # Errors
+/// [`RehearseError`]; inside is a [`ScratchError`] when no namespace can be made.
+pub fn try_out(port: &dyn Port, desired: &Desired) -> Result<Result<String, RehearseError>, ScratchError> {
+    let mut outcome = Ok(String::new());
+    port.in_scratch(&mut |scratch| outcome = load(scratch, desired).and_then(|_| saved(scratch, desired)))?;
+    Ok(outcome)
+}
+
+fn saved(scratch: &dyn Port, desired: &Desired) -> Result<String, RehearseError> {
+    let mut text = String::new();
+    for (family, table) in desired.tables.keys() {
+        text.push_str(&format!("# {family}\n"));
+        let save = scratch.save(*family, *table)?;
+        save.lines().filter(|line| !line.starts_with('#')).for_each(|line| text.extend([line, "\n"]));
+    }
+    Ok(text)
 }
 
 /// Pairs each rule with the form that the kernel holds.

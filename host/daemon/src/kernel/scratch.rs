@@ -95,6 +95,33 @@ fn on_thread<T: Send>(work: impl FnOnce() -> T + Send) -> Result<T, ScratchError
     })
 }
 
+/// Makes an ordinary user root in a user namespace of its own, where private network namespaces can be made; root stays what it
+/// is. Only for a process that has no other threads.
+///
+/// # Errors
+/// When the kernel does not permit it, with what would.
+#[allow(unsafe_code)]
+pub fn become_root() -> Result<(), String> {
+    let (user, group) = (rustix::process::geteuid(), rustix::process::getegid());
+    if user.is_root() {
+        return Ok(());
+    }
+    // SAFETY: `unshare_unsafe` is unsafe for CLONE_FILES alone, which is not asked for. CLONE_NEWUSER touches no memory and
+    // no descriptor, and the kernel refuses it to a process with several threads.
+    unsafe { rustix::thread::unshare_unsafe(UnshareFlags::NEWUSER) }.map_err(|error| {
+        format!(
+            "a user namespace can't be made: {error}. Do this as root, or permit it: \
+             sysctl kernel.unprivileged_userns_clone=1 kernel.apparmor_restrict_unprivileged_userns=0"
+        )
+    })?;
+    let identity = || -> io::Result<()> {
+        std::fs::write("/proc/self/setgroups", "deny")?;
+        std::fs::write("/proc/self/uid_map", format!("0 {} 1", user.as_raw()))?;
+        std::fs::write("/proc/self/gid_map", format!("0 {} 1", group.as_raw()))
+    };
+    identity().map_err(|error| format!("becoming root in a user namespace failed: {error}"))
+}
+
 /// Gives the calling thread a new network namespace.
 #[allow(unsafe_code)]
 fn leave_network_namespace() -> Result<(), Errno> {

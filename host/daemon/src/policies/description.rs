@@ -3,12 +3,10 @@
 use std::collections::BTreeSet;
 
 use ruleward_core::grants::{Grants, Pattern};
-use ruleward_core::names::PolicyName;
+use ruleward_core::names::{PolicyName, Table};
 use thiserror::Error;
 
-use super::contract_v0_1::ruleward::policy::types as wit;
 use super::guest::one_line;
-use super::lift;
 
 /// Longest version and longest kind of a document, bytes.
 const LONGEST_WORD: usize = 64;
@@ -52,26 +50,52 @@ pub struct DescriptionError {
     pub problem: String,
 }
 
-/// Checks a description.
-///
-/// # Errors
-/// [`DescriptionError`] names the field.
-pub fn lift(description: wit::Description) -> Result<Description, DescriptionError> {
-    let wants = description.wants;
-    Ok(Description {
-        name: PolicyName::new(&description.name).map_err(|e| wrong("name", e))?,
-        version: line("version", description.version, LONGEST_WORD)?,
-        summary: line("summary", description.summary, LONGEST_SUMMARY)?,
-        settings_schema: description.settings_schema,
-        reads_interfaces: description.reads_interfaces,
-        wants: Grants {
-            tables: few("wants.tables", wants.tables)?.into_iter().map(lift::table).collect(),
-            chains: patterns("wants.chains", wants.chains)?,
-            sets: patterns("wants.sets", wants.sets)?,
-            comments: lines("wants.comments", wants.comments)?,
-            documents: lines("reads-documents", description.reads_documents)?,
-        },
-    })
+/// A description as the policy gives it, in any version of the contract.
+#[derive(Debug)]
+pub struct Words {
+    /// Its name.
+    pub name: String,
+    /// Its version.
+    pub version: String,
+    /// What it is for.
+    pub summary: String,
+    /// JSON Schema of its settings.
+    pub settings_schema: String,
+    /// Kinds of documents that it reads.
+    pub reads_documents: Vec<String>,
+    /// It reads interfaces.
+    pub reads_interfaces: bool,
+    /// Tables that it wants.
+    pub tables: Vec<Table>,
+    /// Chains that it wants.
+    pub chains: Vec<String>,
+    /// Sets that it wants.
+    pub sets: Vec<String>,
+    /// Beginnings of comments that it wants.
+    pub comments: Vec<String>,
+}
+
+impl Words {
+    /// Checks them.
+    ///
+    /// # Errors
+    /// [`DescriptionError`] names the field.
+    pub fn checked(self) -> Result<Description, DescriptionError> {
+        Ok(Description {
+            name: PolicyName::new(&self.name).map_err(|e| wrong("name", e))?,
+            version: line("version", self.version, LONGEST_WORD)?,
+            summary: line("summary", self.summary, LONGEST_SUMMARY)?,
+            settings_schema: self.settings_schema,
+            reads_interfaces: self.reads_interfaces,
+            wants: Grants {
+                tables: few("wants.tables", self.tables)?.into_iter().collect(),
+                chains: patterns("wants.chains", self.chains)?,
+                sets: patterns("wants.sets", self.sets)?,
+                comments: lines("wants.comments", self.comments)?,
+                documents: lines("reads-documents", self.reads_documents)?,
+            },
+        })
+    }
 }
 
 fn wrong(field: &'static str, problem: impl ToString) -> DescriptionError {

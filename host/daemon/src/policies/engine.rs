@@ -5,10 +5,10 @@
 use std::hash::{Hash, Hasher};
 
 use sha2::{Digest, Sha256};
-use wasmtime::component::{HasSelf, Linker};
+use wasmtime::component::Linker;
 use wasmtime::{Config, Engine, InstanceAllocationStrategy};
 
-use super::contract_v0_1::Policy;
+use super::contract::SERVED;
 use super::guest::Guest;
 use super::watchdog::Watchdog;
 use crate::digest::hex;
@@ -20,7 +20,7 @@ pub const GUEST_STACK: usize = 512 << 10;
 pub struct Sandbox {
     /// Runs code.
     pub engine: Engine,
-    /// What policies may import: `log` of contract 0.1.0, nothing else.
+    /// What policies may import: `log` of each version of the contract, nothing else.
     pub linker: Linker<Guest>,
     /// Ends calls that take too long.
     pub watchdog: Watchdog,
@@ -59,7 +59,7 @@ pub fn config() -> Config {
 pub fn sandbox() -> wasmtime::Result<Sandbox> {
     let engine = engine()?;
     let mut linker = Linker::new(&engine);
-    Policy::add_to_linker::<_, HasSelf<Guest>>(&mut linker, |guest| guest)?;
+    SERVED.iter().try_for_each(|version| (version.serve)(&mut linker))?;
     let watchdog = Watchdog::start(&engine)?;
     let fingerprint = fingerprint(&engine);
     Ok(Sandbox { engine, linker, watchdog, fingerprint })

@@ -10,14 +10,13 @@ use ruleward_core::limit::{Exceeded, Limit, Limits, Usage};
 use thiserror::Error;
 use wasmtime::{Store, Trap, UpdateDeadline};
 
-use super::contract_v0_1::{Policy, PolicyPre};
-use super::description::Description;
+use super::contract::{Linked, Question};
+use super::description::{Description, DescriptionError};
 use super::engine::Sandbox;
 use super::guest::{Guest, Log, NoMemory, one_line};
-use super::lift::{self, LiftError};
-use super::refusal::{self, Refusal};
+use super::lift_error::LiftError;
+use super::refusal::Refusal;
 use super::repeat::Difference;
-use super::{lower, measure};
 
 /// A policy's answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -87,7 +86,7 @@ pub struct Callee<'a> {
     /// Where it runs.
     pub sandbox: &'a Sandbox,
     /// It.
-    pub pre: &'a PolicyPre<Guest>,
+    pub policy: &'a dyn Linked,
     /// What each call may use.
     pub limits: &'a Limits,
 }
@@ -97,8 +96,8 @@ impl Callee<'_> {
     ///
     /// # Errors
     /// [`Fault`].
-    pub fn describe(&self) -> (Result<super::contract_v0_1::Description, Fault>, Usage, Log) {
-        self.call(|policy, store| policy.call_describe(store))
+    pub fn describe(&self) -> (Result<Result<Description, DescriptionError>, Fault>, Usage, Log) {
+        self.call(|store| self.policy.describe(store))
     }
 
     /// Asks a policy what it wants.
@@ -111,29 +110,12 @@ impl Callee<'_> {
         (facts, grants, settings): (&Facts, &Grants, &str),
     ) -> Result<Evaluation, Box<EvaluateError>> {
         let start = Instant::now();
-        let (answer, mut usage, log) = lower::lowered(facts, grants, description, |facts| {
-            let mut given = Usage::default();
-            given[Limit::Input] = measure::input(&facts, settings);
-            if let Err(over) = measure::within(&given, self.limits, &[Limit::Input]) {
-                return (Err(Fault::Exceeded(over)), given, Log::default());
-            }
-            let (answer, usage, log) = self.call(|policy, store| policy.call_evaluate(store, facts, settings));
-            (answer, usage.or_worse(&given), log)
-        });
-        let contribution = match answer {
-            Err(fault) => Err(Cause::Fault(fault)),
-            Ok(Err(failure)) => Err(Cause::Refused(refusal::lift(failure))),
-            Ok(Ok(answer)) => {
-                measure::output(&answer, &mut usage);
-                let counts = [Limit::Chains, Limit::Rules, Limit::Sets, Limit::Members];
-                match measure::within(&usage, self.limits, &counts) {
-                    Err(over) => Err(Cause::Fault(Fault::Exceeded(over))),
-                    Ok(()) => lift::contribution(answer).map_err(Cause::Malformed),
-                }
-            }
-        };
+        let question = Question { facts, grants, settings, description, limits: self.limits };
+        let mut sizes = Usage::default();
+        let (answer, usage, log) = self.call(|store| self.policy.evaluate(store, &question, &mut sizes));
+        let mut usage = usage.or_worse(&sizes);
         usage[Limit::Time] = microseconds(start.elapsed());
-        match contribution {
+        match answer.map_err(Cause::Fault).flatten() {
             Ok(contribution) => Ok(Evaluation { contribution, usage, log }),
             Err(cause) => Err(Box::new(EvaluateError { cause, usage, log })),
         }
@@ -144,15 +126,12 @@ impl Callee<'_> {
     /// # Errors
     /// [`Fault`].
     pub fn instantiate(&self) -> Result<(), Fault> {
-        self.call(|_, _| Ok(())).0
+        self.call(|store| self.policy.instantiate(store)).0
     }
 
-    /// Runs `with` on a fresh instance.
-    fn call<T>(
-        &self,
-        with: impl FnOnce(&Policy, &mut Store<Guest>) -> wasmtime::Result<T>,
-    ) -> (Result<T, Fault>, Usage, Log) {
-        let Self { sandbox, pre, limits } = *self;
+    /// Runs `with`, which makes an instance, within the limits.
+    fn call<T>(&self, with: impl FnOnce(&mut Store<Guest>) -> wasmtime::Result<T>) -> (Result<T, Fault>, Usage, Log) {
+        let Self { sandbox, limits, .. } = *self;
         let start = Instant::now();
         let deadline = start + limits.time();
         let mut store = Store::new(&sandbox.engine, Guest::new(limits.clone()));
@@ -166,7 +145,7 @@ impl Callee<'_> {
         let fuel = limits[Limit::Fuel];
         let result = {
             let _watched = sandbox.watchdog.watch(deadline);
-            store.set_fuel(fuel).and_then(|()| pre.instantiate(&mut store)).and_then(|policy| with(&policy, &mut store))
+            store.set_fuel(fuel).and_then(|()| with(&mut store))
         };
         let left = store.get_fuel().unwrap_or_default();
         let guest = store.into_data();

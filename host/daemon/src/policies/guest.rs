@@ -5,8 +5,6 @@ use ruleward_core::limit::{Exceeded, Limit, Limits, Usage};
 use thiserror::Error;
 use wasmtime::ResourceLimiter;
 
-use super::contract_v0_1::ruleward::policy::{log, types};
-
 /// How serious a policy says that a log line is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum LogLevel {
@@ -96,8 +94,9 @@ pub fn one_line(text: &str, most: usize) -> String {
     line
 }
 
-impl log::Host for Guest {
-    fn emit(&mut self, level: log::Level, message: String) {
+impl Guest {
+    /// Takes down a line that the policy logs.
+    pub fn log(&mut self, level: LogLevel, message: &str) {
         self.usage[Limit::LogLines] += 1;
         let longest = &mut self.usage[Limit::LogLineSize];
         *longest = (*longest).max(message.len() as u64);
@@ -105,20 +104,10 @@ impl log::Host for Guest {
             self.log.dropped += 1;
             return;
         }
-        let level = match level {
-            log::Level::Debug => LogLevel::Debug,
-            log::Level::Info => LogLevel::Info,
-            log::Level::Warn => LogLevel::Warn,
-            log::Level::Error => LogLevel::Error,
-        };
-        let message = one_line(&message, self.limits.size(Limit::LogLineSize));
+        let message = one_line(message, self.limits.size(Limit::LogLineSize));
         self.log.lines.push(LogLine { level, message });
     }
-}
 
-impl types::Host for Guest {}
-
-impl Guest {
     /// Whether so much of a resource may be in use at the same time; takes it down either way.
     fn grant(&mut self, limit: Limit, total: u64) -> bool {
         let most = self.limits[limit];

@@ -1,5 +1,5 @@
-//! Looks at what a compiled component imports and exports, before any of its code runs. It may import the two
-//! interfaces of contract 0.1.0 and nothing else; it must export `describe` and `evaluate`; what else it exports does
+//! Looks at what a compiled component imports and exports, before any of its code runs. It may import the interfaces of one
+//! version of the contract and nothing else; it must export `describe` and `evaluate`; what else it exports does
 //! no harm.
 
 use std::collections::BTreeMap;
@@ -10,14 +10,9 @@ use wasmtime::Engine;
 use wasmtime::component::Component;
 use wasmtime::component::types::ComponentItem;
 
+use super::contract::{self, PACKAGE, Version, served};
 use super::guest::one_line;
 
-/// The package that policies implement.
-const PACKAGE: &str = "ruleward:policy";
-/// Its version that is served.
-const SERVED: &str = "0.1.0";
-/// Its interfaces.
-const INTERFACES: [&str; 2] = ["log", "types"];
 /// Forbidden imports that are named before the rest are only counted.
 const MOST_NAMED: usize = 8;
 
@@ -26,8 +21,9 @@ const MOST_NAMED: usize = 8;
 pub enum ShapeError {
     /// Built for another version of the contract.
     #[error(
-        "is built for version {found} of the contract {PACKAGE}, and this host serves {SERVED}; \
-         rebuild the policy, or update the host"
+        "is built for version {found} of the contract {PACKAGE}, and this host serves {}; \
+         rebuild the policy, or update the host",
+        served()
     )]
     WrongVersion {
         /// The version that it imports.
@@ -36,12 +32,12 @@ pub enum ShapeError {
     /// It imports what the host does not serve.
     #[error("imports {}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("; and "))]
     ForbiddenImports(Vec<Forbidden>),
-    /// It lacks a function.
-    #[error("does not export the function `{0}` of the world {PACKAGE}/policy@{SERVED}; it exports {1}")]
-    MissingExport(&'static str, String),
-    /// A type differs.
-    #[error("does not fit the contract {PACKAGE}@{SERVED}: {0}; rebuild it with this version's wit/policy.wit")]
-    WrongType(String),
+    /// It lacks a function of this version of the contract.
+    #[error("does not export the function `{1}` of the world {PACKAGE}/policy@{0}; it exports {2}")]
+    MissingExport(&'static str, &'static str, String),
+    /// A type differs from this version of the contract.
+    #[error("does not fit the contract {PACKAGE}@{0}: {1}; rebuild it with this version's wit/policy.wit")]
+    WrongType(&'static str, String),
 }
 
 /// Imports that are forbidden for the same reason.
@@ -62,8 +58,8 @@ pub enum Reason {
     Wasi,
     /// The contract, of a version that is not served.
     OtherVersion,
-    /// The contract's version, which has no such interface.
-    NotInContract,
+    /// The contract's version, this one, has no such interface.
+    NotInContract(&'static str),
     /// Anything else.
     Unknown,
 }
@@ -80,29 +76,34 @@ impl fmt::Display for Forbidden {
                  (componentize-py: --stub-wasi, componentize-qjs: stubWasi)",
             ),
             Reason::OtherVersion => {
-                write!(f, ": this host serves version {SERVED} of the contract; rebuild the policy, or update the host")
+                write!(f, ": this host serves version {} of the contract; rebuild the policy, or update the host", served())
             }
-            Reason::NotInContract => {
-                write!(f, ": version {SERVED} of the contract has no such interface; rebuild with its wit/policy.wit")
+            Reason::NotInContract(version) => {
+                write!(f, ": version {version} of the contract has no such interface; rebuild with its wit/policy.wit")
             }
             Reason::Unknown => write!(
                 f,
-                ": a policy can import nothing but {PACKAGE}/types@{SERVED} and {PACKAGE}/log@{SERVED}; take out what needs it, or \
-                 compose the component with one that provides it"
+                ": a policy can import nothing but {PACKAGE}/types@{0} and {PACKAGE}/log@{0}; take out what needs it, or \
+                 compose the component with one that provides it",
+                contract::newest().number
             ),
         }
     }
 }
 
-/// Checks imports and the presence of exports. Types are compared when the component is linked.
+/// Checks imports and the presence of exports, and finds the version of the contract. Types are compared when the component
+/// is linked.
 ///
 /// # Errors
 /// [`ShapeError`] names all that is wrong of one kind.
-pub fn check(engine: &Engine, component: &Component) -> Result<(), ShapeError> {
+pub fn check(engine: &Engine, component: &Component) -> Result<&'static Version, ShapeError> {
     let shape = component.component_type();
+    let of_contract = shape.imports(engine).filter_map(|(name, _)| in_contract(name)?.1);
+    let served = of_contract.filter_map(contract::version).next();
+    let version = served.unwrap_or_else(contract::newest);
     let mut forbidden: BTreeMap<Reason, Vec<&str>> = BTreeMap::new();
     for (name, item) in shape.imports(engine) {
-        if let Some(reason) = judge(name, &item.ty) {
+        if let Some(reason) = judge(version, name, &item.ty) {
             forbidden.entry(reason).or_default().push(name);
         }
     }
@@ -122,20 +123,29 @@ pub fn check(engine: &Engine, component: &Component) -> Result<(), ShapeError> {
     for function in ["describe", "evaluate"] {
         match shape.get_export(engine, function).map(|item| item.ty) {
             Some(ComponentItem::ComponentFunc(_)) => {}
-            Some(_) => return Err(ShapeError::WrongType(format!("its export `{function}` is not a function"))),
+            Some(_) => {
+                let problem = format!("its export `{function}` is not a function");
+                return Err(ShapeError::WrongType(version.number, problem));
+            }
             None => {
                 let names: Vec<_> =
                     shape.exports(engine).map(|(name, _)| one_line(name, 120)).take(MOST_NAMED).collect();
                 let exports = if names.is_empty() { "nothing".to_owned() } else { names.join(", ") };
-                return Err(ShapeError::MissingExport(function, exports));
+                return Err(ShapeError::MissingExport(version.number, function, exports));
             }
         }
     }
-    Ok(())
+    Ok(version)
+}
+
+/// Interface and version, if it is an import from the contract's package.
+fn in_contract(name: &str) -> Option<(&str, Option<&str>)> {
+    let path = name.strip_prefix(PACKAGE)?.strip_prefix('/')?;
+    Some(path.split_once('@').map_or((path, None), |(interface, version)| (interface, Some(version))))
 }
 
 /// Why an import is forbidden, if it is.
-fn judge(name: &str, item: &ComponentItem) -> Option<Reason> {
+fn judge(served: &Version, name: &str, item: &ComponentItem) -> Option<Reason> {
     // A world's `use` appears as imports of types; nothing can be called by them.
     if matches!(item, ComponentItem::Type(_)) {
         return None;
@@ -143,13 +153,10 @@ fn judge(name: &str, item: &ComponentItem) -> Option<Reason> {
     if name.starts_with("wasi:") {
         return Some(Reason::Wasi);
     }
-    let Some(path) = name.strip_prefix(PACKAGE).and_then(|rest| rest.strip_prefix('/')) else {
-        return Some(Reason::Unknown);
-    };
-    let (interface, version) = path.split_once('@').unwrap_or((path, "(none)"));
-    if version != SERVED {
+    let Some((interface, version)) = in_contract(name) else { return Some(Reason::Unknown) };
+    if version != Some(served.number) {
         return Some(Reason::OtherVersion);
     }
     let instance = matches!(item, ComponentItem::ComponentInstance(_));
-    (!instance || !INTERFACES.contains(&interface)).then_some(Reason::NotInContract)
+    (!instance || !served.interfaces.contains(&interface)).then_some(Reason::NotInContract(served.number))
 }

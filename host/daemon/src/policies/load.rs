@@ -13,11 +13,11 @@ use wasmtime::component::Component;
 use super::cache::Cache;
 use super::compile::CompileError;
 use super::component_file::{ComponentBytes, FileError};
-use super::contract_v0_1::PolicyPre;
-use super::description::{self, Description, DescriptionError};
+use super::contract::Linked;
+use super::description::{Description, DescriptionError};
 use super::engine::Sandbox;
 use super::evaluate::{Callee, Fault};
-use super::guest::{Guest, Log, one_line};
+use super::guest::{Log, one_line};
 use super::inspect::{self, ShapeError};
 use super::settings::{SchemaError, SettingsSchema};
 
@@ -82,7 +82,7 @@ pub struct Parts {
     /// Digest of the bytes, `sha256:...`.
     pub digest: String,
     /// Linked, ready for instances.
-    pub pre: PolicyPre<Guest>,
+    pub policy: Box<dyn Linked>,
     /// What it says of itself.
     pub description: Description,
     /// Of its settings.
@@ -111,22 +111,21 @@ pub fn load(
 ) -> Result<Parts, LoadProblem> {
     let digest = component.digest.clone();
     let loaded = cache.load(sandbox, &component.bytes, &digest)?;
-    inspect::check(&sandbox.engine, &loaded.component)?;
-    let mistyped = |e: wasmtime::Error| ShapeError::WrongType(one_line(&format!("{e:#}"), 600));
-    let pre = sandbox.linker.instantiate_pre(&loaded.component).and_then(PolicyPre::new).map_err(mistyped)?;
-    let callee = Callee { sandbox, pre: &pre, limits };
+    let version = inspect::check(&sandbox.engine, &loaded.component)?;
+    let mistyped = |e: wasmtime::Error| ShapeError::WrongType(version.number, one_line(&format!("{e:#}"), 600));
+    let policy = sandbox.linker.instantiate_pre(&loaded.component).and_then(version.link).map_err(mistyped)?;
+    let callee = Callee { sandbox, policy: &*policy, limits };
     let (described, _, log) = callee.describe();
-    let described = match described {
-        Ok(described) => described,
+    let description = match described {
+        Ok(described) => described?,
         Err(fault) => return Err(LoadProblem::Describe { fault, log }),
     };
-    let description = description::lift(described)?;
     let schema = SettingsSchema::new(&description.settings_schema)?;
     let footprint = footprint(&callee, &loaded.component);
     let _component = loaded.component;
     Ok(Parts {
         digest,
-        pre,
+        policy,
         description,
         schema,
         _component,

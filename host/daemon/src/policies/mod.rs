@@ -12,25 +12,20 @@ mod cache;
 pub mod compile;
 mod component_file;
 pub mod components;
-mod contract_v0_1;
+mod contract;
 mod description;
 mod engine;
 mod evaluate;
 mod guest;
 mod inspect;
 pub mod last_good;
-mod lift;
-mod lift_addresses;
-mod lift_rules;
-mod lift_sets;
-mod lift_targets;
+mod lift_error;
 mod load;
-mod lower;
-mod measure;
 mod refusal;
 mod repeat;
 mod schema_shape;
 mod settings;
+mod v0_1;
 mod watchdog;
 
 #[cfg(test)]
@@ -60,7 +55,7 @@ pub use self::description::{Description, DescriptionError};
 pub use self::evaluate::{Cause, EvaluateError, Evaluation, Fault};
 pub use self::guest::{Log, LogLevel, LogLine};
 pub use self::inspect::ShapeError;
-pub use self::lift::LiftError;
+pub use self::lift_error::LiftError;
 pub use self::load::{LoadError, LoadProblem};
 pub use self::refusal::Refusal;
 pub use self::repeat::Difference;
@@ -275,7 +270,7 @@ impl LoadedPolicy {
     }
 
     fn callee(&self) -> evaluate::Callee<'_> {
-        evaluate::Callee { sandbox: &self.sandbox, pre: &self.parts.pre, limits: &self.limits }
+        evaluate::Callee { sandbox: &self.sandbox, policy: &*self.parts.policy, limits: &self.limits }
     }
 
     /// Asks the policy what the node should have. `settings` is JSON text that [`LoadedPolicy::check_settings`] found

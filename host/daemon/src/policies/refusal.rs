@@ -2,7 +2,6 @@
 
 use thiserror::Error;
 
-use super::contract_v0_1::ruleward::policy::types as wit;
 use super::guest::one_line;
 
 /// Longest text that is shown, bytes.
@@ -35,18 +34,28 @@ pub enum Refusal {
     Other(String),
 }
 
-/// Converts the contract's failure.
-pub fn lift(failure: wit::Failure) -> Refusal {
-    let line =
-        |text: &str| if text.trim().is_empty() { "(it gives no reason)".to_owned() } else { one_line(text, LONGEST) };
-    match failure {
-        wit::Failure::Settings(problem) => {
-            Refusal::Settings { place: line(&problem.where_), message: line(&problem.message) }
-        }
-        wit::Failure::Document(problem) => {
-            Refusal::Document { place: line(&problem.where_), message: line(&problem.message) }
-        }
-        wit::Failure::Waiting(text) => Refusal::Waiting(line(&text)),
-        wit::Failure::Other(text) => Refusal::Other(line(&text)),
+impl Refusal {
+    /// By the setting at `place`.
+    pub fn of_setting(place: &str, message: &str) -> Self {
+        Self::Settings { place: line(place), message: line(message) }
     }
+
+    /// By the document at `place`.
+    pub fn of_document(place: &str, message: &str) -> Self {
+        Self::Document { place: line(place), message: line(message) }
+    }
+
+    /// Until something exists.
+    pub fn waiting(text: &str) -> Self {
+        Self::Waiting(line(text))
+    }
+
+    /// For another reason.
+    pub fn other(text: &str) -> Self {
+        Self::Other(line(text))
+    }
+}
+
+fn line(text: &str) -> String {
+    if text.trim().is_empty() { "(it gives no reason)".to_owned() } else { one_line(text, LONGEST) }
 }

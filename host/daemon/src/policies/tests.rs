@@ -2,7 +2,6 @@
 
 mod attacks;
 mod contract;
-mod conversion;
 mod corpus;
 mod hostile;
 mod repeat;

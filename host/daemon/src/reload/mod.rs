@@ -6,11 +6,11 @@
 //!
 //! Files -> [`loader`] -> [`Offer`] -> [`Intake`] -> the checks.
 
-mod files;
+pub mod files;
 mod intake;
 mod loader;
 pub mod pins;
-mod places;
+pub mod places;
 mod post;
 mod slot;
 mod stamp;

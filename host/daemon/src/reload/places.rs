@@ -85,11 +85,19 @@ impl Places {
     /// # Errors
     /// [`TooMany`]
     pub fn add_all_below(&mut self, path: &Path) -> Result<(), TooMany> {
-        let folder = self.add(path)?;
-        self.below(&folder, 0)
+        self.add_below_without(path, &|_| false)
     }
 
-    fn below(&mut self, folder: &Path, depth: usize) -> Result<(), TooMany> {
+    /// The same without folders that `skips` names.
+    ///
+    /// # Errors
+    /// [`TooMany`]
+    pub fn add_below_without(&mut self, path: &Path, skips: &dyn Fn(&Path) -> bool) -> Result<(), TooMany> {
+        let folder = self.add(path)?;
+        self.below(&folder, 0, skips)
+    }
+
+    fn below(&mut self, folder: &Path, depth: usize, skips: &dyn Fn(&Path) -> bool) -> Result<(), TooMany> {
         let known = self.folders.get(folder) == Some(&Interest::All);
         let Ok(entries) = std::fs::read_dir(folder) else { return Ok(()) };
         if known || depth > DEEPEST {
@@ -100,8 +108,9 @@ impl Places {
         for entry in entries.flatten() {
             let Ok(kind) = entry.file_type() else { continue };
             let end = if kind.is_symlink() { self.add(&entry.path())? } else { entry.path() };
-            if kind.is_dir() || (kind.is_symlink() && end.is_dir()) {
-                self.below(&end, depth + 1)?;
+            let is_folder = kind.is_dir() || (kind.is_symlink() && end.is_dir());
+            if is_folder && !skips(&entry.path()) {
+                self.below(&end, depth + 1, skips)?;
             }
         }
         Ok(())

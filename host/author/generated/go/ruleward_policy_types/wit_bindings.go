@@ -55,14 +55,10 @@ Placement_Last uint8 = 1
 )
 // Where in a built-in chain an attachment stands, relative to rules that are not Ruleward's.
 type Placement = uint8
-// An IPv4 address as a number: 192.0.2.1 is 0xc0000201.
-type Ipv4Address = uint32
-
-// An IPv6 address as two numbers: 2001:db8::1 is { high: 0x20010db800000000, low: 1 }.
-type Ipv6Address struct {
-        High uint64
-Low uint64
-}
+// An IPv4 address as its four octets: 192.0.2.1 is (192, 0, 2, 1).
+type Ipv4Address = witTypes.Tuple4[uint8, uint8, uint8, uint8]
+// An IPv6 address as its eight groups: 2001:db8::1 is (0x2001, 0xdb8, 0, 0, 0, 0, 0, 1).
+type Ipv6Address = witTypes.Tuple8[uint16, uint16, uint16, uint16, uint16, uint16, uint16, uint16]
 
 const (
 IpAddress_Ipv4 uint8 = 0
@@ -80,24 +76,24 @@ func (self IpAddress) Tag() uint8 {
 }
 
 
-                            func (self IpAddress) Ipv4() uint32 {
+                            func (self IpAddress) Ipv4() witTypes.Tuple4[uint8, uint8, uint8, uint8] {
         if self.tag != IpAddress_Ipv4 {
                 panic("tag mismatch")
         }
-        return self.value.(uint32)
+        return self.value.(witTypes.Tuple4[uint8, uint8, uint8, uint8])
 }
 
-                            func (self IpAddress) Ipv6() Ipv6Address {
+                            func (self IpAddress) Ipv6() witTypes.Tuple8[uint16, uint16, uint16, uint16, uint16, uint16, uint16, uint16] {
         if self.tag != IpAddress_Ipv6 {
                 panic("tag mismatch")
         }
-        return self.value.(Ipv6Address)
+        return self.value.(witTypes.Tuple8[uint16, uint16, uint16, uint16, uint16, uint16, uint16, uint16])
 }
 
-func MakeIpAddressIpv4(value uint32) IpAddress {
+func MakeIpAddressIpv4(value witTypes.Tuple4[uint8, uint8, uint8, uint8]) IpAddress {
         return IpAddress{IpAddress_Ipv4, value}
 }
-func MakeIpAddressIpv6(value Ipv6Address) IpAddress {
+func MakeIpAddressIpv6(value witTypes.Tuple8[uint16, uint16, uint16, uint16, uint16, uint16, uint16, uint16]) IpAddress {
         return IpAddress{IpAddress_Ipv6, value}
 }
 

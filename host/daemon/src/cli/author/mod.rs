@@ -1,6 +1,7 @@
 //! `policy ...` for authors: no root, no configuration, no kernel. One file for each command that says more than one line.
 
 mod bench;
+mod conform;
 mod inspect;
 mod run;
 mod test;
@@ -16,7 +17,7 @@ use crate::author::scaffold::{self, Template};
 use crate::author::{AuthorError, load};
 
 /// Exit code for a component, a file or a build that is refused.
-const REFUSED: u8 = 78;
+pub const REFUSED: u8 = 78;
 /// Exit code for tests that failed.
 const FAILED: u8 = 1;
 
@@ -64,6 +65,9 @@ pub enum AuthorCommand {
         /// The component, or a folder with policy.toml, which is built
         #[arg(default_value = ".")]
         policy: PathBuf,
+        /// Print what the kernel makes of the rules, in a private namespace
+        #[arg(long)]
+        rehearse: bool,
         #[command(flatten)]
         case: CaseArguments,
     },
@@ -75,9 +79,23 @@ pub enum AuthorCommand {
         /// Where the cases are [default: tests in the folder]
         #[arg(long, value_name = "FOLDER")]
         cases: Option<PathBuf>,
+        /// Have the kernel judge the rules too, in a private namespace
+        #[arg(long)]
+        rehearse: bool,
         /// Write what comes out as what is expected
         #[arg(long)]
         update: bool,
+    },
+    /// Judge whether a component keeps to the contract in everything that can be seen from outside (exit 1 if not)
+    Conform {
+        /// The component, or a folder with policy.toml, which is built
+        #[arg(default_value = ".")]
+        policy: PathBuf,
+        /// A folder of cases, as `test` takes them; without any case its schema says what settings it needs
+        #[arg(long, value_name = "FOLDER")]
+        cases: Option<PathBuf>,
+        #[command(flatten)]
+        case: CaseArguments,
     },
     /// Measure: compile, load, evaluate
     Bench {
@@ -125,8 +143,11 @@ pub fn execute(command: &AuthorCommand, output: Output) -> u8 {
         AuthorCommand::Bindings { lang, folder } => project::write_bindings((*lang).into(), folder).map(|()| 0),
         AuthorCommand::Inspect { component } => inspect::show(component, output),
         AuthorCommand::Schema { component } => schema(component, output),
-        AuthorCommand::Run { policy, case } => run::once(policy, &case.files(), output),
-        AuthorCommand::Test { policy, cases, update } => test::all(policy, cases.as_deref(), *update, output),
+        AuthorCommand::Run { policy, rehearse, case } => run::once(policy, &case.files(), *rehearse, output),
+        AuthorCommand::Test { policy, cases, rehearse, update } => {
+            test::all(policy, cases.as_deref(), (*rehearse, *update), output)
+        }
+        AuthorCommand::Conform { policy, cases, case } => conform::judge(policy, cases.as_deref(), case, output),
         AuthorCommand::Bench { policy, runs, case } => bench::measure(policy, *runs, &case.files(), output),
     };
     result.unwrap_or_else(|error| {
@@ -138,7 +159,8 @@ pub fn execute(command: &AuthorCommand, output: Output) -> u8 {
 fn new(template: Template, name: &str, output: Output) -> Result<u8, AuthorError> {
     let folder = Path::new(name);
     scaffold::create(template, name, folder)?;
-    output.complain(&format!("{name}/ is there; go on with: cd {name} && ruleward policy test\n"));
+    let setup = template.setup();
+    output.complain(&format!("{name}/ is there; go on with: cd {name} && {setup} && ruleward policy test\n"));
     Ok(0)
 }
 

@@ -7,6 +7,7 @@ use serde::Serialize;
 use super::{REFUSED, component_of};
 use crate::author::answer::answer;
 use crate::author::case::{Case, CaseFiles};
+use crate::author::rehearsal::{self, Verdict};
 use crate::author::{AuthorError, load};
 use crate::cli::output::Output;
 use crate::policies::{Contribution, Log};
@@ -19,15 +20,24 @@ struct Printed<'a> {
 }
 
 /// Prints the rules; the log and the usage go to the standard error output.
-pub fn once(policy: &Path, files: &CaseFiles, output: Output) -> Result<u8, AuthorError> {
+pub fn once(policy: &Path, files: &CaseFiles, rehearse: bool, output: Output) -> Result<u8, AuthorError> {
     let loaded = load(&component_of(policy)?)?;
     let case = Case::read(files, loaded.description())?;
     match answer(&loaded, &case) {
         Ok(answer) => {
             show_log(&answer.log, output);
-            let policy = loaded.description().name.to_string();
-            let printed = Printed { policy, contribution: &answer.contribution, rules: &answer.rules };
-            output.print(&printed, |_| answer.rules.clone());
+            let policy = loaded.description().name.clone();
+            let verdict = rehearse.then(|| rehearsal::rehearse(&policy, &case, &answer.contribution));
+            let rules = match verdict {
+                None => answer.rules,
+                Some(Verdict::Takes { rules }) => rules,
+                Some(Verdict::Refuses { reason } | Verdict::NotAsked { reason }) => {
+                    output.complain(&format!("rehearsal: {reason}\n"));
+                    return Ok(REFUSED);
+                }
+            };
+            let printed = Printed { policy: policy.to_string(), contribution: &answer.contribution, rules: &rules };
+            output.print(&printed, |_| rules.clone());
             Ok(0)
         }
         Err(refused) => {
@@ -40,6 +50,7 @@ pub fn once(policy: &Path, files: &CaseFiles, output: Output) -> Result<u8, Auth
 
 fn show_log(log: &Log, output: Output) {
     for line in &log.lines {
-        output.complain(&format!("{:?}: {}\n", line.level, line.message).to_lowercase());
+        let level = format!("{:?}", line.level).to_lowercase();
+        output.complain(&format!("{level}: {}\n", line.message));
     }
 }

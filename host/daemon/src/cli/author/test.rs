@@ -6,6 +6,7 @@ use std::time::Instant;
 use serde::Serialize;
 
 use super::{FAILED, component_of};
+use crate::author::rehearsal::{self, Verdict};
 use crate::author::suite::{self, CaseResult, EXPECTED, Outcome};
 use crate::author::{AuthorError, load};
 use crate::cli::output::Output;
@@ -16,10 +17,17 @@ struct Printed<'a> {
     passed: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     difference: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    rehearsal: Option<&'a Verdict>,
 }
 
 /// Runs them all. Exit code 1: one differs.
-pub fn all(policy: &Path, cases: Option<&Path>, update: bool, output: Output) -> Result<u8, AuthorError> {
+pub fn all(
+    policy: &Path,
+    cases: Option<&Path>,
+    (rehearse, update): (bool, bool),
+    output: Output,
+) -> Result<u8, AuthorError> {
     let start = Instant::now();
     let component = component_of(policy)?;
     let built = start.elapsed();
@@ -27,10 +35,16 @@ pub fn all(policy: &Path, cases: Option<&Path>, update: bool, output: Output) ->
     let folder = cases.map_or_else(|| beside.join("tests"), Path::to_owned);
     let loaded = load(&component)?;
     let results = suite::run(&loaded, &folder, update)?;
-    let printed: Vec<Printed<'_>> = results.iter().map(printed).collect();
+    let name = &loaded.description().name;
+    let rehearsed = |result: &CaseResult| {
+        let answer = result.answer.as_ref().ok().filter(|_| rehearse)?;
+        Some(rehearsal::rehearse(name, &result.case, &answer.contribution))
+    };
+    let verdicts: Vec<Option<Verdict>> = results.iter().map(rehearsed).collect();
+    let printed: Vec<Printed<'_>> = results.iter().zip(&verdicts).map(printed).collect();
+    let failed = printed.iter().filter(|printed| !printed.passed).count();
     output.print(&printed, |_| {
-        let failed = results.iter().filter(|result| !result.is_good()).count();
-        let mut text: String = results.iter().map(line).collect();
+        let mut text: String = results.iter().zip(&verdicts).map(line).collect();
         text.push_str(&format!(
             "{} passed, {failed} failed; built in {:.2} s, tested in {:.2} s\n",
             results.len() - failed,
@@ -39,25 +53,32 @@ pub fn all(policy: &Path, cases: Option<&Path>, update: bool, output: Output) ->
         ));
         text
     });
-    Ok(if results.iter().all(CaseResult::is_good) { 0 } else { FAILED })
+    Ok(if failed == 0 { 0 } else { FAILED })
 }
 
-fn printed(result: &CaseResult) -> Printed<'_> {
+fn printed<'a>((result, verdict): (&'a CaseResult, &'a Option<Verdict>)) -> Printed<'a> {
     let difference = match &result.outcome {
         Outcome::Differs(difference) => Some(difference.as_str()),
         _ => None,
     };
-    Printed { case: &result.name, passed: result.is_good(), difference }
+    let passed = result.is_good() && matches!(verdict, None | Some(Verdict::Takes { .. }));
+    Printed { case: &result.name, passed, difference, rehearsal: verdict.as_ref() }
 }
 
-fn line(result: &CaseResult) -> String {
+fn line((result, verdict): (&CaseResult, &Option<Verdict>)) -> String {
     let name = &result.name;
-    match &result.outcome {
-        Outcome::Passed => format!("ok       {name}\n"),
-        Outcome::Updated => format!("updated  {name}/{EXPECTED}\n"),
-        Outcome::NotExpected => format!(
-            "FAILED   {name}: there is no {EXPECTED}; `--update` writes what comes out: read it before you keep it\n"
-        ),
-        Outcome::Differs(difference) => format!("FAILED   {name}\n{difference}\n"),
-    }
+    let kernel = match verdict {
+        None | Some(Verdict::Takes { .. }) => String::new(),
+        Some(Verdict::Refuses { reason }) => format!("FAILED   {name}: the kernel refuses it: {reason}\n"),
+        Some(Verdict::NotAsked { reason }) => format!("FAILED   {name}: the kernel could not be asked: {reason}\n"),
+    };
+    kernel
+        + &match &result.outcome {
+            Outcome::Passed => format!("ok       {name}\n"),
+            Outcome::Updated => format!("updated  {name}/{EXPECTED}\n"),
+            Outcome::NotExpected => format!(
+                "FAILED   {name}: there is no {EXPECTED}; `--update` writes what comes out: read it before you keep it\n"
+            ),
+            Outcome::Differs(difference) => format!("FAILED   {name}\n{difference}\n"),
+        }
 }

@@ -86,6 +86,7 @@ pub fn execute(command: &PolicyCommand, config: &Path, output: Output) -> u8 {
     }
 }
 
-fn name(text: &str) -> Result<PolicyName, String> {
+/// A policy's name on the command line.
+pub fn name(text: &str) -> Result<PolicyName, String> {
     PolicyName::new(text).map_err(|error| error.to_string())
 }

@@ -132,7 +132,9 @@ fn types_that_are_not_functions_are_told_apart_from_components() {
 #[test]
 fn an_empty_component_lacks_describe() {
     let error = Kit::new().load(b"\0asm\x0d\0\x01\0").unwrap_err();
-    let LoadProblem::Shape(ShapeError::MissingExport("describe", exports)) = &error.problem else { panic!("{error}") };
+    let LoadProblem::Shape(ShapeError::MissingExport(_, "describe", exports)) = &error.problem else {
+        panic!("{error}")
+    };
     assert_eq!(exports, "nothing");
 }
 

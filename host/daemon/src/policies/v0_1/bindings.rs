@@ -1,5 +1,5 @@
-//! The generated Rust side of `wit/policy.wit`, package `ruleward:policy@0.1.0`. Nothing but [`super::lift`] and
-//! [`super::lower`] knows these types: they are converted once, at the border.
+//! The generated Rust side of `wit/policy.wit`, package `ruleward:policy@0.1.0`. Nothing outside this
+//! folder knows these types: they are converted once, at the border.
 
 #![allow(missing_docs, unused_qualifications, clippy::all, reason = "generated from wit/policy.wit, which explains it")]
 

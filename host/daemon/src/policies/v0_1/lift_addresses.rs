@@ -1,20 +1,18 @@
 //! Addresses, networks and port ranges of contract 0.1.0 as the values that they stand for.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::IpAddr;
 
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use ruleward_core::rule::PortRange;
 
-use super::contract_v0_1::ruleward::policy::types as wit;
-use super::lift::{Lifted, Wrong};
+use super::bindings::ruleward::policy::types as wit;
+use crate::policies::lift_error::{Lifted, Wrong};
 
 /// An address.
 pub fn address(address: wit::IpAddress) -> IpAddr {
     match address {
-        wit::IpAddress::Ipv4(bits) => IpAddr::V4(Ipv4Addr::from_bits(bits)),
-        wit::IpAddress::Ipv6(wit::Ipv6Address { high, low }) => {
-            IpAddr::V6(Ipv6Addr::from_bits(u128::from(high) << 64 | u128::from(low)))
-        }
+        wit::IpAddress::Ipv4(octets) => IpAddr::V4(<[u8; 4]>::from(octets).into()),
+        wit::IpAddress::Ipv6(groups) => IpAddr::V6(<[u16; 8]>::from(groups).into()),
     }
 }
 

@@ -10,8 +10,8 @@ use ruleward_core::facts::{Facts, System, Version};
 use ruleward_core::grants::Grants;
 use ruleward_core::names::{Backend, Table};
 
-use super::contract_v0_1::ruleward::policy::types as wit;
-use super::description::Description;
+use super::bindings::ruleward::policy::types as wit;
+use crate::policies::description::Description;
 
 /// Calls `with` with the facts for a policy. Text is borrowed, not copied.
 pub fn lowered<T>(
@@ -101,14 +101,7 @@ fn network(network: IpNet) -> wit::IpNetwork {
 
 fn address(address: IpAddr) -> wit::IpAddress {
     match address {
-        IpAddr::V4(address) => wit::IpAddress::Ipv4(address.to_bits()),
-        IpAddr::V6(address) => {
-            let octets = address.to_bits().to_be_bytes();
-            let [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p] = octets;
-            wit::IpAddress::Ipv6(wit::Ipv6Address {
-                high: u64::from_be_bytes([a, b, c, d, e, f, g, h]),
-                low: u64::from_be_bytes([i, j, k, l, m, n, o, p]),
-            })
-        }
+        IpAddr::V4(address) => wit::IpAddress::Ipv4(address.octets().into()),
+        IpAddr::V6(address) => wit::IpAddress::Ipv6(address.segments().into()),
     }
 }

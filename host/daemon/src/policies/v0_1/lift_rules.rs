@@ -5,9 +5,10 @@ use ruleward_core::rule::{
     AddressType, AddressTypeLimit, AddressTypeTest, Direction, Extension, Match, PortRange, RateUnit, Rule,
 };
 
-use super::contract_v0_1::ruleward::policy::types as wit;
-use super::lift::{Lifted, Wrong, shown};
+use super::bindings::ruleward::policy::types as wit;
+use super::lift::shown;
 use super::{lift_addresses, lift_targets};
+use crate::policies::lift_error::{Lifted, Wrong};
 
 /// Ports that one `multiport` match can hold; a range of more than one counts as two (`XT_MULTI_PORTS`).
 const MOST_PORTS: usize = 15;

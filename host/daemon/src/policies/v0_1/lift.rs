@@ -6,51 +6,12 @@
 //! (counted from 1), what is wrong there and what would be right.
 
 use ruleward_core::contribution::{Attachment, Chain, Contribution, Families};
-use ruleward_core::names::{ChainName, Hook, NameError, Placement, Table};
-use thiserror::Error;
+use ruleward_core::names::{ChainName, Hook, Placement, Table};
 
-use super::contract_v0_1::ruleward::policy::types as wit;
-use super::guest::one_line;
+use super::bindings::ruleward::policy::types as wit;
 use super::{lift_rules, lift_sets};
-
-/// Why an answer is no contribution.
-#[derive(Debug, Clone, PartialEq, Eq, Error)]
-#[error("{place}: {problem}")]
-pub struct LiftError {
-    /// Where: `chain nat/web, rule 3, match 2 (destination-ports)`.
-    pub place: String,
-    /// What is wrong, and what would be right.
-    pub problem: String,
-}
-
-/// Something wrong in a part that does not know where it stands; callers put the place in front.
-#[derive(Debug)]
-pub struct Wrong {
-    place: String,
-    problem: String,
-}
-
-impl Wrong {
-    /// `problem` says what is wrong and what is right.
-    pub fn new(problem: impl Into<String>) -> Self {
-        Self { place: String::new(), problem: problem.into() }
-    }
-
-    /// The same, found inside `place`.
-    pub fn within(mut self, place: &str) -> Self {
-        self.place = if self.place.is_empty() { place.to_owned() } else { format!("{place}, {}", self.place) };
-        self
-    }
-}
-
-impl From<NameError> for Wrong {
-    fn from(error: NameError) -> Self {
-        Self::new(error.to_string())
-    }
-}
-
-/// What conversions of parts return.
-pub type Lifted<T> = Result<T, Wrong>;
+use crate::policies::guest::one_line;
+use crate::policies::lift_error::{LiftError, Lifted, Wrong};
 
 /// Converts `answer`.
 ///
@@ -64,7 +25,7 @@ pub fn contribution(answer: wit::Contribution) -> Result<Contribution, LiftError
             sets: answer.sets.into_iter().enumerate().map(lift_sets::set).collect::<Lifted<_>>()?,
         })
     };
-    lifted().map_err(|Wrong { place, problem }| LiftError { place, problem })
+    lifted().map_err(|wrong: Wrong| wrong.into())
 }
 
 fn chain((index, chain): (usize, wit::Chain)) -> Lifted<Chain> {

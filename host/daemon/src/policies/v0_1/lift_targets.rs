@@ -3,9 +3,9 @@
 use ruleward_core::names::ChainName;
 use ruleward_core::rule::{ConnmarkAction, LogLevel, Nat, RejectKind, Target, TcpMss};
 
-use super::contract_v0_1::ruleward::policy::types as wit;
-use super::lift::{Lifted, Wrong};
+use super::bindings::ruleward::policy::types as wit;
 use super::{lift_addresses, lift_rules};
+use crate::policies::lift_error::{Lifted, Wrong};
 
 /// Longest prefix of the LOG target (`nf_log` holds 30 bytes with the end mark).
 const LONGEST_LOG_PREFIX: usize = 29;

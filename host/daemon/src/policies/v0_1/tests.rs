@@ -6,9 +6,10 @@ use ruleward_core::grants::{Grants, Pattern};
 use ruleward_core::names::{PolicyName, Table};
 use ruleward_core::rule::{Match, Target};
 
-use crate::policies::contract_v0_1::ruleward::policy::types as wit;
+use super::bindings::ruleward::policy::types as wit;
+use super::{lift, lower, measure};
 use crate::policies::description::Description;
-use crate::policies::{Limit, Limits, Usage, lift, lower, measure, testkit};
+use crate::policies::{Limit, Limits, Usage, testkit};
 
 fn rule(matches: Vec<wit::Match>, target: Option<wit::Target>) -> wit::Rule {
     wit::Rule { matches, target, comment: None }
@@ -33,7 +34,7 @@ fn refused_target(target: wit::Target) -> String {
 }
 
 fn v4(bits: u32, prefix_length: u8) -> wit::IpNetwork {
-    wit::IpNetwork { address: wit::IpAddress::Ipv4(bits), prefix_length }
+    wit::IpNetwork { address: wit::IpAddress::Ipv4(bits.to_be_bytes().into()), prefix_length }
 }
 
 fn ports(ranges: &[(u16, u16)]) -> wit::Match {
@@ -53,7 +54,7 @@ fn a_refusal_names_chain_rule_and_match() {
 fn matches_are_judged() {
     let many: Vec<_> = (0..8).map(|port| (port, port + 1)).collect();
     let network = |network| wit::Match::Source(wit::NetworkMatch { network, negated: false });
-    let v6 = wit::IpNetwork { address: wit::IpAddress::Ipv6(wit::Ipv6Address { high: 1, low: 1 }), prefix_length: 129 };
+    let v6 = wit::IpNetwork { address: wit::IpAddress::Ipv6((0, 0, 0, 1, 0, 0, 0, 1)), prefix_length: 129 };
     let directions = |count| {
         let directions = vec![wit::Direction::Source; count];
         wit::Match::Set(wit::SetMatch { name: "s".to_owned(), directions, negated: false })
@@ -95,8 +96,8 @@ fn targets_are_judged() {
     let nat =
         |addresses, ports, random_fully| wit::Nat { addresses, ports, random: false, random_fully, persistent: false };
     let range = |first, last| Some(wit::AddressRange { first, last });
-    let four = wit::IpAddress::Ipv4(9);
-    let six = wit::IpAddress::Ipv6(wit::Ipv6Address { high: 0, low: 1 });
+    let four = wit::IpAddress::Ipv4((0, 0, 0, 9));
+    let six = wit::IpAddress::Ipv6((0, 0, 0, 0, 0, 0, 0, 1));
     let log = |prefix: &str| wit::LogPacket { prefix: prefix.to_owned(), level: wit::LogLevel::Info };
     let nflog = |prefix: String, threshold| wit::Nflog { group: 0, prefix, threshold };
     for (target, expected) in [
@@ -106,7 +107,7 @@ fn targets_are_judged() {
             "source-nat, addresses: 0.0.0.9 and ::1 are of different families",
         ),
         (
-            wit::Target::SourceNat(nat(range(four, wit::IpAddress::Ipv4(1)), None, false)),
+            wit::Target::SourceNat(nat(range(four, wit::IpAddress::Ipv4((0, 0, 0, 1))), None, false)),
             "0.0.0.9 and 0.0.0.1 are in the wrong order",
         ),
         (
@@ -190,8 +191,7 @@ fn with_set(set: wit::AddressSet) -> wit::Contribution {
 #[test]
 fn sets_are_judged() {
     let one = || vec![wit::SetMember::Network(v4(1, 32))];
-    let six =
-        wit::IpNetwork { address: wit::IpAddress::Ipv6(wit::Ipv6Address { high: 0, low: 1 }), prefix_length: 128 };
+    let six = wit::IpNetwork { address: wit::IpAddress::Ipv6((0, 0, 0, 0, 0, 0, 0, 1)), prefix_length: 128 };
     let text = |text: &str| vec![wit::SetMember::Extension(text.to_owned())];
     let hash_net = || wit::SetType::HashNet;
     for (set, expected) in [
@@ -230,8 +230,8 @@ fn an_answer_is_measured_and_compared_with_its_limits() {
     measure::output(&answer(vec![rule(vec![], None), rule(vec![], None)]), &mut usage);
     assert_eq!((usage[Limit::Chains], usage[Limit::Rules]), (1, 2));
     let limits = Limits::default().with(Limit::Rules, 1);
-    assert!(measure::within(&usage, &Limits::default(), &Limit::ALL).is_ok());
-    let over = measure::within(&usage, &limits, &[Limit::Chains, Limit::Rules]).unwrap_err();
+    assert!(usage.within(&Limits::default(), &Limit::ALL).is_ok());
+    let over = usage.within(&limits, &[Limit::Chains, Limit::Rules]).unwrap_err();
     assert_eq!(
         over.to_string(),
         "asks for 2 rules (attachments included), and its limit `rules` is 1; raise that if it is meant"
@@ -278,6 +278,6 @@ fn a_policy_sees_only_what_it_asked_for_and_was_granted() {
     lower::lowered(&facts, &grants, &description(true), |facts| {
         let network = facts.interfaces[0].addresses[0];
         let wit::IpAddress::Ipv6(address) = network.address else { panic!("{network:?}") };
-        assert_eq!((address.high, address.low, network.prefix_length), (0x2001_0db8_0000_0000, 1, 64));
+        assert_eq!((address, network.prefix_length), ((0x2001, 0xdb8, 0, 0, 0, 0, 0, 1), 64));
     });
 }

@@ -5,9 +5,10 @@ use ipnet::IpNet;
 use ruleward_core::contribution::{AddressSet, SetMember, SetType};
 use ruleward_core::names::{Family, SetName};
 
-use super::contract_v0_1::ruleward::policy::types as wit;
-use super::lift::{Lifted, Wrong, shown};
+use super::bindings::ruleward::policy::types as wit;
+use super::lift::shown;
 use super::lift_addresses;
+use crate::policies::lift_error::{Lifted, Wrong};
 
 /// What ipset holds when nothing is said.
 const DEFAULT_MOST_MEMBERS: u32 = 65_536;

@@ -1,24 +1,10 @@
 //! Measures what goes into a policy and what comes out of it, as wasmtime counts it: lists by their elements' size, text by
 //! its bytes.
 
-use ruleward_core::limit::{Exceeded, Limit, Limits, Usage};
+use ruleward_core::limit::{Limit, Usage};
 use wasmtime::component::ComponentType;
 
-use super::contract_v0_1::ruleward::policy::types as wit;
-
-/// The first of these limits that `usage` is over.
-///
-/// # Errors
-/// [`Exceeded`].
-pub fn within(usage: &Usage, limits: &Limits, which: &[Limit]) -> Result<(), Exceeded> {
-    for limit in which.iter().copied() {
-        let (used, most) = (usage[limit], limits[limit]);
-        if used > most {
-            return Err(Exceeded { limit, used, most });
-        }
-    }
-    Ok(())
-}
+use super::bindings::ruleward::policy::types as wit;
 
 /// Bytes that the guest is given with `facts` and `settings`.
 pub fn input(facts: &wit::Facts<'_>, settings: &str) -> u64 {

@@ -1,0 +1,121 @@
+//! What a kernel says of an answer: it is loaded into a private network namespace with the stock tools, by a child process
+//! that becomes root in a user namespace where its user is not. No rule of the machine is touched or seen.
+
+use std::io::{self, Write};
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use ruleward_core::check::{self, OutputLimits};
+use ruleward_core::contribution::{Contribution, Families};
+use ruleward_core::grants::Grants;
+use ruleward_core::merge::merge;
+use ruleward_core::names::{Backend, PolicyName};
+use ruleward_core::ownership::Ownership;
+use serde::{Deserialize, Serialize};
+
+use super::case::Case;
+use crate::kernel::rehearse::{RehearseError, try_out};
+use crate::kernel::scratch;
+use crate::kernel::tools::Tools;
+use crate::open::rehearsals;
+
+/// How long the tools may take.
+const TIME: Duration = Duration::from_secs(60);
+
+/// What the kernel says.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kernel", rename_all = "kebab-case")]
+pub enum Verdict {
+    /// It has the rules, in these words of `iptables-save`.
+    Takes {
+        /// Of all tables that the policy asks for something in.
+        rules: String,
+    },
+    /// It, or a tool, refuses one.
+    Refuses {
+        /// Which, and why.
+        reason: String,
+    },
+    /// It could not be asked.
+    NotAsked {
+        /// Why, and what to do.
+        reason: String,
+    },
+}
+
+impl Verdict {
+    fn not_asked(reason: impl ToString) -> Self {
+        Self::NotAsked { reason: reason.to_string() }
+    }
+}
+
+/// For the child.
+#[derive(Debug, Serialize, Deserialize)]
+struct Question {
+    policy: PolicyName,
+    backend: Backend,
+    families: Families,
+    grants: Grants,
+    contribution: Contribution,
+}
+
+/// Asks the kernel, with the tools of the case's backend.
+pub fn rehearse(policy: &PolicyName, case: &Case, contribution: &Contribution) -> Verdict {
+    let question = Question {
+        policy: policy.clone(),
+        backend: case.facts.system.backend,
+        families: case.facts.system.families,
+        grants: case.grants.clone(),
+        contribution: contribution.clone(),
+    };
+    ask(&question).unwrap_or_else(|error| Verdict::not_asked(format!("the rehearsal's process failed: {error}")))
+}
+
+fn ask(question: &Question) -> io::Result<Verdict> {
+    let mut command = Command::new(std::env::current_exe()?);
+    command.arg("rehearse").stdin(Stdio::piped()).stdout(Stdio::piped());
+    let mut child = command.spawn()?;
+    let text = serde_json::to_vec(question)?;
+    if let Some(mut input) = child.stdin.take() {
+        input.write_all(&text)?;
+    }
+    let output = child.wait_with_output()?;
+    if output.stdout.is_empty() {
+        return Err(io::Error::other(output.status.to_string()));
+    }
+    Ok(serde_json::from_slice(&output.stdout)?)
+}
+
+/// The child: reads the question, writes the verdict. Before any thread is started.
+///
+/// # Errors
+/// When nobody asks or hears.
+pub fn child_main() -> io::Result<()> {
+    let verdict = match scratch::become_root() {
+        Err(reason) => Verdict::NotAsked { reason },
+        Ok(()) => answer(&serde_json::from_reader(io::stdin().lock())?),
+    };
+    Ok(serde_json::to_writer(io::stdout().lock(), &verdict)?)
+}
+
+fn answer(question: &Question) -> Verdict {
+    let Question { policy, backend, families, grants, contribution } = question;
+    let limits = OutputLimits::default();
+    let checked = match check::check(policy, grants, |family| families.contains(family), limits, contribution) {
+        Ok(checked) => checked,
+        Err(refusals) => {
+            return Verdict::Refuses {
+                reason: refusals.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "),
+            };
+        }
+    };
+    let ownership = Ownership::new(vec![(policy.clone(), grants.clone())]);
+    let desired = merge(&[checked], ownership, families.iter().collect());
+    let port = rehearsals(Tools::new(*backend).with_command_timeout(TIME), TIME);
+    match try_out(&port, &desired) {
+        Err(error) => Verdict::not_asked(error),
+        Ok(Ok(rules)) => Verdict::Takes { rules },
+        Ok(Err(error @ RehearseError::Refused { .. })) => Verdict::Refuses { reason: error.to_string() },
+        Ok(Err(error)) => Verdict::not_asked(error),
+    }
+}

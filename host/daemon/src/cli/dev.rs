@@ -1,0 +1,137 @@
+//! `dev`: a policy from edit to kernel, again with every change of its sources.
+
+use std::fmt::Write as _;
+use std::fs::Permissions;
+use std::io::Write as _;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use ruleward_core::names::PolicyName;
+use serde::Serialize;
+
+use super::author::REFUSED;
+use super::commands::ask;
+use super::output::Output;
+use crate::author::dev::{Judged, Round, Sources, Workshop};
+use crate::author::project::Project;
+use crate::author::rehearsal::Verdict;
+use crate::author::{self, AuthorError};
+use crate::config::Config;
+use crate::serve::control::Request;
+
+/// One round, and what the node made of it.
+#[derive(Serialize)]
+#[serde(untagged, rename_all = "kebab-case")]
+enum Shown<'a> {
+    Round {
+        #[serde(flatten)]
+        round: &'a Round,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        live: Option<&'a str>,
+    },
+    Failed {
+        failed: &'a str,
+    },
+}
+
+/// Goes on until nobody reads it, or it is interrupted. `live` names the policy on this node that is to become this one.
+pub fn run(folder: &Path, live: Option<&PolicyName>, config: &Path, output: Output) -> u8 {
+    let result = Project::read(folder).and_then(|project| Sources::watch(folder, &project)).and_then(|mut sources| {
+        let on_node = live.map(|policy| on_node(config, policy)).transpose()?;
+        let (target, state_directory) = on_node.unzip();
+        let mut workshop = Workshop::new(folder, state_directory.unwrap_or_else(author::cache));
+        loop {
+            let shown = match workshop.round() {
+                Err(error) => {
+                    let failed = error.to_string();
+                    output.stream(&Shown::Failed { failed: &failed }, |_| format!("FAILED   {failed}\n"))
+                }
+                Ok(round) => {
+                    let live = target.as_deref().map(|target| go_live(&round, target, config, output));
+                    let live = live.as_deref();
+                    output.stream(&Shown::Round { round: &round, live }, |_| text(&round, live))
+                }
+            };
+            if shown.is_err() {
+                return Ok(0);
+            }
+            sources.built();
+            sources.changed()?;
+        }
+    });
+    result.unwrap_or_else(|error| {
+        output.complain(&format!("ruleward: {error}\n"));
+        REFUSED
+    })
+}
+
+/// Where the node has the policy's component, and its state directory.
+fn on_node(file: &Path, policy: &PolicyName) -> Result<(PathBuf, PathBuf), AuthorError> {
+    let config = Config::load(file).map_err(|error| AuthorError::Build(error.to_string()))?;
+    let found = config.policies.get(policy).map(|found| found.component.clone());
+    let reason = || AuthorError::file(file, format!("has no policy {policy}; add it with its grants first"));
+    Ok((found.ok_or_else(reason)?, config.state_directory))
+}
+
+/// Whoever reads the file sees all of the old or all of the new.
+fn replace(file: &Path, bytes: &[u8]) -> std::io::Result<()> {
+    let folder = file.parent().unwrap_or(Path::new("."));
+    let mut fresh = tempfile::Builder::new().permissions(Permissions::from_mode(0o644)).tempfile_in(folder)?;
+    fresh.write_all(bytes)?;
+    fresh.persist(file)?;
+    Ok(())
+}
+
+/// Puts the component where the running daemon has it from, and waits until its rules are in force.
+fn go_live(round: &Round, target: &Path, config: &Path, output: Output) -> String {
+    if !round.is_good() {
+        return "not put on the node: see above".to_owned();
+    }
+    let start = Instant::now();
+    let placed = std::fs::read(&round.component).and_then(|bytes| replace(target, &bytes));
+    if let Err(error) = placed {
+        return format!("not put on the node: {}: {error}", target.display());
+    }
+    match ask(config, output, &Request::Reload {}) {
+        Err(error) => format!("{} is replaced, and {error}", target.display()),
+        Ok(report) if report.problems.is_empty() && report.in_sync => {
+            format!("in force on the node after {} ms", start.elapsed().as_millis())
+        }
+        Ok(report) => {
+            let refused = report.policies.iter().filter_map(|policy| policy.candidate.as_ref()?.reason.clone());
+            let reasons: Vec<String> = report.problems.iter().cloned().chain(refused).collect();
+            format!("refused by the node: {}", reasons.join("; "))
+        }
+    }
+}
+
+fn text(round: &Round, live: Option<&str>) -> String {
+    let mut text = String::new();
+    for case in &round.cases {
+        push_case(&mut text, case);
+    }
+    let Round { round: number, component, built_ms, judged_ms, .. } = round;
+    let _ = writeln!(text, "round {number}: {} built in {built_ms} ms, judged in {judged_ms} ms", component.display());
+    if let Some(live) = live {
+        let _ = writeln!(text, "live     {live}");
+    }
+    text
+}
+
+fn push_case(text: &mut String, judged: &Judged) {
+    let Judged { case, unexpected, difference, rehearsal } = judged;
+    let _ = match unexpected {
+        None => writeln!(text, "ok       {case}"),
+        Some(difference) => writeln!(text, "FAILED   {case}\n{difference}"),
+    };
+    if let Some(difference) = difference {
+        let _ = writeln!(text, "rules    {case}\n{}", difference.trim_end());
+    }
+    let _ = match rehearsal {
+        None => Ok(()),
+        Some(Verdict::Takes { .. }) => writeln!(text, "kernel   {case}: takes them, in a private namespace"),
+        Some(Verdict::Refuses { reason }) => writeln!(text, "kernel   {case}: REFUSES them: {reason}"),
+        Some(Verdict::NotAsked { reason }) => writeln!(text, "kernel   {case}: was not asked: {reason}"),
+    };
+}
