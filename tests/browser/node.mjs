@@ -1,7 +1,7 @@
 // A node under a policy, with a running daemon, in the network namespace of this process: it must be one of its own.
 
 import { execFileSync, spawn } from "node:child_process";
-import { copyFileSync, mkdirSync, writeFileSync } from "node:fs";
+import { copyFileSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 
 const PATIENCE = 60_000;
@@ -60,7 +60,21 @@ export class Node {
       if (error.code !== "ETXTBSY") throw error;
     }
     // By another name it wants to be told which of its tools it is.
-    execFileSync(file, name === "iptables" ? words : ["iptables", ...words], { argv0: name });
+    execFileSync(file, name === "iptables" ? words : ["iptables", ...words], { argv0: name, stdio: "pipe" });
+  }
+
+  // A new version that its policy refuses, and somebody who keeps undoing a repair.
+  async trouble() {
+    const file = join(this.folder, "ruleward.toml");
+    writeFileSync(file, readFileSync(file, "utf8").replace("--dport 443 -j ACCEPT", "--dport 443 -j NOWHERE"));
+    for (let round = 0; round < 12; round += 1) {
+      try {
+        this.tamper(["-D", "INPUT", "1"]);
+      } catch {
+        // It is not back yet, which is what a fight is like.
+      }
+      await new Promise((done) => setTimeout(done, 100));
+    }
   }
 
   stop() {

@@ -137,12 +137,23 @@ async function theKeyboardReachesTheContent() {
   await page.context().close();
 }
 
+async function troubleIsShownToEverybody() {
+  const page = await open("/");
+  await until("the page is live", async () => (await text(page, "#live")) === "live");
+  await node.trouble();
+  await until("the fight is named", async () => /Fight over IPv4 filter INPUT/.test(await text(page, "#state")));
+  await until("the refusal is shown", async () => (await text(page, "#policies")).includes("its new version"));
+  assert.match(await text(page, "#policies"), /last good answer\s+its new version .* is REFUSED: .*NOWHERE/);
+  await page.context().close();
+  for (const scheme of ["light", "dark"]) await everybodyCanUseIt(scheme, "narrow");
+}
+
 async function itSaysWhenTheDaemonIsGone() {
   const page = await open("/");
   await until("the page is live", async () => (await text(page, "#live")) === "live");
   node.stop();
   await until("the page says so", async () => (await text(page, "#live")).startsWith("not connected"));
-  assert.match(await text(page, "#state"), /^RIGHT since /);
+  assert.match(await text(page, "#state"), /RIGHT since /);
   await page.context().close();
 }
 
@@ -177,6 +188,7 @@ try {
     }
   }
   await test("the keyboard reaches the content", theKeyboardReachesTheContent);
+  await test("trouble is shown to everybody", troubleIsShownToEverybody);
   await test("it says when the daemon is gone", itSaysWhenTheDaemonIsGone);
 } catch (error) {
   failed += 1;

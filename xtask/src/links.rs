@@ -45,7 +45,7 @@ fn of_line(line: &str) -> Vec<&str> {
         let ticks = line[..line.len() - rest.len() + at].matches('`').count();
         rest = &rest[at + 2..];
         let Some(end) = rest.find(')') else { break };
-        if ticks % 2 == 0 {
+        if ticks.is_multiple_of(2) {
             found.push(&rest[..end]);
         }
     }

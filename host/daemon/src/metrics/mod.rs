@@ -128,6 +128,7 @@ pub struct Metrics {
     wait_seconds: Family<Wait, Counter<f64, AtomicU64>>,
     waiting: Mutex<Option<(WaitFor, Instant)>>,
     policies: PolicyMetrics,
+    counted: snapshot::Counted,
     authors: Mutex<BTreeSet<String>>,
 }
 
@@ -154,6 +155,7 @@ impl Metrics {
             wait_seconds: Family::default(),
             waiting: Mutex::new(None),
             policies: PolicyMetrics::new(&mut registry),
+            counted: snapshot::Counted::default(),
             authors: Mutex::new(BTreeSet::new()),
             registry: Registry::default(),
         };

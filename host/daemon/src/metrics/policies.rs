@@ -115,8 +115,11 @@ impl PolicyMetrics {
         self.configuration_refused.set(refused.into());
     }
 
-    /// Counts the refusals that `policies` tell of for the first time.
+    /// Counts the refusals that `policies` tell of for the first time. A check that ended before it knew of any tells nothing.
     pub fn reported(&self, policies: &[PolicyReport]) {
+        if policies.is_empty() {
+            return;
+        }
         let known = &mut *self.refused.lock().unwrap_or_else(PoisonError::into_inner);
         let now: BTreeMap<String, Refusal> = policies
             .iter()

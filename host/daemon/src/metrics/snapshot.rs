@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use prometheus_client::collector::Collector;
@@ -58,11 +58,28 @@ pub fn counts(expected: &Expected) -> CountsByPlace {
     counts
 }
 
+/// The counts of what was counted last: a walk over all rules is made once for what is in force, not for each scrape.
+#[derive(Debug, Default)]
+pub struct Counted(Mutex<Option<(Weak<Expected>, Arc<CountsByPlace>)>>);
+
+impl Counted {
+    fn of(&self, expected: &Arc<Expected>) -> Arc<CountsByPlace> {
+        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        // As long as it is known its address is nobody else's.
+        if let Some((_, counts)) = known.as_ref().filter(|(of, _)| of.as_ptr() == Arc::as_ptr(expected)) {
+            return Arc::clone(counts);
+        }
+        let counts = Arc::new(counts(expected));
+        *known = Some((Arc::downgrade(expected), Arc::clone(&counts)));
+        counts
+    }
+}
+
 /// One moment.
 #[derive(Debug)]
 pub struct Snapshot {
     status: Status,
-    counts: CountsByPlace,
+    counts: Arc<CountsByPlace>,
     in_sync_for: Option<Duration>,
     process: Process,
 }
@@ -73,7 +90,7 @@ type Labels = Vec<(&'static str, String)>;
 impl Snapshot {
     /// Reads the board and `/proc/self`.
     pub fn take(board: &Board) -> Self {
-        let counts = board.expected().map(|expected: Arc<Expected>| counts(&expected)).unwrap_or_default();
+        let counts = board.expected().map(|expected| board.metrics().counted.of(&expected)).unwrap_or_default();
         Self { status: board.brief(), counts, in_sync_for: board.since_in_sync(), process: Process::read() }
     }
 

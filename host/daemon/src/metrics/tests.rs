@@ -1,12 +1,15 @@
 //! What is counted, under which names, and that hostile names stay labels.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use ruleward_core::author::Author;
 use ruleward_core::drift::Kind;
+use ruleward_core::expected::{Expected, ExpectedTable};
 use ruleward_core::limit::{Limit, Limits, Usage};
-use ruleward_core::names::{Family as IpFamily, Table};
+use ruleward_core::names::{ChainName, Family as IpFamily, PolicyName, Table};
+use ruleward_core::ownership::Ownership;
 
 use super::*;
 use crate::report::limits::LimitReport;
@@ -129,7 +132,9 @@ fn policies_and_configurations_are_counted_by_what_becomes_of_them() {
     // Each report says it again; another reason is another refusal.
     for reason in ["it traps", "it traps", "it is too large", "it is too large"] {
         board.checked(&refused(reason), SystemTime::UNIX_EPOCH);
+        board.checked(&Report::failure(crate::report::ErrorClass::Internal, "a fault"), SystemTime::UNIX_EPOCH);
     }
+    board.checked(&refused("it is too large"), SystemTime::UNIX_EPOCH);
     let text = render(&board, Format::Text);
     for line in [
         "ruleward_evaluations_total{policy=\"p\",outcome=\"answered\"} 2",
@@ -169,6 +174,29 @@ fn names_of_strangers_are_bounded_and_harmless() {
     let others = drifts.iter().find(|line| line.contains(OTHERS)).unwrap();
     assert!(others.ends_with(&format!(" {}", 101 - MOST_AUTHORS)), "{others}");
     assert_eq!(text.lines().filter(|line| line.starts_with("ruleward_in_sync ")).count(), 1);
+}
+
+#[test]
+fn rules_are_counted_again_when_others_are_in_force() {
+    let board = board();
+    let expected = |chains: &[&str]| {
+        let mut expected = Expected::nothing(Ownership::default(), Vec::new());
+        let policy = PolicyName::new("web").unwrap();
+        let chains = chains.iter().map(|name| (ChainName::new(name).unwrap(), (policy.clone(), Vec::new()))).collect();
+        let table = ExpectedTable { chains, ..ExpectedTable::default() };
+        expected.tables.insert((IpFamily::Ipv4, Table::Nat), table);
+        Arc::new(expected)
+    };
+    let chains = || {
+        let text = render(&board, Format::Text);
+        let name = "ruleward_chains{family=\"ipv4\",table=\"nat\",policy=\"web\"} ";
+        text.lines().find_map(|line| line.strip_prefix(name)?.parse::<f64>().ok())
+    };
+    assert_eq!(chains(), None);
+    board.expect(&expected(&["a"]));
+    assert_eq!((chains(), chains()), (Some(1.0), Some(1.0)));
+    board.expect(&expected(&["a", "b"]));
+    assert_eq!(chains(), Some(2.0));
 }
 
 #[test]

@@ -147,22 +147,12 @@ pub fn policies(policies: &[PolicyReport], style: Style) -> String {
         let version = policy.version.as_deref().map(|version| format!(" {}", plain(version))).unwrap_or_default();
         let size = counts(policy.chains as u64, policy.rules as u64, policy.sets as u64);
         let _ = write!(text, "  {}{version}: {state}; {size}", plain(&policy.name));
-        if let Some(reason) = policy.reason.as_ref().filter(|reason| refused_for(policy) != Some(reason)) {
+        if let Some(reason) = own_reason(policy) {
             let _ = write!(text, "; {}", plain(reason));
         }
         text.push('\n');
-        if let Some(candidate) = &policy.candidate {
-            candidate_line(&mut text, candidate, style);
-        }
-        if let Some(PinReport { record, since, why }) = &policy.pinned {
-            let why = if why.is_empty() { String::new() } else { format!(" ({})", plain(why)) };
-            let name = plain(&policy.name);
-            let _ = writeln!(
-                text,
-                "    pinned to {} since {}{why}, until its files change or `ruleward policy rollback --release {name}`",
-                plain(record),
-                plain(since)
-            );
+        for remark in remarks(policy, style) {
+            let _ = writeln!(text, "    {remark}");
         }
         if let Some(usage) = limits::text(&policy.limits) {
             let _ = writeln!(text, "    {usage}");
@@ -171,7 +161,24 @@ pub fn policies(policies: &[PolicyReport], style: Style) -> String {
     text
 }
 
-fn shadow(policy: &PolicyReport) -> String {
+/// Why its newest answer is not the one in force, unless that is about its new version, which [`remarks`] tell of.
+pub fn own_reason(policy: &PolicyReport) -> Option<&String> {
+    policy.reason.as_ref().filter(|reason| refused_for(policy) != Some(reason))
+}
+
+/// What else there is to say of a policy: its new version, and the earlier one that it is held at.
+pub fn remarks(policy: &PolicyReport, style: Style) -> Vec<String> {
+    let candidate = policy.candidate.as_ref().map(|candidate| candidate_line(candidate, style));
+    let pinned = policy.pinned.as_ref().map(|PinReport { record, since, why }| {
+        let why = if why.is_empty() { String::new() } else { format!(" ({})", plain(why)) };
+        let (name, record, since) = (plain(&policy.name), plain(record), plain(since));
+        format!("pinned to {record} since {since}{why}, until its files change or `ruleward policy rollback --release {name}`")
+    });
+    candidate.into_iter().chain(pinned).collect()
+}
+
+/// What a shadow would change.
+pub fn shadow(policy: &PolicyReport) -> String {
     let Some(ShadowReport { of, comes, goes, .. }) = policy.shadow.as_ref().filter(|_| policy.reason.is_none()) else {
         return "shadow".to_owned();
     };
@@ -196,7 +203,7 @@ fn refused_for(policy: &PolicyReport) -> Option<&String> {
 }
 
 /// What the configuration asks for instead.
-fn candidate_line(text: &mut String, candidate: &CandidateReport, style: Style) {
+fn candidate_line(candidate: &CandidateReport, style: Style) -> String {
     let version = candidate.version.as_deref().map(|version| format!(" {}", plain(version))).unwrap_or_default();
     let digest: String =
         candidate.digest.as_deref().map(plain).unwrap_or_default().chars().take(SHOWN_DIGEST).collect();
@@ -207,7 +214,7 @@ fn candidate_line(text: &mut String, candidate: &CandidateReport, style: Style) 
         CandidateState::Refused => style.bad("is REFUSED"),
     };
     let reason = candidate.reason.as_deref().map(|reason| format!(": {}", plain(reason))).unwrap_or_default();
-    let _ = writeln!(text, "    its new version{version}{digest} {state}{reason}");
+    format!("its new version{version}{digest} {state}{reason}")
 }
 
 /// How it was repaired and how fast, or why not.

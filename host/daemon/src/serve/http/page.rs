@@ -8,6 +8,7 @@ use crate::incidents::place;
 use crate::report::board::Board;
 use crate::report::plain::plain;
 use crate::report::status::Status;
+use crate::report::text::{self, Style};
 use crate::report::{Change, Incident, PolicyReport, PolicyState};
 
 /// Incidents on the page; `ruleward incidents` has all.
@@ -180,18 +181,21 @@ fn policies(policies: &[PolicyReport]) -> Markup {
 
 fn row(policy: &PolicyReport) -> Markup {
     let (class, state) = match policy.state {
-        PolicyState::Current => ("good", "current"),
-        PolicyState::LastGood => ("bad", "last good answer"),
-        PolicyState::NeverAnswered => ("bad", "never answered"),
-        PolicyState::Shadow => ("", "shadow: compared, never in force"),
-        PolicyState::Off => ("", "off"),
+        PolicyState::Current => ("good", "current".to_owned()),
+        PolicyState::LastGood => ("bad", "last good answer".to_owned()),
+        PolicyState::NeverAnswered => ("bad", "never answered".to_owned()),
+        PolicyState::Shadow => ("", text::shadow(policy)),
+        PolicyState::Off => ("", "off".to_owned()),
     };
     let digest = policy.digest.as_deref().unwrap_or("unknown");
     let short: String = digest.trim_start_matches("sha256:").chars().take(12).collect();
     html! {
         tr {
             th scope="row" { (plain(&policy.name)) }
-            td { span class=(class) { (state) } @if let Some(reason) = &policy.reason { ": " (plain(reason)) } }
+            td {
+                span class=(class) { (state) } @if let Some(reason) = text::own_reason(policy) { ": " (plain(reason)) }
+                @for remark in text::remarks(policy, Style { colours: false }) { br; (remark) }
+            }
             td { (plain(policy.version.as_deref().unwrap_or("unknown"))) }
             td.number { (policy.chains) } td.number { (policy.rules) } td.number { (policy.sets) }
             td { (usage::cell(policy)) }

@@ -10,7 +10,9 @@ use ruleward_core::drift::Kind;
 
 use super::connection::is_local_host;
 use super::*;
-use crate::report::{ErrorClass, Incident, Outcome, Report};
+use crate::report::{
+    CandidateReport, CandidateState, ErrorClass, Incident, Outcome, PolicyReport, PolicyState, Report,
+};
 
 struct Server {
     board: Board,
@@ -140,6 +142,28 @@ fn hostile_texts_stay_texts() {
     let mut events = EventStream::open(&server);
     let events = events.read(1);
     assert!(!events.contains("<script"), "{events}");
+}
+
+#[test]
+fn a_refused_version_and_its_reason_are_beside_the_policy() {
+    let server = server();
+    let candidate = CandidateReport {
+        version: Some("2.0".to_owned()),
+        digest: None,
+        state: CandidateState::Refused,
+        reason: Some("<i>it traps</i>".to_owned()),
+    };
+    let policy = PolicyReport {
+        reason: candidate.reason.clone(),
+        candidate: Some(candidate),
+        ..PolicyReport::new("web", PolicyState::LastGood)
+    };
+    server.board.checked(&Report { policies: vec![policy], ..right(Vec::new()) }, SystemTime::now());
+    let page = server.get("/");
+    assert!(
+        page.contains("last good answer</span><br>its new version 2.0 is REFUSED: &lt;i&gt;it traps&lt;/i&gt;</td>"),
+        "{page}"
+    );
 }
 
 struct EventStream {
