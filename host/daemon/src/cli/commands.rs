@@ -7,7 +7,7 @@ use ruleward_core::schedule::Reason;
 use super::open::{check_configuration, open_once, open_running};
 use super::output::Output;
 use super::{Arguments, Command, incidents, paper, policy};
-use crate::config::{Config, DEFAULT_FILE};
+use crate::config::{Config, DEFAULT_FILE, DEFAULT_STATE_DIRECTORY};
 use crate::history::{self, History};
 use crate::journal::{CLOSE_TIME, Journal};
 use crate::logs::{self, Level};
@@ -26,8 +26,6 @@ use crate::serve::socket::Access;
 
 /// Where the daemon is if the configuration can't say so.
 const DEFAULT_RUNTIME_DIRECTORY: &str = "/run/ruleward";
-/// Where its journal is if the configuration can't say so.
-const DEFAULT_STATE_DIRECTORY: &str = "/var/lib/ruleward";
 
 /// Does what was asked, and gives the exit code.
 pub fn execute(arguments: &Arguments) -> u8 {
@@ -131,8 +129,20 @@ fn access(config: &Config, board: &Board) -> Access {
     })
 }
 
+/// The configuration, or the last one that was right and why it is not the one in the file.
+fn load_or_recall(file: &Path) -> Result<(Config, Option<String>), Box<Report>> {
+    let refusal = match load(file) {
+        Ok(config) => return Ok((config, None)),
+        Err(refusal) => refusal,
+    };
+    let Some(config) = Config::kept(file) else { return Err(refusal) };
+    let reason = refusal.problems.join("; ");
+    tracing::error!("the configuration is refused, and the last good one is in force: {reason}");
+    Ok((config, Some(reason)))
+}
+
 fn run_daemon(file: &Path, output: Output) -> u8 {
-    let result = load(file).and_then(|config| {
+    let result = load_or_recall(file).and_then(|(config, refusal)| {
         logs::configure(config.log, config.log_format);
         let _lock = lock(&config, Command::Run.name())?;
         let board = board(&config);
@@ -147,9 +157,10 @@ fn run_daemon(file: &Path, output: Output) -> u8 {
         if let Err(error) = http::start(&directory, (access, config.http.clone()), board.clone()) {
             board.note("http", Some(format!("no metrics and no status page: {error}")));
         }
-        let (lookout, source) = reload::start(config.clone(), engine(&config)?, history.clone()).map_err(|error| {
-            Box::new(Report::failure(ErrorClass::Internal, format!("can't start looking for changes: {error}")))
-        })?;
+        let (lookout, source) =
+            reload::start((config.clone(), refusal), engine(&config)?, history.clone()).map_err(|error| {
+                Box::new(Report::failure(ErrorClass::Internal, format!("can't start looking for changes: {error}")))
+            })?;
         let open = Box::new(move || open_running(&source, &shown, &written, &kept));
         tracing::info!("version {}, checks at least every {refresh:?}", env!("CARGO_PKG_VERSION"));
         let result = run::run((&directory, access), refresh, &board, open, lookout);

@@ -8,6 +8,7 @@ mod change;
 mod decode;
 mod files;
 mod grants;
+mod kept;
 mod limits;
 mod policy;
 mod problem;
@@ -37,6 +38,8 @@ pub use quantity::{format_duration, format_size, parse_duration, parse_size};
 
 /// Where the configuration is unless `--config` says otherwise.
 pub const DEFAULT_FILE: &str = "/etc/ruleward/ruleward.toml";
+/// Where the state is unless the configuration says otherwise.
+pub const DEFAULT_STATE_DIRECTORY: &str = "/var/lib/ruleward";
 
 /// The whole configuration.
 #[derive(Debug, Clone, PartialEq, Eq)]
