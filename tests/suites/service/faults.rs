@@ -6,7 +6,7 @@ use std::fs;
 use libtest_mimic::Trial;
 use ruleward_tests::save::assert_same;
 use ruleward_tests::trial::trial;
-use ruleward_tests::{Backend, Daemon, Family, poll};
+use ruleward_tests::{Backend, Daemon, Family, Status, poll};
 use serde_json::json;
 
 use super::{in_sync, node};
@@ -19,6 +19,7 @@ pub fn trials() -> Vec<Trial> {
         };
         add("a_runtime_directory_that_vanishes", a_runtime_directory_that_vanishes);
         add("a_read_only_configuration", a_read_only_configuration);
+        add("a_start_with_a_wrong_configuration", a_start_with_a_wrong_configuration);
         add("a_stop_leaves_the_rules", a_stop_leaves_the_rules);
         add("a_kill_leaves_the_rules", a_kill_leaves_the_rules);
         add("another_clock_at_boot", another_clock_at_boot);
@@ -59,6 +60,35 @@ fn a_read_only_configuration(backend: Backend) {
     node.stranger(Family::Ipv4).flush_chain("filter", "op-in");
     daemon.incident_after(&before, "chain-flushed", Family::Ipv4, "filter", "op-in");
     assert!(daemon.status().report.notes.iter().all(|note| !note.contains("ead-only")), "{:?}", daemon.status());
+}
+
+/// A slip of the pen and a boot: the last configuration that was right is in force.
+fn a_start_with_a_wrong_configuration(backend: Backend) {
+    let node = node(backend);
+    let right = fs::read_to_string(node.path("ruleward.toml")).expect("it was written");
+    let wrong = format!("refresh-intervall = \"1s\"\n{right}");
+    node.write("ruleward.toml", &wrong);
+    let output = node.ruleward(&["run"]).output();
+    assert_eq!(output.code, Some(78), "there is none yet: {output:?}");
+    node.write("ruleward.toml", &right);
+    let daemon = node.daemon();
+    let before = node.save_all();
+    daemon.stop();
+    for family in Family::ALL {
+        node.stranger(family).flush_table("filter");
+    }
+    node.write("ruleward.toml", &wrong);
+    let daemon = Daemon::start(&node);
+    let refused = |status: &Status| {
+        let report = &status.report;
+        report.problems.iter().chain(&report.notes).any(|text| text.contains("refresh-intervall"))
+    };
+    poll("the rules are in force", || (node.save_all() == before).then_some(()));
+    daemon.wait_until("told what is wrong", refused);
+    daemon.reload(78);
+    node.write("ruleward.toml", &right);
+    daemon.wait_until("right again", |status| in_sync(status) && !refused(status));
+    assert_same("everything", &before, &node.save_all());
 }
 
 fn a_stop_leaves_the_rules(backend: Backend) {

@@ -183,4 +183,5 @@ fn the_watchdog_is_not_fed_by_a_check_that_hangs() {
     // The file system is gone: the check ends, and the watchdog is fed again.
     drop(hang.0);
     systemd.await_more("WATCHDOG=1", 2);
+    systemd.await_line("STATUS=in sync");
 }

@@ -9,7 +9,7 @@ use super::open::{check_configuration, open_once, open_running};
 use super::output::Output;
 use super::{Arguments, Command, dev, incidents, paper, policy, terminal, watch};
 use crate::author::rehearsal;
-use crate::config::{Config, DEFAULT_FILE};
+use crate::config::{Config, DEFAULT_FILE, DEFAULT_STATE_DIRECTORY};
 use crate::history::{self, History};
 use crate::journal::{CLOSE_TIME, Journal};
 use crate::logs::{self, Level};
@@ -29,8 +29,6 @@ use crate::serve::socket::Access;
 
 /// Where the daemon is if the configuration can't say so.
 const DEFAULT_RUNTIME_DIRECTORY: &str = "/run/ruleward";
-/// Where its journal is if the configuration can't say so.
-const DEFAULT_STATE_DIRECTORY: &str = "/var/lib/ruleward";
 
 /// Does what was asked, and gives the exit code.
 pub fn execute(arguments: &Arguments) -> u8 {
@@ -150,8 +148,20 @@ fn access(config: &Config, board: &Board) -> Access {
     })
 }
 
+/// The configuration, or the last one that was right and why it is not the one in the file.
+fn load_or_recall(file: &Path) -> Result<(Config, Option<String>), Box<Report>> {
+    let refusal = match load(file) {
+        Ok(config) => return Ok((config, None)),
+        Err(refusal) => refusal,
+    };
+    let Some(config) = Config::kept(file) else { return Err(refusal) };
+    let reason = refusal.problems.join("; ");
+    tracing::error!("the configuration is refused, and the last good one is in force: {reason}");
+    Ok((config, Some(reason)))
+}
+
 fn run_daemon(file: &Path, output: Output) -> u8 {
-    let result = load(file).and_then(|config| {
+    let result = load_or_recall(file).and_then(|(config, refusal)| {
         logs::configure(config.log, config.log_format);
         let _lock = lock(&config, Command::Run.name())?;
         let board = board(&config);
@@ -171,8 +181,8 @@ fn run_daemon(file: &Path, output: Output) -> u8 {
         let told = OnEvaluation::new(move |policy, usage, answered| {
             counted.metrics().policies().evaluated(policy.as_str(), usage, answered);
         });
-        let (lookout, source) =
-            reload::start(config.clone(), engine(&config, told)?, history.clone()).map_err(|error| {
+        let (lookout, source) = reload::start((config.clone(), refusal), engine(&config, told)?, history.clone())
+            .map_err(|error| {
                 Box::new(Report::failure(ErrorClass::Internal, format!("can't start looking for changes: {error}")))
             })?;
         let open = Box::new(move || open_running(&source, &shown, &written, &kept));

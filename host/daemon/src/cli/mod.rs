@@ -49,7 +49,7 @@ struct Arguments {
     /// How to print what was asked for
     #[arg(long, global = true, value_enum, default_value_t = Format::Text)]
     output: Format,
-    /// Least important log lines to show [default: info for run, warn for the others]
+    /// Least important log lines to show [default: `log` of the configuration for run, warn for the others]
     #[arg(long, global = true, value_enum, value_name = "LEVEL")]
     log_level: Option<Level>,
     /// What log lines look like [default: auto]

@@ -12,7 +12,7 @@ use toml::de::DeTable;
 
 use super::problem::{ConfigError, Problem, Source};
 use super::section::{Entry, Section, entries, quote_key};
-use super::{BackendChoice, Config};
+use super::{BackendChoice, Config, DEFAULT_STATE_DIRECTORY};
 use super::{limits, policy};
 use crate::logs::{Level, LogFormat};
 
@@ -72,7 +72,7 @@ pub(super) fn decode(file: &Path, sources: &[Source], mut problems: ConfigError)
         files: sources.iter().map(|source| source.file.clone()).collect(),
         node_name: node_name(&mut top),
         refresh_interval: top.duration("refresh-interval", "90s", SHORTEST, HOUR * 720).unwrap_or(HOUR / 40),
-        state_directory: directory(&mut top, "state-directory", folder, "/var/lib/ruleward"),
+        state_directory: directory(&mut top, "state-directory", folder, DEFAULT_STATE_DIRECTORY),
         runtime_directory: directory(&mut top, "runtime-directory", folder, "/run/ruleward"),
         policy_directory: directory(&mut top, "policy-directory", folder, "/usr/lib/ruleward/policies"),
         backend: backend(&mut top),

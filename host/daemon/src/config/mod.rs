@@ -8,6 +8,7 @@ mod change;
 mod decode;
 mod files;
 mod grants;
+mod kept;
 mod limits;
 mod policy;
 mod problem;
@@ -39,6 +40,8 @@ pub use quantity::{format_duration, format_size, parse_duration, parse_size};
 
 /// Where the configuration is unless `--config` says otherwise.
 pub const DEFAULT_FILE: &str = "/etc/ruleward/ruleward.toml";
+/// Where the state is unless the configuration says otherwise.
+pub const DEFAULT_STATE_DIRECTORY: &str = "/var/lib/ruleward";
 
 /// The whole configuration.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -51,7 +54,7 @@ pub struct Config {
     pub node_name: Option<String>,
     /// `refresh-interval`: longest time between two checks, whatever was heard or not; `100ms` to `720h`. Default: `90s`.
     pub refresh_interval: Duration,
-    /// `state-directory`: components in force and compiled ones, last good answers, records of versions, the journal of
+    /// `state-directory`: components in force and compiled ones, last good answers and configuration, records of versions, the journal of
     /// incidents. Default: `/var/lib/ruleward`.
     pub state_directory: PathBuf,
     /// `runtime-directory`: the sockets of the running daemon. Default: `/run/ruleward`.

@@ -1,5 +1,5 @@
-//! journald's socket. A line that it does not take goes to the standard error output like any other: nothing waits for
-//! journald, and nothing is lost while it is gone. The library for it drops such lines without a word.
+//! journald's socket. Nothing waits for journald: what it does not take is given back with the reason, so that it can be
+//! written elsewhere or counted. The library for it drops such lines without a word.
 
 use std::io;
 use std::os::unix::net::UnixDatagram;
@@ -7,7 +7,7 @@ use std::path::Path;
 use std::sync::LazyLock;
 
 /// Where journald listens.
-const SOCKET: &str = "/run/systemd/journal/socket";
+pub const SOCKET: &str = "/run/systemd/journal/socket";
 
 static SENDER: LazyLock<io::Result<UnixDatagram>> = LazyLock::new(|| {
     let socket = UnixDatagram::unbound()?;
@@ -27,11 +27,7 @@ pub fn is_our_stderr() -> bool {
 }
 
 /// Sends one entry, without waiting.
-pub fn send(entry: &[u8]) -> io::Result<()> {
-    send_to(Path::new(SOCKET), entry)
-}
-
-fn send_to(path: &Path, entry: &[u8]) -> io::Result<()> {
+pub fn send(path: &Path, entry: &[u8]) -> io::Result<()> {
     let socket = SENDER.as_ref().map_err(|error| io::Error::from(error.kind()))?;
     socket.send_to(entry, path).map(drop)
 }
@@ -44,16 +40,16 @@ mod tests {
     fn an_entry_arrives_and_its_loss_is_told() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("socket");
-        assert_eq!(send_to(&path, b"x").unwrap_err().kind(), io::ErrorKind::NotFound);
+        assert_eq!(send(&path, b"x").unwrap_err().kind(), io::ErrorKind::NotFound);
         let journal = UnixDatagram::bind(&path).unwrap();
-        send_to(&path, b"MESSAGE=x").unwrap();
+        send(&path, b"MESSAGE=x").unwrap();
         let mut text = [0; 32];
         let length = journal.recv(&mut text).unwrap();
         assert_eq!(&text[..length], b"MESSAGE=x");
         // Nobody reads any more: the queue fills, and the sender is told at once.
-        let full = (0..100_000).find_map(|_| send_to(&path, b"MESSAGE=x").err()).unwrap();
+        let full = (0..100_000).find_map(|_| send(&path, b"MESSAGE=x").err()).unwrap();
         assert_eq!(full.kind(), io::ErrorKind::WouldBlock);
         drop(journal);
-        assert_eq!(send_to(&path, b"x").unwrap_err().kind(), io::ErrorKind::ConnectionRefused);
+        assert_eq!(send(&path, b"x").unwrap_err().kind(), io::ErrorKind::ConnectionRefused);
     }
 }

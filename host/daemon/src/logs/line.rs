@@ -43,6 +43,12 @@ impl Line {
         line
     }
 
+    #[cfg(test)]
+    pub fn saying(message: &str) -> Self {
+        let (time, fields) = (SystemTime::UNIX_EPOCH, Vec::new());
+        Self { time, level: Level::Info, target: "ruleward", message: message.to_owned(), fields }
+    }
+
     /// A field that is text.
     pub fn field(&self, name: &str) -> Option<&str> {
         self.fields.iter().find(|(known, _)| *known == name)?.1.as_str()

@@ -9,7 +9,8 @@ mod line;
 
 use std::collections::HashMap;
 use std::io::{self, IsTerminal, Write};
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
@@ -93,6 +94,9 @@ struct Logs {
     fixed: Mutex<(Option<Level>, Option<LogFormat>)>,
     /// What the configuration said last.
     configured: Mutex<Option<Level>>,
+    journal: PathBuf,
+    /// Lines that journald did not take in time.
+    lost: AtomicU64,
 }
 
 static LOGS: OnceLock<Logs> = OnceLock::new();
@@ -139,6 +143,8 @@ impl Logs {
             paces: Mutex::default(),
             fixed: Mutex::default(),
             configured: Mutex::default(),
+            journal: PathBuf::from(journald::SOCKET),
+            lost: AtomicU64::new(0),
         }
     }
 
@@ -170,14 +176,14 @@ impl Logs {
         paces.entry(source).or_insert_with(|| Pace::new(BURST, EVERY)).take(self.began.elapsed())
     }
 
-    fn write(&self, line: &Line) {
+    fn write(&self, mut line: Line) {
         let (format, with_time) = *locked(&self.form);
         let journal = match format {
             LogFormat::Journal => true,
             LogFormat::Auto => journald::is_our_stderr(),
             LogFormat::Text | LogFormat::Json => false,
         };
-        if journal && journald::send(&line.journal()).is_ok() {
+        if journal && self.send(&mut line) {
             return;
         }
         let text = match format {
@@ -186,6 +192,23 @@ impl Logs {
         };
         // A closed standard error output is nobody's concern.
         let _ = io::stderr().lock().write_all(text.as_bytes());
+    }
+
+    /// Whether journald has the line, or it is lost: one that does not keep up has its standard error outputs full as well, and
+    /// writing there would wait.
+    fn send(&self, line: &mut Line) -> bool {
+        let lost = self.lost.swap(0, Ordering::Relaxed);
+        if lost > 0 {
+            line.add(format!(" ({lost} lines before this one were lost: journald did not keep up)"));
+        }
+        match journald::send(&self.journal, &line.journal()) {
+            Ok(()) => true,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                self.lost.fetch_add(lost + 1, Ordering::Relaxed);
+                true
+            }
+            Err(_) => false,
+        }
     }
 }
 
@@ -206,7 +229,7 @@ impl Subscriber for &'static Logs {
         if left_out > 0 {
             line.add(format!(" ({left_out} more lines like this one were left out)"));
         }
-        self.write(&line);
+        self.write(line);
     }
 
     fn new_span(&self, _: &Attributes<'_>) -> Id {
@@ -297,5 +320,27 @@ pub(crate) mod tests {
         let passed = |name: &str| locked(&turns).iter().filter(|(policy, passes)| policy == name && *passes).count();
         assert!((BURST as usize..10_000).contains(&passed("noisy")), "{}", passed("noisy"));
         assert_eq!(passed("quiet"), 1);
+    }
+
+    #[test]
+    fn who_does_not_keep_up_is_not_waited_for_and_the_lines_are_counted() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("socket");
+        let logs = Logs { journal: path.clone(), ..Logs::new(Level::Info, LogFormat::Journal, false) };
+        assert!(!logs.send(&mut Line::saying("gone")), "a line for which there is no journald goes elsewhere");
+        let journal = std::os::unix::net::UnixDatagram::bind(&path).unwrap();
+        while logs.lost.load(Ordering::Relaxed) < 3 {
+            assert!(logs.send(&mut Line::saying("too many")));
+        }
+        let mut entry = vec![0; 4096];
+        journal.recv(&mut entry).unwrap();
+        assert!(logs.send(&mut Line::saying("after")));
+        journal.set_nonblocking(true).unwrap();
+        let entries = std::iter::from_fn(|| {
+            let length = journal.recv(&mut entry).ok()?;
+            Some(String::from_utf8_lossy(&entry[..length]).into_owned())
+        });
+        let last = entries.last().unwrap();
+        assert!(last.contains("after (3 lines before this one were lost"), "{last}");
     }
 }

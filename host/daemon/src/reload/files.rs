@@ -125,7 +125,7 @@ impl Files {
 
 fn is_changed_elsewhere(folder: &Path) -> bool {
     // The system's type differs between architectures; the magic numbers have 32 bits.
-    rustix::fs::statfs(folder).is_ok_and(|found| CHANGED_ELSEWHERE.iter().any(|magic| found.f_type as u32 == *magic))
+    rustix::fs::statfs(folder).is_ok_and(|found| CHANGED_ELSEWHERE.contains(&(found.f_type as u32)))
 }
 
 fn signs() -> WatchFlags {

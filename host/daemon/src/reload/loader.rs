@@ -58,6 +58,8 @@ pub struct Loader {
     stamps: Vec<(PathBuf, Stamp)>,
     /// What is wrong with the newest configuration.
     refusal: Option<String>,
+    /// Why the configuration is not kept.
+    unkept: Option<String>,
     /// Since when it is wrong.
     wrong_since: Option<Instant>,
     /// Keys that wait for the next start.
@@ -93,6 +95,7 @@ impl Loader {
             stamps: Vec::new(),
             config: Arc::new(config),
             refusal: None,
+            unkept: None,
             wrong_since: None,
             waits: Vec::new(),
             slots: BTreeMap::new(),
@@ -113,6 +116,20 @@ impl Loader {
         loader.pins.look(&loader.config, keeps);
         loader.want();
         loader
+    }
+
+    /// What the files held when they were looked at was refused, for this reason.
+    pub fn refusing(mut self, refusal: Option<String>) -> Self {
+        if refusal.is_none() {
+            self.keep_configuration();
+        }
+        self.refusal = refusal;
+        self
+    }
+
+    /// For a start with files that are wrong.
+    fn keep_configuration(&mut self) {
+        self.unkept = self.config.keep().err().map(|error| error.to_string());
     }
 
     /// The configuration that counts.
@@ -193,6 +210,9 @@ impl Loader {
         self.changed = true;
         self.config = Arc::new(config);
         self.waits = waits;
+        if self.keeps {
+            self.keep_configuration();
+        }
         self.want();
         tracing::info!(
             "the configuration was read again{}",
@@ -321,7 +341,7 @@ impl Loader {
     pub fn offer(&self) -> Offer {
         let off = self.config.policies.iter().filter(|(_, policy)| policy.mode == Mode::Off);
         let mut notes: Vec<String> = self.waiting_keys().into_iter().collect();
-        notes.extend(self.note.clone());
+        notes.extend(self.note.iter().chain(&self.unkept).cloned());
         notes.extend(self.pins.notes.iter().cloned());
         let (mut wishes, mut shadows) = (BTreeMap::new(), BTreeMap::new());
         for (name, slot) in &self.slots {

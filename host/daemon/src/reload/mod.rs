@@ -119,12 +119,17 @@ impl Source {
     }
 }
 
-/// Starts the thread, in the calling thread's network namespace, with a configuration that was found right. Unless the
+/// Starts the thread, in the calling thread's network namespace, with a configuration that was found right; the files
+/// may hold another one, which was refused for the reason given. Unless the
 /// configuration says `watch = "off"` it hears of changes when they happen.
 ///
 /// # Errors
 /// If the system has no thread or descriptor to give.
-pub fn start(config: Config, engine: Arc<PolicyEngine>, history: History) -> io::Result<(Lookout, Source)> {
+pub fn start(
+    (config, refusal): (Config, Option<String>),
+    engine: Arc<PolicyEngine>,
+    history: History,
+) -> io::Result<(Lookout, Source)> {
     let (post, inbox) = post()?;
     let (told, news) = unbounded_channel();
     let source = Source {
@@ -134,7 +139,7 @@ pub fn start(config: Config, engine: Arc<PolicyEngine>, history: History) -> io:
         config: Arc::new(Mutex::new(Arc::new(config.clone()))),
     };
     let taken = Arc::clone(&source.taken);
-    let looking = thread::Looking::new(config, (engine, history), post.clone(), inbox, told, source.clone());
+    let looking = thread::Looking::new((config, refusal), (engine, history), post.clone(), inbox, told, source.clone());
     std::thread::Builder::new().name("reload".to_owned()).spawn(move || looking.run())?;
     Ok((Lookout { post: Some(post), news, taken, tickets: 0, _open: None }, source))
 }

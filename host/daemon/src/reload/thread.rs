@@ -58,7 +58,7 @@ pub struct Looking {
 impl Looking {
     /// Nothing was looked at yet.
     pub fn new(
-        config: Config,
+        (config, refusal): (Config, Option<String>),
         (engine, history): (Arc<PolicyEngine>, History),
         post: Post,
         inbox: Inbox,
@@ -67,7 +67,7 @@ impl Looking {
     ) -> Self {
         let watching = config.watch;
         Self {
-            loader: Loader::new(config, engine, post, history, true),
+            loader: Loader::new(config, engine, post, history, true).refusing(refusal),
             inbox,
             told,
             source,

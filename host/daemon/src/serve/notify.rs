@@ -69,8 +69,10 @@ pub async fn feed_watchdog(board: Board, limit: Duration) {
     loop {
         ticks.tick().await;
         let Some(stuck) = board.pulse().stuck(Instant::now(), limit / 2) else {
-            said = false;
             notify("WATCHDOG=1");
+            if std::mem::take(&mut said) {
+                notify(&status_line(&board.brief().report));
+            }
             continue;
         };
         let (doing, seconds) = (stuck.doing, stuck.silent.as_secs());
