@@ -66,8 +66,8 @@ pub struct Workshop {
     /// Holds the compiled components.
     state_directory: PathBuf,
     rounds: u64,
-    /// What each case gave in the last round.
-    before: BTreeMap<String, String>,
+    /// What each case gave in the last round, and what the kernel said of it.
+    before: BTreeMap<String, (String, Option<Verdict>)>,
 }
 
 impl Workshop {
@@ -112,16 +112,15 @@ impl Workshop {
     fn judged(&mut self, policy: &LoadedPolicy, result: CaseResult) -> Judged {
         let CaseResult { name, outcome, case, answer } = result;
         let now = as_text(&answer);
-        let old = self.before.insert(name.clone(), now.clone());
-        let difference = match &old {
-            None => Some(now.clone()),
-            Some(old) if *old == now => None,
-            Some(old) => Some(difference(("before", old), ("now", &now))),
+        let policy = &policy.description().name;
+        let rehearse = || Some(rehearsal::rehearse(policy, &case, &answer.as_ref().ok()?.contribution));
+        let (difference, rehearsal) = match self.before.remove(&name) {
+            None => (Some(now.clone()), rehearse()),
+            // What the kernel said of the same rules, it would say again.
+            Some((old, said)) if old == now => (None, said),
+            Some((old, _)) => (Some(difference(("before", &old), ("now", &now))), rehearse()),
         };
-        // What the kernel said of the same rules, it would say again.
-        let asks = answer.as_ref().ok().filter(|_| difference.is_some());
-        let name_of = &policy.description().name;
-        let rehearsal = asks.map(|answer| rehearsal::rehearse(name_of, &case, &answer.contribution));
+        self.before.insert(name.clone(), (now, rehearsal.clone()));
         let unexpected = match outcome {
             Outcome::Passed | Outcome::Updated => None,
             Outcome::Differs(difference) => Some(difference),

@@ -136,7 +136,7 @@ mod tests {
     fn what_a_build_makes_is_no_change() {
         let folder = tempfile::tempdir().unwrap();
         let write = |name: &str, text: &str| std::fs::write(folder.path().join(name), text).unwrap();
-        write("policy.c", "1");
+        write("mine.c", "1");
         let project: Project =
             toml::from_str("component = \"p.wasm\"\nbuild = \"true\"\nbindings = { language = \"c\", folder = \".\" }")
                 .unwrap();
@@ -148,7 +148,7 @@ mod tests {
         write("new.lock", "made");
         sources.built();
         assert_eq!(sources.snapshot(), sources.seen);
-        write("policy.c", "22");
+        write("mine.c", "22");
         sources.changed().unwrap();
         std::fs::create_dir(folder.path().join("more")).unwrap();
         write("more/x.c", "1");
