@@ -1,16 +1,20 @@
 //! Who may look, and who may change anything: by the mode and group of the sockets, and by what the kernel says of the peer.
 
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::os::unix::net::UnixStream;
 
 use libtest_mimic::Trial;
 use ruleward_tests::trial::trial;
 use ruleward_tests::{Backend, Daemon, Node, Output, sandbox};
+use rustix::process::Uid;
+use rustix::thread::set_thread_uid;
 use serde_json::json;
 
 use super::{in_sync, node};
 
 pub fn trials() -> Vec<Trial> {
-    let all: [(&str, fn()); 4] = [
+    let all: [(&str, fn()); 5] = [
+        ("root_is_served_however_many_look", root_is_served_however_many_look),
         ("members_of_the_group_may_look_and_change_nothing", members_of_the_group_may_look_and_change_nothing),
         ("the_mode_is_what_is_configured", the_mode_is_what_is_configured),
         ("a_group_that_is_not_there_leaves_the_sockets_to_root", a_group_that_is_not_there_leaves_the_sockets_to_root),
@@ -58,6 +62,27 @@ fn members_of_the_group_may_look_and_change_nothing() {
     assert!(daemon.log().contains("user 4711"), "the log does not tell who asked:\n{}", daemon.log());
     let stranger = as_user(&node, "4243", &["status"]);
     assert_eq!(stranger.code, Some(77), "{stranger:?}");
+}
+
+/// Whoever may only look can take away the places of others who look, and not root's.
+fn root_is_served_however_many_look() {
+    if !sandbox::is_real_root() {
+        eprintln!("an ordinary user's namespace has one user: another one is not tried here");
+        return;
+    }
+    let node = node(Backend::Nft);
+    node.set("socket-mode", json!("0666"));
+    let folder = node.path("run").parent().expect("it has one").to_owned();
+    std::fs::set_permissions(folder, std::fs::Permissions::from_mode(0o755)).expect("it is ours");
+    let daemon = node.daemon();
+    let held: Vec<UnixStream> = node.net.run(|| {
+        set_thread_uid(Uid::from_raw(4711)).expect("root can become anybody");
+        (0..32).map(|_| UnixStream::connect(node.path("run/control.sock")).expect("everybody may")).collect()
+    });
+    let busy = as_user(&node, "4242", &["log"]);
+    assert_eq!(busy.code, Some(75), "there is a place left: {busy:?}");
+    daemon.refresh().assert_unchanged();
+    drop(held);
 }
 
 fn modes(node: &Node) -> [u32; 3] {

@@ -82,7 +82,8 @@ pub enum Ask {
 
 /// Serves for ever. Requests go to `asks`.
 pub async fn serve(socket: Socket, asks: mpsc::Sender<Ask>) {
-    let places = Arc::new(Semaphore::new(MOST_CLIENTS));
+    // Those who may only look have places of their own, so that they can't take away those of root.
+    let [places, places_to_look] = [(); 2].map(|()| Arc::new(Semaphore::new(MOST_CLIENTS)));
     loop {
         let mut stream = match socket.listener.accept().await {
             Ok((stream, _)) => stream,
@@ -93,7 +94,9 @@ pub async fn serve(socket: Socket, asks: mpsc::Sender<Ask>) {
             }
         };
         // A refresh may take long: whoever finds no place is told at once.
-        let Ok(place) = Arc::clone(&places).try_acquire_owned() else {
+        let peer = Peer::of(&stream);
+        let places = if peer.may_change() { &places } else { &places_to_look };
+        let Ok(place) = Arc::clone(places).try_acquire_owned() else {
             let busy = refusal(format!("{MOST_CLIENTS} others wait for a check already; try again later"));
             let _ = stream.try_write(&busy);
             continue;
@@ -101,7 +104,7 @@ pub async fn serve(socket: Socket, asks: mpsc::Sender<Ask>) {
         let asks = asks.clone();
         tokio::spawn(async move {
             let answer = match timeout(CLIENT_TIME, read_request(&mut stream)).await {
-                Ok(Ok(request)) => match permit(&request, stream.peer_cred()) {
+                Ok(Ok(request)) => match peer.permit(&request) {
                     Ok(()) => carry_out(request, &asks).await,
                     Err(refusal) => json_line(&refusal),
                 },
@@ -127,17 +130,30 @@ async fn read_request(stream: &mut UnixStream) -> Result<Request, String> {
         .map_err(|error| format!("not a request: {error}; a request is one line such as {{\"command\":\"refresh\"}}"))
 }
 
-/// Whether who is at the other end may ask for this.
-fn permit(request: &Request, peer: io::Result<UCred>) -> Result<(), Refusal> {
-    let own = rustix::process::geteuid().as_raw();
-    let who = match peer {
-        _ if request.only_looks() => return Ok(()),
-        Ok(peer) if peer.uid() == 0 || peer.uid() == own => return Ok(()),
-        Ok(peer) => format!("user {} (pid {})", peer.uid(), peer.pid().unwrap_or(0)),
-        Err(error) => format!("somebody of whom the kernel does not say who it is ({error})"),
-    };
-    tracing::warn!("control socket: {who} asked for a change, and may only look");
-    Err(Refusal { error: format!("{who} may look, and only root may change anything: ask as root"), denied: true })
+/// Who is at the other end, by the kernel.
+struct Peer(io::Result<UCred>);
+
+impl Peer {
+    fn of(stream: &UnixStream) -> Self {
+        Self(stream.peer_cred())
+    }
+
+    fn may_change(&self) -> bool {
+        let own = rustix::process::geteuid().as_raw();
+        self.0.as_ref().is_ok_and(|peer| peer.uid() == 0 || peer.uid() == own)
+    }
+
+    fn permit(&self, request: &Request) -> Result<(), Refusal> {
+        if request.only_looks() || self.may_change() {
+            return Ok(());
+        }
+        let who = match &self.0 {
+            Ok(peer) => format!("user {} (pid {})", peer.uid(), peer.pid().unwrap_or(0)),
+            Err(error) => format!("somebody of whom the kernel does not say who it is ({error})"),
+        };
+        tracing::warn!("control socket: {who} asked for a change, and may only look");
+        Err(Refusal { error: format!("{who} may look, and only root may change anything: ask as root"), denied: true })
+    }
 }
 
 async fn carry_out(request: Request, asks: &mpsc::Sender<Ask>) -> Vec<u8> {
