@@ -54,8 +54,8 @@ pub struct Config {
     pub node_name: Option<String>,
     /// `refresh-interval`: longest time between two checks, whatever was heard or not; `100ms` to `720h`. Default: `90s`.
     pub refresh_interval: Duration,
-    /// `state-directory`: components in force and compiled ones, last good answers and configuration, records of versions, the journal of
-    /// incidents. Default: `/var/lib/ruleward`.
+    /// `state-directory`: components in force and compiled ones, last good answers and configuration, records of versions,
+    /// the journal of incidents. Default: `/var/lib/ruleward`.
     pub state_directory: PathBuf,
     /// `runtime-directory`: the sockets of the running daemon. Default: `/run/ruleward`.
     pub runtime_directory: PathBuf,
