@@ -6,7 +6,7 @@
 
 use std::hint::black_box;
 use std::path::Path;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use host_firewall_example::HostFirewallExample;
 use ruleward::policies::{Compiler, Limit, Limits, LoadedPolicy, PolicyEngine, PolicyEngineOptions};
@@ -46,7 +46,8 @@ fn measure(language: &str, path: &Path, program: &str, sizes: &[usize], repetiti
     print(language, "size", 0, json!([std::fs::metadata(path).unwrap().len() as f64 / 1e6]));
     let states: Vec<_> = (0..3).map(|_| tempfile::tempdir().unwrap()).collect();
     let engine = |at: &Path| {
-        let compiler = Compiler { program: program.into(), ..Compiler::default() };
+        let timeout = Duration::from_secs(600);
+        let compiler = Compiler { program: program.into(), timeout, ..Compiler::default() };
         PolicyEngine::new(PolicyEngineOptions { compiler, ..PolicyEngineOptions::new(at) }).unwrap()
     };
     let load = |engine: &PolicyEngine| engine.load(&name, path, &limits).unwrap();

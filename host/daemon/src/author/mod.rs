@@ -12,11 +12,15 @@ pub mod scaffold;
 pub mod suite;
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use ruleward_core::names::PolicyName;
 use thiserror::Error;
 
-use crate::policies::{EngineError, Limits, LoadError, LoadedPolicy, PolicyEngine, PolicyEngineOptions};
+use crate::policies::{Compiler, EngineError, Limits, LoadError, LoadedPolicy, PolicyEngine, PolicyEngineOptions};
+
+/// How long compiling may take.
+const PATIENCE: Duration = Duration::from_secs(600);
 
 /// Why an author's command can't do its work.
 #[derive(Debug, Error)]
@@ -60,7 +64,9 @@ pub fn load(component: &Path) -> Result<LoadedPolicy, AuthorError> {
 /// # Errors
 /// [`AuthorError`] in the words that an operator would read.
 pub fn load_with(state_directory: &Path, component: &Path) -> Result<LoadedPolicy, AuthorError> {
-    let engine = PolicyEngine::new(PolicyEngineOptions::new(state_directory))?;
+    // A busy laptop may take its time; what a node would not have the processor time for is refused here as well.
+    let compiler = Compiler { timeout: PATIENCE, ..Compiler::default() };
+    let engine = PolicyEngine::new(PolicyEngineOptions { compiler, ..PolicyEngineOptions::new(state_directory) })?;
     let name = component.file_stem().and_then(|stem| stem.to_str()).unwrap_or("policy");
     let name = PolicyName::new(&name.to_lowercase().replace('_', "-")).or_else(|_| PolicyName::new("policy"));
     let name = name.map_err(|error| AuthorError::file(component, error))?;
