@@ -17,6 +17,7 @@ use super::guest::{Guest, Log, NoMemory, one_line};
 use super::lift_error::LiftError;
 use super::refusal::Refusal;
 use super::repeat::Difference;
+use super::trace::Trace;
 
 /// A policy's answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -68,14 +69,14 @@ pub enum Fault {
     #[error("was stopped: {0}")]
     NoMemory(String),
     /// Endless recursion, most often.
-    #[error("overflowed its stack of {} KiB: it calls itself too deeply", super::engine::GUEST_STACK >> 10)]
-    StackOverflow,
+    #[error("overflowed its stack of {stack} KiB: it calls itself too deeply{0}", stack = super::engine::GUEST_STACK >> 10)]
+    StackOverflow(Trace),
     /// It gave up.
-    #[error("panicked (it executed `unreachable`); the reason, if it gave one, is in its log lines")]
-    Panicked,
+    #[error("panicked (it executed `unreachable`); the reason, if it gave one, is in its log lines{0}")]
+    Panicked(Trace),
     /// Another trap.
-    #[error("crashed: {0}")]
-    Crashed(String),
+    #[error("crashed: {0}{1}")]
+    Crashed(String, Trace),
     /// Not even a value of the right type: text that is not UTF-8, a list outside its memory.
     #[error("broke the calling convention: {0}")]
     BrokenConvention(String),
@@ -174,11 +175,11 @@ fn fault(error: &wasmtime::Error, guest: &Guest, limits: &Limits, usage: &Usage)
     match (trap, guest.denied) {
         (Some(Trap::OutOfFuel), _) => over(Limit::Fuel, usage[Limit::Fuel]),
         (Some(Trap::Interrupt), _) => over(Limit::Time, usage[Limit::Time]),
-        (Some(Trap::StackOverflow), _) => Fault::StackOverflow,
+        (Some(Trap::StackOverflow), _) => Fault::StackOverflow(Trace::of(error)),
         // Most languages abort when memory is refused; then that is the reason, not the abort.
         (_, Some(denied)) => Fault::Exceeded(denied),
-        (Some(Trap::UnreachableCodeReached), None) => Fault::Panicked,
-        (Some(trap), None) => Fault::Crashed(trap.to_string()),
+        (Some(Trap::UnreachableCodeReached), None) => Fault::Panicked(Trace::of(error)),
+        (Some(trap), None) => Fault::Crashed(trap.to_string(), Trace::of(error)),
         (None, None) => {
             if let Some(none) = error.downcast_ref::<NoMemory>() {
                 return Fault::NoMemory(none.to_string());

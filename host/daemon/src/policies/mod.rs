@@ -25,6 +25,7 @@ mod refusal;
 mod repeat;
 mod schema_shape;
 mod settings;
+mod trace;
 mod v0_1;
 mod watchdog;
 

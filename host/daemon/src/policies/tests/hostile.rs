@@ -83,7 +83,8 @@ fn recursion_ends_at_the_stack() {
     let kit = Kit::new();
     let policy = kit.load(&guest.component()).unwrap();
     let error = policy.evaluate(&facts(), &Default::default(), "{}").unwrap_err();
-    assert_eq!(error.cause, Cause::Fault(Fault::StackOverflow));
+    let text = error.to_string();
+    assert!(text.ends_with("it calls itself too deeply; it was in deeper"), "{text}");
 }
 
 #[test]
@@ -117,11 +118,12 @@ fn tables_are_limited() {
 #[test]
 fn a_panic_and_other_traps_are_told_apart() {
     let kit = Kit::new();
-    assert_eq!(kit.fault("unreachable"), Fault::Panicked);
-    let divided = kit.fault("(i32.div_u (i32.const 1) (i32.const 0))");
-    assert_eq!(divided, Fault::Crashed("wasm trap: integer divide by zero".to_owned()));
-    let outside = kit.fault("(i32.load (i32.const -4))");
-    assert_eq!(outside, Fault::Crashed("wasm trap: out of bounds memory access".to_owned()));
+    let panicked = kit.fault("unreachable");
+    assert!(matches!(panicked, Fault::Panicked(_)), "{panicked:?}");
+    let divided = kit.fault("(i32.div_u (i32.const 1) (i32.const 0))").to_string();
+    assert!(divided.starts_with("crashed: wasm trap: integer divide by zero"), "{divided}");
+    let outside = kit.fault("(i32.load (i32.const -4))").to_string();
+    assert!(outside.starts_with("crashed: wasm trap: out of bounds memory access"), "{outside}");
 }
 
 #[test]

@@ -7,6 +7,7 @@ use ruleward_core::rule::{Rule, Target};
 
 use crate::policies::repeat::{confirm, difference};
 use crate::policies::testkit::{Guest, Kit, facts};
+use crate::policies::trace::Trace;
 use crate::policies::{Cause, EvaluateError, Evaluation, Exceeded, Fault, Limit, Log, Usage, contribution_digest};
 
 /// A failure whose text is what this WebAssembly leaves in the first of four bytes: `A` and the number's low four bits.
@@ -175,7 +176,7 @@ fn an_answer_and_then_none_is_a_difference_too() {
     let failed = |fault| {
         Err(Box::new(EvaluateError { cause: Cause::Fault(fault), usage: Usage::default(), log: Log::default() }))
     };
-    let error = confirm(evaluation(contribution()), failed(Fault::Panicked)).unwrap_err().to_string();
+    let error = confirm(evaluation(contribution()), failed(Fault::Panicked(Trace::default()))).unwrap_err().to_string();
     assert!(error.contains("the answer is first a contribution, then none, because it panicked"), "{error}");
     let late = Exceeded { limit: Limit::Time, used: 2, most: 1 };
     let error = confirm(evaluation(contribution()), failed(Fault::Exceeded(late))).unwrap_err();
