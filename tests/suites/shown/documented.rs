@@ -30,8 +30,9 @@ fn repository() -> PathBuf {
 
 /// The README and all pages, without the decisions, which tell of their time.
 fn pages() -> Vec<PathBuf> {
-    let pages = fs::read_dir(repository().join("docs")).expect("it is there").map(|entry| entry.unwrap().path());
-    let mut pages: Vec<_> = pages.filter(|path| path.extension().is_some_and(|end| end == "md")).collect();
+    let folders = ["docs", "docs/author"].map(|folder| fs::read_dir(repository().join(folder)).expect("it is there"));
+    let all = folders.into_iter().flatten().map(|entry| entry.unwrap().path());
+    let mut pages: Vec<_> = all.filter(|path| path.extension().is_some_and(|end| end == "md")).collect();
     pages.push(repository().join("README.md"));
     pages.sort();
     pages
