@@ -7,6 +7,8 @@ use std::panic::{self, AssertUnwindSafe};
 
 use libtest_mimic::{Failed, Trial};
 
+use crate::sandbox;
+
 thread_local! {
     static PLACE: RefCell<String> = const { RefCell::new(String::new()) };
     static EVIDENCE: RefCell<Vec<String>> = const { RefCell::new(Vec::new()) };
@@ -23,6 +25,12 @@ pub fn quiet_panics() {
 /// A trial that passes unless `test` panics.
 pub fn trial(name: impl Into<String>, test: impl FnOnce() + Send + 'static) -> Trial {
     Trial::test(name, move || attempt(test))
+}
+
+/// A trial of what only the machine's own root can bring about: files of another owner, another user, a device. For anybody
+/// else it is shown as ignored, and not as passed.
+pub fn root_trial(name: impl Into<String>, test: impl FnOnce() + Send + 'static) -> Trial {
+    trial(name, test).with_ignored_flag(!sandbox::is_real_root())
 }
 
 /// Runs `test`; a panic becomes a failure with all its evidence.

@@ -4,6 +4,8 @@
 
 #![allow(clippy::unwrap_used, reason = "a measurement that can't be made ends with the reason")]
 
+mod shared;
+
 use std::hint::black_box;
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -11,11 +13,13 @@ use std::time::{Duration, Instant};
 use host_firewall_example::HostFirewallExample;
 use ruleward::policies::{Compiler, Limit, Limits, LoadedPolicy, PolicyEngine, PolicyEngineOptions};
 use ruleward_core::contribution::Families;
-use ruleward_core::facts::{Facts, System, Version};
-use ruleward_core::names::{Backend, PolicyName};
+use ruleward_core::names::PolicyName;
 use ruleward_sdk::Policy;
 use serde_json::{Value, json};
+use shared::times;
 
+/// The family that is measured.
+const IPV4: Families = Families { ipv4: true, ipv6: false };
 /// Rules that the example has besides one for each port, in one family.
 const OTHERS: u64 = 6;
 
@@ -30,7 +34,13 @@ fn main() {
     for rules in &sizes {
         let settings = settings(*rules);
         let times = times(repetitions, || {
-            black_box(HostFirewallExample::evaluate(&native_facts(), black_box(&settings)).unwrap());
+            black_box(
+                HostFirewallExample::evaluate(
+                    &shared::native_facts(ruleward_sdk::Families::IPV4),
+                    black_box(&settings),
+                )
+                .unwrap(),
+            );
         });
         print("native", "evaluate", *rules, json!(times));
     }
@@ -73,7 +83,7 @@ fn measure(language: &str, path: &Path, program: &str, sizes: &[usize], repetiti
 
 fn evaluate(policy: &LoadedPolicy, settings: &str, rules: usize) {
     let grants = policy.description().wants.clone();
-    let answer = policy.evaluate(&facts(), &grants, black_box(settings)).unwrap();
+    let answer = policy.evaluate(&shared::facts(IPV4), &grants, black_box(settings)).unwrap();
     assert_eq!(answer.usage[Limit::Rules], rules as u64 + OTHERS);
 }
 
@@ -81,53 +91,7 @@ fn print(language: &str, case: &str, rules: usize, values: Value) {
     println!("{}", json!({ "language": language, "case": case, "rules": rules, "values": values }));
 }
 
-/// Of so many runs, after two to warm up.
-fn times(repetitions: usize, mut run: impl FnMut()) -> Vec<f64> {
-    run();
-    run();
-    let mut times = Vec::with_capacity(repetitions);
-    for _ in 0..repetitions {
-        let start = processor_time();
-        run();
-        times.push(processor_time() - start);
-    }
-    times
-}
-
-/// What this thread has used, milliseconds.
-fn processor_time() -> f64 {
-    let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
-    time.tv_sec as f64 * 1e3 + time.tv_nsec as f64 / 1e6
-}
-
 fn settings(rules: usize) -> String {
     let ports: Vec<usize> = (0..rules).map(|number| 1 + number % 60_000).collect();
     json!({ "admit": ["192.0.2.0/24"], "ports": ports }).to_string()
-}
-
-fn facts() -> Facts {
-    let system = System {
-        kernel: Version(6, 12, 0),
-        iptables: Version(1, 8, 9),
-        backend: Backend::Nft,
-        families: Families { ipv4: true, ipv6: false },
-    };
-    Facts { node_name: "node".to_owned(), system, interfaces: Vec::new(), documents: Vec::new() }
-}
-
-fn native_facts() -> ruleward_sdk::Facts {
-    let version = ruleward_sdk::Version { major: 6, minor: 12, patch: 0 };
-    ruleward_sdk::Facts {
-        node_name: "node".into(),
-        system: ruleward_sdk::System {
-            kernel: version,
-            iptables: version,
-            backend: ruleward_sdk::Backend::Nft,
-            random_fully: true,
-            families: ruleward_sdk::Families::IPV4,
-        },
-        interfaces: Vec::new(),
-        documents: Vec::new(),
-        granted: ruleward_sdk::Ownership::default(),
-    }
 }

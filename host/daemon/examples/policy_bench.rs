@@ -4,15 +4,17 @@
 
 #![allow(clippy::unwrap_used, reason = "a measurement that can't be made ends with the reason")]
 
+mod shared;
+
 use std::hint::black_box;
 use std::path::Path;
 
 use ruleward::policies::{Compiler, Limit, Limits, LoadedPolicy, PolicyEngine, PolicyEngineOptions};
 use ruleward_core::contribution::Families;
-use ruleward_core::facts::{Facts, System, Version};
 use ruleward_core::grants::Grants;
-use ruleward_core::names::{Backend, PolicyName};
+use ruleward_core::names::PolicyName;
 use ruleward_sdk::Policy;
+use shared::times;
 use static_rules::StaticRules;
 
 /// Rules of one chain.
@@ -40,38 +42,26 @@ fn main() {
         print("evaluate", rules, repetitions, || evaluate(&policy, &settings, rules));
         // An answer that is over its limit is not read: what is left is the input and the guest.
         print("guest alone", rules, repetitions, || {
-            let error = unread.evaluate(&facts(), &Grants::default(), black_box(&settings)).unwrap_err();
+            let error =
+                unread.evaluate(&shared::facts(Families::BOTH), &Grants::default(), black_box(&settings)).unwrap_err();
             assert!(error.to_string().contains("`output`"), "{error}");
         });
         print("evaluate natively", rules, repetitions, || {
-            let answer = StaticRules::evaluate(&native_facts(), black_box(&settings)).unwrap();
+            let answer =
+                StaticRules::evaluate(&shared::native_facts(ruleward_sdk::Families::all()), black_box(&settings))
+                    .unwrap();
             assert_eq!(answer.chains.iter().map(|chain| chain.rules.len()).sum::<usize>(), rules);
         });
     }
 }
 
 fn evaluate(policy: &LoadedPolicy, settings: &str, rules: usize) {
-    let answer = policy.evaluate(&facts(), &Grants::default(), black_box(settings)).unwrap();
+    let answer = policy.evaluate(&shared::facts(Families::BOTH), &Grants::default(), black_box(settings)).unwrap();
     assert_eq!(answer.usage[Limit::Rules], rules as u64);
 }
 
-/// Runs it once to warm up, and then so often.
-fn print(case: &str, rules: usize, repetitions: usize, mut run: impl FnMut()) {
-    run();
-    run();
-    let mut times = Vec::with_capacity(repetitions);
-    for _ in 0..repetitions {
-        let start = processor_time();
-        run();
-        times.push(processor_time() - start);
-    }
-    println!("{}", serde_json::json!({ "case": case, "rules": rules, "ms": times }));
-}
-
-/// What this thread has used, milliseconds.
-fn processor_time() -> f64 {
-    let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
-    time.tv_sec as f64 * 1e3 + time.tv_nsec as f64 / 1e6
+fn print(case: &str, rules: usize, repetitions: usize, run: impl FnMut()) {
+    println!("{}", serde_json::json!({ "case": case, "rules": rules, "ms": times(repetitions, run) }));
 }
 
 /// Settings of static-rules.
@@ -89,31 +79,4 @@ fn settings(rules: usize) -> String {
     };
     let chains: Vec<_> = (0..rules.div_ceil(PER_CHAIN)).map(chain).collect();
     serde_json::json!({ "chains": chains }).to_string()
-}
-
-fn facts() -> Facts {
-    let system = System {
-        kernel: Version(6, 12, 0),
-        iptables: Version(1, 8, 9),
-        backend: Backend::Nft,
-        families: Families::BOTH,
-    };
-    Facts { node_name: "node".to_owned(), system, interfaces: Vec::new(), documents: Vec::new() }
-}
-
-fn native_facts() -> ruleward_sdk::Facts {
-    let version = ruleward_sdk::Version { major: 6, minor: 12, patch: 0 };
-    ruleward_sdk::Facts {
-        node_name: "node".into(),
-        system: ruleward_sdk::System {
-            kernel: version,
-            iptables: version,
-            backend: ruleward_sdk::Backend::Nft,
-            random_fully: true,
-            families: ruleward_sdk::Families::all(),
-        },
-        interfaces: Vec::new(),
-        documents: Vec::new(),
-        granted: ruleward_sdk::Ownership::default(),
-    }
 }
