@@ -32,12 +32,13 @@ pub fn trials() -> Vec<Trial> {
         trials.push(trial(format!("reload::files::configuration_{name}"), move || configuration(way)));
         trials.push(trial(format!("reload::files::documents_{name}"), move || documents(way)));
     }
-    let more: [(&str, fn()); 5] = [
+    let more: [(&str, fn()); 6] = [
         ("a_file_in_conf_d_comes_and_goes", a_file_in_conf_d_comes_and_goes),
         ("a_folder_comes_later", a_folder_comes_later),
         ("sighup_reloads", sighup_reloads),
         ("reload_answers_what_was_taken", reload_answers_what_was_taken),
         ("without_a_watch_a_refresh_looks", without_a_watch_a_refresh_looks),
+        ("without_a_watch_the_clock_looks", without_a_watch_the_clock_looks),
     ];
     trials.extend(more.map(|(name, test)| trial(format!("reload::files::{name}"), test)));
     trials
@@ -193,6 +194,15 @@ fn without_a_watch_a_refresh_looks() {
     fs::write(node.path("op.wasm"), variant(1)).expect("writable");
     let report = daemon.refresh();
     assert_eq!(report.policy("web").digest.as_deref(), Some(&*digest(&node, "op.wasm")));
+}
+
+/// Nobody tells of the change, and nobody asks for a check.
+fn without_a_watch_the_clock_looks() {
+    let (node, _daemon) = unwatched();
+    node.set("refresh-interval", json!("300ms"));
+    assert_eq!(node.ruleward(&["reload"]).output().code, Some(0));
+    node.set("policies", json!({ "web": policy("op", 81) }));
+    comes_into_force(&node, "op", 81);
 }
 
 fn unwatched() -> (std::sync::Arc<Node>, ruleward_tests::Daemon) {
