@@ -25,6 +25,7 @@ use serde::{Deserialize, Serialize};
 use crate::author::Author;
 use crate::drift::Drift;
 use crate::names::{Family, Table};
+use crate::rate::Purse;
 
 /// Longest pause, if the refresh interval is longer.
 pub const LONGEST_PAUSE: Duration = Duration::from_secs(30);
@@ -146,48 +147,6 @@ struct Rounds {
     pause: Duration,
 }
 
-/// Passes that may be made: so many at once, and one more each time a cost has gone by.
-#[derive(Debug, Clone, Copy)]
-struct Purse {
-    /// How many at once.
-    most: u32,
-    cost: Duration,
-    longest_cost: Duration,
-    /// When it will be full again; in the past if it is.
-    full_at: Duration,
-}
-
-impl Purse {
-    fn new(most: u32, cost: Duration, longest_cost: Duration) -> Self {
-        Self { most: most.max(1), cost, longest_cost, full_at: Duration::ZERO }
-    }
-
-    /// A pass costs no more than this from now on.
-    fn limit(&mut self, longest_cost: Duration) {
-        self.longest_cost = longest_cost;
-        self.cost = self.cost.min(longest_cost);
-    }
-
-    /// When there is a pass in it.
-    fn affordable_at(&self) -> Duration {
-        (self.full_at + self.cost).saturating_sub(self.cost * self.most)
-    }
-
-    fn pay(&mut self, now: Duration) {
-        self.full_at = self.full_at.max(now) + self.cost;
-    }
-
-    /// As many passes are in it as before; those that come have another cost.
-    fn reprice(&mut self, now: Duration, cost: Duration) {
-        let cost = cost.clamp(LEAST_COST.min(self.longest_cost), self.longest_cost);
-        let owed = self.full_at.saturating_sub(now);
-        if !self.cost.is_zero() {
-            self.full_at = now + owed.mul_f64(cost.as_secs_f64() / self.cost.as_secs_f64());
-        }
-        self.cost = cost;
-    }
-}
-
 /// All places, and the budget of passes.
 #[derive(Debug, Clone)]
 pub struct Fights {
@@ -245,7 +204,7 @@ impl Fights {
 
     /// What a pass that has ended `now` took of a processor: it decides how many there may be.
     pub fn took(&mut self, now: Duration, pass: Duration) {
-        let cost = pass.saturating_mul(SHARE);
+        let cost = pass.saturating_mul(SHARE).max(LEAST_COST);
         self.calm.reprice(now, cost);
         self.fighting.reprice(now, cost);
     }
