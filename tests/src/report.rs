@@ -18,6 +18,8 @@ pub struct Report {
     pub backend_reason: String,
     /// `rehearsed`, `learned` or `unproven`; none before anything was desired.
     pub basis: Option<String>,
+    /// How long its parts took.
+    pub timings_ms: Timings,
     /// What was or would be written.
     pub changes: Vec<Change>,
     /// Drifts found.
@@ -28,6 +30,13 @@ pub struct Report {
     pub problems: Vec<String>,
     /// What the operator should know.
     pub notes: Vec<String>,
+}
+
+/// Milliseconds; 0 for what was not done.
+#[derive(Debug, Clone, Deserialize)]
+pub struct Timings {
+    /// Reading the kernel.
+    pub observe: f64,
 }
 
 /// One group of written lines.

@@ -6,6 +6,7 @@
 
 mod aside;
 mod attend;
+mod calm;
 mod clean;
 mod intake;
 mod keeper;
@@ -37,6 +38,7 @@ use crate::report::{self, Change, Checks, ErrorClass, Intent, Outcome, Report, m
 use crate::roster::Roster;
 
 pub use aside::Aside;
+use calm::Calm;
 use intake::{Offered, Survey};
 use keeper::Keeper;
 use prove::Proven;
@@ -67,6 +69,7 @@ pub struct Pipeline {
     /// Why rules are not compared byte for byte, if so.
     no_forms: Option<String>,
     keeper: Keeper,
+    calm: Option<Calm>,
     board: Board,
     aside: Aside,
 }
@@ -86,6 +89,8 @@ struct Pass {
     committed_at: Option<Instant>,
     /// Writing was begun.
     committing: bool,
+    /// Nothing had to be read: all is as it was when it was right.
+    settled: bool,
 }
 
 impl Pass {
@@ -135,6 +140,7 @@ impl Pipeline {
             no_rehearsal: None,
             no_forms: None,
             keeper,
+            calm: None,
             board,
             aside,
         }
@@ -148,6 +154,7 @@ impl Pipeline {
         let Proven { merged, mut expected, .. } = self.rehearse_merged(pass)?;
         if pass.intent == Intent::Write && self.is_settled(reason, &expected) {
             self.keeper.skipped += 1;
+            pass.settled = true;
             return self.conclude(pass, Ok(()));
         }
         self.listen();
@@ -207,17 +214,24 @@ fn drifts(in_force: Option<&Expected>, observed: &Observed) -> Vec<Drift> {
 }
 
 impl Checks for Pipeline {
-    fn check(&mut self, intent: Intent, reason: Reason) -> Report {
+    fn check(&mut self, intent: Intent, reason: Reason) -> Arc<Report> {
         let offered = self.take_offers();
+        if !offered
+            && intent == Intent::Write
+            && let Some(report) = self.still_calm(reason)
+        {
+            return report;
+        }
+        self.calm = None;
         let mut pass = self.begin(intent);
         if !offered && self.is_fighting(reason) {
             pass.report.outcome = Outcome::Unchanged;
             pass.report.problems.push(FIGHTING.to_owned());
-            return self.end(pass);
+            return Arc::new(self.end(pass));
         }
         // What is offered is for the straight path alone.
         if !offered && let Some(report) = self.attend_first(reason) {
-            return report;
+            return Arc::new(report);
         }
         let mut done = self.pass(&mut pass, reason);
         if done.is_err() && self.retract(&mut pass) {
@@ -232,7 +246,10 @@ impl Checks for Pipeline {
         if pass.report.timings_ms.rehearse > 0.0 {
             memory::give_back();
         }
-        self.end(pass)
+        let settled = pass.settled;
+        let report = Arc::new(self.end(pass));
+        self.calm = self.calm_after(&report).filter(|_| settled);
+        report
     }
 
     fn attend(&mut self) -> Option<Report> {

@@ -10,7 +10,7 @@ mod journal;
 pub mod worker;
 
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant, SystemTime};
 
 use ruleward_core::schedule::{Action, Event, Reason, Schedule};
@@ -124,6 +124,8 @@ struct Daemon {
     lookout: Lookout,
     journal: Journal,
     ready: bool,
+    /// The last check's report, if the checks may give it again.
+    last: Weak<Report>,
     /// What systemd was told last.
     told: String,
 }
@@ -153,6 +155,7 @@ impl Daemon {
             lookout,
             journal: Journal::default(),
             ready: false,
+            last: Weak::new(),
             told: String::new(),
         }
     }
@@ -247,23 +250,28 @@ impl Daemon {
         }
     }
 
-    fn checked(&mut self, report: Report) -> Result<(), Box<Report>> {
+    fn checked(&mut self, report: Arc<Report>) -> Result<(), Box<Report>> {
         let reason = self.running.take().unwrap_or(Reason::Refresh);
-        self.board.checked(&report, SystemTime::now());
-        self.journal.tell(reason, &report);
+        if Weak::as_ptr(&self.last) == Arc::as_ptr(&report) {
+            self.board.checked_again(SystemTime::now());
+            self.journal.tell_again(reason);
+        } else {
+            self.board.checked(&report, SystemTime::now());
+            self.journal.tell(reason, &report);
+            self.tell_systemd(&report);
+            self.last = Arc::downgrade(&report);
+        }
         if reason == Reason::Start && report.class == ErrorClass::Permission {
-            return Err(Box::new(report));
+            return Err(Box::new(Arc::unwrap_or_clone(report)));
         }
         let reloaded = self.served.iter().any(|requester| requester.reload);
         let reloads = self.waiting.iter().chain(self.looking.iter().map(|(_, requester)| requester));
         let reloads_again = reloads.into_iter().any(|requester| requester.reload);
-        self.tell_systemd(&report);
         if (report.in_sync && !self.ready) || (self.ready && reloaded && !reloads_again) {
             self.ready = true;
             notify(notify::READY);
         }
         let outcome = report.scheduled();
-        let report = Arc::new(report);
         for requester in self.served.drain(..) {
             if let Some(answer) = requester.answer {
                 let _ = answer.send(Arc::clone(&report)); // gone meanwhile
@@ -283,6 +291,7 @@ impl Daemon {
 
     /// Drift was undone as it happened.
     fn repaired(&mut self, report: &Report) -> Result<(), Box<Report>> {
+        self.last = Weak::new();
         self.board.repaired(report, SystemTime::now());
         self.journal.tell_repair(report);
         self.tell_systemd(report);

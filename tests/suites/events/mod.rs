@@ -2,6 +2,7 @@
 //! daemon heard of the damage itself. And what it says of it: who, what, how often.
 
 mod authors;
+mod calm;
 mod fights;
 mod journal;
 mod leaks;
@@ -27,9 +28,10 @@ use crate::strangers::jump;
 
 /// All of them.
 pub fn trials() -> Vec<Trial> {
-    let suites: [fn() -> Vec<Trial>; 12] = [
+    let suites: [fn() -> Vec<Trial>; 13] = [
         named::trials,
         authors::trials,
+        calm::trials,
         lost::trials,
         races::trials,
         fights::trials,

@@ -1,6 +1,7 @@
 //! What each command does. The exit code follows from its report.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::SystemTime;
 
 use ruleward_core::schedule::Reason;
@@ -43,12 +44,12 @@ pub fn execute(arguments: &Arguments) -> u8 {
     match &arguments.command {
         Command::Run => run_daemon(&arguments.config, output),
         Command::Apply => end(
-            once(&arguments.config, Some(name), |checks| checks.check(Intent::Write, Reason::Start)),
+            once(&arguments.config, Some(name), |checks| check_once(checks, Intent::Write)),
             Intent::Write,
             text::done,
         ),
         Command::Plan => end(
-            once(&arguments.config, None, |checks| checks.check(Intent::PlanOnly, Reason::Start)),
+            once(&arguments.config, None, |checks| check_once(checks, Intent::PlanOnly)),
             Intent::PlanOnly,
             text::plan,
         ),
@@ -132,6 +133,10 @@ fn once(
     let report = pass(&mut *checks);
     history.close(history::CLOSE_TIME);
     Ok(report)
+}
+
+fn check_once(checks: &mut dyn Checks, intent: Intent) -> Report {
+    Arc::unwrap_or_clone(checks.check(intent, Reason::Start))
 }
 
 fn lock(config: &Config, command: &str) -> Result<RuntimeLock, Box<Report>> {

@@ -211,6 +211,11 @@ impl Metrics {
         self.reported(report);
     }
 
+    /// Takes note of a check that has ended and found that nothing has happened. It has no phases.
+    pub fn checked_again(&self) {
+        self.checks.get_or_create(&Check { outcome: outcome(Outcome::Unchanged) }).inc();
+    }
+
     /// Takes note of what a check or a repair between two checks has done.
     pub fn reported(&self, report: &Report) {
         if report.timings_ms.commit > 0.0 {

@@ -31,6 +31,13 @@ impl Aside {
     }
 }
 
+impl Aside {
+    /// Whether there are shadows, or what was said of earlier ones is to be taken back.
+    pub fn any_shadows(&self) -> bool {
+        self.any_shadows
+    }
+}
+
 impl Pipeline {
     /// Versions and answers that have just been put in force.
     pub(super) fn remember(&self, accepted: &[Accepted]) {

@@ -47,6 +47,7 @@ impl Pipeline {
             }
             return None;
         }
+        self.calm = None;
         let scope = self.scope(&expected, &heard, due);
         let mut pass = self.begin(Intent::Write);
         pass.started = began;

@@ -13,6 +13,7 @@ use crate::report::{Change, Intent, Outcome, Report};
 impl Pipeline {
     /// All that is ours by the configuration's grants, or by those of what was in force before.
     pub(super) fn clean_all(&mut self) -> Report {
+        self.calm = None;
         let mut pass = self.begin(Intent::Write);
         let families = self.detection.families.iter().collect();
         let nothing = Arc::new(Expected::nothing(self.roster.whole_ownership(), families));

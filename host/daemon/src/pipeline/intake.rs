@@ -40,7 +40,7 @@ pub(super) struct Survey {
     pub facts: Option<Arc<Facts>>,
     notes: Vec<String>,
     /// What was heard of changes before they were read; none if that is not known.
-    heard: Option<u64>,
+    pub heard: Option<u64>,
 }
 
 impl Pipeline {
@@ -52,6 +52,7 @@ impl Pipeline {
             self.take(&offer);
         }
         let began = Instant::now();
+        let mut waited = false;
         while !self.offered.complete && !self.board.stopping() {
             let holds = self.offered.any && self.roster.can_hold();
             if self.survey.facts.is_some() || (holds && began.elapsed() > PATIENCE) {
@@ -62,11 +63,16 @@ impl Pipeline {
                     self.take(&offer);
                     news = true;
                 }
-                Ok(None) => self.board.waiting(WaitFor::Policies, Some("for policies to be loaded".to_owned())),
+                Ok(None) => {
+                    waited = true;
+                    self.board.waiting(WaitFor::Policies, Some("for policies to be loaded".to_owned()));
+                }
                 Err(_) => break,
             }
         }
-        self.board.waiting(WaitFor::Policies, None);
+        if waited {
+            self.board.waiting(WaitFor::Policies, None);
+        }
         news
     }
 

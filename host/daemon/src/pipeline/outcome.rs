@@ -135,7 +135,7 @@ impl Pipeline {
             notes,
             ..Report::default()
         };
-        Pass { report, started: Instant::now(), intent, committed_at: None, committing: false }
+        Pass { report, started: Instant::now(), intent, committed_at: None, committing: false, settled: false }
     }
 
     pub(super) fn end(&self, mut pass: Pass) -> Report {

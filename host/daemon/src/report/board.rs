@@ -180,6 +180,17 @@ impl Board {
         self.show(report, now, 1);
     }
 
+    /// Takes note of a check that ended at `now` and found that nothing has happened since the last one.
+    pub fn checked_again(&self, now: SystemTime) {
+        self.shared.metrics.checked_again();
+        let state = &mut *self.change();
+        state.last_check = Some(now);
+        state.checks += 1;
+        if state.last.in_sync {
+            state.in_sync_at = Some(Instant::now());
+        }
+    }
+
     /// Takes note of a repair that nobody asked for; it is no check.
     pub fn repaired(&self, report: &Report, now: SystemTime) {
         self.shared.metrics.reported(report);

@@ -1,6 +1,7 @@
 //! What the daemon loop and the commands need of the straight path: one check, or taking everything away.
 
 use std::os::fd::BorrowedFd;
+use std::sync::Arc;
 use std::time::Duration;
 
 use ruleward_core::schedule::Reason;
@@ -18,8 +19,8 @@ pub enum Intent {
 
 /// Runs checks. Whatever happens is in the report: no panic, no exit.
 pub trait Checks: Send {
-    /// One pass from facts to report.
-    fn check(&mut self, intent: Intent, reason: Reason) -> Report;
+    /// One pass from facts to report. The very same report as the last time: nothing has happened since.
+    fn check(&mut self, intent: Intent, reason: Reason) -> Arc<Report>;
 
     /// Looks at what was heard since the last time, and undoes drift. No report: there was nothing to do.
     fn attend(&mut self) -> Option<Report> {

@@ -220,6 +220,12 @@ impl Member {
         }
     }
 
+    /// Whether its newest answer is in force and on the disk, and nothing is to take its place.
+    pub fn is_at_rest(&self) -> bool {
+        let waits = self.leaving || self.unsaved || self.candidate.is_some();
+        !waits && self.answer.is_some() && self.good.is_some() && self.trouble().is_none() && !self.is_news()
+    }
+
     /// Whether something else is chosen than what is in force.
     pub fn is_news(&self) -> bool {
         match (self.chosen(), &self.good) {

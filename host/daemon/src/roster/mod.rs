@@ -301,6 +301,11 @@ impl Roster {
         (lines.collect(), missing)
     }
 
+    /// Whether all that is configured is in force and on the disk: to the same facts nothing else can come.
+    pub fn is_at_rest(&self) -> bool {
+        self.notes.is_empty() && self.members.iter().all(Member::is_at_rest)
+    }
+
     /// What an operator should know: records that can't be read or written.
     pub fn notes(&self) -> &[String] {
         &self.notes

@@ -25,6 +25,12 @@ impl Journal {
         self.say(word(reason), report);
     }
 
+    /// Says that one check found that nothing has happened since the last one.
+    pub fn tell_again(&mut self, reason: Reason) {
+        self.same += 1;
+        tracing::debug!("{}: nothing has happened since the last check", word(reason));
+    }
+
     fn say(&mut self, reason: &str, report: &Report) {
         let outcome = report.scheduled();
         let now = Some((outcome, report.problems.clone()));

@@ -7,12 +7,12 @@ use crate::report::{Checks, Intent, Outcome};
 use crate::serve::client;
 
 /// What the fake check does next.
-type Script = Box<dyn FnMut(Reason) -> Report + Send>;
+type Script = Box<dyn FnMut(Reason) -> Arc<Report> + Send>;
 
 struct Fake(Script);
 
 impl Checks for Fake {
-    fn check(&mut self, intent: Intent, reason: Reason) -> Report {
+    fn check(&mut self, intent: Intent, reason: Reason) -> Arc<Report> {
         assert_eq!(intent, Intent::Write);
         (self.0)(reason)
     }
@@ -22,12 +22,12 @@ impl Checks for Fake {
     }
 }
 
-fn clean() -> Report {
-    Report { outcome: Outcome::Unchanged, in_sync: true, ..Report::default() }
+fn clean() -> Arc<Report> {
+    Arc::new(Report { outcome: Outcome::Unchanged, in_sync: true, ..Report::default() })
 }
 
-fn wrote() -> Report {
-    Report { outcome: Outcome::Changed, in_sync: true, ..Report::default() }
+fn wrote() -> Arc<Report> {
+    Arc::new(Report { outcome: Outcome::Changed, in_sync: true, ..Report::default() })
 }
 
 const REFRESH: Duration = Duration::from_secs(90);
@@ -116,10 +116,33 @@ async fn a_panic_is_a_failed_check_and_everything_is_opened_anew() {
     running.await.unwrap().unwrap();
 }
 
+/// It is counted and dated, and those who asked have it; nothing is shown anew.
+#[tokio::test]
+async fn the_same_report_again_is_a_check_as_well() {
+    let report = clean();
+    let (daemon, board, asks) = daemon(vec![Box::new(move |_| Arc::clone(&report))]);
+    let running = tokio::spawn(daemon.run());
+    let mut dates = Vec::new();
+    for _ in 0..3 {
+        let (sender, receiver) = oneshot::channel();
+        asks.send(Ask::Check(Some(sender))).await.unwrap();
+        assert!(receiver.await.unwrap().in_sync);
+        dates.push(board.status().last_check);
+        tokio::time::sleep(Duration::from_millis(2)).await; // dates have milliseconds
+    }
+    dates.dedup();
+    let status = board.status();
+    assert_eq!((status.checks, status.checks_failed, dates.len()), (4, 0, 3));
+    let metrics = crate::metrics::render(&board, crate::metrics::Format::Text);
+    assert!(metrics.contains("ruleward_checks_total{outcome=\"unchanged\"} 4"), "{metrics}");
+    asks.send(Ask::Stop).await.unwrap();
+    running.await.unwrap().unwrap();
+}
+
 #[tokio::test]
 async fn a_first_check_without_permission_ends_the_daemon() {
-    let report = Report::failure(ErrorClass::Permission, "not root");
-    let (daemon, _, _asks) = daemon(vec![Box::new(move |_| report.clone())]);
+    let report = Arc::new(Report::failure(ErrorClass::Permission, "not root"));
+    let (daemon, _, _asks) = daemon(vec![Box::new(move |_| Arc::clone(&report))]);
     assert_eq!(daemon.run().await.unwrap_err().exit_code(Intent::Write), 77);
 }
 

@@ -28,7 +28,7 @@ const AFTER_FAULT: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub enum Done {
     /// The check that was ordered.
-    Check(Report),
+    Check(Arc<Report>),
     /// Drift that the watch told of was undone, or not.
     Repair(Report),
 }
@@ -95,7 +95,7 @@ struct Work {
 }
 
 impl Work {
-    fn check(&mut self, reason: Reason) -> Report {
+    fn check(&mut self, reason: Reason) -> Arc<Report> {
         self.board.pulse().begins(Instant::now(), "opening what checks need", true);
         // After a panic nothing of what took part in it is used again.
         let result = catch_unwind(AssertUnwindSafe(|| {
@@ -103,7 +103,7 @@ impl Work {
                 Some(checks) => checks,
                 None => match (self.open)() {
                     Ok(checks) => checks,
-                    Err(report) => return *report,
+                    Err(report) => return Arc::from(report),
                 },
             };
             let report = checks.check(Intent::Write, reason);
@@ -111,7 +111,7 @@ impl Work {
             report
         }));
         self.board.pulse().rests(Instant::now());
-        result.unwrap_or_else(|panic| fault(&*panic))
+        result.unwrap_or_else(|panic| Arc::new(fault(&*panic)))
     }
 
     /// Waits until there is an order, or something for the watch; attends to the latter.
