@@ -10,6 +10,7 @@
 pub mod fake_tool;
 pub mod sandbox;
 pub mod save;
+pub mod silent;
 pub mod traffic;
 pub mod trial;
 pub mod warm;

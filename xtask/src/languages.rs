@@ -1,18 +1,18 @@
-//! `cargo xtask languages`: the example policy in each language, built, tested on the same cases, and left in
-//! target/examples for the test that compares their answers.
+//! `cargo xtask languages`: the example policy in each language, from its README's commands to a live rule in a network
+//! namespace, and the same for a policy that `ruleward policy new` makes. What the example's commands have built is left in
+//! target/examples for the tests that compare the languages' answers and put them in force.
 //!
-//! Compilers that come from package registries are fetched in the versions and with the digests that the examples' lock
-//! files name, once for each content of these files. A language whose tools are not on the machine is named, with what is
-//! missing; it is an error where it was asked for by name.
+//! A language whose tools are not on the machine is named, with what is missing; it is an error where it was asked for by
+//! name. One whose files and `ruleward` are those that it passed with is not gone through again, unless it is asked for by name.
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 use sha2::{Digest, Sha256};
-use std::ffi::OsString;
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use crate::command::{Run, find};
 use crate::progress::step;
+use crate::readme::{self, Done};
 use crate::{policies, workspace};
 
 /// The languages, in the order in which they are built.
@@ -21,6 +21,10 @@ const ALL: [&str; 5] = ["rust", "c", "go", "javascript", "python"];
 const GO: (u32, u32) = (1, 26);
 const NODE: (u32, u32) = (18, 0);
 const EXAMPLE: &str = "host-firewall-example";
+/// The policy that is made with `ruleward policy new`, and what the names of its chains begin with.
+const NEW: &str = "my-policy";
+/// What builds leave in an example's folder.
+const MADE: [&str; 7] = [".state", ".venv", "__pycache__", "bindings", "build", "node_modules", "target"];
 
 /// Builds and tests the example in the named languages; without names, in all for which the machine has the tools.
 pub fn run(names: &[&str]) -> Result<()> {
@@ -42,15 +46,21 @@ pub fn build(names: &[&str]) -> Result<()> {
     let folder = workspace::target_dir().join("examples");
     fs::create_dir_all(&folder).with_context(|| format!("cannot create {}", folder.display()))?;
     let wanted: Vec<&str> = if names.is_empty() { ALL.to_vec() } else { names.to_vec() };
+    let mut table = String::new();
     for name in wanted {
-        let placed = folder.join(format!("{name}.wasm"));
+        let (placed, passed) = (folder.join(format!("{name}.wasm")), folder.join(format!("{name}.passed")));
         match tools(name) {
-            Ok(path) => {
-                step(&format!("example in {name}"), || {
-                    let component = if name == "rust" { rust() } else { other(name, &path) }?;
-                    fs::copy(&component, &placed).with_context(|| format!("{} was not built", component.display()))?;
-                    Ok(())
+            Ok(()) => {
+                let inputs = inputs(name)?;
+                if names.is_empty() && placed.exists() && fs::read_to_string(&passed).is_ok_and(|old| old == inputs) {
+                    eprintln!("==> {name}: nothing of it is another since its commands led to a live rule");
+                    continue;
+                }
+                let _ = fs::remove_file(&passed);
+                step(&format!("{name}: the commands of its README, and a new policy"), || {
+                    language(name, &placed, &mut table)
                 })?;
+                fs::write(&passed, inputs).with_context(|| format!("cannot write {}", passed.display()))?;
             }
             Err(reason) if names.is_empty() => {
                 let _ = fs::remove_file(&placed); // an old one must not be compared
@@ -59,6 +69,7 @@ pub fn build(names: &[&str]) -> Result<()> {
             Err(reason) => return Err(reason.context(format!("the example in {name} can't be built"))),
         }
     }
+    eprint!("{table}");
     Ok(())
 }
 
@@ -66,49 +77,127 @@ fn example() -> PathBuf {
     workspace::root().join("examples").join(EXAMPLE)
 }
 
-/// Built with the policies.
-fn rust() -> Result<PathBuf> {
-    let component = workspace::policies_dir().join(format!("{EXAMPLE}.wasm"));
-    test(&[component.as_os_str().to_owned()], None)?;
-    Ok(component)
+/// Goes both ways from an empty folder to a live rule.
+fn language(name: &str, placed: &Path, table: &mut String) -> Result<()> {
+    let (example, scratch) = (example().join(name), Scratch::new(name)?);
+    let folder = scratch.0.join(EXAMPLE);
+    // `ruleward policy new` names chains after the policy, with at most 12 bytes of it.
+    let prefix = if name == "rust" { "host-firewal" } else { "hfe" };
+    let component = if name == "rust" {
+        // Here it is a crate of this repository, built by the profile of the policies that ship. Its commands begin in an empty folder.
+        fs::create_dir(&folder).with_context(|| format!("cannot create {}", folder.display()))?;
+        workspace::policies_dir().join(format!("{EXAMPLE}.wasm"))
+    } else {
+        copy(&example, &folder)?;
+        folder.join(format!("{EXAMPLE}.wasm"))
+    };
+    let done = to_live_rule(&example.join("README.md"), &folder, prefix, &scratch.0)?;
+    note(table, name, "README", &done);
+
+    Run::new(workspace::program()).args(["policy", "new", "--lang", name, NEW]).within(&scratch.0).show()?;
+    let new = scratch.0.join(NEW);
+    let done = to_live_rule(&new.join("README.md"), &new, NEW, &scratch.0)?;
+    note(table, name, "policy new", &done);
+    fs::copy(&component, placed).with_context(|| format!("{} was not built", component.display()))?;
+    Ok(())
 }
 
-fn other(name: &str, path: &Path) -> Result<PathBuf> {
-    let folder = example().join(name);
-    test(&[folder.as_os_str().to_owned()], Some(path))?;
-    Ok(folder.join(format!("{EXAMPLE}.wasm")))
-}
-
-/// `ruleward policy test`, which builds a folder first, on the cases that all languages share.
-fn test(arguments: &[OsString], path: Option<&Path>) -> Result<()> {
-    let mut test = Run::new(workspace::program()).args(["policy", "test", "--cases"]).args([example().join("cases")]);
-    test = test.args(arguments);
-    if let Some(first) = path {
-        let mut paths = vec![first.to_owned()];
-        paths.extend(std::env::split_paths(&std::env::var_os("PATH").unwrap_or_default()));
-        test = test.env("PATH", std::env::join_paths(paths)?);
+/// Follows a README. Its last command prints what `iptables-save` says, and there is the policy's jump and a rule with its set.
+fn to_live_rule(page: &Path, folder: &Path, prefix: &str, scratch: &Path) -> Result<Vec<Done>> {
+    let (done, saved) = readme::follow(page, folder, scratch)?;
+    for rule in [
+        format!("-A INPUT -m comment --comment \"{prefix}:input\" -j {prefix}-input\n"),
+        format!("-A {prefix}-input -p tcp -m tcp --dport 22 -m set --match-set {prefix}-admitted4 src -j ACCEPT\n"),
+    ] {
+        ensure!(saved.contains(&rule), "{} does not end with the live rule\n{rule}but with\n{saved}", page.display());
     }
-    test.show()
+    Ok(done)
 }
 
-/// A folder of programs to put before PATH.
-fn tools(name: &str) -> Result<PathBuf> {
+fn note(table: &mut String, language: &str, from: &str, done: &[Done]) {
+    for Done { command, seconds } in done {
+        let first = command.lines().next().unwrap_or_default().split(" #").next().unwrap_or_default().trim();
+        *table += &format!("    {language:<10}  {from:<10}  {seconds:>6.1} s  {first}\n");
+    }
+    let all: f64 = done.iter().map(|done| done.seconds).sum();
+    *table += &format!("    {language:<10}  {from:<10}  {all:>6.1} s  in all\n");
+}
+
+/// A folder outside the repository, which goes when it is dropped.
+struct Scratch(PathBuf);
+
+impl Scratch {
+    fn new(name: &str) -> Result<Self> {
+        let made = Run::new("mktemp").args(["--directory", "--tmpdir", &format!("ruleward-{name}.XXXXXX")]).text()?;
+        Ok(Self(PathBuf::from(made.trim())))
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        // What is left in the folder for temporary files harms nobody.
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+/// The files of a folder with their paths in it, links followed, without what builds leave.
+fn files(folder: &Path) -> Result<Vec<PathBuf>> {
+    let mut found = Vec::new();
+    let mut names = vec![PathBuf::new()];
+    while let Some(name) = names.pop() {
+        let path = folder.join(&name);
+        if path.is_dir() {
+            let entries = fs::read_dir(&path).with_context(|| format!("cannot read {}", path.display()))?;
+            let all = entries.flatten().map(|entry| entry.file_name());
+            names.extend(all.filter(|own| !MADE.iter().any(|made| own == made)).map(|own| name.join(own)));
+        } else {
+            found.push(name);
+        }
+    }
+    found.sort();
+    Ok(found)
+}
+
+fn copy(from: &Path, to: &Path) -> Result<()> {
+    for name in files(from)? {
+        let target = to.join(&name);
+        target.parent().map_or(Ok(()), fs::create_dir_all)?;
+        fs::copy(from.join(&name), &target).with_context(|| format!("cannot copy {}", from.join(&name).display()))?;
+    }
+    Ok(())
+}
+
+/// Names all that decides how it goes: the example's files, and the program with the templates in it.
+fn inputs(language: &str) -> Result<String> {
+    let folder = example().join(language);
+    let mut digest = Sha256::new();
+    let program = workspace::program();
+    for path in files(&folder)?.iter().map(|name| folder.join(name)).chain([program]) {
+        let bytes = fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
+        digest.update(Sha256::digest(path.as_os_str().as_encoded_bytes()));
+        digest.update(Sha256::digest(&bytes));
+    }
+    Ok(digest.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
+}
+
+/// Whether the machine has what the README begins with.
+fn tools(name: &str) -> Result<()> {
     match name {
-        "c" | "python" => python(&example().join(name).join("requirements.txt")),
+        "c" | "python" => found("python3"),
         "go" => at_least("go", "version", GO),
-        "javascript" => javascript(&example().join(name)),
-        _ => Ok(PathBuf::from("/")),
+        "javascript" => found("npm").and_then(|()| at_least("node", "--version", NODE)),
+        _ => Ok(()),
     }
 }
 
-fn found(program: &str) -> Result<PathBuf> {
-    let Some(path) = find(program) else { bail!("there is no `{program}` in PATH") };
-    Ok(path.parent().unwrap_or(&path).to_owned())
+fn found(program: &str) -> Result<()> {
+    ensure!(find(program).is_some(), "there is no `{program}` in PATH");
+    Ok(())
 }
 
 /// A program of this version or a later one.
-fn at_least(program: &str, question: &str, needed: (u32, u32)) -> Result<PathBuf> {
-    let folder = found(program)?;
+fn at_least(program: &str, question: &str, needed: (u32, u32)) -> Result<()> {
+    found(program)?;
     let answer = Run::new(program).args([question]).text()?;
     ensure!(
         version(&answer).is_some_and(|version| version >= needed),
@@ -117,7 +206,7 @@ fn at_least(program: &str, question: &str, needed: (u32, u32)) -> Result<PathBuf
         needed.1,
         answer.trim()
     );
-    Ok(folder)
+    Ok(())
 }
 
 /// The first version in a text such as `go version go1.26.8 linux/amd64` or `v20.20.2`.
@@ -129,64 +218,23 @@ fn version(text: &str) -> Option<(u32, u32)> {
     text.split_whitespace().find_map(numbers)
 }
 
-/// A virtual environment with exactly what a requirements file names, digests included.
-fn python(requirements: &Path) -> Result<PathBuf> {
-    let folder = fetched(requirements, "python", |folder| {
-        found("python3")?;
-        Run::new("python3").args(["-m", "venv", "--clear"]).args([folder]).show()?;
-        Run::new(folder.join("bin/pip"))
-            .args(["install", "--quiet", "--disable-pip-version-check", "--require-hashes", "--only-binary", ":all:"])
-            .args([OsString::from("-r"), requirements.as_os_str().to_owned()])
-            .show()
-    })?;
-    Ok(folder.join("bin"))
-}
-
-/// The packages that package-lock.json names, digests included, and the types of the example checked with them.
-fn javascript(folder: &Path) -> Result<PathBuf> {
-    at_least("node", "--version", NODE)?;
-    let lock = folder.join("package-lock.json");
-    let packages = fetched(&lock, "javascript", |packages| {
-        found("npm")?;
-        fs::create_dir_all(packages).with_context(|| format!("cannot create {}", packages.display()))?;
-        for name in ["package.json", "package-lock.json"] {
-            fs::copy(folder.join(name), packages.join(name)).with_context(|| format!("cannot copy {name}"))?;
-        }
-        let quiet = ["ci", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel", "error"];
-        Run::new("npm").args(quiet).within(packages).show()
-    })?;
-    let programs = packages.join("node_modules/.bin");
-    Run::new(workspace::program())
-        .args(["policy", "bindings", "--lang", "javascript"])
-        .args([folder.join("bindings")])
-        .show()?;
-    Run::new(programs.join("tsc")).within(folder).show()?;
-    Ok(programs)
-}
-
-/// The folder of a compiler that `make` fetches as `lock` says, once for each content of that file.
-fn fetched(lock: &Path, name: &str, make: impl FnOnce(&Path) -> Result<()>) -> Result<PathBuf> {
-    let text = fs::read(lock).with_context(|| format!("cannot read {}", lock.display()))?;
-    let digest: String = Sha256::digest(&text).iter().take(8).map(|byte| format!("{byte:02x}")).collect();
-    let folder = workspace::target_dir().join("toolchains").join(format!("{name}-{digest}"));
-    let complete = folder.join("complete");
-    if !complete.exists() {
-        step(&format!("fetching what {} names", lock.display()), || {
-            make(&folder)?;
-            fs::write(&complete, "").with_context(|| format!("cannot write {}", complete.display()))
-        })?;
-    }
-    Ok(folder)
-}
-
 #[cfg(test)]
 mod tests {
-    use super::version;
+    use super::*;
 
     #[test]
     fn versions_are_found_in_what_programs_say() {
         assert_eq!(version("go version go1.26.8 linux/amd64\n"), Some((1, 26)));
         assert_eq!(version("v20.20.2\n"), Some((20, 20)));
         assert_eq!(version("command not found"), None);
+    }
+
+    #[test]
+    fn a_fresh_copy_has_the_cases_and_nothing_that_was_built() {
+        let scratch = Scratch::new("test").unwrap();
+        let (from, to) = (example().join("c"), scratch.0.join("copy"));
+        copy(&from, &to).unwrap();
+        assert!(to.join("tests/two-ports/expected.rules").is_file() && to.join("ruleward.toml").is_file());
+        assert!(!to.join("ruleward.toml").is_symlink() && !to.join("bindings").exists());
     }
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 /// Checks the links of these pages.
 pub fn check(root: &Path, files: &[PathBuf], violations: &mut Vec<String>) {
@@ -12,7 +12,9 @@ pub fn check(root: &Path, files: &[PathBuf], violations: &mut Vec<String>) {
         for link in links(&text).into_iter().filter(|link| !link.contains("://") && !link.starts_with("mailto:")) {
             let (path, heading) = link.split_once('#').map_or((link, None), |(path, heading)| (path, Some(heading)));
             let target = if path.is_empty() { file.clone() } else { file.parent().unwrap_or(root).join(path) };
-            if !target.exists() {
+            if let Some(why) = dead_in_book(&root.join("docs"), file, path) {
+                violations.push(format!("{shown}: links to {path}, which {why}"));
+            } else if !target.exists() {
                 violations.push(format!("{shown}: links to {path}, which does not exist"));
             } else if let Some(heading) = heading.filter(|_| target.extension().is_some_and(|end| end == "md")) {
                 let page = fs::read_to_string(&target).unwrap_or_default();
@@ -22,6 +24,22 @@ pub fn check(root: &Path, files: &[PathBuf], violations: &mut Vec<String>) {
             }
         }
     }
+}
+
+/// Why a link that is good in the repository is dead in the rendered book, which has the pages and files of docs/ alone.
+fn dead_in_book(book: &Path, page: &Path, link: &str) -> Option<&'static str> {
+    let folder = page.strip_prefix(book).ok()?.parent()?;
+    let mut depth = folder.components().count();
+    for part in Path::new(link).components() {
+        match part {
+            Component::ParentDir if depth == 0 => return Some("is not in the book; name its path as text"),
+            Component::ParentDir => depth -= 1,
+            Component::Normal(_) => depth += 1,
+            _ => {}
+        }
+    }
+    let is_folder = !link.is_empty() && page.with_file_name(link).is_dir();
+    is_folder.then_some("is a folder, and no page of the book")
 }
 
 /// Lines outside fenced blocks.
@@ -89,6 +107,33 @@ mod tests {
         assert_eq!(
             violations,
             ["a.md: links to #there, and there is no such heading", "a.md: links to b.md, which does not exist"]
+        );
+    }
+
+    #[test]
+    fn links_out_of_the_book_are_found() {
+        let root = std::env::temp_dir().join(format!("ruleward-book-{}", std::process::id()));
+        fs::create_dir_all(root.join("docs/adr")).unwrap();
+        fs::write(root.join("wit"), "").unwrap();
+        let page = |name: &str, text: &str| {
+            fs::write(root.join(name), text).unwrap();
+            root.join(name)
+        };
+        let pages = [
+            page("README.md", "[good](docs/a.md) [good](docs/adr)\n"),
+            page("docs/a.md", "[good](adr/b.md#b) [good](a.md) [folder](adr) [out](../wit)\n"),
+            page("docs/adr/b.md", "# B\n[good](../a.md) [good](#b) [out](../../wit)\n"),
+        ];
+        let mut violations = Vec::new();
+        check(&root, &pages, &mut violations);
+        fs::remove_dir_all(&root).unwrap();
+        assert_eq!(
+            violations,
+            [
+                "docs/a.md: links to adr, which is a folder, and no page of the book",
+                "docs/a.md: links to ../wit, which is not in the book; name its path as text",
+                "docs/adr/b.md: links to ../../wit, which is not in the book; name its path as text",
+            ]
         );
     }
 }

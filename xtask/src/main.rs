@@ -17,6 +17,7 @@ mod package;
 mod picture;
 mod policies;
 mod progress;
+mod readme;
 mod setup;
 mod suites;
 mod tidy;
@@ -34,7 +35,7 @@ usage: cargo xtask COMMAND
   demo       the main job on the real kernel, in network namespaces of its own
   bench      time and memory beside the stock tools: [PART ...] [--json FILE] [--rules 1000,10000,50000]
   test       builds everything and runs every test; arguments go to `cargo test`
-  languages  the example policy in Rust, C, Go, JavaScript and Python: built, tested, compared; [LANGUAGE ...]
+  languages  a policy in Rust, C, Go, JavaScript and Python, from its README's commands to a live rule; [LANGUAGE ...]
   browser    drives Chromium over the status page: [--update] takes the pictures of docs/ anew
   bindings   proves that the bindings are what the generator makes of the contract: [--update]
   package    the Debian package, in target/package: [--dev] [--version VERSION]

@@ -11,7 +11,7 @@ const LONGEST_FILE: usize = 500;
 /// Text that people write; captured output of other programs keeps its form.
 const TEXT: [&str; 7] = ["rs", "toml", "md", "wit", "yaml", "yml", "sh"];
 /// Folders that hold no work of ours.
-const FOREIGN: [&str; 4] = ["target", ".git", "captures", "node_modules"];
+const FOREIGN: [&str; 6] = ["target", ".git", ".state", ".venv", "captures", "node_modules"];
 /// What stands for work not done. In two pieces, so that this file does not violate its own rule.
 const UNFINISHED: [&str; 3] = [concat!("todo", "!("), concat!("unimplemented", "!("), concat!("#[ig", "nore")];
 

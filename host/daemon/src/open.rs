@@ -199,7 +199,7 @@ pub fn check_configuration(config: &Config) -> Result<Report, Box<Report>> {
         backend,
         families,
     };
-    let reading = facts::read(&options)
+    let reading = facts::read(&options, &mut facts::Reader::default())
         .map_err(|error| Box::new(Report::failure(ErrorClass::Configuration, error.to_string())))?;
     report.notes.extend(reading.notes);
     let mut roster = Roster::without_records(families);

@@ -18,7 +18,8 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::reload::{Lookout, News};
-use crate::report::board::Board;
+use crate::report::board::{self, Board, LONGEST_LOOK};
+use crate::report::pulse::Stuck;
 use crate::report::{ErrorClass, Report};
 use crate::serve::control::{self, Ask};
 use crate::serve::notify::{self, notify};
@@ -117,6 +118,8 @@ struct Daemon {
     waiting: Vec<Requester>,
     /// Those for whom files are being looked at first, with their tickets.
     looking: Vec<(u64, Requester)>,
+    /// When to see whether that still goes on.
+    patience: tokio::time::Instant,
     /// Whether somebody asked since the running check began.
     asked: bool,
     /// What has changed since the running check began: the newest offer, and whether facts may have.
@@ -150,6 +153,7 @@ impl Daemon {
             served: Vec::new(),
             waiting: Vec::new(),
             looking: Vec::new(),
+            patience: tokio::time::Instant::now(),
             asked: false,
             changed: (0, false),
             lookout,
@@ -176,6 +180,7 @@ impl Daemon {
                     None => return Err(no_worker()),
                 },
                 Some(news) = self.lookout.news.recv() => self.hear(news)?,
+                () = tokio::time::sleep_until(self.patience), if !self.looking.is_empty() => self.look_away()?,
                 () = self.clock.reaches(self.wake), if self.running.is_none() => self.step(Event::Woken)?,
             }
         }
@@ -212,6 +217,9 @@ impl Daemon {
         }
         match self.lookout.look(requester.reload) {
             Some(ticket) => {
+                if self.looking.is_empty() {
+                    self.patience = tokio::time::Instant::now() + LONGEST_LOOK;
+                }
                 self.looking.push((ticket, requester));
                 Ok(())
             }
@@ -220,6 +228,16 @@ impl Daemon {
                 self.ask()
             }
         }
+    }
+
+    /// A look that does not end keeps nobody from a check, which says so. One that loads components may take its time.
+    fn look_away(&mut self) -> Result<(), Box<Report>> {
+        self.patience = tokio::time::Instant::now() + LONGEST_LOOK;
+        if self.board.unseen().is_none() {
+            return Ok(());
+        }
+        self.waiting.extend(self.looking.drain(..).map(|(_, requester)| requester));
+        self.ask()
     }
 
     /// Somebody wants a check that begins from now on.
@@ -250,16 +268,21 @@ impl Daemon {
         }
     }
 
-    fn checked(&mut self, report: Arc<Report>) -> Result<(), Box<Report>> {
+    fn checked(&mut self, mut report: Arc<Report>) -> Result<(), Box<Report>> {
         let reason = self.running.take().unwrap_or(Reason::Refresh);
-        if Weak::as_ptr(&self.last) == Arc::as_ptr(&report) {
+        let unseen = self.board.unseen();
+        if Weak::as_ptr(&self.last) == Arc::as_ptr(&report) && unseen.is_none() {
             self.board.checked_again(SystemTime::now());
             self.journal.tell_again(reason);
         } else {
             self.board.checked(&report, SystemTime::now());
+            self.last = Arc::downgrade(&report);
+            if let Some(stuck) = unseen {
+                report = Arc::new(without_sight(&report, stuck));
+                self.last = Weak::new(); // what comes after it is news
+            }
             self.journal.tell(reason, &report);
             self.tell_systemd(&report);
-            self.last = Arc::downgrade(&report);
         }
         if reason == Reason::Start && report.class == ErrorClass::Permission {
             return Err(Box::new(Arc::unwrap_or_clone(report)));
@@ -331,6 +354,16 @@ impl Daemon {
             }
         }
     }
+}
+
+/// What a check reports to those who asked for it while files can't be looked at.
+fn without_sight(report: &Report, stuck: Stuck) -> Report {
+    let mut report = report.clone();
+    report.problems.push(board::unseen(stuck));
+    if report.class == ErrorClass::None {
+        report.class = ErrorClass::Temporary; // who asked for a reload did not get one
+    }
+    report
 }
 
 fn no_worker() -> Box<Report> {

@@ -6,6 +6,7 @@ mod files;
 mod policies;
 mod refusals;
 mod restarts;
+mod silence;
 mod snapshot;
 mod traffic;
 
@@ -19,11 +20,12 @@ use serde_json::{Value, json};
 
 /// All of them.
 pub fn trials() -> Vec<Trial> {
-    let suites: [fn() -> Vec<Trial>; 7] = [
+    let suites: [fn() -> Vec<Trial>; 8] = [
         files::trials,
         policies::trials,
         refusals::trials,
         restarts::trials,
+        silence::trials,
         crash::trials,
         snapshot::trials,
         traffic::trials,

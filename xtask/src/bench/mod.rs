@@ -8,6 +8,7 @@ mod change;
 mod commit;
 mod cpu;
 mod daemon;
+mod dev;
 mod entries;
 mod events;
 mod fight;
@@ -44,11 +45,12 @@ use table::Row;
 /// Tried in a user namespace, from the largest: the socket's buffer can't be enlarged there as far as root can.
 const TRIED_IN_USER_NAMESPACE: [usize; 5] = [800, 400, 200, 100, 50];
 
-const PARTS: [(&str, Measure); 15] = [
+const PARTS: [(&str, Measure); 16] = [
     ("commit", commit::measure),
     ("refresh", refresh::measure),
     ("change", change::measure),
     ("reload", reload::measure),
+    ("dev", dev::measure),
     ("events", events::measure_nft),
     ("events-legacy", events::measure_legacy),
     ("flush", flush::measure),

@@ -44,13 +44,16 @@ const COMMON: &[Text] = &[
     ("tests/two-ports/expected.rules", example!("cases/two-ports/expected.rules")),
     ("tests/every-address/settings.toml", example!("cases/every-address/settings.toml")),
     ("tests/every-address/expected.rules", example!("cases/every-address/expected.rules")),
+    ("ruleward.toml", example!("ruleward.toml")),
 ];
 
 const RUST: &[Text] = &[
     ("src/lib.rs", example!("rust/src/lib.rs")),
     ("Cargo.toml", include_str!("templates/rust.toml")),
     ("policy.toml", include_str!("templates/rust-policy.toml")),
-    (".gitignore", "/target\n/*.wasm\n"),
+    ("build.sh", include_str!("templates/rust-build.sh")),
+    ("README.md", include_str!("templates/rust.md")),
+    (".gitignore", "/.state\n/target\n/*.wasm\n"),
     ("ruleward-sdk/Cargo.toml", include_str!("templates/sdk.toml")),
     ("ruleward-sdk/wit/policy.wit", ruleward_author::WIT),
 ];
@@ -78,6 +81,7 @@ const C: &[Text] = &[
     ("settings.h", example!("c/settings.h")),
     ("build.sh", example!("c/build.sh")),
     ("policy.toml", example!("c/policy.toml")),
+    ("README.md", example!("c/README.md")),
     (".gitignore", example!("c/.gitignore")),
     ("requirements.txt", example!("c/requirements.txt")),
 ];
@@ -86,6 +90,7 @@ const GO: &[Text] = &[
     ("export_wit_world/policy.go", example!("go/export_wit_world/policy.go")),
     ("export_wit_world/settings.schema.json", example!("go/export_wit_world/settings.schema.json")),
     ("policy.toml", example!("go/policy.toml")),
+    ("README.md", example!("go/README.md")),
     (".gitignore", example!("go/.gitignore")),
 ];
 
@@ -95,6 +100,7 @@ const JAVASCRIPT: &[Text] = &[
     ("package-lock.json", example!("javascript/package-lock.json")),
     ("tsconfig.json", example!("javascript/tsconfig.json")),
     ("policy.toml", example!("javascript/policy.toml")),
+    ("README.md", example!("javascript/README.md")),
     (".gitignore", example!("javascript/.gitignore")),
 ];
 
@@ -102,6 +108,7 @@ const PYTHON: &[Text] = &[
     ("policy.py", example!("python/policy.py")),
     ("requirements.txt", example!("python/requirements.txt")),
     ("policy.toml", example!("python/policy.toml")),
+    ("README.md", example!("python/README.md")),
     (".gitignore", example!("python/.gitignore")),
 ];
 
@@ -119,11 +126,14 @@ impl Template {
         }
     }
 
-    /// What a fresh machine runs before the build.
-    pub fn setup(self) -> &'static str {
+    /// What the workflow's machine runs before the build.
+    fn setup(self) -> &'static str {
         match self {
             Self::Rust => "rustup target add wasm32-unknown-unknown",
-            Self::C | Self::Python => "pip install --require-hashes -r requirements.txt",
+            Self::C | Self::Python => {
+                "python3 -m venv .venv && .venv/bin/pip install --require-hashes -r requirements.txt \
+                 && echo \"$PWD/.venv/bin\" >>\"$GITHUB_PATH\""
+            }
             Self::Go => "go version",
             Self::Javascript => "npm ci",
         }
@@ -193,7 +203,7 @@ mod tests {
             create(template, "web-server-guard", &folder).unwrap();
             let text = std::fs::read_to_string(folder.join(source)).unwrap();
             assert!(text.contains("web-server-g-input"), "{text}");
-            for file in [source, "policy.toml", "tests/two-ports/expected.rules"] {
+            for file in [source, "policy.toml", "README.md", "ruleward.toml", "tests/two-ports/expected.rules"] {
                 let text = std::fs::read_to_string(folder.join(file)).unwrap();
                 assert!(!text.contains("hfe") && !text.contains("host-firewall-example"), "{file}: {text}");
             }

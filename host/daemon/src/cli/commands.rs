@@ -186,10 +186,12 @@ fn run_daemon(file: &Path, output: Output) -> u8 {
         let told = OnEvaluation::new(move |policy, usage, answered| {
             counted.metrics().policies().evaluated(policy.as_str(), usage, answered);
         });
-        let (lookout, source) = reload::start((config.clone(), refusal), engine(&config, told)?, history.clone())
-            .map_err(|error| {
-                Box::new(Report::failure(ErrorClass::Internal, format!("can't start looking for changes: {error}")))
-            })?;
+        let (lookout, source) =
+            reload::start((config.clone(), refusal), engine(&config, told)?, history.clone(), board.clone()).map_err(
+                |error| {
+                    Box::new(Report::failure(ErrorClass::Internal, format!("can't start looking for changes: {error}")))
+                },
+            )?;
         let open = Box::new(move || open_running(&source, &shown, &written, &kept));
         tracing::info!("version {}, checks at least every {refresh:?}", env!("CARGO_PKG_VERSION"));
         let result = run::run((&directory, access), refresh, &board, open, lookout);

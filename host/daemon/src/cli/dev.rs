@@ -27,12 +27,23 @@ enum Shown<'a> {
     Round {
         #[serde(flatten)]
         round: &'a Round,
-        #[serde(skip_serializing_if = "Option::is_none")]
-        live: Option<&'a str>,
+        #[serde(flatten)]
+        live: Option<&'a Live>,
     },
     Failed {
         failed: &'a str,
     },
+}
+
+/// What the node made of a round.
+#[derive(Serialize)]
+#[serde(rename_all = "kebab-case")]
+struct Live {
+    /// In words.
+    live: String,
+    /// From the component to rules in force, milliseconds; none if they are not.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    live_ms: Option<u128>,
 }
 
 /// Goes on until nobody reads it, or it is interrupted. `live` names the policy on this node that is to become this one.
@@ -49,7 +60,7 @@ pub fn run(folder: &Path, live: Option<&PolicyName>, config: &Path, output: Outp
                 }
                 Ok(round) => {
                     let live = target.as_deref().map(|target| go_live(&round, target, config, output));
-                    let live = live.as_deref();
+                    let live = live.as_ref();
                     output.stream(&Shown::Round { round: &round, live }, |_| text(&round, live))
                 }
             };
@@ -84,36 +95,42 @@ fn replace(file: &Path, bytes: &[u8]) -> std::io::Result<()> {
 }
 
 /// Puts the component where the running daemon has it from, and waits until its rules are in force.
-fn go_live(round: &Round, target: &Path, config: &Path, output: Output) -> String {
+fn go_live(round: &Round, target: &Path, config: &Path, output: Output) -> Live {
+    let not = |live: String| Live { live, live_ms: None };
     if !round.is_good() {
-        return "not put on the node: see above".to_owned();
+        return not("not put on the node: see above".to_owned());
     }
     let start = Instant::now();
     let placed = std::fs::read(&round.component).and_then(|bytes| replace(target, &bytes));
     if let Err(error) = placed {
-        return format!("not put on the node: {}: {error}", target.display());
+        return not(format!("not put on the node: {}: {error}", target.display()));
     }
     match ask(config, output, &Request::Reload {}) {
-        Err(error) => format!("{} is replaced, and {error}", target.display()),
+        Err(error) => not(format!("{} is replaced, and {error}", target.display())),
         Ok(report) if report.problems.is_empty() && report.in_sync => {
-            format!("in force on the node after {} ms", start.elapsed().as_millis())
+            let took = start.elapsed().as_millis();
+            Live { live: format!("in force on the node after {took} ms"), live_ms: Some(took) }
         }
         Ok(report) => {
             let refused = report.policies.iter().filter_map(|policy| policy.candidate.as_ref()?.reason.clone());
             let reasons: Vec<String> = report.problems.iter().cloned().chain(refused).collect();
-            format!("refused by the node: {}", reasons.join("; "))
+            not(format!("refused by the node: {}", reasons.join("; ")))
         }
     }
 }
 
-fn text(round: &Round, live: Option<&str>) -> String {
+fn text(round: &Round, live: Option<&Live>) -> String {
     let mut text = String::new();
     for case in &round.cases {
         push_case(&mut text, case);
     }
-    let Round { round: number, component, built_ms, judged_ms, .. } = round;
-    let _ = writeln!(text, "round {number}: {} built in {built_ms} ms, judged in {judged_ms} ms", component.display());
-    if let Some(live) = live {
+    let Round { round: number, component, built_ms, loaded_ms, judged_ms, .. } = round;
+    let component = component.display();
+    let _ = writeln!(
+        text,
+        "round {number}: {component} built in {built_ms} ms, compiled to machine code in {loaded_ms} ms, judged in {judged_ms} ms"
+    );
+    if let Some(Live { live, .. }) = live {
         let _ = writeln!(text, "live     {live}");
     }
     text

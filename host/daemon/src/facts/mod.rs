@@ -4,6 +4,7 @@
 //! of the calling thread's network namespace. Either all of it is read or there is an error: half a picture would
 //! look to a policy as if pools or addresses had been deleted. The caller then keeps its last good facts.
 
+mod apart;
 pub mod changes;
 mod directory;
 mod documents;
@@ -18,13 +19,15 @@ mod yaml;
 #[cfg(test)]
 mod tests;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use ruleward_core::contribution::Families;
 use ruleward_core::facts::{Facts, System, Version};
 use ruleward_core::names::Backend;
 use thiserror::Error;
 
+pub use apart::Reader;
 pub use documents::{DocumentSet, DocumentsError, Problem, read_document_file, read_documents};
 pub use interfaces::read_interfaces;
 pub use node::{host_name, kernel_version};
@@ -52,6 +55,8 @@ pub struct Reading {
     pub facts: Facts,
     /// Remarks, such as a directory that does not exist.
     pub notes: Vec<String>,
+    /// The documents are from an earlier reading that took long: what has changed since may be missing.
+    pub late: bool,
 }
 
 /// Why there are no facts.
@@ -75,13 +80,28 @@ pub enum FactsError {
     /// Documents could not be read, or are wrong.
     #[error(transparent)]
     Documents(#[from] DocumentsError),
+    /// Reading them does not end.
+    #[error(
+        "the documents in {} are being read for {} s now, and the file system does not answer; mount it anew, or set \
+         `documents` to another folder",
+        .folder.display(), .since.as_secs()
+    )]
+    NoAnswer {
+        /// Their folder.
+        folder: PathBuf,
+        /// Since when.
+        since: Duration,
+    },
+    /// They could not be read apart.
+    #[error("no thread can be started to read the documents: {0}")]
+    NoThread(#[source] std::io::Error),
 }
 
-/// Reads all facts.
+/// Reads all facts; documents by `reader`.
 ///
 /// # Errors
 /// [`FactsError`] when any part can't be read.
-pub fn read(options: &Options<'_>) -> Result<Reading, FactsError> {
+pub fn read(options: &Options<'_>, reader: &mut Reader) -> Result<Reading, FactsError> {
     let node_name = match options.node_name {
         Some(name) => name.to_owned(),
         None => host_name()?,
@@ -93,6 +113,6 @@ pub fn read(options: &Options<'_>) -> Result<Reading, FactsError> {
         families: options.families,
     };
     let interfaces = read_interfaces()?;
-    let DocumentSet { documents, notes } = read_documents(options.documents)?;
-    Ok(Reading { facts: Facts { node_name, system, interfaces, documents }, notes })
+    let apart::Read { documents: DocumentSet { documents, notes }, late } = reader.read(options.documents)?;
+    Ok(Reading { facts: Facts { node_name, system, interfaces, documents }, notes, late })
 }

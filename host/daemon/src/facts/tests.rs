@@ -284,13 +284,13 @@ fn facts_hold_what_they_were_told_and_what_the_node_says() {
         backend: Backend::Nft,
         families: Families::BOTH,
     };
-    let first = read(&options).unwrap();
+    let first = read(&options, &mut Reader::default()).unwrap();
     assert_eq!(first.facts.node_name, "worker-7");
     assert_eq!(first.facts.system.iptables, Version(1, 8, 9));
     assert_eq!(first.facts.system.kernel, kernel_version().unwrap());
     assert_eq!(first.facts.documents.len(), 1);
     assert!(first.notes.is_empty());
-    let unnamed = read(&Options { node_name: None, ..options }).unwrap();
+    let unnamed = read(&Options { node_name: None, ..options }, &mut Reader::default()).unwrap();
     assert_eq!(unnamed.facts.node_name, host_name().unwrap());
 }
 

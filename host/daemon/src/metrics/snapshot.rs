@@ -81,6 +81,7 @@ pub struct Snapshot {
     status: Status,
     counts: Arc<CountsByPlace>,
     in_sync_for: Option<Duration>,
+    unseen: Duration,
     process: Process,
 }
 
@@ -91,7 +92,8 @@ impl Snapshot {
     /// Reads the board and `/proc/self`.
     pub fn take(board: &Board) -> Self {
         let counts = board.expected().map(|expected| board.metrics().counted.of(&expected)).unwrap_or_default();
-        Self { status: board.brief(), counts, in_sync_for: board.since_in_sync(), process: Process::read() }
+        let unseen = board.unseen().map(|stuck| stuck.silent).unwrap_or_default();
+        Self { status: board.brief(), counts, in_sync_for: board.since_in_sync(), unseen, process: Process::read() }
     }
 
     fn policies(&self, value: impl Fn(&PolicyReport) -> u64) -> Vec<(Labels, u64)> {
@@ -199,6 +201,9 @@ impl Collector for Snapshot {
         }
         out.one("ruleward_problems", "Problems that `ruleward status` shows", status.report.problems.len() as f64)?;
         out.one("ruleward_fights", "Places where somebody keeps undoing repairs", status.fights.len() as f64)?;
+        let help =
+            "Time since which a look at configuration, components and documents does not end; 0 while none hangs";
+        out.one("ruleward_files_unseen_seconds", help, self.unseen.as_secs_f64())?;
         let help = "Whether the running check waits, such as for the xtables lock";
         out.one("ruleward_waiting", help, f64::from(status.waiting.is_some()))?;
         out.each(

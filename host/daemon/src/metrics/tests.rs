@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use ruleward_core::author::Author;
 use ruleward_core::drift::Kind;
@@ -12,6 +12,7 @@ use ruleward_core::names::{ChainName, Family as IpFamily, PolicyName, Table};
 use ruleward_core::ownership::Ownership;
 
 use super::*;
+use crate::report::board::LONGEST_LOOK;
 use crate::report::limits::LimitReport;
 use crate::report::{CandidateReport, CandidateState, PolicyReport, PolicyState, Timings};
 
@@ -95,10 +96,13 @@ fn each_series_moves_with_its_cause() {
         let found = text.lines().any(|found| found == line || found.strip_suffix(".0") == Some(line));
         assert!(found, "{line} is not in\n{text}");
     }
+    assert!(text.contains("ruleward_files_unseen_seconds 0.0\n"), "{text}");
+    board.sight().begins(Instant::now().checked_sub(2 * LONGEST_LOOK).unwrap(), "looking", false);
     board.checked(&Report::failure(crate::report::ErrorClass::Temporary, "x"), SystemTime::UNIX_EPOCH);
     let text = render(&board, Format::Text);
     assert!(text.contains("ruleward_checks_total{outcome=\"failed\"} 1"), "{text}");
-    assert!(text.contains("ruleward_problems 1"), "{text}");
+    assert!(text.contains("ruleward_problems 2"), "{text}");
+    assert!(text.contains("ruleward_files_unseen_seconds 20."), "{text}");
     assert!(text.contains("ruleward_waiting 0"), "{text}");
     let waited = text.lines().find_map(|line| line.strip_prefix("ruleward_wait_seconds_total{cause=\"lock\"} "));
     assert!(waited.is_some_and(|seconds| seconds.parse::<f64>().unwrap() > 0.0), "{text}");

@@ -9,7 +9,7 @@ use ruleward_core::names::PolicyName;
 use ruleward_core::schedule::Reason;
 
 use super::{Pass, Pipeline, Stop, timed};
-use crate::facts;
+use crate::facts::{self, FactsError};
 use crate::logs;
 use crate::metrics::WaitFor;
 use crate::reload::Told;
@@ -38,6 +38,7 @@ pub(super) struct Offered {
 #[derive(Debug, Default)]
 pub(super) struct Survey {
     pub facts: Option<Arc<Facts>>,
+    reader: facts::Reader,
     notes: Vec<String>,
     /// What was heard of changes before they were read; none if that is not known.
     pub heard: Option<u64>,
@@ -127,16 +128,18 @@ impl Pipeline {
             backend: self.detection.backend,
             families: self.detection.families,
         };
-        match timed(&mut pass.report.timings_ms.facts, || facts::read(&options)) {
+        match timed(&mut pass.report.timings_ms.facts, || facts::read(&options, &mut self.survey.reader)) {
             Ok(reading) => {
                 pass.report.notes.extend(reading.notes.iter().cloned());
                 let same = self.survey.facts.as_deref() == Some(&reading.facts);
                 let facts = self.survey.facts.take().filter(|_| same);
                 let facts = Some(facts.unwrap_or_else(|| Arc::new(reading.facts)));
-                self.survey = Survey { facts, notes: reading.notes, heard };
+                (self.survey.facts, self.survey.notes) = (facts, reading.notes);
+                self.survey.heard = heard.filter(|_| !reading.late);
             }
             Err(error) => {
-                pass.report.class = ErrorClass::Configuration;
+                let passing = matches!(error, FactsError::NoAnswer { .. } | FactsError::NoThread(_));
+                pass.report.class = if passing { ErrorClass::Temporary } else { ErrorClass::Configuration };
                 self.survey.heard = None;
                 let known = self.survey.facts.is_some();
                 let kept = if known { "the facts of the last check count" } else { "no policy is asked" };

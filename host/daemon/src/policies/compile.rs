@@ -6,6 +6,7 @@
 use std::ffi::OsString;
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
+use std::num::NonZero;
 use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
@@ -25,6 +26,11 @@ use crate::private_dir;
 const CHILD_OUTPUT: u64 = 1 << 30;
 /// Bytes of the child's complaints that are read.
 const LONGEST_COMPLAINT: usize = 2000;
+
+/// Threads that compile. More would take address space for themselves, which is what the component is allowed.
+const MOST_THREADS: usize = 4;
+/// Bytes of stack of each: as many as the main thread has.
+const STACK: usize = 8 << 20;
 
 /// Exit status of a child that found the component invalid (`EX_DATAERR`).
 const INVALID: u8 = 65;
@@ -238,7 +244,7 @@ pub fn child_main(limits: CompileLimits, input: &Path, output: &Path) -> Result<
     };
     limit_self(limits).map_err(|e| ChildError::Io(format!("can't limit the compiler: {e}")))?;
     let bytes = fs::read(input).map_err(io(input))?;
-    let engine = engine::engine().map_err(|e| ChildError::Io(format!("{e:#}")))?;
+    let engine = engine::compiling(in_parallel()).map_err(|e| ChildError::Io(format!("{e:#}")))?;
     let code = engine.precompile_component(&bytes).map_err(|error| {
         let text = format!("{error:#}");
         let system = error.downcast_ref::<io::Error>().and_then(io::Error::raw_os_error);
@@ -247,6 +253,13 @@ pub fn child_main(limits: CompileLimits, input: &Path, output: &Path) -> Result<
     })?;
     let mut file = File::options().write(true).create_new(true).mode(0o600).open(output).map_err(io(output))?;
     file.write_all(&code).and_then(|()| file.sync_all()).map_err(io(output))
+}
+
+/// Whether functions are compiled on several threads. Where the system has none to give, one does it all.
+fn in_parallel() -> bool {
+    let threads = std::thread::available_parallelism().map_or(1, NonZero::get).min(MOST_THREADS);
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).stack_size(STACK);
+    threads > 1 && pool.build_global().is_ok()
 }
 
 fn limit_self(limits: CompileLimits) -> io::Result<()> {

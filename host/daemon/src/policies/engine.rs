@@ -36,6 +36,14 @@ pub fn engine() -> wasmtime::Result<Engine> {
     Engine::new(&config())
 }
 
+/// The same for compiling, on several threads or on one. What comes out is the same.
+///
+/// # Errors
+/// As [`engine`].
+pub fn compiling(in_parallel: bool) -> wasmtime::Result<Engine> {
+    Engine::new(config().parallel_compilation(in_parallel))
+}
+
 /// Its settings.
 pub fn config() -> Config {
     let mut config = Config::new();

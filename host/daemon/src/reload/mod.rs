@@ -28,6 +28,7 @@ use crate::config::Config;
 use crate::facts::signs::Signs;
 use crate::history::History;
 use crate::policies::PolicyEngine;
+use crate::report::board::Board;
 use crate::roster::Offer;
 use loader::Loader;
 use post::{Message, Post, post};
@@ -64,6 +65,15 @@ impl Lookout {
     pub fn none() -> Self {
         let (sender, news) = unbounded_channel();
         Self { post: None, news, taken: Arc::default(), tickets: 0, _open: Some(sender) }
+    }
+
+    /// Looks never end.
+    #[cfg(test)]
+    pub fn that_hangs() -> Self {
+        // Nobody receives what is sent, which a thread that hangs does not do either.
+        let mut lookout = Self::none();
+        lookout.post = post().ok().map(|(post, _)| post);
+        lookout
     }
 
     /// Has all files looked at. The ticket comes back as [`News::Looked`]; none if nobody looks.
@@ -120,7 +130,7 @@ impl Source {
 }
 
 /// Starts the thread, in the calling thread's network namespace, with a configuration that was found right; the files
-/// may hold another one, which was refused for the reason given. Unless the
+/// may hold another one, which was refused for the reason given. Whether a look goes on is shown by `board`. Unless the
 /// configuration says `watch = "off"` it hears of changes when they happen.
 ///
 /// # Errors
@@ -129,6 +139,7 @@ pub fn start(
     (config, refusal): (Config, Option<String>),
     engine: Arc<PolicyEngine>,
     history: History,
+    board: Board,
 ) -> io::Result<(Lookout, Source)> {
     let (post, inbox) = post()?;
     let (told, news) = unbounded_channel();
@@ -139,7 +150,8 @@ pub fn start(
         config: Arc::new(Mutex::new(Arc::new(config.clone()))),
     };
     let taken = Arc::clone(&source.taken);
-    let looking = thread::Looking::new((config, refusal), (engine, history), post.clone(), inbox, told, source.clone());
+    let looking =
+        thread::Looking::new((config, refusal), (engine, history), (post.clone(), inbox), told, source.clone(), board);
     std::thread::Builder::new().name("reload".to_owned()).spawn(move || looking.run())?;
     Ok((Lookout { post: Some(post), news, taken, tickets: 0, _open: None }, source))
 }

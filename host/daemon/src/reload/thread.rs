@@ -17,12 +17,17 @@ use crate::config::Config;
 use crate::facts::changes::Changes;
 use crate::history::History;
 use crate::policies::PolicyEngine;
+use crate::report::board::Board;
 use crate::roster::Offer;
 
 /// A burst of events is over when nothing has come for so long, ...
 const QUIET: Duration = Duration::from_millis(50);
 /// ... or after this time.
 const LONGEST: Duration = Duration::from_secs(1);
+
+/// What a look is made of, for whoever hears that it does not end.
+const LOOKING: &str = "looking at the configuration and the components";
+const LISTENING: &str = "looking for the folders of the configuration, the components and the documents";
 
 /// A burst of events.
 #[derive(Debug, Clone, Copy)]
@@ -43,6 +48,7 @@ pub struct Looking {
     inbox: Inbox,
     told: UnboundedSender<News>,
     source: Source,
+    board: Board,
     subscriber: Option<Sender<Offer>>,
     watching: bool,
     files: Option<Files>,
@@ -60,10 +66,10 @@ impl Looking {
     pub fn new(
         (config, refusal): (Config, Option<String>),
         (engine, history): (Arc<PolicyEngine>, History),
-        post: Post,
-        inbox: Inbox,
+        (post, inbox): (Post, Inbox),
         told: UnboundedSender<News>,
         source: Source,
+        board: Board,
     ) -> Self {
         let watching = config.watch;
         Self {
@@ -71,6 +77,7 @@ impl Looking {
             inbox,
             told,
             source,
+            board,
             subscriber: None,
             watching,
             files: None,
@@ -117,6 +124,17 @@ impl Looking {
 
     /// Looks at everything, and sees to it that whatever was found is watched.
     fn look(&mut self, thorough: bool) {
+        self.board.sight().begins(Instant::now(), LOOKING, false);
+        self.look_and_listen(thorough);
+        self.board.sight().rests(Instant::now());
+    }
+
+    fn look_at_files(&mut self, thorough: bool) -> Option<Duration> {
+        self.board.sight().step(Instant::now(), LOOKING, Duration::ZERO);
+        self.loader.look(thorough)
+    }
+
+    fn look_and_listen(&mut self, thorough: bool) {
         let heard = self.burst.take().is_some();
         self.look_again = None;
         // Where nothing was heard, and nothing is found, what is watched is what it was.
@@ -124,9 +142,9 @@ impl Looking {
         if heard || thorough || !listens {
             self.listen();
         }
-        let mut again = self.loader.look(thorough);
+        let mut again = self.look_at_files(thorough);
         if (heard || thorough || !listens || self.loader.is_news()) && self.listen() {
-            again = self.loader.look(false).or(again); // what is watched only now was not heard of before
+            again = self.look_at_files(false).or(again); // what is watched only now was not heard of before
         }
         self.look_again = again.map(|time| Instant::now() + time);
     }
@@ -136,6 +154,7 @@ impl Looking {
         if !self.watching {
             return false;
         }
+        self.board.sight().step(Instant::now(), LISTENING, Duration::ZERO);
         let watched = match self.files.take().map_or_else(Files::open, Ok) {
             Err(error) => Err(error.to_string()),
             Ok(mut files) => match self.loader.places() {

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use ruleward_core::expected::Expected;
 
-use super::pulse::Pulse;
+use super::pulse::{Pulse, Stuck};
 use super::status::{FightReport, Status, WatchReport};
 use super::{Change, Incident, Outcome, PolicyReport, PolicyState, Report, timestamp};
 use crate::config::format_duration;
@@ -20,6 +20,18 @@ use crate::metrics::{Metrics, WaitFor};
 pub const KEPT_INCIDENTS: usize = 200;
 /// How many changes of the last report `status` shows, and how many rules of each.
 pub const KEPT_CHANGES: usize = 100;
+
+/// A look at files takes milliseconds. One that takes so long hangs.
+pub const LONGEST_LOOK: Duration = Duration::from_secs(10);
+
+/// What to say of a look at files that does not end.
+pub fn unseen(Stuck { doing, silent }: Stuck) -> String {
+    format!(
+        "files have not been looked at for {} s: {doing} does not end; what was read last counts, and rules are kept; find \
+         the file system that does not answer (`stat` on each of them), and mount it anew or configure another place",
+        silent.as_secs()
+    )
+}
 
 /// Shared between the pipeline, the loop and the sockets; clones show the same.
 #[derive(Debug, Clone)]
@@ -34,6 +46,7 @@ struct Shared {
     /// Grows with everything that is put up.
     version: AtomicU64,
     pulse: Pulse,
+    sight: Pulse,
     metrics: Metrics,
     state: Mutex<State>,
 }
@@ -103,6 +116,7 @@ impl Board {
             stopping: AtomicBool::new(false),
             version: AtomicU64::new(0),
             pulse: Pulse::new(Instant::now()),
+            sight: Pulse::new(Instant::now()),
             metrics: Metrics::new(),
             state: Mutex::new(state),
         };
@@ -125,6 +139,16 @@ impl Board {
     /// Whether checks and repairs go on.
     pub fn pulse(&self) -> &Pulse {
         &self.shared.pulse
+    }
+
+    /// Whether the look at files goes on. No watchdog asks for it: rules are kept meanwhile, and a start anew would hang in the same place.
+    pub fn sight(&self) -> &Pulse {
+        &self.shared.sight
+    }
+
+    /// A look at files that does not end.
+    pub fn unseen(&self) -> Option<Stuck> {
+        self.shared.sight.stuck(Instant::now(), LONGEST_LOOK)
     }
 
     /// Says what the node is called, and how often it is checked. Without a name it keeps its own.
@@ -303,6 +327,7 @@ impl Shared {
     fn brief(&self, state: &State) -> Status {
         let mut report = state.last.clone();
         report.notes.extend(state.notes.values().cloned());
+        report.problems.extend(self.sight.stuck(Instant::now(), LONGEST_LOOK).map(unseen));
         // The newest word on each shadow.
         for policy in report.policies.iter_mut().filter(|policy| policy.state == PolicyState::Shadow) {
             if let Some(newest) = state.shadows.iter().find(|shadow| shadow.name == policy.name) {

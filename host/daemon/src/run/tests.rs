@@ -34,6 +34,10 @@ const REFRESH: Duration = Duration::from_secs(90);
 
 /// A daemon whose checks are `script`; each opening takes the next one from `scripts`.
 fn daemon(scripts: Vec<Script>) -> (Daemon, Board, mpsc::Sender<Ask>) {
+    daemon_with(scripts, Lookout::none())
+}
+
+fn daemon_with(scripts: Vec<Script>, lookout: Lookout) -> (Daemon, Board, mpsc::Sender<Ask>) {
     let mut scripts = scripts.into_iter();
     let open: Open = Box::new(move || match scripts.next() {
         Some(script) => Ok(Box::new(Fake(script))),
@@ -43,7 +47,7 @@ fn daemon(scripts: Vec<Script>) -> (Daemon, Board, mpsc::Sender<Ask>) {
     let (sender, asks) = mpsc::channel(ASKS);
     let worker = Worker::start(open, board.clone()).unwrap();
     let clock = Clock::Runtime(tokio::time::Instant::now());
-    (Daemon::new(REFRESH, board.clone(), worker, asks, Lookout::none(), clock), board, sender)
+    (Daemon::new(REFRESH, board.clone(), worker, asks, lookout, clock), board, sender)
 }
 
 #[tokio::test(start_paused = true)]
@@ -216,4 +220,22 @@ fn status_answers_while_a_check_hangs_and_silent_clients_do_no_harm() {
         daemon.join().unwrap();
     });
     assert!(matches!(client::status(directory.path()), Err(client::ClientError::NoDaemon(_))));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_look_that_does_not_end_keeps_nobody_from_a_check() {
+    let (daemon, board, asks) = daemon_with(vec![Box::new(|_| clean())], Lookout::that_hangs());
+    let loop_ends = tokio::spawn(daemon.run());
+    let (answer, answered) = oneshot::channel();
+    asks.send(Ask::Reload(Some(answer))).await.unwrap();
+    // One that loads components goes on, and is waited for.
+    tokio::time::sleep(10 * LONGEST_LOOK).await;
+    board.sight().begins(Instant::now().checked_sub(2 * LONGEST_LOOK).unwrap(), "looking", false);
+    let report = answered.await.unwrap();
+    assert!(report.in_sync && report.class == ErrorClass::Temporary, "{report:?}");
+    assert!(
+        report.problems.iter().any(|problem| problem.starts_with("files have not been looked at for 20 s: looking"))
+    );
+    asks.send(Ask::Stop).await.unwrap();
+    loop_ends.await.unwrap().unwrap();
 }

@@ -29,7 +29,9 @@ pub struct Round {
     pub component: PathBuf,
     /// The author's compiler, milliseconds.
     pub built_ms: u128,
-    /// Everything after that, milliseconds.
+    /// From the component to machine code that has said what it is, milliseconds.
+    pub loaded_ms: u128,
+    /// Cases and rehearsals, milliseconds.
     pub judged_ms: u128,
     /// In the order of their names.
     pub cases: Vec<Judged>,
@@ -85,11 +87,13 @@ impl Workshop {
         let component = Project::read(&self.folder)?.build(&self.folder)?;
         let built = start.elapsed();
         let policy = load_with(&self.state_directory, &component)?;
+        let loaded = start.elapsed();
         let results = self.results(&policy)?;
         self.rounds += 1;
         let cases = results.into_iter().map(|result| self.judged(&policy, result)).collect();
-        let judged_ms = (start.elapsed() - built).as_millis();
-        Ok(Round { round: self.rounds, component, built_ms: built.as_millis(), judged_ms, cases })
+        let judged_ms = (start.elapsed() - loaded).as_millis();
+        let loaded_ms = (loaded - built).as_millis();
+        Ok(Round { round: self.rounds, component, built_ms: built.as_millis(), loaded_ms, judged_ms, cases })
     }
 
     /// Of the cases in `tests/`; of a plain node where there are none.

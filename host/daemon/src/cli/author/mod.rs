@@ -159,8 +159,7 @@ pub fn execute(command: &AuthorCommand, output: Output) -> u8 {
 fn new(template: Template, name: &str, output: Output) -> Result<u8, AuthorError> {
     let folder = Path::new(name);
     scaffold::create(template, name, folder)?;
-    let setup = template.setup();
-    output.complain(&format!("{name}/ is there; go on with: cd {name} && {setup} && ruleward policy test\n"));
+    output.complain(&format!("{name}/ is there; its README.md has the commands from here to a live rule\n"));
     Ok(0)
 }
 

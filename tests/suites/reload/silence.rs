@@ -1,0 +1,47 @@
+//! A file system that does not answer keeps nobody from anything but its own files: rules are repaired, who asks is
+//! answered, all say what hangs, and when it answers again everything is taken up where it was.
+
+use libtest_mimic::Trial;
+use ruleward_tests::silent::Silent;
+use ruleward_tests::trial::trial;
+use ruleward_tests::{Backend, Daemon, Family};
+use serde_json::json;
+
+use super::{comes_into_force, node, policy};
+
+pub fn trials() -> Vec<Trial> {
+    Backend::ALL
+        .map(|backend| {
+            trial(format!("reload::silence::{backend}::documents_that_hang_stop_no_repair"), move || {
+                documents_that_hang_stop_no_repair(backend);
+            })
+        })
+        .into()
+}
+
+fn is_told(daemon: &Daemon, words: &str) {
+    daemon.wait_until(&format!("saying {words:?}"), |status| {
+        status.report.in_sync && status.report.problems.iter().any(|problem| problem.contains(words))
+    });
+}
+
+fn documents_that_hang_stop_no_repair(backend: Backend) {
+    let (node, daemon) = node(backend);
+    let silent = Silent::over(&node, &node.path("documents"));
+    node.configure(json!({ "watch": "auto", "policies": { "web": policy("op", 81) } }));
+    // Who has everything read anew waits for the files as long as files may take, and is told.
+    let report = daemon.reload(75);
+    assert!(report.in_sync, "{report:#?}");
+    let told = |words: &str| report.problems.iter().any(|problem| problem.contains(words));
+    assert!(told("files have not been looked at for ") && told("the file system does not answer"), "{report:#?}");
+    is_told(&daemon, "looking for the folders of the configuration, the components and the documents does not end");
+
+    let before = daemon.status().mark();
+    node.stranger(Family::Ipv4).flush_chain("filter", "op-in");
+    daemon.incident_after(&before, "chain-flushed", Family::Ipv4, "filter", "op-in");
+    assert!(node.save(Family::Ipv4, "filter").contains("--dport 80 "), "the last that was read counts");
+
+    drop(silent);
+    comes_into_force(&node, "op", 81);
+    daemon.wait_until("free of problems", |status| status.report.problems.is_empty());
+}
