@@ -12,6 +12,7 @@ mod keeper;
 mod outcome;
 mod prove;
 mod show;
+mod traced;
 
 use std::os::fd::BorrowedFd;
 use std::sync::Arc;
@@ -33,13 +34,15 @@ use crate::kernel::watch::Watch;
 use crate::memory;
 use crate::reload::Intake;
 use crate::report::board::Board;
-use crate::report::{self, Change, Checks, ErrorClass, Intent, Outcome, Report, milliseconds};
+use crate::report::{self, Change, Checks, ErrorClass, Intent, Outcome, Report};
 use crate::roster::Roster;
+use crate::traces::Recorder;
 
 pub use aside::Aside;
 use intake::{Offered, Survey};
 use keeper::Keeper;
 use prove::Proven;
+use traced::Stage;
 
 /// The straight path with what it keeps between two passes.
 pub struct Pipeline {
@@ -86,6 +89,10 @@ struct Pass {
     committed_at: Option<Instant>,
     /// Writing was begun.
     committing: bool,
+    /// What is done when, for a trace.
+    recorder: Recorder,
+    /// Why it runs, in a trace.
+    cause: &'static str,
 }
 
 impl Pass {
@@ -96,14 +103,6 @@ impl Pass {
         self.report.problems.push(problem.into());
         Stop
     }
-}
-
-/// Runs `work` and adds its time to one of the timings.
-fn timed<T>(timing: &mut f64, work: impl FnOnce() -> T) -> T {
-    let start = Instant::now();
-    let result = work();
-    *timing = ((*timing + milliseconds(start.elapsed())) * 1e3).round() / 1e3;
-    result
 }
 
 impl Pipeline {
@@ -154,7 +153,7 @@ impl Pipeline {
         let mut heard = std::mem::take(&mut self.keeper.heard);
         heard.extend(self.keeper.waiting.clone());
         let mut observed = self.observe(pass, &mut expected)?;
-        let mut plan = timed(&mut pass.report.timings_ms.plan, || plan(&expected, &observed));
+        let mut plan = pass.timed(Stage::Plan, || plan(&expected, &observed));
         let drifts = drifts(in_force.as_deref(), &observed);
         pass.report.changes = drift::list(&plan, &observed).into_iter().map(Change::from).collect();
         let seen = Instant::now();
@@ -166,10 +165,13 @@ impl Pipeline {
             let scope = Scope::All;
             result = self.keeper.write(&*self.port, pass, &mut expected, &mut observed, &mut plan, &scope);
         }
+        let concluding = Instant::now();
         self.enforce(merged, expected, result.is_ok());
         self.settle(pass, &observed, &plan, result.is_ok());
         self.record(pass, &drifts, &heard, &result, seen);
-        self.conclude(pass, result.map(drop))
+        let concluded = self.conclude(pass, result.map(drop));
+        pass.recorder.done("report", concluding);
+        concluded
     }
 
     /// What must be shown if nothing else is wanted from now on: the measure of drift.
@@ -180,9 +182,7 @@ impl Pipeline {
     fn observe(&mut self, pass: &mut Pass, expected: &mut Arc<Expected>) -> Result<Observed, Stop> {
         self.board.step("reading the kernel");
         let by = Keeper::by(expected);
-        let look = timed(&mut pass.report.timings_ms.observe, || {
-            self.keeper.look(&*self.port, expected, &Scope::All, by, false)
-        });
+        let look = pass.timed(Stage::Observe, || self.keeper.look(&*self.port, expected, &Scope::All, by, false));
         look.map_err(|error| {
             pass.stop(ErrorClass::Temporary, format!("the kernel can't be read: {error}; nothing is written"))
         })
@@ -210,6 +210,7 @@ impl Checks for Pipeline {
     fn check(&mut self, intent: Intent, reason: Reason) -> Report {
         let offered = self.take_offers();
         let mut pass = self.begin(intent);
+        pass.cause = traced::cause(reason);
         if !offered && self.is_fighting(reason) {
             pass.report.outcome = Outcome::Unchanged;
             pass.report.problems.push(FIGHTING.to_owned());
