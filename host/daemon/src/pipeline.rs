@@ -149,7 +149,9 @@ impl Pipeline {
             self.keeper.skipped += 1;
             return self.conclude(pass, Ok(()));
         }
+        let listening = Instant::now();
         self.listen();
+        pass.recorder.done(traced::LISTEN, listening);
         let mut heard = std::mem::take(&mut self.keeper.heard);
         heard.extend(self.keeper.waiting.clone());
         let mut observed = self.observe(pass, &mut expected)?;
@@ -170,7 +172,7 @@ impl Pipeline {
         self.settle(pass, &observed, &plan, result.is_ok());
         self.record(pass, &drifts, &heard, &result, seen);
         let concluded = self.conclude(pass, result.map(drop));
-        pass.recorder.done("report", concluding);
+        pass.recorder.done(traced::REPORT, concluding);
         concluded
     }
 

@@ -240,7 +240,9 @@ fn a_tampering_is_told_with_its_author(backend: Backend) {
     let first = collector.wait_for("the first check", |trace| trace.attribute("ruleward.check.cause") == "start");
     first.assert_nested();
     let names = first.names(first.root());
-    for stage in ["facts", "evaluate", "merge", "rehearse", "observe", "plan", "lock", "commit", "verify", "report"] {
+    for stage in
+        ["facts", "evaluate", "merge", "rehearse", "listen", "observe", "plan", "lock", "commit", "verify", "report"]
+    {
         assert!(names.iter().any(|name| name == stage), "no {stage} in {names:?}");
     }
     assert_eq!((names.first().map(String::as_str), names.last().map(String::as_str)), (Some("facts"), Some("report")));
@@ -260,6 +262,7 @@ fn a_tampering_is_told_with_its_author(backend: Backend) {
     assert_eq!(repair.root()["name"], "repair");
     assert_eq!(repair.attribute("ruleward.check.cause"), "drift");
     let names = repair.names(repair.root());
+    assert_eq!((names.first().map(String::as_str), names.last().map(String::as_str)), (Some("listen"), Some("report")));
     assert!(names.iter().any(|name| name == "observe") && names.iter().any(|name| name == "commit"), "{names:?}");
     let [event] = repair.events()[..] else { panic!("{:#}", repair.root()) };
     assert_eq!(event["name"], "drift");

@@ -190,6 +190,7 @@ fn run_daemon(file: &Path, output: Output) -> u8 {
         let open = Box::new(move || open_running(&source, &shown, (&written, &kept, &traced)));
         tracing::info!("version {}, checks at least every {refresh:?}", env!("CARGO_PKG_VERSION"));
         let result = run::run((&directory, access), refresh, &board, open, lookout);
+        traces.end();
         journal.close(CLOSE_TIME);
         history.close(history::CLOSE_TIME);
         traces.close(traces::CLOSE_TIME);

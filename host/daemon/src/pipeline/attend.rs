@@ -21,6 +21,7 @@ use crate::kernel::activity::{Activity, Touch};
 use crate::kernel::describe::describe;
 use crate::kernel::observe::{Scope, Strange};
 use crate::report::{Change, ErrorClass, Intent, Outcome, Report};
+use crate::traces::Span;
 
 /// When this many chains of ours were touched, everything is read in one go.
 const MANY: usize = 1024;
@@ -35,6 +36,7 @@ impl Pipeline {
     pub(super) fn attend_now(&mut self) -> Option<Report> {
         let began = Instant::now();
         self.listen();
+        let listened = Instant::now();
         let expected = self.in_force()?; // else the next check reads everything anyway
         let due = self.keeper.due.is_some_and(|due| due <= began);
         let mut heard = std::mem::take(&mut self.keeper.heard);
@@ -51,6 +53,7 @@ impl Pipeline {
         let scope = self.scope(&expected, &heard, due);
         let mut pass = self.begin(Intent::Write);
         (pass.started, pass.cause) = (began, traced::DRIFT);
+        pass.recorder.add(|| Span::new(traced::LISTEN, began, listened));
         let processor = processor_time();
         let quiet = match self.undo(&mut pass, expected, &scope, &heard) {
             Ok(quiet) => quiet,
@@ -184,7 +187,7 @@ impl Pipeline {
             let concluding = Instant::now();
             self.put_into_words(&mut drifts, &strange);
             self.record(pass, &drifts, heard, &written, seen);
-            pass.recorder.done("report", concluding);
+            pass.recorder.done(traced::REPORT, concluding);
             written?;
         }
         let waits = !self.keeper.held.is_empty();

@@ -17,6 +17,11 @@ pub(super) const DRIFT: &str = "drift";
 /// Why everything is taken away.
 pub(super) const CLEANUP: &str = "cleanup";
 
+/// Taking what the watch has heard, with who did it.
+pub(super) const LISTEN: &str = "listen";
+/// Keeping what came of it.
+pub(super) const REPORT: &str = "report";
+
 /// Why a check runs, as a word for programs.
 pub(super) fn cause(reason: Reason) -> &'static str {
     match reason {

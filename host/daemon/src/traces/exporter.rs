@@ -84,13 +84,13 @@ impl Exporter {
         loop {
             let (closing, to) = {
                 let queue = self.shared.queue();
-                (queue.closing, queue.to.clone().filter(|_| !queue.waiting.is_empty()))
+                (queue.closing.is_some(), queue.to.clone().filter(|_| !queue.waiting.is_empty()))
             };
             match to {
                 _ if closing => return true,
                 Some(to) => {
                     self.rest(GATHER, &to).await;
-                    return self.shared.queue().closing;
+                    return self.shared.queue().closing.is_some();
                 }
                 None => self.shared.news.notified().await,
             }
@@ -101,7 +101,7 @@ impl Exporter {
     async fn rest(&self, pause: Duration, to: &Arc<Destination>) -> bool {
         let goes_on = || {
             let queue = self.shared.queue();
-            !queue.closing && queue.to.as_ref().is_some_and(|now| Arc::ptr_eq(now, to))
+            queue.closing.is_none() && queue.to.as_ref().is_some_and(|now| Arc::ptr_eq(now, to))
         };
         let over = async {
             while goes_on() {

@@ -17,7 +17,7 @@ mod tests;
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::sync::Notify;
 
@@ -62,7 +62,8 @@ struct Queue {
     /// Spans that are being sent.
     sending: usize,
     running: bool,
-    closing: bool,
+    /// Since when it is to end.
+    closing: Option<Instant>,
 }
 
 #[derive(Debug, PartialEq)]
@@ -134,13 +135,20 @@ impl Traces {
         shared.news.notify_one();
     }
 
-    /// Has what is waiting sent, and ends. It takes no longer than `limit`; what is left then is lost.
-    pub fn close(&self, limit: Duration) {
+    /// Has what is waiting sent, once, and ends.
+    pub fn end(&self) {
         let Some(shared) = &self.shared else { return };
-        let mut queue = shared.queue();
-        queue.closing = true;
+        shared.queue().closing.get_or_insert_with(Instant::now);
         shared.news.notify_one();
-        let ended = shared.ended.wait_timeout_while(queue, limit, |queue| queue.running);
+    }
+
+    /// Ends, and waits for it; no longer than `limit` from the moment when it was told to end. What is left then is lost.
+    pub fn close(&self, limit: Duration) {
+        self.end();
+        let Some(shared) = &self.shared else { return };
+        let queue = shared.queue();
+        let left = limit.saturating_sub(queue.closing.map_or(Duration::ZERO, |since| since.elapsed()));
+        let ended = shared.ended.wait_timeout_while(queue, left, |queue| queue.running);
         let (queue, _) = ended.unwrap_or_else(PoisonError::into_inner);
         let lost = queue.sending + queue.waiting.iter().map(Trace::count).sum::<usize>();
         if lost > 0 {
