@@ -28,3 +28,4 @@ pub mod run;
 pub mod sealed;
 pub mod serve;
 pub mod shadows;
+pub mod traces;

@@ -27,9 +27,10 @@ use crate::report::{ErrorClass, Outcome, PolicyState, Report};
 use crate::roster::Roster;
 use crate::serve::http::ReadCounters;
 use crate::shadows::{self, Shadows};
+use crate::traces::Traces;
 
 /// Joins everything that checks need. What a running check waits for is shown on `board`; what others did is
-/// written to `journal`. With `watching`, changes are noticed as they happen, in the calling thread's network namespace.
+/// written to `journal`; how checks went is left with `traces`. With `watching`, changes are noticed as they happen, in the calling thread's network namespace.
 /// `intake` offers what policies are made of.
 ///
 /// # Errors
@@ -38,7 +39,7 @@ pub fn open(
     config: Arc<Config>,
     intake: Intake,
     board: &Board,
-    (journal, history): (&Journal, &History),
+    (journal, history, traces): (&Journal, &History, &Traces),
     watching: bool,
 ) -> Result<Pipeline, Box<Report>> {
     let tools = tools(&config, board);
@@ -76,7 +77,7 @@ pub fn open(
         tracing::warn!("drift is found at the refresh only: {reason}");
     }
     let incidents = Incidents::new(journal.clone());
-    let aside = Aside::new(history.clone(), shadows);
+    let aside = Aside::new(history.clone(), shadows, traces.clone());
     Ok(Pipeline::new(config, detection, Box::new(port), (roster, intake), incidents, watch, (board.clone(), aside)))
 }
 

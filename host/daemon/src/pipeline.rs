@@ -13,6 +13,7 @@ mod keeper;
 mod outcome;
 mod prove;
 mod show;
+mod traced;
 
 use std::os::fd::BorrowedFd;
 use std::sync::Arc;
@@ -34,14 +35,16 @@ use crate::kernel::watch::Watch;
 use crate::memory;
 use crate::reload::Intake;
 use crate::report::board::Board;
-use crate::report::{self, Change, Checks, ErrorClass, Intent, Outcome, Report, milliseconds};
+use crate::report::{self, Change, Checks, ErrorClass, Intent, Outcome, Report};
 use crate::roster::Roster;
+use crate::traces::Recorder;
 
 pub use aside::Aside;
 use calm::Calm;
 use intake::{Offered, Survey};
 use keeper::Keeper;
 use prove::Proven;
+use traced::Stage;
 
 /// The straight path with what it keeps between two passes.
 pub struct Pipeline {
@@ -91,6 +94,10 @@ struct Pass {
     committing: bool,
     /// Nothing had to be read: all is as it was when it was right.
     settled: bool,
+    /// What is done when, for a trace.
+    recorder: Recorder,
+    /// Why it runs, in a trace.
+    cause: &'static str,
 }
 
 impl Pass {
@@ -101,14 +108,6 @@ impl Pass {
         self.report.problems.push(problem.into());
         Stop
     }
-}
-
-/// Runs `work` and adds its time to one of the timings.
-fn timed<T>(timing: &mut f64, work: impl FnOnce() -> T) -> T {
-    let start = Instant::now();
-    let result = work();
-    *timing = ((*timing + milliseconds(start.elapsed())) * 1e3).round() / 1e3;
-    result
 }
 
 impl Pipeline {
@@ -157,11 +156,13 @@ impl Pipeline {
             pass.settled = true;
             return self.conclude(pass, Ok(()));
         }
+        let listening = Instant::now();
         self.listen();
+        pass.recorder.done(traced::LISTEN, listening);
         let mut heard = std::mem::take(&mut self.keeper.heard);
         heard.extend(self.keeper.waiting.clone());
         let mut observed = self.observe(pass, &mut expected)?;
-        let mut plan = timed(&mut pass.report.timings_ms.plan, || plan(&expected, &observed));
+        let mut plan = pass.timed(Stage::Plan, || plan(&expected, &observed));
         let drifts = drifts(in_force.as_deref(), &observed);
         pass.report.changes = drift::list(&plan, &observed).into_iter().map(Change::from).collect();
         let seen = Instant::now();
@@ -173,10 +174,13 @@ impl Pipeline {
             let scope = Scope::All;
             result = self.keeper.write(&*self.port, pass, &mut expected, &mut observed, &mut plan, &scope);
         }
+        let concluding = Instant::now();
         self.enforce(merged, expected, result.is_ok());
         self.settle(pass, &observed, &plan, result.is_ok());
         self.record(pass, &drifts, &heard, &result, seen);
-        self.conclude(pass, result.map(drop))
+        let concluded = self.conclude(pass, result.map(drop));
+        pass.recorder.done(traced::REPORT, concluding);
+        concluded
     }
 
     /// What must be shown if nothing else is wanted from now on: the measure of drift.
@@ -187,9 +191,7 @@ impl Pipeline {
     fn observe(&mut self, pass: &mut Pass, expected: &mut Arc<Expected>) -> Result<Observed, Stop> {
         self.board.step("reading the kernel");
         let by = Keeper::by(expected);
-        let look = timed(&mut pass.report.timings_ms.observe, || {
-            self.keeper.look(&*self.port, expected, &Scope::All, by, false)
-        });
+        let look = pass.timed(Stage::Observe, || self.keeper.look(&*self.port, expected, &Scope::All, by, false));
         look.map_err(|error| {
             pass.stop(ErrorClass::Temporary, format!("the kernel can't be read: {error}; nothing is written"))
         })
@@ -224,6 +226,7 @@ impl Checks for Pipeline {
         }
         self.calm = None;
         let mut pass = self.begin(intent);
+        pass.cause = traced::cause(reason);
         if !offered && self.is_fighting(reason) {
             pass.report.outcome = Outcome::Unchanged;
             pass.report.problems.push(FIGHTING.to_owned());

@@ -27,6 +27,7 @@ use crate::serve::control::{LogLevel, Request};
 use crate::serve::http;
 use crate::serve::lock::RuntimeLock;
 use crate::serve::socket::Access;
+use crate::traces::{self, Traces};
 
 /// Where the daemon is if the configuration can't say so.
 const DEFAULT_RUNTIME_DIRECTORY: &str = "/run/ruleward";
@@ -177,7 +178,8 @@ fn run_daemon(file: &Path, output: Output) -> u8 {
             noted.note("journal", note);
         });
         let history = open::history(&config, &board);
-        let (shown, written, kept) = (board.clone(), journal.clone(), history.clone());
+        let traces = Traces::new(board.clone());
+        let (shown, written, kept, traced) = (board.clone(), journal.clone(), history.clone(), traces.clone());
         let counters = open::counters(&board);
         if let Err(error) = http::start(&directory, (access, config.http.clone()), board.clone(), counters) {
             board.note("http", Some(format!("no metrics and no status page: {error}")));
@@ -192,11 +194,13 @@ fn run_daemon(file: &Path, output: Output) -> u8 {
                     Box::new(Report::failure(ErrorClass::Internal, format!("can't start looking for changes: {error}")))
                 },
             )?;
-        let open = Box::new(move || open_running(&source, &shown, &written, &kept));
+        let open = Box::new(move || open_running(&source, &shown, (&written, &kept, &traced)));
         tracing::info!("version {}, checks at least every {refresh:?}", env!("CARGO_PKG_VERSION"));
         let result = run::run((&directory, access), refresh, &board, open, lookout);
+        traces.end();
         journal.close(CLOSE_TIME);
         history.close(history::CLOSE_TIME);
+        traces.close(traces::CLOSE_TIME);
         result
     });
     match result {

@@ -9,19 +9,19 @@ use crate::open;
 use crate::reload::Source;
 use crate::report::board::Board;
 use crate::report::{Checks, Report};
+use crate::traces::Traces;
 
 /// Opens what checks of a running daemon need. What a running check waits for is shown on `board`; what others did is
-/// written to `journal`, what policies answer to `history`; `source` says what policies are made of. Changes are noticed as they happen.
+/// written to `journal`, what policies answer to `history`, how checks went to `traces`; `source` says what policies are made of. Changes are noticed as they happen.
 ///
 /// # Errors
 /// A report that says why no check is possible at all.
 pub fn open_running(
     source: &Source,
     board: &Board,
-    journal: &Journal,
-    history: &History,
+    (journal, history, traces): (&Journal, &History, &Traces),
 ) -> Result<Box<dyn Checks>, Box<Report>> {
-    Ok(Box::new(open::open(source.config(), source.intake(), board, (journal, history), true)?))
+    Ok(Box::new(open::open(source.config(), source.intake(), board, (journal, history, traces), true)?))
 }
 
 /// Opens what one check needs. `keeps`: what it puts in force is kept in the state directory.
@@ -35,7 +35,13 @@ pub fn open_once(
     keeps: bool,
 ) -> Result<Box<dyn Checks>, Box<Report>> {
     let intake = open::load_once(config, history, keeps)?;
-    Ok(Box::new(open::open(Arc::new(config.clone()), intake, board, (&Journal::none(), history), false)?))
+    Ok(Box::new(open::open(
+        Arc::new(config.clone()),
+        intake,
+        board,
+        (&Journal::none(), history, &Traces::none()),
+        false,
+    )?))
 }
 
 /// Checks configuration and policies without touching the kernel.

@@ -58,6 +58,7 @@ impl Config {
             log: self.log,
             log_format: self.log_format,
             replay: self.replay,
+            traces: self.traces,
             limits_ceiling: self.limits_ceiling,
             policies: self.policies,
         };
@@ -80,7 +81,9 @@ mod tests {
     #[test]
     fn what_a_running_daemon_can_not_take_waits_and_is_named() {
         let running = config("refresh-interval = \"90s\"\nbackend = \"nft\"");
-        let changed = config("refresh-interval = \"5s\"\nbackend = \"legacy\"\nwatch = \"off\"\n[policies.web]\n");
+        let changed = config(
+            "refresh-interval = \"5s\"\nbackend = \"legacy\"\nwatch = \"off\"\ntraces = \"http://127.0.0.1:4318\"\n[policies.web]\n",
+        );
         let (taken, waits) = changed.clone().taken_by(&running);
         assert_eq!(waits, ["backend", "watch"]);
         assert_eq!(taken, Config { backend: running.backend, watch: true, ..changed });

@@ -15,8 +15,9 @@ use super::section::{Entry, Section, entries, quote_key};
 use super::{BackendChoice, Config, DEFAULT_STATE_DIRECTORY};
 use super::{limits, policy};
 use crate::logs::{Level, LogFormat};
+use crate::traces::Endpoint;
 
-pub(super) const KEYS: [&str; 27] = [
+pub(super) const KEYS: [&str; 28] = [
     "backend",
     "command-timeout",
     "compile-memory",
@@ -43,6 +44,7 @@ pub(super) const KEYS: [&str; 27] = [
     "socket-group",
     "socket-mode",
     "state-directory",
+    "traces",
     "watch",
 ];
 
@@ -90,6 +92,7 @@ pub(super) fn decode(file: &Path, sources: &[Source], mut problems: ConfigError)
         replay: top.choice("replay", &[("auto", true), ("off", false)]).unwrap_or(true),
         watch: top.choice("watch", &[("auto", true), ("off", false)]).unwrap_or(true),
         http: http(&mut top),
+        traces: traces(&mut top),
         log: top.choice("log", &Level::ALL.map(|level| (level.as_str(), level))).unwrap_or(Level::Info),
         log_format: log_format(&mut top),
         socket_group: socket_group(&mut top),
@@ -199,6 +202,12 @@ fn http(top: &mut Section<'_, '_>) -> Vec<SocketAddr> {
         }
     }
     addresses
+}
+
+fn traces(top: &mut Section<'_, '_>) -> Option<Endpoint> {
+    let expected = "\"off\" or the address of a collector such as \"http://127.0.0.1:4318/v1/traces\"";
+    let (text, entry) = top.text("traces", expected).filter(|(text, _)| *text != "off")?;
+    Endpoint::parse(text).map_err(|problem| top.bad_value("traces".to_owned(), entry, problem)).ok()
 }
 
 fn log_format(top: &mut Section<'_, '_>) -> LogFormat {

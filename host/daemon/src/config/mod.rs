@@ -32,6 +32,7 @@ use ruleward_core::limit::Limits;
 use ruleward_core::names::{Backend, PolicyName};
 
 use crate::logs::{Level, LogFormat};
+use crate::traces::Endpoint;
 
 pub use files::MAX_FILE_SIZE;
 pub use limits::Ceiling;
@@ -104,6 +105,10 @@ pub struct Config {
     /// `http`: where metrics and the status page are served besides a socket, a list of addresses with ports, `[]` for
     /// nowhere: see [monitoring](monitoring.md). Default: `["127.0.0.1:9746"]`.
     pub http: Vec<SocketAddr>,
+    /// `traces`: where a trace of each check is sent, an OpenTelemetry collector by OTLP over HTTP: the address of one on this
+    /// node, such as `http://127.0.0.1:4318/v1/traces`, or `unix:` and the path of its socket; see
+    /// [traces](monitoring.md#traces). Default: `off`.
+    pub traces: Option<Endpoint>,
     /// `compile-memory`: address space of the process that compiles a component, `256MiB` to `64GiB`. Default: `2GiB`.
     pub compile_memory: u64,
     /// `compile-time`: its processor time, and its wall time, `1s` to `1h`; whole seconds. Default: `60s`.

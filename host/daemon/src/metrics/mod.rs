@@ -6,9 +6,11 @@
 
 mod policies;
 mod snapshot;
+mod traces;
 
 pub use policies::PolicyMetrics;
 pub use snapshot::{Counts, counts as place_counts, family as family_label};
+pub use traces::{Fate, TraceMetrics};
 
 use std::collections::BTreeSet;
 use std::fmt::Debug;
@@ -128,6 +130,7 @@ pub struct Metrics {
     wait_seconds: Family<Wait, Counter<f64, AtomicU64>>,
     waiting: Mutex<Option<(WaitFor, Instant)>>,
     policies: PolicyMetrics,
+    traces: TraceMetrics,
     counted: snapshot::Counted,
     authors: Mutex<BTreeSet<String>>,
 }
@@ -155,6 +158,7 @@ impl Metrics {
             wait_seconds: Family::default(),
             waiting: Mutex::new(None),
             policies: PolicyMetrics::new(&mut registry),
+            traces: TraceMetrics::new(&mut registry),
             counted: snapshot::Counted::default(),
             authors: Mutex::new(BTreeSet::new()),
             registry: Registry::default(),
@@ -278,6 +282,11 @@ impl Metrics {
     /// What comes of policies and of the configuration.
     pub fn policies(&self) -> &PolicyMetrics {
         &self.policies
+    }
+
+    /// What becomes of traces.
+    pub fn traces(&self) -> &TraceMetrics {
+        &self.traces
     }
 
     /// How many repairs had a latency, and the mean of it in milliseconds.

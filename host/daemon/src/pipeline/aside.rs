@@ -1,5 +1,5 @@
-//! What goes on beside the straight path: what was answered is handed to the history, and shadows are asked what they
-//! would change. Neither is waited for.
+//! What goes on beside the straight path: what was answered is handed to the history, shadows are asked what they would change,
+//! and traces are left to be sent. Nothing of it is waited for.
 
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -10,14 +10,16 @@ use crate::history::{Event, History};
 use crate::report::Intent;
 use crate::roster::{Accepted, NotTaken};
 use crate::shadows::{Order, Shadows};
+use crate::traces::Traces;
 
 /// How many refusals are kept in mind, so that each is handed on once.
 const MOST_TOLD: usize = 1000;
 
-/// The two, with what was told already.
+/// These, with what was told already.
 pub struct Aside {
     history: History,
     shadows: Shadows,
+    traces: Traces,
     /// Refusals that were handed on: policy, version and reason.
     told: Vec<(String, String)>,
     /// There are shadows, or there were until now.
@@ -26,8 +28,13 @@ pub struct Aside {
 
 impl Aside {
     /// Nothing was told yet.
-    pub fn new(history: History, shadows: Shadows) -> Self {
-        Self { history, shadows, told: Vec::new(), any_shadows: false }
+    pub fn new(history: History, shadows: Shadows, traces: Traces) -> Self {
+        Self { history, shadows, traces, told: Vec::new(), any_shadows: false }
+    }
+
+    /// Where traces of checks are left.
+    pub fn traces(&self) -> &Traces {
+        &self.traces
     }
 }
 

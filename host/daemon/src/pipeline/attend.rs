@@ -15,11 +15,13 @@ use ruleward_core::plan::{Plan, plan};
 use ruleward_core::schedule::Reason;
 
 use super::keeper::{Chains, Keeper};
-use super::{FIGHTING, Pass, Pipeline, Stop, timed};
+use super::traced::{self, Stage};
+use super::{FIGHTING, Pass, Pipeline, Stop};
 use crate::kernel::activity::{Activity, Touch};
 use crate::kernel::describe::describe;
 use crate::kernel::observe::{Scope, Strange};
 use crate::report::{Change, ErrorClass, Intent, Outcome, Report};
+use crate::traces::Span;
 
 /// When this many chains of ours were touched, everything is read in one go.
 const MANY: usize = 1024;
@@ -34,6 +36,7 @@ impl Pipeline {
     pub(super) fn attend_now(&mut self) -> Option<Report> {
         let began = Instant::now();
         self.listen();
+        let listened = Instant::now();
         let expected = self.in_force()?; // else the next check reads everything anyway
         let due = self.keeper.due.is_some_and(|due| due <= began);
         let mut heard = std::mem::take(&mut self.keeper.heard);
@@ -50,7 +53,8 @@ impl Pipeline {
         self.calm = None;
         let scope = self.scope(&expected, &heard, due);
         let mut pass = self.begin(Intent::Write);
-        pass.started = began;
+        (pass.started, pass.cause) = (began, traced::DRIFT);
+        pass.recorder.add(|| Span::new(traced::LISTEN, began, listened));
         let processor = processor_time();
         let quiet = match self.undo(&mut pass, expected, &scope, &heard) {
             Ok(quiet) => quiet,
@@ -153,14 +157,12 @@ impl Pipeline {
         heard: &Activity,
     ) -> Result<bool, Stop> {
         let by = Keeper::by(&expected);
-        let look = timed(&mut pass.report.timings_ms.observe, || {
-            self.keeper.look(&*self.port, &mut expected, scope, by, false)
-        });
+        let look = pass.timed(Stage::Observe, || self.keeper.look(&*self.port, &mut expected, scope, by, false));
         let mut observed = look.map_err(|error| {
             pass.stop(ErrorClass::Temporary, format!("the kernel can't be read: {error}; nothing is written"))
         })?;
         self.expected = Some(Arc::clone(&expected));
-        let mut todo = timed(&mut pass.report.timings_ms.plan, || plan(&expected, &observed));
+        let mut todo = pass.timed(Stage::Plan, || plan(&expected, &observed));
         if *scope == Scope::All {
             self.keeper.verified = observed.generation.filter(|_| self.keeper.steady);
         } else if self.keeper.verified.is_some() {
@@ -183,8 +185,10 @@ impl Pipeline {
             self.expected = Some(expected);
             pass.report.changes = changes.into_iter().map(Change::from).collect();
             pass.report.outcome = Outcome::Changed;
+            let concluding = Instant::now();
             self.put_into_words(&mut drifts, &strange);
             self.record(pass, &drifts, heard, &written, seen);
+            pass.recorder.done(traced::REPORT, concluding);
             written?;
         }
         let waits = !self.keeper.held.is_empty();

@@ -6,7 +6,8 @@ use ruleward_core::drift;
 use ruleward_core::expected::Expected;
 use ruleward_core::plan::plan;
 
-use super::{Pass, Pipeline, Stop, timed};
+use super::traced::{self, Stage};
+use super::{Pass, Pipeline, Stop};
 use crate::kernel::observe::Scope;
 use crate::report::{Change, Intent, Outcome, Report};
 
@@ -15,6 +16,7 @@ impl Pipeline {
     pub(super) fn clean_all(&mut self) -> Report {
         self.calm = None;
         let mut pass = self.begin(Intent::Write);
+        pass.cause = traced::CLEANUP;
         let families = self.detection.families.iter().collect();
         let nothing = Arc::new(Expected::nothing(self.roster.whole_ownership(), families));
         let cleaned = self.clean(&mut pass, nothing);
@@ -28,7 +30,7 @@ impl Pipeline {
 
     fn clean(&mut self, pass: &mut Pass, mut nothing: Arc<Expected>) -> Result<(), Stop> {
         let mut observed = self.observe(pass, &mut nothing)?;
-        let mut todo = timed(&mut pass.report.timings_ms.plan, || plan(&nothing, &observed));
+        let mut todo = pass.timed(Stage::Plan, || plan(&nothing, &observed));
         pass.report.changes = drift::list(&todo, &observed).into_iter().map(Change::from).collect();
         pass.report.notes.extend(todo.notes.iter().cloned());
         if !todo.is_empty() {

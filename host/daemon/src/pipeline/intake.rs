@@ -8,7 +8,8 @@ use ruleward_core::facts::Facts;
 use ruleward_core::names::PolicyName;
 use ruleward_core::schedule::Reason;
 
-use super::{Pass, Pipeline, Stop, timed};
+use super::traced::Stage;
+use super::{Pass, Pipeline, Stop};
 use crate::facts::{self, FactsError};
 use crate::logs;
 use crate::metrics::WaitFor;
@@ -92,6 +93,7 @@ impl Pipeline {
         self.offered.shadows.clone_from(&offer.shadows);
         self.offered.pinned.clone_from(&offer.pinned);
         logs::configure(self.config.log, self.config.log_format);
+        self.aside.traces().configure(self.config.traces.as_ref(), self.config.node_name.as_deref());
         self.board.node(self.config.node_name.as_deref(), self.config.refresh_interval);
     }
 
@@ -128,7 +130,7 @@ impl Pipeline {
             backend: self.detection.backend,
             families: self.detection.families,
         };
-        match timed(&mut pass.report.timings_ms.facts, || facts::read(&options, &mut self.survey.reader)) {
+        match pass.timed(Stage::Facts, || facts::read(&options, &mut self.survey.reader)) {
             Ok(reading) => {
                 pass.report.notes.extend(reading.notes.iter().cloned());
                 let same = self.survey.facts.as_deref() == Some(&reading.facts);
@@ -162,7 +164,9 @@ impl Pipeline {
         let again = everything || matches!(reason, Reason::Start | Reason::Asked);
         let facts = self.survey.facts.clone();
         self.board.pulse().step(Instant::now(), "asking policies", self.longest_evaluation());
-        timed(&mut pass.report.timings_ms.evaluate, || self.roster.evaluate(facts.as_ref(), again));
+        let began = Instant::now();
+        let asked = self.roster.evaluate(facts.as_ref(), again);
+        pass.evaluated(began, &asked);
         self.roster.contributions().map(drop).map_err(|silent| {
             let names: Vec<String> = silent.iter().map(ToString::to_string).collect();
             let reason =

@@ -16,7 +16,8 @@ use ruleward_core::names::{Family, Table};
 use ruleward_core::observed::Observed;
 use ruleward_core::plan::{Plan, plan};
 
-use super::{Pass, Stop, timed};
+use super::traced::Stage;
+use super::{Pass, Stop};
 use crate::kernel::activity::Activity;
 use crate::kernel::commit::{CommitError, commit, commit_at_once};
 use crate::kernel::observe::{ObserveError, Scope, Strange, explain, observe, observe_forms};
@@ -205,7 +206,7 @@ impl Keeper {
         todo: &mut Plan,
         scope: &Scope,
     ) -> Result<&'static str, Stop> {
-        let held = timed(&mut pass.report.timings_ms.commit, || port.exclusive());
+        let held = pass.timed(Stage::Lock, || port.exclusive());
         let port = held.map_err(|error| pass.stop(ErrorClass::Temporary, error.to_string()))?;
         let port = &*port;
         pass.committing = true;
@@ -215,17 +216,15 @@ impl Keeper {
         let mut lost = 0;
         let mut scope = Cow::Borrowed(scope);
         // On legacy the picture is older than the lock: unless the tables are the same still, it is taken again.
-        let mut fresh =
-            port.generation().is_some() || timed(&mut pass.report.timings_ms.verify, || self.are_as_seen(port, todo));
+        let mut fresh = port.generation().is_some() || pass.timed(Stage::Verify, || self.are_as_seen(port, todo));
         let mut looked = Self::by(expected);
         for tried in 0..TRIES {
             if !fresh {
                 looked = if by == By::Text && port.generation().is_some() { By::Text } else { Self::by(expected) };
                 let scope = if looked == By::Text { &Scope::All } else { &*scope };
-                *observed = timed(&mut pass.report.timings_ms.verify, || {
-                    self.look(port, expected, scope, looked, how == BY_TOOLS)
-                })
-                .map_err(|error| pass.stop(ErrorClass::Temporary, format!("the kernel can't be read: {error}")))?;
+                *observed = pass
+                    .timed(Stage::Verify, || self.look(port, expected, scope, looked, how == BY_TOOLS))
+                    .map_err(|error| pass.stop(ErrorClass::Temporary, format!("the kernel can't be read: {error}")))?;
                 *todo = plan(expected, observed);
                 self.leave_out_held(todo);
                 if todo.is_empty() {
@@ -237,10 +236,13 @@ impl Keeper {
                 todo.generation = None; // somebody writes all the time: what we delete, we name by its text
             }
             let forms = expected.forms.clone().filter(|_| by == By::Forms);
-            let done = timed(&mut pass.report.timings_ms.commit, || match &forms {
+            let done = pass.timed(Stage::Commit, || match &forms {
                 Some(forms) => commit_at_once(port, todo, observed, forms),
                 None => commit(port, todo),
             });
+            if let Err(error) = &done {
+                pass.recorder.failed(error);
+            }
             match done {
                 Ok(committed) => {
                     pass.report.notes.extend(committed.notes);
@@ -250,6 +252,7 @@ impl Keeper {
                         By::Forms => "netlink",
                         By::Text => BY_TOOLS,
                     };
+                    pass.recorder.tell("ruleward.commit.how", how);
                     if by == By::Forms {
                         self.by_tools = None;
                         self.count_own_commit(observed, todo);

@@ -16,6 +16,7 @@ use crate::kernel::activity::{Activity, Touch};
 use crate::reload::Told;
 use crate::report::{self, ErrorClass, Intent, Outcome, Report, milliseconds};
 use crate::shadows;
+use crate::traces::Recorder;
 
 impl Pipeline {
     /// Repairs by a check count in a fight as well; they do not wait.
@@ -135,7 +136,16 @@ impl Pipeline {
             notes,
             ..Report::default()
         };
-        Pass { report, started: Instant::now(), intent, committed_at: None, committing: false, settled: false }
+        Pass {
+            report,
+            started: Instant::now(),
+            intent,
+            committed_at: None,
+            committing: false,
+            settled: false,
+            recorder: Recorder::new(self.aside.traces().are_wanted()),
+            cause: "",
+        }
     }
 
     pub(super) fn end(&self, mut pass: Pass) -> Report {
@@ -156,6 +166,7 @@ impl Pipeline {
                 .push(format!("no rehearsal is possible here ({why}); text is learned from the read-back"));
         }
         pass.report.timings_ms.total = milliseconds(pass.started.elapsed());
+        self.trace(&mut pass);
         pass.report
     }
 }

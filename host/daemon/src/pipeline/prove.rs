@@ -8,7 +8,8 @@ use ruleward_core::expected::Expected;
 use ruleward_core::merge::{Desired, merge};
 use ruleward_core::names::PolicyName;
 
-use super::{Pass, Pipeline, Stop, timed};
+use super::traced::Stage;
+use super::{Pass, Pipeline, Stop};
 use crate::kernel::rehearse::{Learn, RehearseError, Rehearsed, rehearse};
 use crate::report::ErrorClass;
 
@@ -34,14 +35,15 @@ impl Pipeline {
                 return Ok(known);
             }
             self.board.step("rehearsing");
-            let desired = self.merge(&contributions);
+            let desired = pass.timed(Stage::Merge, || self.merge(&contributions));
             let known = self.expected.as_ref().and_then(|expected| expected.forms.clone());
             let learn = if self.config.replay { Learn::Forms(known.as_deref()) } else { Learn::Nothing };
-            let rehearsed = timed(&mut pass.report.timings_ms.rehearse, || rehearse(&*self.port, desired, learn));
+            let rehearsed = pass.timed(Stage::Rehearse, || rehearse(&*self.port, desired, learn));
             let error = match rehearsed {
                 Ok(rehearsed) => return Ok(self.proven(contributions, rehearsed)),
                 Err(error) => error,
             };
+            pass.recorder.failed(&error);
             let Some((name, reason, lasting)) = self.blame(&error) else {
                 return Err(pass.stop(ErrorClass::Temporary, error.to_string()));
             };

@@ -7,6 +7,7 @@ use ruleward_core::facts::Facts;
 use ruleward_core::grants::Grants;
 use ruleward_core::names::PolicyName;
 
+use super::asked::Asked;
 use super::offer::{Wish, WishState};
 use super::version::{Answer, Counts, Version, judge};
 use crate::config::Ceiling;
@@ -93,17 +94,23 @@ impl Trial {
         Self { version, answer: None, refused: None, held: None, told: None }
     }
 
-    fn evaluate(&mut self, facts: &Arc<Facts>, families: Families, again: bool) -> Result<(), String> {
+    fn evaluate(
+        &mut self,
+        facts: &Arc<Facts>,
+        families: Families,
+        again: bool,
+        asked: &mut Vec<Asked>,
+    ) -> Result<(), String> {
         if let Some(refused) = &self.refused {
-            let same = refused.facts.as_ref().is_some_and(|asked| asked == facts);
+            let same = refused.facts.as_ref().is_some_and(|earlier| earlier == facts);
             if same && refused.lasting && !again {
                 return Ok(()); // the same version and the same facts: the same answer
             }
         }
         self.refused = None;
-        if self.answer.as_ref().is_none_or(|(asked, _)| asked != facts) {
+        if self.answer.as_ref().is_none_or(|(earlier, _)| earlier != facts) {
             self.answer = None;
-            self.answer = Some((Arc::clone(facts), self.version.evaluate(facts, families)?));
+            self.answer = Some((Arc::clone(facts), Asked::ask(&self.version, facts, families, asked)?));
         }
         Ok(())
     }
@@ -172,21 +179,21 @@ impl Member {
     }
 
     /// Asks the version in force and the one that would take its place. `again`: also what was refused with these facts.
-    pub fn evaluate(&mut self, facts: &Arc<Facts>, families: Families, again: bool) {
+    pub fn evaluate(&mut self, facts: &Arc<Facts>, families: Families, again: bool, asked: &mut Vec<Asked>) {
         let first = self.good.is_none();
         let left = self.what_is_left();
         if let Some(Candidate::Loaded(trial)) = &mut self.candidate
-            && let Err(reason) = trial.evaluate(facts, families, again || first)
+            && let Err(reason) = trial.evaluate(facts, families, again || first, asked)
         {
             let facts = Some(Arc::clone(facts));
             trial.refuse(&self.name, Refused { facts, reason, lasting: true, answer: None }, left);
         }
-        if self.answer.as_ref().is_some_and(|(asked, _)| asked == facts) {
+        if self.answer.as_ref().is_some_and(|(earlier, _)| earlier == facts) {
             return;
         }
         let Some(version) = self.version.clone() else { return };
         (self.answer, self.not_taken) = (None, None);
-        match version.evaluate(facts, families) {
+        match Asked::ask(&version, facts, families, asked) {
             Ok(answer) => {
                 self.answer = Some((Arc::clone(facts), answer));
                 self.set_reason(None);

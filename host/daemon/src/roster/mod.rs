@@ -8,6 +8,7 @@
 //! contribution that was last in force, also across restarts. It never becomes an empty one. What a policy owns that has
 //! left the configuration, or that is granted less, is ours until a commit has removed it.
 
+mod asked;
 mod member;
 mod offer;
 mod records;
@@ -29,6 +30,7 @@ use crate::report::{PolicyReport, PolicyState};
 use crate::shadows::InForce;
 use member::{Candidate, Good, Member, describe};
 
+pub use asked::Asked;
 pub use offer::{Offer, ShadowWish, Wish, WishState};
 pub use records::Recorded;
 pub use refused::NotTaken;
@@ -140,14 +142,16 @@ impl Roster {
     }
 
     /// Asks every policy, and every candidate. Without `facts` (they could not be read) the last answers count. `again`:
-    /// what was refused is tried again.
-    pub fn evaluate(&mut self, facts: Option<&Arc<Facts>>, again: bool) {
+    /// what was refused is tried again. Gives those that had to be asked: none whose answer to these facts is known.
+    pub fn evaluate(&mut self, facts: Option<&Arc<Facts>>, again: bool) -> Vec<Asked> {
+        let mut asked = Vec::new();
         if let Some(facts) = facts {
             for member in self.members.iter_mut().filter(|member| !member.leaving) {
-                member.evaluate(facts, self.families, again);
+                member.evaluate(facts, self.families, again, &mut asked);
             }
         }
         self.hold_overlapping();
+        asked
     }
 
     /// Grants of the configuration never overlap, but a candidate may be given what a version still owns whose own

@@ -51,6 +51,7 @@ fn an_empty_file_is_a_configuration() {
     assert_eq!(config.documents, Path::new("/etc/ruleward/documents"));
     assert_eq!(config.backend, BackendChoice::Auto);
     assert_eq!(config.families, Families::BOTH);
+    assert_eq!(config.traces, None);
     assert!(config.policies.is_empty());
 }
 
@@ -69,6 +70,7 @@ fn every_key_is_read() {
         command-timeout = "2s"
         lock-timeout = "1h"
         incident-journal-size = "1MiB"
+        traces = "http://[::1]:4318"
         [policies.calico]
         component = "calico-postrouting.wasm"
         mode = "enforce"
@@ -92,7 +94,8 @@ fn every_key_is_read() {
     let calico = policy("calico");
     assert_eq!(calico.component, Path::new("/p/calico-postrouting.wasm"));
     assert_eq!(config.incident_journal_size, 1 << 20);
-    assert_eq!(calico.place.line, 13);
+    assert_eq!(config.traces.as_ref().map(ToString::to_string).as_deref(), Some("http://[::1]:4318/v1/traces"));
+    assert_eq!(calico.place.line, 14);
     assert_eq!(calico.grants.tables, [Table::Raw, Table::Nat]);
     assert!(
         calico.grants.owns_chain("cali-x") && calico.grants.owns_set("cali40") && calico.grants.owns_comment("cali:x")

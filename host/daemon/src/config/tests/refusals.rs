@@ -65,6 +65,16 @@ fn wrong_types_and_values_say_what_is_right() {
             "incident-journal-size in /etc/r/ruleward.toml, line 1: 1GiB is out of bounds; use \"64KiB\" to \"256MiB\"",
         ),
         (
+            "traces = 4318",
+            "traces in /etc/r/ruleward.toml, line 1: expected \"off\" or the address of a collector such as \
+             \"http://127.0.0.1:4318/v1/traces\", found integer 4318",
+        ),
+        (
+            "traces = \"https://127.0.0.1:4318\"",
+            "traces in /etc/r/ruleward.toml, line 1: \"https://127.0.0.1:4318\" asks for TLS, which is not spoken here; send to a \
+             collector on this node, such as \"http://127.0.0.1:4318/v1/traces\", and let it send on with TLS",
+        ),
+        (
             "backend = \"nftables\"",
             "backend in /etc/r/ruleward.toml, line 1: expected \"auto\", \"nft\" or \"legacy\", found string \"nftables\"",
         ),
