@@ -8,6 +8,7 @@ use wit_component::{ComponentEncoder, DecodedWasm, StringEncoding, embed_compone
 use wit_parser::WorldItem;
 
 use crate::contract::{self, ContractError};
+use crate::post_return;
 
 /// The only package that a policy may import from.
 const CONTRACT: &str = "ruleward:policy/";
@@ -66,7 +67,7 @@ pub enum EncodeError {
 pub fn encode(module: &[u8]) -> Result<Vec<u8>, EncodeError> {
     let shape = Shape::read(module)?;
     shape.check()?;
-    let mut module = module.to_vec();
+    let mut module = post_return::removed(module).map_err(unreadable)?;
     if !shape.names_world {
         let (resolve, world) = contract::resolve()?;
         embed_component_metadata(&mut module, &resolve, world, StringEncoding::UTF8, false)
@@ -83,6 +84,10 @@ pub fn encode(module: &[u8]) -> Result<Vec<u8>, EncodeError> {
     Ok(component)
 }
 
+fn unreadable(error: wasmparser::BinaryReaderError) -> EncodeError {
+    EncodeError::NotAModule(error.to_string())
+}
+
 /// What matters of a core module before it is encoded.
 #[derive(Default)]
 struct Shape {
@@ -94,16 +99,15 @@ struct Shape {
 
 impl Shape {
     fn read(module: &[u8]) -> Result<Self, EncodeError> {
-        let wrong = |error: wasmparser::BinaryReaderError| EncodeError::NotAModule(error.to_string());
         let mut shape = Self::default();
         for payload in Parser::new(0).parse_all(module) {
-            match payload.map_err(wrong)? {
+            match payload.map_err(unreadable)? {
                 Payload::Version { encoding: wasmparser::Encoding::Component, .. } => {
                     return Err(EncodeError::Component);
                 }
                 Payload::ImportSection(imports) => {
                     for import in imports.into_imports() {
-                        let import = import.map_err(wrong)?;
+                        let import = import.map_err(unreadable)?;
                         match import.module {
                             WASI => shape.wants_wasi = true,
                             own if own.starts_with(CONTRACT) => {}
@@ -113,7 +117,7 @@ impl Shape {
                 }
                 Payload::ExportSection(exports) => {
                     for export in exports {
-                        shape.exports.push(export.map_err(wrong)?.name.to_owned());
+                        shape.exports.push(export.map_err(unreadable)?.name.to_owned());
                     }
                 }
                 Payload::CustomSection(section) if section.name().starts_with(WORLD_SECTION) => {

@@ -5,6 +5,7 @@
 mod bindings;
 mod contract;
 mod encode;
+mod post_return;
 
 pub use bindings::{BindingsFile, Language, bindings};
 pub use contract::{ContractError, WIT};

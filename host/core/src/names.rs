@@ -237,7 +237,8 @@ macro_rules! text_type {
         impl TryFrom<String> for $name {
             type Error = NameError;
             fn try_from(text: String) -> Result<Self, NameError> {
-                Self::new(&text)
+                $check(&text)?;
+                Ok(Self(text.into_boxed_str()))
             }
         }
 
@@ -290,7 +291,10 @@ fn check_word(what: &'static str, text: &str, longest: usize) -> Result<(), Name
         let reason = format!("is {} bytes long; at most {longest} are possible", text.len());
         return Err(NameError::new(what, text, reason));
     }
-    if let Some(bad) = text.chars().find(|c| !c.is_ascii_graphic() || matches!(c, '"' | '\'' | '\\' | '`' | ',')) {
+    let fits = |byte: u8| byte.is_ascii_graphic() && !matches!(byte, b'"' | b'\'' | b'\\' | b'`' | b',');
+    // Every character before the first byte that doesn't fit is one byte long.
+    if let Some(at) = text.bytes().position(|byte| !fits(byte)) {
+        let bad = text[at..].chars().next().unwrap_or_default();
         let reason = format!("contains {bad:?}; use visible ASCII characters without quotes, backslash and comma");
         return Err(NameError::new(what, text, reason));
     }
@@ -363,6 +367,15 @@ mod tests {
             error.to_string(),
             format!("set name {:?} is 32 bytes long; at most 31 are possible", "s".repeat(32))
         );
+    }
+
+    #[test]
+    fn text_that_is_taken_over_is_judged_the_same() {
+        for text in ["web", "caf\u{e9}", "a b", ""] {
+            assert_eq!(SetName::try_from(text.to_owned()), SetName::new(text));
+        }
+        let error = SetName::try_from("caf\u{e9}".to_owned()).unwrap_err();
+        assert!(error.reason.starts_with("contains 'é'"), "{error}");
     }
 
     #[test]

@@ -50,19 +50,18 @@ fn host_firewall(facts: &Facts, settings: Settings) -> Result<Contribution, Fail
             continue;
         }
         let admitted = settings.admit.iter().copied().filter(|network| network.family() == family);
-        let mut chain = Chain::new(Table::Filter, CHAIN)
+        let open = settings.ports.iter().map(|port| {
+            let to_port = Rule::new().protocol(protocol::TCP).destination_port(*port);
+            to_port.in_set(set, &[Direction::Source]).accept()
+        });
+        let logged = Rule::new().at_most(10, RateUnit::Minute).log(settings.log_prefix.as_str(), LogLevel::Warning);
+        let chain = Chain::new(Table::Filter, CHAIN)
             .families(family)
             .rule(Rule::new().in_interface("lo").accept())
             .rule(Rule::new().conntrack(ConntrackStates::ESTABLISHED | ConntrackStates::RELATED).accept())
-            .rule(Rule::new().protocol(icmp).accept());
-        for port in &settings.ports {
-            let open = Rule::new().protocol(protocol::TCP).destination_port(*port);
-            chain = chain.rule(open.in_set(set, &[Direction::Source]).accept());
-        }
-        let logged = Rule::new().at_most(10, RateUnit::Minute).log(settings.log_prefix.as_str(), LogLevel::Warning);
-        contribution = contribution
-            .set(AddressSet::networks(set, family, admitted))
-            .chain(chain.rule(logged).rule(Rule::new().drop()));
+            .rule(Rule::new().protocol(icmp).accept())
+            .rules(open.chain([logged, Rule::new().drop()]));
+        contribution = contribution.set(AddressSet::networks(set, family, admitted)).chain(chain);
     }
     let jump = Rule::new().jump(CHAIN).comment("hfe:input");
     let attachment = Attachment::new(Table::Filter, Hook::Input, Placement::First, jump);

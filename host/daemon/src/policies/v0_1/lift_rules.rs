@@ -32,7 +32,7 @@ pub fn rule(rule: wit::Rule) -> Lifted<Rule> {
         })
         .collect::<Lifted<_>>()?;
     let target = rule.target.map(lift_targets::target).transpose().map_err(|e| e.within("target"))?;
-    let comment = rule.comment.map(|text| Comment::new(&text)).transpose().map_err(Wrong::from)?;
+    let comment = rule.comment.map(Comment::try_from).transpose().map_err(Wrong::from)?;
     Ok(Rule { matches, target, comment })
 }
 
@@ -65,8 +65,10 @@ fn matching(matching: wit::Match) -> Lifted<Match> {
         wit::Match::Protocol(wit::ProtocolMatch { number, negated }) => Match::Protocol { number, negated },
         wit::Match::Source(m) => Match::Source { network: network(m.network)?, negated: m.negated },
         wit::Match::Destination(m) => Match::Destination { network: network(m.network)?, negated: m.negated },
-        wit::Match::InInterface(m) => Match::InInterface { name: InterfaceName::new(&m.name)?, negated: m.negated },
-        wit::Match::OutInterface(m) => Match::OutInterface { name: InterfaceName::new(&m.name)?, negated: m.negated },
+        wit::Match::InInterface(m) => Match::InInterface { name: InterfaceName::try_from(m.name)?, negated: m.negated },
+        wit::Match::OutInterface(m) => {
+            Match::OutInterface { name: InterfaceName::try_from(m.name)?, negated: m.negated }
+        }
         wit::Match::SourcePorts(m) => Match::SourcePorts { ranges: ports(m.ranges)?, negated: m.negated },
         wit::Match::DestinationPorts(m) => Match::DestinationPorts { ranges: ports(m.ranges)?, negated: m.negated },
         wit::Match::TcpFlags(m) => tcp_flags(m)?,
@@ -177,7 +179,11 @@ fn set(matching: wit::SetMatch) -> Lifted<Match> {
         wit::Direction::Source => Direction::Source,
         wit::Direction::Destination => Direction::Destination,
     });
-    Ok(Match::Set { name: SetName::new(&matching.name)?, directions: directions.collect(), negated: matching.negated })
+    Ok(Match::Set {
+        name: SetName::try_from(matching.name)?,
+        directions: directions.collect(),
+        negated: matching.negated,
+    })
 }
 
 fn limit(matching: wit::LimitMatch) -> Lifted<Match> {

@@ -19,8 +19,8 @@ pub fn target(target: wit::Target) -> Lifted<Target> {
         wit::Target::Drop => Target::Drop,
         wit::Target::Return => Target::Return,
         wit::Target::Reject(kind) => Target::Reject(reject(kind)),
-        wit::Target::Jump(chain) => Target::Jump(name("jump", &chain)?),
-        wit::Target::Goto(chain) => Target::Goto(name("goto", &chain)?),
+        wit::Target::Jump(chain) => Target::Jump(name("jump", chain)?),
+        wit::Target::Goto(chain) => Target::Goto(name("goto", chain)?),
         wit::Target::Masquerade(t) => Target::Masquerade {
             ports: t.ports.map(lift_addresses::ports).transpose().map_err(|e| e.within("masquerade"))?,
             random: t.random,
@@ -61,8 +61,8 @@ pub fn target(target: wit::Target) -> Lifted<Target> {
     })
 }
 
-fn name(field: &str, chain: &str) -> Lifted<ChainName> {
-    ChainName::new(chain).map_err(|e| Wrong::from(e).within(field))
+fn name(field: &str, chain: String) -> Lifted<ChainName> {
+    ChainName::try_from(chain).map_err(|e| Wrong::from(e).within(field))
 }
 
 fn nat(nat: wit::Nat) -> Lifted<Nat> {
