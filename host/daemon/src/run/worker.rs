@@ -30,7 +30,7 @@ pub enum Done {
     /// The check that was ordered.
     Check(Arc<Report>),
     /// Drift that the watch told of was undone, or not.
-    Repair(Report),
+    Repair(Arc<Report>),
 }
 
 /// A running worker thread.
@@ -57,7 +57,7 @@ impl Worker {
             loop {
                 let done = match inbox.try_recv() {
                     Ok(reason) => Some(Done::Check(work.check(reason))),
-                    Err(TryRecvError::Empty) => work.wait_and_attend().map(Done::Repair),
+                    Err(TryRecvError::Empty) => work.wait_and_attend().map(|report| Done::Repair(Arc::new(report))),
                     Err(TryRecvError::Disconnected) => return,
                 };
                 if done.is_some_and(|done| outbox.send(done).is_err()) {
