@@ -36,9 +36,7 @@ impl Aside {
     pub fn traces(&self) -> &Traces {
         &self.traces
     }
-}
 
-impl Aside {
     /// Whether there are shadows, or what was said of earlier ones is to be taken back.
     pub fn any_shadows(&self) -> bool {
         self.any_shadows

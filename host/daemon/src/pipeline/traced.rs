@@ -155,16 +155,9 @@ impl Pipeline {
 }
 
 fn attributes(report: &Report, cause: &'static str) -> Attributes {
-    let outcome = match report.outcome {
-        Outcome::Unchanged => "unchanged",
-        Outcome::Changed => "changed",
-        Outcome::Refused => "refused",
-        Outcome::Failed => "failed",
-        Outcome::Pending => "pending",
-    };
     let mut attributes = vec![
         ("ruleward.check.cause", cause.into()),
-        ("ruleward.check.outcome", outcome.into()),
+        ("ruleward.check.outcome", report.outcome.as_str().into()),
         ("ruleward.check.in_sync", report.in_sync.into()),
         ("ruleward.check.changes", report.changes.len().into()),
         ("ruleward.check.incidents", report.incidents.len().into()),

@@ -26,8 +26,7 @@ impl Journal {
     }
 
     /// Says that one check found that nothing has happened since the last one.
-    pub fn tell_again(&mut self, reason: Reason) {
-        self.same += 1;
+    pub fn tell_again(&self, reason: Reason) {
         tracing::debug!("{}: nothing has happened since the last check", word(reason));
     }
 

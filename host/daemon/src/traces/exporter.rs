@@ -122,16 +122,14 @@ impl Exporter {
     async fn send(&mut self, batch: Vec<Trace>, to: &Arc<Destination>) -> Option<Duration> {
         let spans = batch.iter().map(Trace::count).sum::<usize>();
         let body = otlp::encode(&to.resource, &batch, otlp::random);
-        let answer = post(&to.endpoint, body, REQUEST).await;
-        if let Answer::Later(reason, at_least) = answer {
-            self.shared.queue().put_back(batch, &self.shared);
-            let pause = self.fails(to, &reason);
-            return Some(at_least.map_or(pause, |least| least.max(pause)));
-        }
-        let (refused, reason) = match answer {
+        let (refused, reason) = match post(&to.endpoint, body, REQUEST).await {
             Answer::Taken(rejected) => rejected.unwrap_or_default(),
             Answer::Refused(reason) => (spans as u64, reason),
-            Answer::Later(..) => (0, String::new()), // it was dealt with
+            Answer::Later(reason, at_least) => {
+                self.shared.queue().put_back(batch, &self.shared);
+                let pause = self.fails(to, &reason);
+                return Some(at_least.map_or(pause, |least| least.max(pause)));
+            }
         };
         let refused = usize::try_from(refused).unwrap_or(spans).min(spans);
         self.shared.queue().sending = 0;
