@@ -105,16 +105,6 @@ impl Daemon {
         self.signal("CONT");
     }
 
-    /// Processor time that it and its ended children have used.
-    #[track_caller]
-    pub fn processor_time(&self) -> Duration {
-        let fields = stat(Path::new(&format!("/proc/{}", self.pid())));
-        // Fields 14 to 17 of proc(5): user and system, its own and its children's; the state is field 3.
-        let ticks: u64 = fields[11..15].iter().map(|field| field.parse::<u64>().expect("a count of ticks")).sum();
-        // What the kernel calls USER_HZ: 100 wherever Rust and iptables run.
-        Duration::from_millis(ticks * 10)
-    }
-
     /// `ruleward refresh`: a full check now.
     #[track_caller]
     pub fn refresh(&self) -> Report {

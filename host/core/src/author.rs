@@ -51,7 +51,12 @@ impl Author {
 
     /// Whether anything is known.
     pub fn is_known(&self) -> bool {
-        self.pid.is_some() || self.name != UNKNOWN
+        self.pid.is_some() || self.is_named()
+    }
+
+    /// Whether its name is known. Of who ended at once there may be an id alone.
+    pub fn is_named(&self) -> bool {
+        self.name != UNKNOWN
     }
 }
 
@@ -82,6 +87,8 @@ mod tests {
     fn says_what_is_known_and_no_more() {
         assert_eq!(Author::unknown().to_string(), "unknown");
         assert!(!Author::unknown().is_known());
+        let gone = Author { pid: Some(7), ..Author::unknown() };
+        assert!(gone.is_known() && !gone.is_named());
         let mut author = Author { name: "iptables".into(), pid: Some(7), ..Author::default() };
         assert_eq!(author.to_string(), "iptables (pid 7)");
         author.command_line = Some("iptables -F".into());

@@ -119,7 +119,7 @@ pub struct Fight {
     pub place: Place,
     /// Since when: the first of the repairs that were too many.
     pub since: Duration,
-    /// Who undid the repairs: the last one of whom something was known.
+    /// Who undid the repairs: the last one whose name is known, or else of whom anything is.
     pub opponent: Author,
     /// How many repairs there were in this fight.
     pub rounds: u64,
@@ -237,7 +237,7 @@ impl Fights {
         // One that waited too long, for want of calls, has had no quiet time.
         site.active = now;
         site.waits = true;
-        if author.is_known() {
+        if author.is_named() || (author.is_known() && !site.opponent.is_named()) {
             site.opponent = author.clone();
         }
         site.repairs.retain(|at| now.saturating_sub(*at) < limits.within || site.fight.is_some());

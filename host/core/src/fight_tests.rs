@@ -19,6 +19,11 @@ fn by(name: &str) -> Author {
     Author { name: name.to_owned(), pid: Some(7), ..Author::default() }
 }
 
+/// Who had ended before it was asked for its name.
+fn gone(pid: u32) -> Author {
+    Author { pid: Some(pid), ..Author::unknown() }
+}
+
 /// A stranger who undoes each repair of `place` after `delay`, for as long as `until` says; the times of the repairs.
 fn undone(fights: &mut Fights, place: &Place, delay: Duration, from: Duration, until: Duration) -> Vec<Duration> {
     let mut repairs = Vec::new();
@@ -78,13 +83,17 @@ fn a_fight_names_its_opponent_and_ends_when_the_place_is_quiet() {
     assert_eq!((fight.place.clone(), fight.since, fight.opponent.name.as_str()), (place.clone(), ms(1000), "loop"));
     assert_eq!(fight.rounds, repairs.len() as u64);
 
-    let mut now = last + fight.pause;
-    let after = fights.seen(now, &[(place.clone(), Author::unknown())]);
-    assert_eq!(after.repair, std::slice::from_ref(&place), "the pause is over");
-    let [fight] = &fights.fights(now)[..] else { panic!("one fight") };
-    assert_eq!(fight.opponent.name, "loop", "somebody unknown does not hide the name");
+    let (mut now, mut pause) = (last, fight.pause);
+    for nameless in [Author::unknown(), gone(8)] {
+        now += pause;
+        let after = fights.seen(now, &[(place.clone(), nameless)]);
+        assert_eq!(after.repair, std::slice::from_ref(&place), "the pause is over");
+        let [fight] = &fights.fights(now)[..] else { panic!("one fight") };
+        assert_eq!(fight.opponent, by("loop"), "somebody without a name does not hide the one that has one");
+        pause = fight.pause;
+    }
 
-    let end = now + fight.pause + Limits::default().quiet;
+    let end = now + pause + Limits::default().quiet;
     assert_eq!(fights.next_end(now), Some(end));
     assert_eq!(fights.fights(end - ms(1)).len(), 1);
     assert!(fights.fights(end).is_empty());
@@ -93,6 +102,23 @@ fn a_fight_names_its_opponent_and_ends_when_the_place_is_quiet() {
         let decision = fights.seen(now, &[(place.clone(), by("again"))]);
         assert_eq!(decision, Decision { repair: vec![place.clone()], wait_until: None }, "immediate again");
     }
+}
+
+#[test]
+fn of_who_has_no_name_the_last_id_is_told_until_there_is_one() {
+    let (mut fights, place) = (Fights::new(REFRESH), chain("c"));
+    let mut opponent = |author: Author| {
+        let _ = fights.seen(ms(0), &[(place.clone(), author)]);
+        fights.fights(ms(0)).pop().map(|fight| fight.opponent)
+    };
+    for pid in 0..5 {
+        assert_eq!(opponent(gone(pid)), None, "no fight yet");
+    }
+    assert_eq!(opponent(gone(8)), Some(gone(8)));
+    assert_eq!(opponent(Author::unknown()), Some(gone(8)));
+    assert_eq!(opponent(by("loop")), Some(by("loop")));
+    assert_eq!(opponent(gone(9)), Some(by("loop")));
+    assert_eq!(opponent(by("cron")), Some(by("cron")));
 }
 
 #[test]

@@ -56,7 +56,7 @@ pub struct FightReport {
     pub place: String,
     /// Since when: RFC 3339, UTC.
     pub since: String,
-    /// Who does it: the last one of whom something was known.
+    /// Who does it: the last one whose name is known, or else of whom anything is.
     pub opponent: Author,
     /// How many repairs there were in this fight.
     pub rounds: u64,
