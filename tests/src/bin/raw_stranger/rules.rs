@@ -150,9 +150,15 @@ impl Nft {
         }
     }
 
-    pub fn dump(&mut self, place: &Place) -> io::Result<Vec<Rule>> {
+    /// The rules of a chain as they were together at one moment. A dump alone is not that: where a transaction comes in
+    /// its midst, a rule that is moved may be missing from both of its places, and a short dump does not say so.
+    fn settled(&mut self, place: &Place) -> Result<Vec<Rule>> {
         loop {
-            if let Some(rules) = self.try_dump(place)? {
+            let generation = self.generation()?;
+            let rules = self.try_dump(place)?;
+            if let Some(rules) = rules
+                && self.generation()? == generation
+            {
                 return Ok(rules);
             }
         }
@@ -163,7 +169,7 @@ impl Nft {
     }
 
     fn number(&mut self, place: &Place, number: usize) -> Result<Rule> {
-        let rules = self.dump(place)?;
+        let rules = self.settled(place)?;
         let count = rules.len();
         let rule = number.checked_sub(1).and_then(|at| rules.into_iter().nth(at));
         rule.ok_or_else(|| format!("there are {count} rules").into())
@@ -175,18 +181,21 @@ impl Nft {
         Ok(())
     }
 
-    /// Deletes the rules that hold `needle`, in one transaction; how many.
+    /// Deletes the rules that hold `needle`, in one transaction, however often they move meanwhile; how many there were.
     pub fn delete_needle(&mut self, place: &Place, needle: &str) -> Result<usize> {
-        let deletions: Vec<_> =
-            self.dump(place)?.iter().filter(|rule| rule.holds(needle)).map(|rule| place.delete(rule)).collect();
-        if deletions.is_empty() {
-            return Ok(0);
-        }
-        match self.commit(&deletions) {
-            Ok(_) => Ok(deletions.len()),
-            // Somebody else was faster.
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(0),
-            Err(error) => Err(error.into()),
+        loop {
+            let rules = self.settled(place)?;
+            let deletions: Vec<_> =
+                rules.iter().filter(|rule| rule.holds(needle)).map(|rule| place.delete(rule)).collect();
+            if deletions.is_empty() {
+                return Ok(0);
+            }
+            match self.commit(&deletions) {
+                Ok(_) => return Ok(deletions.len()),
+                // Somebody else was faster.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                Err(error) => return Err(error.into()),
+            }
         }
     }
 
