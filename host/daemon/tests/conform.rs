@@ -39,7 +39,9 @@ fn surprise(case: &Case, folder: &Path) -> Option<String> {
         return (code != Some(78)).then(|| format!("{}: exit code {code:?}\n{text}", case.name));
     }
     let wrong = if fails { code != Some(1) } else { !matches!(code, Some(0 | 1)) };
-    let missing = words.iter().find(|word| !text.contains(**word));
+    // Which of the default limits an endless loop meets first, fuel or time, is a matter of the machine.
+    let told = |word: &str| text.contains(word) || text.contains(&word.replace("fuel", "time"));
+    let missing = words.iter().find(|word| !told(word));
     (wrong || missing.is_some()).then(|| format!("{}: exit code {code:?}, missing {missing:?}\n{text}", case.name))
 }
 
