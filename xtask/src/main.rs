@@ -33,7 +33,7 @@ usage: cargo xtask COMMAND
   policies   builds the policies of plugins/ into target/policies
   build      builds the policies and the program
   demo       the main job on the real kernel, in network namespaces of its own
-  bench      time and memory beside the stock tools: [PART ...] [--json FILE] [--rules 1000,10000,50000]
+  bench      time and memory beside the stock tools: [PART ...] [--json FILE] [--rules 1000,10000,50000] [--build release]
   test       builds everything and runs every test; arguments go to `cargo test`
   languages  a policy in Rust, C, Go, JavaScript and Python, from its README's commands to a live rule; [LANGUAGE ...]
   browser    drives Chromium over the status page: [--update] takes the pictures of docs/ anew

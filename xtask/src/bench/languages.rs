@@ -17,16 +17,13 @@ const MOST: usize = 10_000;
 const REPETITIONS: usize = 30;
 const GROUP: &str = "languages";
 
-/// Builds what measures inside the process. With the whole workspace: the same features as for the tests.
-pub fn build() -> Result<()> {
-    let arguments = ["build", "--workspace", "--example", "language_bench"];
-    Run::new(workspace::cargo()).args(arguments).within(workspace::root()).show()
-}
+/// What measures inside the process.
+pub const EXAMPLE: &str = "language_bench";
 
 /// All languages whose component is in target/examples.
 pub fn measure(plan: &Plan) -> Result<Vec<Row>> {
     let sizes: Vec<String> = plan.sizes.iter().filter(|size| **size <= MOST).map(ToString::to_string).collect();
-    let mut run = Run::new(workspace::target_dir().join("debug/examples/language_bench")).args([
+    let mut run = Run::new(plan.build.example(EXAMPLE)).args([
         workspace::program().into_os_string(),
         sizes.join(",").into(),
         REPETITIONS.to_string().into(),

@@ -4,6 +4,7 @@
 //! only small nft transactions. Ours and theirs alternate, each value is the median of several. No time is too
 //! long to succeed: the table says what was measured, and whether it is within the goal.
 
+mod build;
 mod change;
 mod commit;
 mod cpu;
@@ -36,7 +37,8 @@ use std::path::{Path, PathBuf};
 
 use crate::command::Run;
 use crate::progress::step;
-use crate::{demo, setup, workspace};
+use crate::{demo, setup};
+use build::Build;
 use namespace::Namespace;
 use rules::Rules;
 use stock::Backend;
@@ -71,6 +73,7 @@ pub struct Plan {
     sizes: Vec<usize>,
     parts: Vec<String>,
     json: Option<PathBuf>,
+    build: Build,
     /// Most rules of one nft transaction, if there is such a limit here.
     nft_limit: Option<usize>,
 }
@@ -98,6 +101,7 @@ impl Plan {
             sizes: vec![1_000, 10_000, 50_000],
             parts: PARTS.iter().map(|(name, _)| (*name).to_owned()).collect(),
             json: None,
+            build: Build::Dev,
             nft_limit: None,
         };
         let (options, named) = split(arguments);
@@ -114,8 +118,11 @@ impl Plan {
                     plan.sizes = sizes.with_context(|| format!("--rules {value}: numbers with commas are expected"))?;
                     plan.sizes.sort_unstable();
                 }
+                "--build" => plan.build = Build::named(value)?,
                 "--only" => plan.parts = value.split(',').map(str::to_owned).collect(),
-                _ => bail!("unknown option `{option}`; there are --json FILE, --rules 1000,10000, --only PARTS"),
+                _ => bail!(
+                    "unknown option `{option}`; there are --json FILE, --rules 1000,10000, --build dev|release, --only PARTS"
+                ),
             }
         }
         let known = PARTS.map(|(name, _)| name);
@@ -148,18 +155,20 @@ pub fn run(arguments: &[&str]) -> Result<()> {
     let plan = Plan::parse(arguments)?;
     setup::run()?;
     crate::policies::build_all()?;
-    if plan.parts.iter().any(|part| part == "policies") {
-        policies::build()?;
-    }
-    if plan.parts.iter().any(|part| part == "languages") {
+    let measured = |part: &str| plan.parts.iter().any(|name| name == part);
+    if measured("languages") {
         crate::languages::build(&[])?;
-        languages::build()?;
     }
-    let program = workspace::program();
-    if !program.is_file() {
-        bail!("{} is not there", program.display());
-    }
-    demo::inside_namespaces()?.args(["bench", "--inside"]).args(arguments).show().context("not all was measured")
+    let inside = [("policies", policies::EXAMPLE), ("languages", languages::EXAMPLE)];
+    let examples: Vec<&str> =
+        inside.into_iter().filter(|(part, _)| measured(part)).map(|(_, example)| example).collect();
+    let program = plan.build.make(&examples)?;
+    demo::inside_namespaces()?
+        .env("RULEWARD_BIN", program)
+        .args(["bench", "--inside"])
+        .args(arguments)
+        .show()
+        .context("not all was measured")
 }
 
 /// The second half, already inside the namespaces.

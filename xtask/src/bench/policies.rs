@@ -3,7 +3,6 @@
 use anyhow::{Context, Result};
 use serde_json::Value;
 use std::fmt::Write as _;
-use std::path::PathBuf;
 use std::time::Instant;
 
 use super::Plan;
@@ -25,16 +24,8 @@ const MOST: usize = 10_000;
 const REPETITIONS: usize = 50;
 const GROUP: &str = "policies";
 
-/// Builds what measures inside the process.
-pub fn build() -> Result<()> {
-    // With the whole workspace: the same features as for the tests, so that wasmtime is not compiled once more.
-    let arguments = ["build", "--workspace", "--example", "policy_bench"];
-    Run::new(workspace::cargo()).args(arguments).within(workspace::root()).show()
-}
-
-fn example() -> PathBuf {
-    workspace::target_dir().join("debug/examples/policy_bench")
-}
+/// What measures inside the process.
+pub const EXAMPLE: &str = "policy_bench";
 
 /// All of it.
 pub fn measure(plan: &Plan) -> Result<Vec<Row>> {
@@ -46,7 +37,8 @@ pub fn measure(plan: &Plan) -> Result<Vec<Row>> {
 fn inside_the_process(plan: &Plan) -> Result<Vec<Row>> {
     eprintln!("    instances and evaluations");
     let sizes: Vec<String> = plan.sizes.iter().filter(|size| **size <= MOST).map(ToString::to_string).collect();
-    let run = Run::new(example()).args([workspace::program(), workspace::policies_dir().join("static-rules.wasm")]);
+    let run = Run::new(plan.build.example(EXAMPLE))
+        .args([workspace::program(), workspace::policies_dir().join("static-rules.wasm")]);
     let text = run.args([sizes.join(","), REPETITIONS.to_string()]).text()?;
     let lines = text.lines().map(serde_json::from_str).collect::<Result<Vec<Value>, _>>();
     let lines = lines.with_context(|| format!("policy_bench printed no JSON: {text}"))?;
