@@ -16,6 +16,10 @@ pub fn run(update: bool) -> Result<()> {
     let author = workspace::root().join("host/author");
     let kept = author.join("generated");
     let made = if update { kept.clone() } else { workspace::target_dir().join("bindings") };
+    // What an earlier contract had is not what this one has.
+    if made.exists() {
+        fs::remove_dir_all(&made).with_context(|| format!("cannot clear {}", made.display()))?;
+    }
     let contract = workspace::root().join("wit/policy.wit");
     step("making the bindings", || {
         Run::new(workspace::cargo())

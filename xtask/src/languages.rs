@@ -98,8 +98,37 @@ fn language(name: &str, placed: &Path, table: &mut String) -> Result<()> {
     let new = scratch.0.join(NEW);
     let done = to_live_rule(&new.join("README.md"), &new, NEW, &scratch.0)?;
     note(table, name, "policy new", &done);
+    if name == "python" {
+        every_type(&folder, &scratch.0.join("answers"))?;
+    }
     fs::copy(&component, placed).with_context(|| format!("{} was not built", component.display()))?;
     Ok(())
+}
+
+/// Builds the policy whose answer holds every type of the contract, in both ways in which Python can pass it, with the
+/// compiler that the README's commands have installed.
+fn every_type(installed: &Path, folder: &Path) -> Result<()> {
+    copy(&answers(), folder)?;
+    let made = workspace::target_dir().join("python");
+    fs::create_dir_all(&made).with_context(|| format!("cannot create {}", made.display()))?;
+    let path = std::env::join_paths(
+        [installed.join(".venv/bin")]
+            .into_iter()
+            .chain(std::env::split_paths(&std::env::var_os("PATH").unwrap_or_default())),
+    )?;
+    for way in ["plain", "packed"] {
+        let folder = folder.join(way);
+        Run::new(workspace::program()).args(["policy", "build"]).within(&folder).env("PATH", path.clone()).show()?;
+        let component = format!("{way}.wasm");
+        fs::copy(folder.join(&component), made.join(&component))
+            .with_context(|| format!("{component} was not built"))?;
+    }
+    Ok(())
+}
+
+/// Where that policy is.
+fn answers() -> PathBuf {
+    workspace::root().join("tests/python")
 }
 
 /// Follows a README. Its last command prints what `iptables-save` says, and there is the policy's jump and a rule with its set.
@@ -171,8 +200,11 @@ fn copy(from: &Path, to: &Path) -> Result<()> {
 fn inputs(language: &str) -> Result<String> {
     let folder = example().join(language);
     let mut digest = Sha256::new();
-    let program = workspace::program();
-    for path in files(&folder)?.iter().map(|name| folder.join(name)).chain([program]) {
+    let mut paths = vec![workspace::program()];
+    for folder in [folder, answers()] {
+        paths.extend(files(&folder)?.iter().map(|name| folder.join(name)));
+    }
+    for path in paths {
         let bytes = fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
         digest.update(Sha256::digest(path.as_os_str().as_encoded_bytes()));
         digest.update(Sha256::digest(&bytes));

@@ -1,15 +1,13 @@
 """A host firewall: admits some TCP ports from the addresses in a set, logs and drops the rest, for IPv4 and IPv6."""
 
-import gc
 import json
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from struct import unpack
+from typing import NoReturn
 
-import wit_world
 from componentize_py_types import Err
-from wit_world.imports import types as t
-
-gc.disable()  # an instance lives for one evaluation
+from ruleward import Policy
+from ruleward import types as t
 
 CHAIN = "hfe-input"
 
@@ -40,7 +38,7 @@ SCHEMA = {
 }
 
 
-class WitWorld(wit_world.WitWorld):
+class WitWorld(Policy):
     def describe(self) -> t.Description:
         return t.Description(
             name="host-firewall-example",
@@ -65,7 +63,8 @@ class WitWorld(wit_world.WitWorld):
         ]:
             if not facts.system.families & flag:
                 continue
-            members = [t.SetMember_Network(wit_network(one)) for one in networks if one.version == version]
+            of_family = [wit_network(one) for one in networks if one.version == version]
+            members: list[t.SetMember] = [t.SetMember_Network(one) for one in of_family]
             sets.append(t.AddressSet(name, family, t.SetType_HashNet(), members, None, False, None))
             rules = chain_rules(name, icmp, given["ports"], given.get("log-prefix", "host-firewall: "))
             chains.append(t.Chain(t.Table.FILTER, flag, CHAIN, rules))
@@ -115,5 +114,5 @@ def wit_network(network: IPv4Network | IPv6Network) -> t.IpNetwork:
     return t.IpNetwork(t.IpAddress_Ipv6(unpack("!8H", network.network_address.packed)), network.prefixlen)
 
 
-def refuse(index: int, message: str):
+def refuse(index: int, message: str) -> NoReturn:
     raise Err(t.Failure_Settings(t.Problem(where=f"/admit/{index}", message=message)))

@@ -1,27 +1,27 @@
-//! The contract between the host and policies, as text and as the world that a policy implements.
+//! The contract between the host and policies, as text and as a world that a policy implements.
 
 use thiserror::Error;
 use wit_parser::{Resolve, WorldId};
 
 /// `wit/policy.wit`.
 pub const WIT: &str = include_str!("../../../wit/policy.wit");
-/// The world.
-const WORLD: &str = "policy";
+/// The world that a policy implements.
+pub const WORLD: &str = "policy";
 
 /// The contract can't be read.
 #[derive(Debug, Error)]
 #[error("the contract in this program can't be read: {0}")]
 pub struct ContractError(String);
 
-/// The contract, read, and its world.
+/// The contract with more text, read, and one of its worlds.
 ///
 /// # Errors
 /// [`ContractError`]; a test shows that it does not happen.
-pub fn resolve() -> Result<(Resolve, WorldId), ContractError> {
+pub fn resolve(more: &str, world: &str) -> Result<(Resolve, WorldId), ContractError> {
     let wrong = |error: &dyn std::fmt::Display| ContractError(format!("{error:#}"));
     let mut resolve = Resolve::default();
-    let package = resolve.push_str("policy.wit", WIT).map_err(|error| wrong(&error))?;
-    let world = resolve.select_world(&[package], Some(WORLD)).map_err(|error| wrong(&error))?;
+    let package = resolve.push_str("policy.wit", &[WIT, more].concat()).map_err(|error| wrong(&error))?;
+    let world = resolve.select_world(&[package], Some(world)).map_err(|error| wrong(&error))?;
     Ok((resolve, world))
 }
 
@@ -29,6 +29,6 @@ pub fn resolve() -> Result<(Resolve, WorldId), ContractError> {
 mod tests {
     #[test]
     fn the_contract_can_be_read() {
-        super::resolve().unwrap();
+        super::resolve("", super::WORLD).unwrap();
     }
 }

@@ -5,15 +5,15 @@
 use thiserror::Error;
 use wasmparser::{Parser, Payload};
 use wit_component::{ComponentEncoder, DecodedWasm, StringEncoding, embed_component_metadata};
-use wit_parser::WorldItem;
+use wit_parser::{Resolve, WorldId, WorldItem};
 
 use crate::contract::{self, ContractError};
 use crate::post_return;
 
 /// The only package that a policy may import from.
-const CONTRACT: &str = "ruleward:policy/";
+pub const CONTRACT: &str = "ruleward:policy/";
 /// What the host calls.
-const EXPORTS: [&str; 2] = ["describe", "evaluate"];
+pub const EXPORTS: [&str; 2] = ["describe", "evaluate"];
 /// How WASI is imported by a core module.
 const WASI: &str = "wasi_snapshot_preview1";
 /// Answers every WASI call the same way each time: no files, environment or sockets, a clock that ticks by itself, a
@@ -67,24 +67,33 @@ pub enum EncodeError {
 pub fn encode(module: &[u8]) -> Result<Vec<u8>, EncodeError> {
     let shape = Shape::read(module)?;
     shape.check()?;
-    let mut module = post_return::removed(module).map_err(unreadable)?;
-    if !shape.names_world {
-        let (resolve, world) = contract::resolve()?;
-        embed_component_metadata(&mut module, &resolve, world, StringEncoding::UTF8, false)
-            .map_err(|error| EncodeError::World(format!("{error:#}")))?;
-    }
-    let mut encoder = ComponentEncoder::default();
-    if shape.wants_wasi {
-        let stub = wat::parse_str(WASI_STUB).map_err(|error| EncodeError::NotAModule(error.to_string()))?;
-        encoder.adapter(WASI, &stub).map_err(|error| EncodeError::World(format!("{error:#}")))?;
-    }
-    let encoded = encoder.validate(true).module(&module).and_then(|encoder| encoder.encode());
-    let component = encoded.map_err(|error| EncodeError::World(format!("{error:#}")))?;
+    let module = post_return::removed(module).map_err(unreadable)?;
+    let world = if shape.names_world { None } else { Some(contract::resolve("", contract::WORLD)?) };
+    let component = component_of(module, world, shape.wants_wasi)?;
     verify(&component)?;
     Ok(component)
 }
 
-fn unreadable(error: wasmparser::BinaryReaderError) -> EncodeError {
+/// The component of a module that implements this world, or else the one that it names; with the stub if it wants WASI.
+pub fn component_of(
+    mut module: Vec<u8>,
+    world: Option<(Resolve, WorldId)>,
+    wants_wasi: bool,
+) -> Result<Vec<u8>, EncodeError> {
+    if let Some((resolve, world)) = world {
+        embed_component_metadata(&mut module, &resolve, world, StringEncoding::UTF8, false)
+            .map_err(|error| EncodeError::World(format!("{error:#}")))?;
+    }
+    let mut encoder = ComponentEncoder::default();
+    if wants_wasi {
+        let stub = wat::parse_str(WASI_STUB).map_err(|error| EncodeError::NotAModule(error.to_string()))?;
+        encoder.adapter(WASI, &stub).map_err(|error| EncodeError::World(format!("{error:#}")))?;
+    }
+    let encoded = encoder.validate(true).module(&module).and_then(|encoder| encoder.encode());
+    encoded.map_err(|error| EncodeError::World(format!("{error:#}")))
+}
+
+pub fn unreadable(error: wasmparser::BinaryReaderError) -> EncodeError {
     EncodeError::NotAModule(error.to_string())
 }
 
@@ -173,7 +182,8 @@ pub fn interface(component: &[u8]) -> Result<Interface, EncodeError> {
     })
 }
 
-fn verify(component: &[u8]) -> Result<(), EncodeError> {
+/// That a component imports nothing but the contract and exports what the host calls.
+pub fn verify(component: &[u8]) -> Result<(), EncodeError> {
     let Interface { imports, exports } = interface(component)?;
     let forbidden: Vec<String> = imports.into_iter().filter(|name| !name.starts_with(CONTRACT)).collect();
     if !forbidden.is_empty() {
@@ -227,8 +237,36 @@ mod tests {
         assert!(encode(b"not WebAssembly").unwrap_err().to_string().starts_with("is no WebAssembly module"));
     }
 
+    /// All functions of WASI preview 1, and their parameters: I is 64 bits wide, i is 32. Each but the last gives an i32.
+    const PREVIEW_1: &str = "args_get:ii args_sizes_get:ii environ_get:ii environ_sizes_get:ii clock_res_get:ii \
+        clock_time_get:iIi fd_advise:iIIi fd_allocate:iII fd_close:i fd_datasync:i fd_fdstat_get:ii \
+        fd_fdstat_set_flags:ii fd_fdstat_set_rights:iII fd_filestat_get:ii fd_filestat_set_size:iI \
+        fd_filestat_set_times:iIIi fd_pread:iiiIi fd_prestat_get:ii fd_prestat_dir_name:iii fd_pwrite:iiiIi \
+        fd_read:iiii fd_readdir:iiiIi fd_renumber:ii fd_seek:iIii fd_sync:i fd_tell:ii fd_write:iiii \
+        path_create_directory:iii path_filestat_get:iiiii path_filestat_set_times:iiiiIIi path_link:iiiiiii \
+        path_open:iiiiiIIii path_readlink:iiiiii path_remove_directory:iii path_rename:iiiiii path_symlink:iiiii \
+        path_unlink_file:iii poll_oneoff:iiii proc_raise:i sched_yield: random_get:ii sock_accept:iii \
+        sock_recv:iiiiii sock_send:iiiii sock_shutdown:ii proc_exit:i";
+
     #[test]
-    fn the_stub_is_a_module() {
-        assert!(wat::parse_str(WASI_STUB).is_ok());
+    fn the_stub_answers_all_of_wasi_preview_1() {
+        let imports = PREVIEW_1.split_whitespace().map(|function| {
+            let (name, letters) = function.split_once(':').unwrap();
+            let params = letters.chars().map(|letter| if letter == 'I' { " i64" } else { " i32" });
+            let result = if name == "proc_exit" { "" } else { "(result i32)" };
+            let params: String = params.collect();
+            format!(r#"(import "{WASI}" "{name}" (func (param{params}) {result}))"#)
+        });
+        let module = format!(
+            r#"(module {} (memory (export "memory") 1)
+                (func (export "cabi_realloc") (param i32 i32 i32 i32) (result i32) unreachable)
+                (func (export "describe") (result i32) unreachable)
+                (func (export "evaluate") (param i32) (result i32) unreachable))"#,
+            imports.collect::<String>()
+        );
+        let component = encode(&wat::parse_str(module).unwrap()).unwrap();
+        let found = interface(&component).unwrap();
+        assert!(found.imports.iter().all(|import| import.starts_with(CONTRACT)), "{:?}", found.imports);
+        assert_eq!(found.exports, ["describe", "evaluate"]);
     }
 }

@@ -47,7 +47,9 @@ pub enum BindingsLanguage {
     Go,
     /// The contract itself, and its types
     Javascript,
-    /// The contract itself, for tools that read WIT (Python, Rust)
+    /// The contract, and the package that a policy inherits from
+    Python,
+    /// The contract itself, for tools that read WIT (Rust)
     Wit,
 }
 
@@ -57,6 +59,7 @@ impl From<BindingsLanguage> for Language {
             BindingsLanguage::C => Self::C,
             BindingsLanguage::Go => Self::Go,
             BindingsLanguage::Javascript => Self::Javascript,
+            BindingsLanguage::Python => Self::Python,
             BindingsLanguage::Wit => Self::Wit,
         }
     }
@@ -91,8 +94,9 @@ impl Project {
             return Err(AuthorError::Build(format!("{}: `{}` ended with {status}", place.display(), self.build)));
         }
         let component = folder.join(&self.component);
-        if let Some(module) = &self.module {
-            encode(&folder.join(module), &component)?;
+        match &self.module {
+            Some(module) => encode(&folder.join(module), &component)?,
+            None => unpack(&component)?,
         }
         Ok(component)
     }
@@ -106,6 +110,17 @@ pub fn encode(module: &Path, component: &Path) -> Result<(), AuthorError> {
     let bytes = fs::read(module).map_err(|error| AuthorError::file(module, format!("can't be read: {error}")))?;
     let encoded = ruleward_author::encode(&bytes).map_err(|error| AuthorError::file(module, error))?;
     write(component, &encoded)
+}
+
+/// Makes the policy of a component that another tool has left there, if it packs its answers. One that is not there, or is
+/// none, is told by who loads it.
+///
+/// # Errors
+/// [`AuthorError`] when it can't be a policy or be written.
+fn unpack(component: &Path) -> Result<(), AuthorError> {
+    let Ok(bytes) = fs::read(component) else { return Ok(()) };
+    let policy = ruleward_author::unpacked(&bytes).map_err(|error| AuthorError::file(component, error))?;
+    policy.map_or(Ok(()), |policy| write(component, &policy))
 }
 
 /// Writes bindings below `folder`.
@@ -126,4 +141,32 @@ pub fn write(file: &Path, content: &[u8]) -> Result<(), AuthorError> {
     }
     let wrong = |error: std::io::Error| AuthorError::file(file, format!("can't be written: {error}"));
     file.parent().map_or(Ok(()), fs::create_dir_all).and_then(|()| fs::write(file, content)).map_err(wrong)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::policies::testkit::{Guest, packing};
+
+    const PACKING: &str = r#"(module
+        (memory (export "memory") 1)
+        (func (export "cabi_realloc") (param i32 i32 i32 i32) (result i32) unreachable)
+        (func (export "describe-packed") (result i32) unreachable)
+        (func (export "evaluate-packed") (param i32) (result i32) unreachable))"#;
+
+    #[test]
+    fn what_packs_its_answers_is_made_a_policy_and_all_else_stays() {
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(folder.path().join(FILE), "component = \"made.wasm\"\nbuild = \"cp source made.wasm\"\n").unwrap();
+        let project = Project::read(folder.path()).unwrap();
+        let made = |source: Vec<u8>| {
+            fs::write(folder.path().join("source"), source).unwrap();
+            fs::read(project.build(folder.path()).unwrap()).unwrap()
+        };
+        let policy = made(packing(PACKING));
+        assert_eq!(ruleward_author::interface(&policy).unwrap().exports, ["describe", "evaluate"]);
+        for same in [policy, Guest::default().component(), b"no component".to_vec()] {
+            assert!(made(same.clone()) == same);
+        }
+    }
 }

@@ -77,6 +77,7 @@ const SDK: &[Text] = sdk![
 
 const C: &[Text] = &[
     ("policy.c", example!("c/policy.c")),
+    ("memory.c", example!("c/memory.c")),
     ("settings.c", example!("c/settings.c")),
     ("settings.h", example!("c/settings.h")),
     ("build.sh", example!("c/build.sh")),

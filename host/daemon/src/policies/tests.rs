@@ -4,6 +4,7 @@ mod attacks;
 mod contract;
 mod corpus;
 mod hostile;
+mod packed;
 mod repeat;
 mod schema;
 mod storage;
