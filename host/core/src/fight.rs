@@ -16,7 +16,7 @@
 //! What is kept is bounded: [`KEPT_PLACES`] places, the quietest forgotten first. A forgotten place that still drifts is
 //! found by the next comparison. Time is the time since the host started, on a clock that never goes back.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::time::Duration;
 
@@ -108,7 +108,7 @@ impl Default for Limits {
 pub struct Decision {
     /// Repair these now, in one pass. Empty: nothing is due.
     pub repair: Vec<Place>,
-    /// Then ask again at this time, with what is seen by then or with nothing; `None` if no place waits.
+    /// Then look again at the places that wait, and ask with what is seen; `None` if none does.
     pub wait_until: Option<Duration>,
 }
 
@@ -184,8 +184,8 @@ impl Fights {
         self.fighting.limit(self.longest);
     }
 
-    /// Takes note of drift that is seen `now`, and says what to repair. What is to be repaired counts as repaired; if that
-    /// fails, it is seen again.
+    /// Takes note of drift that is seen `now`, and says what of it to repair. That counts as repaired; if it fails, it is seen
+    /// again. What waits and is not among it goes on waiting, due or not: nobody has looked at it.
     #[must_use]
     pub fn seen(&mut self, now: Duration, drifts: &[(Place, Author)]) -> Decision {
         let over = |site: &Site| now >= self.ends(site);
@@ -197,9 +197,16 @@ impl Fights {
         for (place, author) in drifts {
             self.note(now, place, author);
         }
-        let decision = self.decide(now);
+        let decision = self.decide(now, drifts);
         self.forget_surplus();
         decision
+    }
+
+    /// Of the places that wait, those that do so still. Others were looked at and are right again, whoever did that.
+    pub fn wait_still(&mut self, waits: impl Fn(&Place) -> bool) {
+        for (place, site) in &mut self.sites {
+            site.waits &= waits(place);
+        }
     }
 
     /// What a pass that has ended `now` took of a processor: it decides how many there may be.
@@ -248,16 +255,19 @@ impl Fights {
         }
     }
 
-    /// Chooses among the places that wait.
-    fn decide(&mut self, now: Duration) -> Decision {
+    /// Chooses among the places that wait and were seen.
+    fn decide(&mut self, now: Duration, drifts: &[(Place, Author)]) -> Decision {
+        let seen: BTreeSet<&Place> = drifts.iter().map(|(place, _)| place).collect();
         let (mut calm, mut fighting) = (Vec::new(), Vec::new());
         let mut next: Option<Duration> = None;
         let mut earliest = |at: Duration| next = Some(next.map_or(at, |next| next.min(at)));
         for (place, site) in self.sites.iter().filter(|(_, site)| site.waits) {
+            let (places, purse) =
+                if site.fight.is_none() { (&mut calm, &self.calm) } else { (&mut fighting, &self.fighting) };
             match site.due() {
                 at if at > now => earliest(at),
-                _ if site.fight.is_none() => calm.push(place.clone()),
-                _ => fighting.push(place.clone()),
+                _ if seen.contains(place) => places.push(place.clone()),
+                _ => earliest(purse.affordable_at().max(now)),
             }
         }
         let mut repair = Vec::new();

@@ -28,17 +28,13 @@ fn gone(pid: u32) -> Author {
 fn undone(fights: &mut Fights, place: &Place, delay: Duration, from: Duration, until: Duration) -> Vec<Duration> {
     let mut repairs = Vec::new();
     let mut now = from;
-    let mut decision = fights.seen(now, &[(place.clone(), by("loop"))]);
     while now < until {
+        let decision = fights.seen(now, &[(place.clone(), by("loop"))]);
         if decision.repair.contains(place) {
             repairs.push(now);
             now += delay;
-            decision = fights.seen(now, &[(place.clone(), by("loop"))]);
         } else {
             now = decision.wait_until.expect("a place that waits has a time");
-            if now < until {
-                decision = fights.seen(now, &[]);
-            }
         }
     }
     repairs
@@ -131,9 +127,27 @@ fn drift_during_a_pause_neither_lengthens_it_nor_counts() {
     for now in 1..50 {
         assert_eq!(fights.seen(ms(now), &seen), Decision { repair: vec![], wait_until: Some(ms(50)) });
     }
-    assert_eq!(fights.seen(ms(50), &[]).repair, [chain("c")], "it is remembered without being seen again");
+    let unseen = fights.seen(ms(50), &[(chain("d"), by("loop"))]);
+    let look_now = Decision { repair: vec![chain("d")], wait_until: Some(ms(50)) };
+    assert_eq!(unseen, look_now, "it is due, and nobody has looked at it");
+    assert_eq!(fights.seen(ms(50), &seen), Decision { repair: vec![chain("c")], wait_until: None });
     let [fight] = &fights.fights(ms(50))[..] else { panic!("one fight") };
     assert_eq!((fight.rounds, fight.pause), (6, ms(100)));
+}
+
+#[test]
+fn what_is_right_again_does_not_wait_and_has_not_counted() {
+    let mut fights = Fights::new(REFRESH);
+    let seen = [(chain("c"), by("loop")), (chain("d"), by("loop"))];
+    for _ in 0..5 {
+        assert_eq!(fights.seen(ms(0), &seen).repair.len(), 2);
+    }
+    assert_eq!(fights.seen(ms(1), &seen), Decision { repair: vec![], wait_until: Some(ms(50)) });
+    fights.wait_still(|place| *place == chain("d"));
+    assert_eq!(fights.seen(ms(60), &[]), Decision { repair: vec![], wait_until: Some(ms(60)) });
+    fights.wait_still(|_| false);
+    assert_eq!(fights.seen(ms(60), &[]), Decision::default());
+    assert!(fights.fights(ms(60)).iter().all(|fight| (fight.rounds, fight.pause) == (5, ms(50))));
 }
 
 #[test]
@@ -181,14 +195,19 @@ fn a_stranger_that_touches_ever_new_places_is_bounded_and_starves_nobody() {
     let (mut passes, mut late) = (0, 0);
     let mut longest_wait = ms(0);
     let mut waits_since = None;
+    let (mut held, mut due) = (Vec::new(), None);
     for millisecond in 0..60_000 {
         let now = ms(millisecond);
-        let mut seen = vec![(chain(format!("new{millisecond}")), by("hostile"))];
+        // What waits is looked at again when it is due.
+        let mut seen = if due.is_some_and(|due| due <= now) { std::mem::take(&mut held) } else { Vec::new() };
+        seen.push((chain(format!("new{millisecond}")), by("hostile")));
         if millisecond % 5000 == 4321 {
             seen.push((chain("ours"), by("admin")));
             waits_since = Some(now);
         }
         let decision = fights.seen(now, &seen);
+        due = decision.wait_until;
+        held.extend(seen.into_iter().filter(|(place, _)| !decision.repair.contains(place)));
         passes += u32::from(!decision.repair.is_empty());
         late += u32::from(!decision.repair.is_empty() && millisecond >= 10_000);
         if decision.repair.contains(&chain("ours")) {
@@ -240,8 +259,8 @@ fn places_are_named_as_operators_know_them() {
 }
 
 proptest! {
-    /// Whatever is seen when: a pass never repairs more than what was seen and not yet repaired, the budget holds, what
-    /// waits has a time in the future, and asking at that time brings every place to its repair.
+    /// Whatever is seen when: a pass repairs nothing but what was seen, the budget holds, what waits has a time, in the
+    /// future if it was just seen, and looking at that time brings every place to its repair.
     #[test]
     fn any_history_is_bounded_and_ends(
         steps in proptest::collection::vec((0u64..3000, proptest::collection::vec(0u8..12, 0..4)), 1..400),
@@ -249,7 +268,7 @@ proptest! {
     ) {
         let mut fights = Fights::new(ms(refresh));
         let mut now = ms(0);
-        let mut open = std::collections::BTreeSet::new();
+        let mut open = BTreeSet::new();
         let mut passes: Vec<Duration> = Vec::new();
         let mut last = Decision::default();
         for (pause, places) in steps {
@@ -258,18 +277,22 @@ proptest! {
             open.extend(seen.iter().map(|(place, _)| place.clone()));
             last = fights.seen(now, &seen);
             for place in &last.repair {
-                prop_assert!(open.remove(place), "{place} was not open");
+                prop_assert!(seen.iter().any(|(of, _)| of == place), "{place} was not seen");
+                open.remove(place);
             }
             if !last.repair.is_empty() {
                 passes.push(now);
             }
             prop_assert_eq!(last.wait_until.is_some(), !open.is_empty());
-            prop_assert!(last.wait_until.is_none_or(|at| at > now && at <= now + LONGEST_PAUSE));
+            let all_seen = open.iter().all(|place| seen.iter().any(|(of, _)| of == place));
+            let first = if all_seen { now + Duration::from_nanos(1) } else { now };
+            prop_assert!(last.wait_until.is_none_or(|at| at >= first && at <= now + LONGEST_PAUSE));
         }
         while let Some(at) = last.wait_until {
-            prop_assert!(at > now);
             now = at;
-            last = fights.seen(now, &[]);
+            let seen: Vec<_> = open.iter().map(|place| (place.clone(), by("x"))).collect();
+            last = fights.seen(now, &seen);
+            prop_assert!(last.wait_until.is_none_or(|at| at > now));
             for place in &last.repair {
                 prop_assert!(open.remove(place));
             }

@@ -8,6 +8,7 @@ mod aside;
 mod attend;
 mod calm;
 mod clean;
+mod hold;
 mod intake;
 mod keeper;
 mod outcome;
@@ -42,7 +43,7 @@ use crate::traces::Recorder;
 pub use aside::Aside;
 use calm::Calm;
 use intake::{Offered, Survey};
-use keeper::Keeper;
+use keeper::{Keeper, Undone};
 use prove::Proven;
 use traced::Stage;
 
@@ -94,6 +95,8 @@ struct Pass {
     committing: bool,
     /// Nothing had to be read: all is as it was when it was right.
     settled: bool,
+    /// What becomes of a repair that is undone before it is read back.
+    undone: Undone,
     /// What is done when, for a trace.
     recorder: Recorder,
     /// Why it runs, in a trace.

@@ -89,8 +89,9 @@ fn fight(backend: Backend) {
     // All pauses before this one together are as long as it is, but for the first.
     let pauses = Duration::from_secs_f64(fight.pause_ms / 1e3) - FIRST_PAUSE;
     assert!(told_after >= pauses, "it does not wait: {pauses:?} of pauses in {told_after:?}: {fight:#?}");
-    // The jump was there at first. A check that is due all the same repairs without waiting: there are few of them.
-    assert!(deletions <= 1 + 2 * most, "{deletions} deletions in {ended_after:?}, where {most} repairs were due");
+    // The jump was there at first. A check that looks again after a write, and comes between a deletion and the news of it,
+    // repairs without waiting, and up to six times.
+    assert!(deletions <= 1 + most + 6, "{deletions} deletions in {ended_after:?}, where {most} repairs were due");
     let place = fight.place.to_string();
     assert!(place.contains(JUMP.0) && place.contains(JUMP.1), "it does not say where: {fight:#?}");
     if backend == Backend::Nft || sandbox::is_real_root() {

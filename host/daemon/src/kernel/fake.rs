@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use ruleward_core::form::{Form, RawTable, Stamp};
 use ruleward_core::names::{Backend, Family, Hook, Table};
 use ruleward_core::simulate::{Simulated, form_of};
-use ruleward_core::transaction::{Change, Transaction};
+use ruleward_core::transaction::{self, Transaction};
 
 use super::lock::LockError;
 use super::port::{Port, RawError, TransactError, Wanted};
@@ -21,8 +21,13 @@ pub enum Fault {
     /// The tool reports a failure and has done nothing.
     Refuse,
     /// Somebody else writes first.
-    Stranger(Box<dyn FnOnce(&mut Simulated) + Send>),
+    Stranger(Change),
+    /// Somebody else writes as soon as it is done.
+    Undo(Change),
 }
+
+/// What somebody else does.
+pub type Change = Box<dyn FnOnce(&mut Simulated) + Send>;
 
 /// A namespace of plain data. Clones are the same namespace.
 #[derive(Clone)]
@@ -42,6 +47,24 @@ struct State {
     transactions: usize,
 }
 
+impl State {
+    fn change(&mut self, change: impl FnOnce(&mut Simulated)) {
+        change(&mut self.kernel);
+        self.generation += 1;
+    }
+
+    /// The next fault, as far as it comes before the call does its work; gives what comes after that.
+    fn meet_fault(&mut self) -> Result<Option<Change>, String> {
+        match self.faults.pop_front() {
+            Some(Fault::Refuse) => return Err("told to fail".to_owned()),
+            Some(Fault::Stranger(change)) => self.change(change),
+            Some(Fault::Undo(undo)) => return Ok(Some(undo)),
+            None => {}
+        }
+        Ok(None)
+    }
+}
+
 impl Fake {
     /// An empty one.
     pub fn new(backend: Backend) -> Self {
@@ -50,9 +73,7 @@ impl Fake {
 
     /// Changes it as a stranger would.
     pub fn stranger(&self, change: impl FnOnce(&mut Simulated)) {
-        let state = &mut *self.state();
-        change(&mut state.kernel);
-        state.generation += 1;
+        self.state().change(change);
     }
 
     /// What happens at the next calls of `restore`, one each.
@@ -97,18 +118,10 @@ impl Port for Fake {
     fn restore(&self, family: Family, script: &str) -> Result<(), RestoreError> {
         let state = &mut *self.state();
         state.restores += 1;
-        match state.faults.pop_front() {
-            Some(Fault::Refuse) => {
-                return Err(Self::refused(script, (1, "told to fail".to_owned())));
-            }
-            Some(Fault::Stranger(change)) => {
-                change(&mut state.kernel);
-                state.generation += 1;
-            }
-            None => {}
-        }
+        let undo = state.meet_fault().map_err(|reason| Self::refused(script, (1, reason)))?;
         state.kernel.restore(family, script).map_err(|error| Self::refused(script, error))?;
-        state.generation += 1;
+        state.change(|_| {});
+        undo.into_iter().for_each(|undo| state.change(undo));
         Ok(())
     }
 
@@ -179,30 +192,23 @@ impl Port for Fake {
             return Err(TransactError::Impossible("legacy has no transactions".to_owned()));
         }
         state.transactions += 1;
-        match state.faults.pop_front() {
-            Some(Fault::Refuse) => {
-                return Err(TransactError::Refused { steps: Vec::new(), reason: "told to fail".to_owned() });
-            }
-            Some(Fault::Stranger(change)) => {
-                change(&mut state.kernel);
-                state.generation += 1;
-            }
-            None => {}
-        }
+        let refusal = |reason| TransactError::Refused { steps: Vec::new(), reason };
+        let undo = state.meet_fault().map_err(refusal)?;
         if state.generation != transaction.generation {
             return Err(TransactError::Stale);
         }
         let mut transaction = transaction.clone();
         if let Some(distort) = state.distortion {
             for step in &mut transaction.steps {
-                if let Change::AddRule { form, .. } = &mut step.change {
+                if let transaction::Change::AddRule { form, .. } = &mut step.change {
                     *form = Arc::new(form_of(&distort(&String::from_utf8_lossy(&form.bytes))));
                 }
             }
         }
         let refused = |(step, reason)| TransactError::Refused { steps: vec![step], reason };
         state.kernel.transact(&transaction).map_err(refused)?;
-        state.generation += 1;
+        state.change(|_| {});
+        undo.into_iter().for_each(|undo| state.change(undo));
         Ok(())
     }
 

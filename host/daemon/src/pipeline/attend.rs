@@ -6,18 +6,18 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use ruleward_core::author::Author;
-use ruleward_core::drift::{self, Drift, Kind};
+use ruleward_core::drift::{self, Drift};
 use ruleward_core::expected::{Expected, ExpectedHook};
 use ruleward_core::fight::Place;
 use ruleward_core::names::{Family, Hook, Table};
-use ruleward_core::plan::{Plan, plan};
+use ruleward_core::plan::plan;
 use ruleward_core::schedule::Reason;
 
-use super::keeper::{Chains, Keeper};
+use super::hold::AFTER_FAILURE;
+use super::keeper::{Chains, Keeper, Undone};
 use super::traced::{self, Stage};
 use super::{FIGHTING, Pass, Pipeline, Stop};
-use crate::kernel::activity::{Activity, Touch};
+use crate::kernel::activity::Activity;
 use crate::kernel::describe::describe;
 use crate::kernel::observe::{Scope, Strange};
 use crate::report::{Change, ErrorClass, Intent, Outcome, Report};
@@ -28,8 +28,6 @@ const MANY: usize = 1024;
 
 /// Of more rules than this at once the text is not looked for.
 const MOST_DESCRIBED: usize = 256;
-/// What waits is tried again after this time when a try has failed.
-const AFTER_FAILURE: Duration = Duration::from_secs(1);
 
 impl Pipeline {
     /// Takes what the watch has heard, and undoes what is drift. No report: nothing that concerns us has changed.
@@ -53,7 +51,7 @@ impl Pipeline {
         self.calm = None;
         let scope = self.scope(&expected, &heard, due);
         let mut pass = self.begin(Intent::Write);
-        (pass.started, pass.cause) = (began, traced::DRIFT);
+        (pass.started, pass.cause, pass.undone) = (began, traced::DRIFT, Undone::CountsAnew);
         pass.recorder.add(|| Span::new(traced::LISTEN, began, listened));
         let processor = processor_time();
         let quiet = match self.undo(&mut pass, expected, &scope, &heard) {
@@ -82,7 +80,7 @@ impl Pipeline {
             let _ = self.keeper.watch.take(None, &|_, _, _| false);
             return;
         };
-        let known = self.keeper.verified;
+        let known = self.keeper.known();
         let later = self.keeper.watch.take(known, &|family, table, chain| {
             let Some(wanted) = expected.tables.get(&(family, table)) else { return false };
             Hook::from_name(chain).is_some()
@@ -170,7 +168,7 @@ impl Pipeline {
         }
         let strange = std::mem::take(&mut self.keeper.strange);
         let mut drifts = drift::name(&todo, &expected, &observed);
-        let wait = self.hold_back(&drifts, heard, scope, &todo);
+        let wait = self.keeper.hold_back(&drifts, heard, scope, &todo);
         self.keeper.leave_out_held(&mut todo);
         if todo.is_empty() && wait.is_empty() {
             return Ok(true);
@@ -213,70 +211,6 @@ impl Pipeline {
         for line in drifts.iter_mut().flat_map(|drift| &mut drift.removed) {
             if let Some(text) = found.get(line) {
                 line.clone_from(text);
-            }
-        }
-    }
-
-    /// Decides what of the drift waits, because it is a fight; that is held from now on. The places that wait. Sets never
-    /// do: nobody tells of their changes, so they are looked at rarely enough.
-    fn hold_back(&mut self, drifts: &[Drift], heard: &Activity, scope: &Scope, todo: &Plan) -> BTreeSet<Place> {
-        let now = self.keeper.started.elapsed();
-        let rules = drifts.iter().filter(|drift| drift.table.is_some());
-        let seen: Vec<(Place, Author)> = rules.map(|drift| (Place::from(drift), touch(heard, drift).author)).collect();
-        let decision = self.keeper.fights.seen(now, &seen);
-        let wait: BTreeSet<Place> =
-            seen.into_iter().map(|(place, _)| place).filter(|place| !decision.repair.contains(place)).collect();
-        self.release(scope);
-        for place in &wait {
-            let (family, table, chains): (_, _, Vec<Box<str>>) = match place {
-                Place::Chain(family, table, chain) => (*family, *table, vec![chain.as_str().into()]),
-                Place::Table(family, table) => {
-                    let of_table = todo.tables.iter().filter(|plan| (plan.family, plan.table) == (*family, *table));
-                    let chains = of_table.flat_map(|plan| plan.chains.iter().map(|chain| chain.chain.as_str().into()));
-                    (*family, *table, chains.collect())
-                }
-                Place::Set(_) => continue,
-            };
-            for chain in &chains {
-                let touch = heard.touch(family, table, chain);
-                if touch.events > 0 {
-                    let chains = [((family, table, chain.clone()), touch)].into();
-                    self.keeper.waiting.extend(Activity { chains, ..Activity::default() });
-                }
-            }
-            self.keeper.held.entry((family, table)).or_default().extend(chains);
-        }
-        // A chain that is to go may be referred to by a rule that waits: it waits with it.
-        let mut wait = wait;
-        for drift in drifts.iter().filter(|drift| drift.kind == Kind::ChainAdded) {
-            let Some(place) = drift.family.zip(drift.table) else { continue };
-            if let Some(held) = self.keeper.held.get_mut(&place) {
-                held.insert(drift.chain.as_str().into());
-                wait.insert(Place::from(drift));
-                let key = (place.0, place.1, drift.chain.as_str().into());
-                let chains = [(key, touch(heard, drift))].into();
-                self.keeper.waiting.extend(Activity { chains, ..Activity::default() });
-            }
-        }
-        let soon = || Instant::now() + AFTER_FAILURE;
-        let due = decision.wait_until.map(|at| self.keeper.started + at);
-        self.keeper.due = if self.keeper.held.is_empty() { None } else { Some(due.unwrap_or_else(soon)) };
-        wait
-    }
-
-    /// What was looked at is not held any more, whatever comes of it.
-    fn release(&mut self, scope: &Scope) {
-        match scope {
-            Scope::All => self.keeper.held.clear(),
-            Scope::Part { tables, .. } => {
-                for (place, looked_at) in tables {
-                    match (self.keeper.held.get_mut(place), looked_at) {
-                        (Some(held), Some(chains)) => held.retain(|chain| !chains.contains(chain)),
-                        (Some(held), None) => held.clear(),
-                        (None, _) => {}
-                    }
-                }
-                self.keeper.held.retain(|_, held| !held.is_empty());
             }
         }
     }
@@ -336,18 +270,4 @@ fn processor_time() -> Duration {
 
 fn awaits(hook: &ExpectedHook, chain: &str) -> bool {
     hook.first.iter().chain(&hook.last).any(|one| one.awaits.as_ref().is_some_and(|name| name.as_str() == chain))
-}
-
-/// What was heard of the place of a drift.
-pub(super) fn touch(heard: &Activity, drift: &Drift) -> Touch {
-    match (drift.family, drift.table) {
-        (Some(family), Some(table)) if drift.chain.is_empty() => heard.touch_of_table(family, table),
-        (Some(family), Some(table)) => {
-            let exact = heard.touch(family, table, &drift.chain);
-            // A chain that went without an event of its own was given another name: the event has that one.
-            let renamed = drift.kind == Kind::ChainDeleted && exact.events == 0;
-            if renamed { heard.touch_of_table(family, table) } else { exact }
-        }
-        _ => Touch::default(), // nobody tells of sets
-    }
 }

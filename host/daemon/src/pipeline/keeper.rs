@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use ruleward_core::drift;
 use ruleward_core::expected::{Basis, Expected};
 use ruleward_core::fight::Fights;
 use ruleward_core::form::Stamp;
@@ -55,11 +56,22 @@ pub(super) enum By {
     Text,
 }
 
+/// What becomes of a repair that is undone again before it is read back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Undone {
+    /// It counts as drift that is seen anew, and waits where that is a fight.
+    CountsAnew,
+    /// It is made again at once, as often as there are tries: whoever asked for it waits for the answer.
+    Insists,
+}
+
 /// What is kept from one look to the next.
 pub(super) struct Keeper {
     pub watch: Watch,
     /// Everything was right at this generation (nft).
     pub verified: Option<u32>,
+    /// The generation that our last transaction made (nft).
+    own: Option<u32>,
     /// Whether our rules have been in force since this process began.
     pub contacted: bool,
     pub fights: Fights,
@@ -100,6 +112,7 @@ impl Keeper {
         Self {
             watch,
             verified: None,
+            own: None,
             contacted: false,
             fights,
             started: Instant::now(),
@@ -218,7 +231,7 @@ impl Keeper {
         // On legacy the picture is older than the lock: unless the tables are the same still, it is taken again.
         let mut fresh = port.generation().is_some() || pass.timed(Stage::Verify, || self.are_as_seen(port, todo));
         let mut looked = Self::by(expected);
-        for tried in 0..TRIES {
+        for tried in 0..=TRIES {
             if !fresh {
                 looked = if by == By::Text && port.generation().is_some() { By::Text } else { Self::by(expected) };
                 let scope = if looked == By::Text { &Scope::All } else { &*scope };
@@ -227,7 +240,10 @@ impl Keeper {
                     .map_err(|error| pass.stop(ErrorClass::Temporary, format!("the kernel can't be read: {error}")))?;
                 *todo = plan(expected, observed);
                 self.leave_out_held(todo);
-                if todo.is_empty() {
+                if how != UNWRITTEN && pass.undone == Undone::CountsAnew {
+                    self.hold_again(&drift::name(todo, expected, observed), todo);
+                }
+                if todo.is_empty() || tried == TRIES {
                     break;
                 }
             }
@@ -297,16 +313,6 @@ impl Keeper {
         })
     }
 
-    /// What waits in a fight is not written.
-    pub fn leave_out_held(&self, todo: &mut Plan) {
-        for table in &mut todo.tables {
-            let Some(held) = self.held.get(&(table.family, table.table)) else { continue };
-            table.chains.retain(|chain| !held.contains(chain.chain.as_str()));
-            table.remove.retain(|chain| !held.contains(chain.as_str()));
-        }
-        todo.tables.retain(|table| !table.chains.is_empty() || !table.remove.is_empty());
-    }
-
     /// The tools have written what is compared by form from now on.
     fn resume_forms(&mut self, port: &dyn Port, expected: &mut Arc<Expected>, observed: &mut Observed) {
         match self.look(port, expected, &Scope::All, By::Forms, true) {
@@ -325,6 +331,19 @@ impl Keeper {
     fn count_own_commit(&mut self, observed: &Observed, todo: &Plan) {
         if !todo.tables.is_empty() && self.verified.is_some() && self.verified == observed.generation {
             self.verified = self.verified.map(|generation| generation.wrapping_add(1));
+            self.own = self.verified;
         }
     }
+
+    /// Changes up to this generation need not be heard of. The kernel tells a new generation a moment before its rules
+    /// are there: of somebody else's the number may have been read, and the rules of the one before. What is heard of it
+    /// comes later, so it is looked at again.
+    pub fn known(&self) -> Option<u32> {
+        self.verified
+            .map(|generation| if self.own == Some(generation) { generation } else { generation.wrapping_sub(1) })
+    }
 }
+
+#[cfg(test)]
+#[path = "keeper_tests.rs"]
+mod tests;

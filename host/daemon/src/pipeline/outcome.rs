@@ -9,7 +9,8 @@ use ruleward_core::names::PolicyName;
 use ruleward_core::observed::Observed;
 use ruleward_core::plan::Plan;
 
-use super::attend::touch;
+use super::hold::touch;
+use super::keeper::Undone;
 use super::{Pass, Pipeline, Stop};
 use crate::incidents::{Cause, Repair};
 use crate::kernel::activity::{Activity, Touch};
@@ -143,6 +144,7 @@ impl Pipeline {
             committed_at: None,
             committing: false,
             settled: false,
+            undone: Undone::Insists,
             recorder: Recorder::new(self.aside.traces().are_wanted()),
             cause: "",
         }

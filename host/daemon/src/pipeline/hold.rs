@@ -1,0 +1,128 @@
+//! What waits because somebody keeps undoing it: which chains, what was heard of them, and until when.
+
+use std::collections::BTreeSet;
+use std::time::{Duration, Instant};
+
+use ruleward_core::author::Author;
+use ruleward_core::drift::{Drift, Kind};
+use ruleward_core::fight::Place;
+use ruleward_core::plan::Plan;
+
+use super::keeper::{Chains, Keeper};
+use crate::kernel::activity::{Activity, Touch};
+use crate::kernel::observe::Scope;
+
+/// Without a time of its own, what waits is looked at after this one; so it is when a try has failed.
+pub(super) const AFTER_FAILURE: Duration = Duration::from_secs(1);
+
+impl Keeper {
+    /// Decides what of the drift in `scope` waits, because it is a fight; that is held from now on. The places that wait.
+    /// Sets never do: nobody tells of their changes, so they are looked at rarely enough.
+    pub fn hold_back(&mut self, drifts: &[Drift], heard: &Activity, scope: &Scope, todo: &Plan) -> BTreeSet<Place> {
+        self.release(scope);
+        self.hold(drifts, heard, todo)
+    }
+
+    /// The same of what was undone before its repair was read back. Who did that is heard of later.
+    pub fn hold_again(&mut self, drifts: &[Drift], todo: &mut Plan) {
+        self.hold(drifts, &Activity::default(), todo);
+        self.leave_out_held(todo);
+    }
+
+    fn hold(&mut self, drifts: &[Drift], heard: &Activity, todo: &Plan) -> BTreeSet<Place> {
+        let now = self.started.elapsed();
+        let rules = drifts.iter().filter(|drift| drift.table.is_some());
+        let seen: Vec<(Place, Author)> = rules.map(|drift| (Place::from(drift), touch(heard, drift).author)).collect();
+        let held = &self.held;
+        self.fights.wait_still(|place| is_held(held, place));
+        let decision = self.fights.seen(now, &seen);
+        let wait: BTreeSet<Place> =
+            seen.into_iter().map(|(place, _)| place).filter(|place| !decision.repair.contains(place)).collect();
+        for place in &wait {
+            let (family, table, chains): (_, _, Vec<Box<str>>) = match place {
+                Place::Chain(family, table, chain) => (*family, *table, vec![chain.as_str().into()]),
+                Place::Table(family, table) => {
+                    let of_table = todo.tables.iter().filter(|plan| (plan.family, plan.table) == (*family, *table));
+                    let chains = of_table.flat_map(|plan| plan.chains.iter().map(|chain| chain.chain.as_str().into()));
+                    (*family, *table, chains.collect())
+                }
+                Place::Set(_) => continue,
+            };
+            for chain in &chains {
+                let touch = heard.touch(family, table, chain);
+                if touch.events > 0 {
+                    let chains = [((family, table, chain.clone()), touch)].into();
+                    self.waiting.extend(Activity { chains, ..Activity::default() });
+                }
+            }
+            self.held.entry((family, table)).or_default().extend(chains);
+        }
+        // A chain that is to go may be referred to by a rule that waits: it waits with it.
+        let mut wait = wait;
+        for drift in drifts.iter().filter(|drift| drift.kind == Kind::ChainAdded) {
+            let Some(place) = drift.family.zip(drift.table) else { continue };
+            if let Some(held) = self.held.get_mut(&place) {
+                held.insert(drift.chain.as_str().into());
+                wait.insert(Place::from(drift));
+                let key = (place.0, place.1, drift.chain.as_str().into());
+                let chains = [(key, touch(heard, drift))].into();
+                self.waiting.extend(Activity { chains, ..Activity::default() });
+            }
+        }
+        let soon = || Instant::now() + AFTER_FAILURE;
+        let due = decision.wait_until.map(|at| self.started + at);
+        self.due = if self.held.is_empty() { None } else { Some(due.unwrap_or_else(soon)) };
+        wait
+    }
+
+    /// What was looked at is not held any more, whatever comes of it.
+    fn release(&mut self, scope: &Scope) {
+        match scope {
+            Scope::All => self.held.clear(),
+            Scope::Part { tables, .. } => {
+                for (place, looked_at) in tables {
+                    match (self.held.get_mut(place), looked_at) {
+                        (Some(held), Some(chains)) => held.retain(|chain| !chains.contains(chain)),
+                        (Some(held), None) => held.clear(),
+                        (None, _) => {}
+                    }
+                }
+                self.held.retain(|_, held| !held.is_empty());
+            }
+        }
+    }
+
+    /// What waits in a fight is not written.
+    pub fn leave_out_held(&self, todo: &mut Plan) {
+        for table in &mut todo.tables {
+            let Some(held) = self.held.get(&(table.family, table.table)) else { continue };
+            table.chains.retain(|chain| !held.contains(chain.chain.as_str()));
+            table.remove.retain(|chain| !held.contains(chain.as_str()));
+        }
+        todo.tables.retain(|table| !table.chains.is_empty() || !table.remove.is_empty());
+    }
+}
+
+fn is_held(held: &Chains, place: &Place) -> bool {
+    match place {
+        Place::Chain(family, table, chain) => {
+            held.get(&(*family, *table)).is_some_and(|held| held.contains(chain.as_str()))
+        }
+        Place::Table(family, table) => held.contains_key(&(*family, *table)),
+        Place::Set(_) => false,
+    }
+}
+
+/// What was heard of the place of a drift.
+pub(super) fn touch(heard: &Activity, drift: &Drift) -> Touch {
+    match (drift.family, drift.table) {
+        (Some(family), Some(table)) if drift.chain.is_empty() => heard.touch_of_table(family, table),
+        (Some(family), Some(table)) => {
+            let exact = heard.touch(family, table, &drift.chain);
+            // A chain that went without an event of its own was given another name: the event has that one.
+            let renamed = drift.kind == Kind::ChainDeleted && exact.events == 0;
+            if renamed { heard.touch_of_table(family, table) } else { exact }
+        }
+        _ => Touch::default(), // nobody tells of sets
+    }
+}

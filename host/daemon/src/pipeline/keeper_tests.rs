@@ -1,0 +1,139 @@
+//! Somebody undoes a repair before it is read back.
+
+use ruleward_core::check::{OutputLimits, check};
+use ruleward_core::contribution::{Attachment, Contribution, Families};
+use ruleward_core::grants::Grants;
+use ruleward_core::merge::merge;
+use ruleward_core::names::{Backend, Hook, Placement, PolicyName};
+use ruleward_core::ownership::Ownership;
+use ruleward_core::rule::{Rule, Target};
+
+use super::*;
+use crate::kernel::fake::{Fake, Fault};
+use crate::kernel::rehearse::{Learn, rehearse};
+use crate::report::{Intent, Outcome, Report};
+use crate::traces::Recorder;
+
+const REFRESH: Duration = Duration::from_secs(90);
+/// Repairs of one place at once, before they wait.
+const CALM: usize = 5;
+
+/// One rule in INPUT, in force; what must be there, and what keeps it.
+fn kept(port: &Fake) -> (Arc<Expected>, Keeper) {
+    let (policy, grants) =
+        (PolicyName::new("web").unwrap(), Grants { tables: vec![Table::Filter], ..Grants::default() });
+    let attachment = Attachment {
+        table: Table::Filter,
+        hook: Hook::Input,
+        families: Families { ipv4: true, ipv6: false },
+        placement: Placement::First,
+        order: 0,
+        rule: Rule { matches: Vec::new(), target: Some(Target::Accept), comment: None },
+        awaits_target: false,
+    };
+    let contribution = Contribution { attachments: vec![attachment], ..Contribution::default() };
+    let checked = check(&policy, &grants, |_| true, OutputLimits::default(), &contribution).unwrap();
+    let desired = merge(&[checked], Ownership::new(vec![(policy, grants)]), Family::ALL.to_vec());
+    let mut expected = Arc::new(rehearse(port, desired, Learn::Forms(None)).unwrap().expected);
+    let mut keeper = Keeper::new(Watch::Off("nobody tells".to_owned()), REFRESH);
+    repair(port, &mut keeper, &mut expected, Undone::Insists).unwrap();
+    assert_eq!(rules(port), 1);
+    (expected, keeper)
+}
+
+fn rules(port: &Fake) -> usize {
+    port.save(Family::Ipv4, Table::Filter).unwrap().lines().filter(|line| line.starts_with("-A INPUT")).count()
+}
+
+/// Looks, and repairs what is not as expected. The report of a failure.
+fn repair(port: &Fake, keeper: &mut Keeper, expected: &mut Arc<Expected>, undone: Undone) -> Result<(), Report> {
+    let mut pass = Pass {
+        report: Report::default(),
+        started: Instant::now(),
+        intent: Intent::Write,
+        committed_at: None,
+        committing: false,
+        settled: false,
+        undone,
+        recorder: Recorder::new(false),
+        cause: "",
+    };
+    let mut observed = keeper.look(port, expected, &Scope::All, By::Forms, false).unwrap();
+    let mut todo = plan(expected, &observed);
+    let drifts = drift::name(&todo, expected, &observed);
+    if undone == Undone::CountsAnew {
+        keeper.hold_back(&drifts, &Activity::default(), &Scope::All, &todo);
+    }
+    let done = keeper.write(port, &mut pass, expected, &mut observed, &mut todo, &Scope::All);
+    done.map(drop).map_err(|Stop| pass.report)
+}
+
+fn flush(port: &Fake) {
+    port.stranger(|kernel| kernel.table(Family::Ipv4, Table::Filter).get_mut("INPUT").unwrap().clear());
+}
+
+/// The next so many writes are undone as soon as they are done.
+fn undo(port: &Fake, writes: usize) {
+    for _ in 0..writes {
+        let clear = |kernel: &mut ruleward_core::simulate::Simulated| {
+            kernel.table(Family::Ipv4, Table::Filter).get_mut("INPUT").unwrap().clear();
+        };
+        port.fault(Fault::Undo(Box::new(clear)));
+    }
+}
+
+#[test]
+fn each_time_it_counts_and_in_a_fight_it_waits() {
+    let port = Fake::new(Backend::Nft);
+    let (mut expected, mut keeper) = kept(&port);
+    let before = port.transactions();
+    flush(&port);
+    undo(&port, 100);
+    repair(&port, &mut keeper, &mut expected, Undone::CountsAnew).unwrap();
+    assert_eq!((port.transactions() - before, rules(&port)), (CALM, 0));
+    let [fight] = &keeper.fights.fights(keeper.started.elapsed())[..] else { panic!("there is a fight") };
+    assert_eq!(fight.rounds, CALM as u64);
+    assert!(keeper.held[&(Family::Ipv4, Table::Filter)].contains("INPUT"));
+    // The pause is over: one repair, and the next pause.
+    std::thread::sleep(keeper.due.expect("it waits").saturating_duration_since(Instant::now()));
+    repair(&port, &mut keeper, &mut expected, Undone::CountsAnew).unwrap();
+    assert_eq!((port.transactions() - before, rules(&port)), (CALM + 1, 0));
+    assert!(keeper.due.is_some_and(|due| due > Instant::now()));
+}
+
+#[test]
+fn what_is_undone_once_is_right_at_the_end_of_the_same_pass() {
+    let port = Fake::new(Backend::Nft);
+    let (mut expected, mut keeper) = kept(&port);
+    flush(&port);
+    undo(&port, 1);
+    repair(&port, &mut keeper, &mut expected, Undone::CountsAnew).unwrap();
+    assert_eq!((rules(&port), keeper.held.len(), keeper.due), (1, 0, None));
+}
+
+#[test]
+fn who_insists_tries_again_and_is_told_when_it_was_in_vain() {
+    let port = Fake::new(Backend::Nft);
+    let (mut expected, mut keeper) = kept(&port);
+    flush(&port);
+    undo(&port, TRIES);
+    let report = repair(&port, &mut keeper, &mut expected, Undone::Insists).unwrap_err();
+    assert_eq!((report.outcome, rules(&port)), (Outcome::Failed, 0));
+    assert!(report.problems[0].contains("again and again; gave up after 6 tries"), "{:?}", report.problems);
+    undo(&port, TRIES - 1);
+    repair(&port, &mut keeper, &mut expected, Undone::Insists).unwrap();
+    assert_eq!(rules(&port), 1);
+}
+
+#[test]
+fn of_somebody_elses_generation_is_heard_and_of_ours_not() {
+    let port = Fake::new(Backend::Nft);
+    let (mut expected, mut keeper) = kept(&port);
+    assert_eq!(keeper.known(), None);
+    flush(&port);
+    let read = port.generation();
+    keeper.verified = read;
+    assert_eq!(keeper.known(), read.map(|read| read - 1), "it may have been read before its rules were there");
+    repair(&port, &mut keeper, &mut expected, Undone::CountsAnew).unwrap();
+    assert_eq!((keeper.verified, keeper.known()), (port.generation(), port.generation()));
+}
