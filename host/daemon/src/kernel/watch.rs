@@ -119,8 +119,8 @@ impl Watch {
         }
     }
 
-    /// What happened since the last time. nft: after the generation `known`, in chains that concern us.
-    pub fn take(&mut self, known: Option<u32>, concerns: &dyn Fn(Family, Table, &str) -> bool) -> Activity {
+    /// What happened since the last time. nft: in generations that are not `known`, and chains that concern us.
+    pub fn take(&mut self, known: &dyn Fn(u32) -> bool, concerns: &dyn Fn(Family, Table, &str) -> bool) -> Activity {
         match self {
             Self::Off(_) => Activity::default(),
             Self::Events(events) => events.take(known, concerns),

@@ -77,11 +77,10 @@ impl Pipeline {
     pub(super) fn listen(&mut self) {
         let Some(expected) = self.expected.clone() else {
             // Nothing is wanted yet: the first check reads everything.
-            let _ = self.keeper.watch.take(None, &|_, _, _| false);
+            let _ = self.keeper.watch.take(&|_| false, &|_, _, _| false);
             return;
         };
-        let known = self.keeper.known();
-        let later = self.keeper.watch.take(known, &|family, table, chain| {
+        let later = self.keeper.listen(&|family, table, chain| {
             let Some(wanted) = expected.tables.get(&(family, table)) else { return false };
             Hook::from_name(chain).is_some()
                 || expected.ownership.owns_chain(table, chain)

@@ -4,7 +4,7 @@
 //! younger than the mark that later changes are told from, so nothing falls between two looks.
 
 use std::borrow::Cow;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -41,6 +41,8 @@ const BY_TOOLS: &str = "iptables-restore";
 const UNWRITTEN: &str = "nobody: it was right again by then";
 /// What a repair takes of a processor until it is known.
 const CHEAP: Duration = Duration::from_micros(500);
+/// How many generations of ours are kept until they are heard of: where nobody tells of them they would add up.
+const MOST_OWN: usize = 64;
 /// How often a pass starts over because somebody wrote between its reading and its writing.
 const TRIES: usize = 6;
 
@@ -70,8 +72,8 @@ pub(super) struct Keeper {
     pub watch: Watch,
     /// Everything was right at this generation (nft).
     pub verified: Option<u32>,
-    /// The generation that our last transaction made (nft).
-    own: Option<u32>,
+    /// The generations that our transactions have made and that were not heard of yet (nft).
+    own: VecDeque<u32>,
     /// Whether our rules have been in force since this process began.
     pub contacted: bool,
     pub fights: Fights,
@@ -112,7 +114,7 @@ impl Keeper {
         Self {
             watch,
             verified: None,
-            own: None,
+            own: VecDeque::new(),
             contacted: false,
             fights,
             started: Instant::now(),
@@ -327,21 +329,40 @@ impl Keeper {
         todo.is_empty()
     }
 
-    /// A transaction of ours that was tied to the generation that was verified makes exactly the next one.
+    /// A transaction of ours is tied to the generation that was read, and makes exactly the next one.
     fn count_own_commit(&mut self, observed: &Observed, todo: &Plan) {
-        if !todo.tables.is_empty() && self.verified.is_some() && self.verified == observed.generation {
-            self.verified = self.verified.map(|generation| generation.wrapping_add(1));
-            self.own = self.verified;
+        let Some(generation) = observed.generation.filter(|_| !todo.tables.is_empty()) else { return };
+        let next = generation.wrapping_add(1);
+        if self.verified == Some(generation) {
+            self.verified = Some(next);
         }
+        if self.own.len() >= MOST_OWN {
+            self.own.pop_front();
+        }
+        self.own.push_back(next);
     }
 
-    /// Changes up to this generation need not be heard of. The kernel tells a new generation a moment before its rules
-    /// are there: of somebody else's the number may have been read, and the rules of the one before. What is heard of it
-    /// comes later, so it is looked at again.
-    pub fn known(&self) -> Option<u32> {
-        self.verified
-            .map(|generation| if self.own == Some(generation) { generation } else { generation.wrapping_sub(1) })
+    /// What others did since the last time, in chains that concern us.
+    pub fn listen(&mut self, concerns: &dyn Fn(Family, Table, &str) -> bool) -> Activity {
+        let Self { watch, verified, own, .. } = self;
+        let heard = watch.take(&|generation| is_known(generation, own, *verified), concerns);
+        if let Some(last) = heard.generation {
+            self.own.retain(|generation| comes_before(last, *generation));
+        }
+        heard
     }
+}
+
+/// Whether nobody need hear of what made a generation: we did, or everything was right later. The kernel tells a new
+/// generation a moment before its rules are there, so of somebody else's the number may have been read, and the rules of
+/// the one before: the one at which everything was right is looked at again.
+fn is_known(generation: u32, own: &VecDeque<u32>, verified: Option<u32>) -> bool {
+    own.contains(&generation) || verified.is_some_and(|verified| comes_before(generation, verified))
+}
+
+/// Generations begin anew when they are used up.
+fn comes_before(one: u32, other: u32) -> bool {
+    one.wrapping_sub(other).cast_signed() < 0
 }
 
 #[cfg(test)]

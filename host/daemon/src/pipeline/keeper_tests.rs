@@ -126,14 +126,27 @@ fn who_insists_tries_again_and_is_told_when_it_was_in_vain() {
 }
 
 #[test]
-fn of_somebody_elses_generation_is_heard_and_of_ours_not() {
+fn nobody_hears_of_ours_and_of_others_until_they_were_surely_seen() {
     let port = Fake::new(Backend::Nft);
     let (mut expected, mut keeper) = kept(&port);
-    assert_eq!(keeper.known(), None);
+    let known = |keeper: &Keeper, generation: Option<u32>| is_known(generation.unwrap(), &keeper.own, keeper.verified);
+    assert!(known(&keeper, port.generation()), "a transaction of ours made it");
     flush(&port);
-    let read = port.generation();
-    keeper.verified = read;
-    assert_eq!(keeper.known(), read.map(|read| read - 1), "it may have been read before its rules were there");
+    keeper.verified = port.generation();
+    assert!(!known(&keeper, keeper.verified), "it may have been read before its rules were there");
+    assert!(known(&keeper, keeper.verified.map(|verified| verified - 1)));
+    let before = keeper.verified;
     repair(&port, &mut keeper, &mut expected, Undone::CountsAnew).unwrap();
-    assert_eq!((keeper.verified, keeper.known()), (port.generation(), port.generation()));
+    assert_eq!(keeper.verified, port.generation());
+    assert!(known(&keeper, before) && known(&keeper, port.generation()));
+    // In a fight, when nothing is right, ours are known as well.
+    keeper.verified = None;
+    assert!(known(&keeper, port.generation()) && !known(&keeper, before));
+}
+
+#[test]
+fn generations_begin_anew() {
+    let known = |generation| is_known(generation, &VecDeque::from([3]), Some(1));
+    assert!([u32::MAX, 0, 3].into_iter().all(known));
+    assert!(![1, 2, 4].into_iter().any(known));
 }

@@ -71,9 +71,9 @@ impl Events {
         self.socket.as_fd()
     }
 
-    /// Takes what has come. Changes up to the generation `known` are left out, and those of chains that do not concern
-    /// the caller.
-    pub fn take(&mut self, known: Option<u32>, concerns: &dyn Fn(Family, Table, &str) -> bool) -> Activity {
+    /// Takes what has come. Generations that are `known` are left out, and changes of chains that do not concern the
+    /// caller.
+    pub fn take(&mut self, known: &dyn Fn(u32) -> bool, concerns: &dyn Fn(Family, Table, &str) -> bool) -> Activity {
         let mut activity = Activity::default();
         if self.handles.is_none() {
             self.list(concerns);
@@ -112,7 +112,7 @@ impl Events {
     fn hear(
         &mut self,
         message: &Message<'_>,
-        known: Option<u32>,
+        known: &dyn Fn(u32) -> bool,
         concerns: &dyn Fn(Family, Table, &str) -> bool,
         activity: &mut Activity,
     ) {
@@ -188,7 +188,7 @@ impl Events {
     }
 
     /// The transaction is complete: now its author is known.
-    fn close(&mut self, attributes: &[u8], known: Option<u32>, activity: &mut Activity) {
+    fn close(&mut self, attributes: &[u8], known: &dyn Fn(u32) -> bool, activity: &mut Activity) {
         let (mut generation, mut pid, mut name) = (None, None, None);
         for (kind, content) in Attributes(attributes) {
             match kind {
@@ -206,8 +206,7 @@ impl Events {
         activity.lost |= self.last.is_some_and(|last| last.wrapping_add(1) != generation);
         self.last = Some(generation);
         activity.generation = Some(generation);
-        let is_known = known.is_some_and(|known| generation.wrapping_sub(known).cast_signed() <= 0);
-        if is_known || pending.is_empty() {
+        if pending.is_empty() || known(generation) {
             return;
         }
         let since = Instant::now();
