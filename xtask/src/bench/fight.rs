@@ -8,7 +8,6 @@ use super::Plan;
 use super::guarded::{Guarded, guarded};
 use super::nftables::{Deletion, Stranger};
 use super::quiet::share;
-use super::rules::Rules;
 use super::sample::Sample;
 use super::stock::Backend;
 use super::table::{Goal, Row, number};
@@ -40,8 +39,8 @@ fn measure_legacy(count: usize) -> Result<Row> {
     eprintln!("    fight, {case}");
     let mut shares = None;
     guarded(&Guarded::new(backend, count), |daemon, node| {
-        let jump = format!("-D {CHAIN} -j {}", Rules::ours(count).chain(0));
-        let stranger = backend.repeating(&jump, &node.folder().join("enough"))?;
+        // Nothing else is in that chain.
+        let stranger = backend.repeating(&format!("-D {CHAIN} 1"), &node.folder().join("enough"))?;
         let first = share(daemon, || pause(FIRST))?;
         let last = share(daemon, || pause(LAST))?;
         let fights = daemon.status()?["fights"].as_array().map_or(0, Vec::len);

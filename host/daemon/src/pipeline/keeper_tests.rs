@@ -46,7 +46,7 @@ fn rules(port: &Fake) -> usize {
 }
 
 /// Looks, and repairs what is not as expected. The report of a failure.
-fn repair(port: &Fake, keeper: &mut Keeper, expected: &mut Arc<Expected>, undone: Undone) -> Result<(), Report> {
+fn repair(port: &Fake, keeper: &mut Keeper, expected: &mut Arc<Expected>, undone: Undone) -> Result<(), Box<Report>> {
     let mut pass = Pass {
         report: Report::default(),
         started: Instant::now(),
@@ -65,7 +65,7 @@ fn repair(port: &Fake, keeper: &mut Keeper, expected: &mut Arc<Expected>, undone
         keeper.hold_back(&drifts, &Activity::default(), &Scope::All, &todo);
     }
     let done = keeper.write(port, &mut pass, expected, &mut observed, &mut todo, &Scope::All);
-    done.map(drop).map_err(|Stop| pass.report)
+    done.map(drop).map_err(|Stop| Box::new(pass.report))
 }
 
 fn flush(port: &Fake) {
