@@ -203,9 +203,9 @@ impl Fights {
     }
 
     /// Of the places that wait, those that do so still. Others were looked at and are right again, whoever did that.
-    pub fn wait_still(&mut self, waits: impl Fn(&Place) -> bool) {
+    pub fn wait_still(&mut self, places: &BTreeSet<Place>) {
         for (place, site) in &mut self.sites {
-            site.waits &= waits(place);
+            site.waits &= places.contains(place);
         }
     }
 

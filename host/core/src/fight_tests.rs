@@ -143,9 +143,9 @@ fn what_is_right_again_does_not_wait_and_has_not_counted() {
         assert_eq!(fights.seen(ms(0), &seen).repair.len(), 2);
     }
     assert_eq!(fights.seen(ms(1), &seen), Decision { repair: vec![], wait_until: Some(ms(50)) });
-    fights.wait_still(|place| *place == chain("d"));
+    fights.wait_still(&[chain("d")].into());
     assert_eq!(fights.seen(ms(60), &[]), Decision { repair: vec![], wait_until: Some(ms(60)) });
-    fights.wait_still(|_| false);
+    fights.wait_still(&BTreeSet::new());
     assert_eq!(fights.seen(ms(60), &[]), Decision::default());
     assert!(fights.fights(ms(60)).iter().all(|fight| (fight.rounds, fight.pause) == (5, ms(50))));
 }

@@ -96,11 +96,11 @@ impl Pipeline {
         }
         let mut chains = Chains::new();
         if due {
-            chains.clone_from(&self.keeper.held);
+            chains.clone_from(self.keeper.held.chains());
         }
         for (family, table, chain) in heard.chains.keys() {
             let place = (*family, *table);
-            if !due && self.keeper.held.get(&place).is_some_and(|held| held.contains(chain)) {
+            if !due && self.keeper.held.has(place, chain) {
                 let heard = Activity {
                     chains: [((*family, *table, chain.clone()), heard.touch(*family, *table, chain))].into(),
                     ..Activity::default()

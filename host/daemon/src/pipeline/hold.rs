@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use ruleward_core::author::Author;
 use ruleward_core::drift::{Drift, Kind};
 use ruleward_core::fight::Place;
+use ruleward_core::names::{Family, Table};
 use ruleward_core::plan::Plan;
 
 use super::keeper::{Chains, Keeper};
@@ -19,7 +20,7 @@ impl Keeper {
     /// Decides what of the drift in `scope` waits, because it is a fight; that is held from now on. The places that wait.
     /// Sets never do: nobody tells of their changes, so they are looked at rarely enough.
     pub fn hold_back(&mut self, drifts: &[Drift], heard: &Activity, scope: &Scope, todo: &Plan) -> BTreeSet<Place> {
-        self.release(scope);
+        self.held.release(scope);
         self.hold(drifts, heard, todo)
     }
 
@@ -33,10 +34,9 @@ impl Keeper {
         let now = self.started.elapsed();
         let rules = drifts.iter().filter(|drift| drift.table.is_some());
         let seen: Vec<(Place, Author)> = rules.map(|drift| (Place::from(drift), touch(heard, drift).author)).collect();
-        let held = &self.held;
-        self.fights.wait_still(|place| is_held(held, place));
+        self.fights.wait_still(&self.held.places);
         let decision = self.fights.seen(now, &seen);
-        let wait: BTreeSet<Place> =
+        let mut wait: BTreeSet<Place> =
             seen.into_iter().map(|(place, _)| place).filter(|place| !decision.repair.contains(place)).collect();
         for place in &wait {
             let (family, table, chains): (_, _, Vec<Box<str>>) = match place {
@@ -55,13 +55,13 @@ impl Keeper {
                     self.waiting.extend(Activity { chains, ..Activity::default() });
                 }
             }
-            self.held.entry((family, table)).or_default().extend(chains);
+            self.held.places.insert(place.clone());
+            self.held.chains.entry((family, table)).or_default().extend(chains);
         }
         // A chain that is to go may be referred to by a rule that waits: it waits with it.
-        let mut wait = wait;
         for drift in drifts.iter().filter(|drift| drift.kind == Kind::ChainAdded) {
             let Some(place) = drift.family.zip(drift.table) else { continue };
-            if let Some(held) = self.held.get_mut(&place) {
+            if let Some(held) = self.held.chains.get_mut(&place) {
                 held.insert(drift.chain.as_str().into());
                 wait.insert(Place::from(drift));
                 let key = (place.0, place.1, drift.chain.as_str().into());
@@ -75,27 +75,10 @@ impl Keeper {
         wait
     }
 
-    /// What was looked at is not held any more, whatever comes of it.
-    fn release(&mut self, scope: &Scope) {
-        match scope {
-            Scope::All => self.held.clear(),
-            Scope::Part { tables, .. } => {
-                for (place, looked_at) in tables {
-                    match (self.held.get_mut(place), looked_at) {
-                        (Some(held), Some(chains)) => held.retain(|chain| !chains.contains(chain)),
-                        (Some(held), None) => held.clear(),
-                        (None, _) => {}
-                    }
-                }
-                self.held.retain(|_, held| !held.is_empty());
-            }
-        }
-    }
-
     /// What waits in a fight is not written.
     pub fn leave_out_held(&self, todo: &mut Plan) {
         for table in &mut todo.tables {
-            let Some(held) = self.held.get(&(table.family, table.table)) else { continue };
+            let Some(held) = self.held.chains.get(&(table.family, table.table)) else { continue };
             table.chains.retain(|chain| !held.contains(chain.chain.as_str()));
             table.remove.retain(|chain| !held.contains(chain.as_str()));
         }
@@ -103,13 +86,53 @@ impl Keeper {
     }
 }
 
-fn is_held(held: &Chains, place: &Place) -> bool {
-    match place {
-        Place::Chain(family, table, chain) => {
-            held.get(&(*family, *table)).is_some_and(|held| held.contains(chain.as_str()))
+/// What is not repaired yet.
+#[derive(Debug, Default)]
+pub(super) struct Held {
+    chains: Chains,
+    /// Why these chains are: what [`Fights`](ruleward_core::fight::Fights) said of these places.
+    places: BTreeSet<Place>,
+}
+
+impl Held {
+    pub fn is_empty(&self) -> bool {
+        self.chains.is_empty()
+    }
+
+    /// The chains.
+    pub fn chains(&self) -> &Chains {
+        &self.chains
+    }
+
+    /// Whether a chain is held.
+    pub fn has(&self, place: (Family, Table), chain: &str) -> bool {
+        self.chains.get(&place).is_some_and(|held| held.contains(chain))
+    }
+
+    pub fn clear(&mut self) {
+        *self = Self::default();
+    }
+
+    /// What was looked at is not held any more, whatever comes of it.
+    fn release(&mut self, scope: &Scope) {
+        let Scope::Part { tables, .. } = scope else { return self.clear() };
+        for (place, looked_at) in tables {
+            match (self.chains.get_mut(place), looked_at) {
+                (Some(held), Some(chains)) => held.retain(|chain| !chains.contains(chain)),
+                (Some(held), None) => held.clear(),
+                (None, _) => {}
+            }
         }
-        Place::Table(family, table) => held.contains_key(&(*family, *table)),
-        Place::Set(_) => false,
+        self.chains.retain(|_, held| !held.is_empty());
+        let Self { chains, places } = self;
+        places.retain(|place| match place {
+            Place::Chain(family, table, chain) => {
+                chains.get(&(*family, *table)).is_some_and(|held| held.contains(chain.as_str()))
+            }
+            // As long as any chain of it is.
+            Place::Table(family, table) => chains.contains_key(&(*family, *table)),
+            Place::Set(_) => false,
+        });
     }
 }
 

@@ -17,6 +17,7 @@ use ruleward_core::names::{Family, Table};
 use ruleward_core::observed::Observed;
 use ruleward_core::plan::{Plan, plan};
 
+use super::hold::Held;
 use super::traced::Stage;
 use super::{Pass, Stop};
 use crate::kernel::activity::Activity;
@@ -78,8 +79,8 @@ pub(super) struct Keeper {
     pub contacted: bool,
     pub fights: Fights,
     pub started: Instant,
-    /// Chains whose repair waits.
-    pub held: Chains,
+    /// What waits in a fight.
+    pub held: Held,
     /// What was heard of them.
     pub waiting: Activity,
     /// Until then.
@@ -118,7 +119,7 @@ impl Keeper {
             contacted: false,
             fights,
             started: Instant::now(),
-            held: Chains::new(),
+            held: Held::default(),
             waiting: Activity::default(),
             due: None,
             heard: Activity::default(),

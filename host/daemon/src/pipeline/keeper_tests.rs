@@ -93,7 +93,7 @@ fn each_time_it_counts_and_in_a_fight_it_waits() {
     assert_eq!((port.transactions() - before, rules(&port)), (CALM, 0));
     let [fight] = &keeper.fights.fights(keeper.started.elapsed())[..] else { panic!("there is a fight") };
     assert_eq!(fight.rounds, CALM as u64);
-    assert!(keeper.held[&(Family::Ipv4, Table::Filter)].contains("INPUT"));
+    assert!(keeper.held.has((Family::Ipv4, Table::Filter), "INPUT"));
     // The pause is over: one repair, and the next pause.
     std::thread::sleep(keeper.due.expect("it waits").saturating_duration_since(Instant::now()));
     repair(&port, &mut keeper, &mut expected, Undone::CountsAnew).unwrap();
@@ -108,7 +108,7 @@ fn what_is_undone_once_is_right_at_the_end_of_the_same_pass() {
     flush(&port);
     undo(&port, 1);
     repair(&port, &mut keeper, &mut expected, Undone::CountsAnew).unwrap();
-    assert_eq!((rules(&port), keeper.held.len(), keeper.due), (1, 0, None));
+    assert_eq!((rules(&port), keeper.held.is_empty(), keeper.due), (1, true, None));
 }
 
 #[test]
@@ -123,6 +123,33 @@ fn who_insists_tries_again_and_is_told_when_it_was_in_vain() {
     undo(&port, TRIES - 1);
     repair(&port, &mut keeper, &mut expected, Undone::Insists).unwrap();
     assert_eq!(rules(&port), 1);
+}
+
+/// A table was emptied again and again, then a chain of it, and both wait. A look at all that is held finds the chain alone:
+/// nothing is left of the table's wait, which would be over at once and for ever.
+#[test]
+fn what_is_not_found_again_waits_for_nothing() {
+    let port = Fake::new(Backend::Nft);
+    let (expected, mut keeper) = kept(&port);
+    flush(&port);
+    let part = [((Family::Ipv4, Table::Filter), Some([Box::from("INPUT")].into()))];
+    let scope = Scope::Part { tables: part.into(), sets: false };
+    let observed = observe_forms(&port, &expected, &scope, &mut |_| None).unwrap().unwrap().observed;
+    let todo = plan(&expected, &observed);
+    let chain = drift::name(&todo, &expected, &observed);
+    let table = vec![drift::Drift { chain: String::new(), ..chain[0].clone() }];
+    let nobody = Activity::default();
+    for drifts in [&table, &chain] {
+        let waits = (0..=CALM).find(|_| !keeper.hold_back(drifts, &nobody, &scope, &todo).is_empty());
+        assert_eq!(waits, Some(CALM));
+        std::thread::sleep(Duration::from_millis(60)); // longer than the pause
+    }
+    keeper.hold_back(&table, &nobody, &scope, &todo);
+    for round in 0..4 {
+        let waits = keeper.hold_back(&chain, &nobody, &scope, &todo);
+        assert_eq!(waits.is_empty(), round == 0, "the pause of the chain was over, once");
+        assert!(round == 0 || keeper.due.is_some_and(|due| due > Instant::now()), "round {round}");
+    }
 }
 
 #[test]
