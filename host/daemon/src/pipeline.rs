@@ -167,6 +167,7 @@ impl Pipeline {
         let mut observed = self.observe(pass, &mut expected)?;
         let mut plan = pass.timed(Stage::Plan, || plan(&expected, &observed));
         let drifts = drifts(in_force.as_deref(), &observed);
+        self.ask_who(&mut heard, &drifts);
         pass.report.changes = drift::list(&plan, &observed).into_iter().map(Change::from).collect();
         let seen = Instant::now();
         let mut result = Ok("nothing: it was right again by then");

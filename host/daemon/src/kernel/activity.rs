@@ -53,6 +53,23 @@ impl Activity {
         self.lost |= later.lost;
     }
 
+    /// Adds who was heard of later, where nobody is known yet; no more.
+    pub fn name_unknown(&mut self, later: &Self) {
+        for ((family, table, chain), news) in &later.chains {
+            let touch = self.touch(*family, *table, chain);
+            if !touch.author.is_known() {
+                let author = news.author.clone();
+                self.chains.insert((*family, *table, chain.clone()), Touch { author, ..touch });
+            }
+        }
+        for (place, news) in &later.tables {
+            let touch = self.tables.entry(*place).or_default();
+            if !touch.author.is_known() {
+                touch.author = news.author.clone();
+            }
+        }
+    }
+
     /// Who changed a chain; unknown if nobody says.
     pub fn touch(&self, family: Family, table: Table, chain: &str) -> Touch {
         let exact = self.chains.get(&(family, table, chain.into()));
@@ -87,5 +104,32 @@ impl Touch {
         if later.author.is_known() || !self.author.is_known() {
             self.author = later.author;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn by(name: &str, events: u64) -> Touch {
+        Touch { author: Author { name: name.to_owned(), ..Author::unknown() }, events, since: None }
+    }
+
+    #[test]
+    fn news_names_who_is_unknown_and_nobody_else() {
+        let place = |chain: &str| (Family::Ipv4, Table::Nat, Box::from(chain));
+        let mut heard = Activity::default();
+        heard.chains.insert(place("known"), by("iptables", 2));
+        heard.chains.insert(place("unknown"), by(&Author::unknown().name, 3));
+        let mut later = Activity::default();
+        for chain in ["known", "unknown", "unheard"] {
+            later.chains.insert(place(chain), by("nft", 1));
+        }
+        heard.name_unknown(&later);
+        let touch = |chain| heard.touch(Family::Ipv4, Table::Nat, chain);
+        assert_eq!(touch("known"), by("iptables", 2));
+        assert_eq!(touch("unknown"), by("nft", 3));
+        assert_eq!(touch("unheard"), by("nft", 0), "it was found by looking");
+        assert_eq!(touch("other"), Touch::default());
     }
 }

@@ -9,11 +9,11 @@ use std::time::{Duration, Instant};
 use ruleward_core::drift::{self, Drift};
 use ruleward_core::expected::{Expected, ExpectedHook};
 use ruleward_core::fight::Place;
-use ruleward_core::names::{Family, Hook, Table};
+use ruleward_core::names::{Backend, Family, Hook, Table};
 use ruleward_core::plan::plan;
 use ruleward_core::schedule::Reason;
 
-use super::hold::AFTER_FAILURE;
+use super::hold::{AFTER_FAILURE, touch};
 use super::keeper::{Chains, Keeper, Undone};
 use super::traced::{self, Stage};
 use super::{FIGHTING, Pass, Pipeline, Stop};
@@ -54,7 +54,7 @@ impl Pipeline {
         (pass.started, pass.cause, pass.undone) = (began, traced::DRIFT, Undone::CountsAnew);
         pass.recorder.add(|| Span::new(traced::LISTEN, began, listened));
         let processor = processor_time();
-        let quiet = match self.undo(&mut pass, expected, &scope, &heard) {
+        let quiet = match self.undo(&mut pass, expected, &scope, heard) {
             Ok(quiet) => quiet,
             Err(Stop) => {
                 (self.keeper.verified, self.keeper.right) = (None, false);
@@ -75,18 +75,33 @@ impl Pipeline {
 
     /// Takes what the watch has heard so far.
     pub(super) fn listen(&mut self) {
+        let later = self.news();
+        self.keeper.heard.extend(later);
+    }
+
+    /// Drift may have been found before the news of it: they are asked for again where nobody is known. What is heard now is
+    /// looked at later like any other. Not on legacy: the lock tells who had it, and not what for.
+    pub(super) fn ask_who(&mut self, heard: &mut Activity, drifts: &[Drift]) {
+        let unknown = |drift: &Drift| drift.table.is_some() && !touch(heard, drift).author.is_known();
+        if self.detection.backend == Backend::Nft && drifts.iter().any(unknown) {
+            let later = self.news();
+            heard.name_unknown(&later);
+            self.keeper.heard.extend(later);
+        }
+    }
+
+    fn news(&mut self) -> Activity {
         let Some(expected) = self.expected.clone() else {
             // Nothing is wanted yet: the first check reads everything.
             let _ = self.keeper.watch.take(&|_| false, &|_, _, _| false);
-            return;
+            return Activity::default();
         };
-        let later = self.keeper.listen(&|family, table, chain| {
+        self.keeper.listen(expected.forms.is_none(), &|family, table, chain| {
             let Some(wanted) = expected.tables.get(&(family, table)) else { return false };
             Hook::from_name(chain).is_some()
                 || expected.ownership.owns_chain(table, chain)
                 || wanted.hooks.values().any(|hook| awaits(hook, chain))
-        });
-        self.keeper.heard.extend(later);
+        })
     }
 
     /// Where to look. What waits in a fight is left out until it is due.
@@ -151,7 +166,7 @@ impl Pipeline {
         pass: &mut Pass,
         mut expected: Arc<Expected>,
         scope: &Scope,
-        heard: &Activity,
+        mut heard: Activity,
     ) -> Result<bool, Stop> {
         let by = Keeper::by(&expected);
         let look = pass.timed(Stage::Observe, || self.keeper.look(&*self.port, &mut expected, scope, by, false));
@@ -167,7 +182,8 @@ impl Pipeline {
         }
         let strange = std::mem::take(&mut self.keeper.strange);
         let mut drifts = drift::name(&todo, &expected, &observed);
-        let wait = self.keeper.hold_back(&drifts, heard, scope, &todo);
+        self.ask_who(&mut heard, &drifts);
+        let wait = self.keeper.hold_back(&drifts, &heard, scope, &todo);
         self.keeper.leave_out_held(&mut todo);
         if todo.is_empty() && wait.is_empty() {
             return Ok(true);
@@ -184,7 +200,7 @@ impl Pipeline {
             pass.report.outcome = Outcome::Changed;
             let concluding = Instant::now();
             self.put_into_words(&mut drifts, &strange);
-            self.record(pass, &drifts, heard, &written, seen);
+            self.record(pass, &drifts, &heard, &written, seen);
             pass.recorder.done(traced::REPORT, concluding);
             written?;
         }
@@ -256,8 +272,10 @@ impl Pipeline {
     pub(super) fn rest_now(&self) -> Option<Duration> {
         // An alarm is taken down when its time has come.
         let peace = self.keeper.fights.next_end(self.keeper.started.elapsed()).map(|end| self.keeper.started + end);
-        let due = [self.keeper.watch.due(), self.keeper.due, peace].into_iter().flatten().min()?;
-        Some(due.saturating_duration_since(Instant::now()))
+        let now = Instant::now();
+        let heard = (!self.keeper.heard.is_quiet() && self.in_force().is_some()).then_some(now);
+        let due = [self.keeper.watch.due(), self.keeper.due, peace, heard].into_iter().flatten().min()?;
+        Some(due.saturating_duration_since(now))
     }
 }
 

@@ -343,10 +343,13 @@ impl Keeper {
         self.own.push_back(next);
     }
 
-    /// What others did since the last time, in chains that concern us.
-    pub fn listen(&mut self, concerns: &dyn Fn(Family, Table, &str) -> bool) -> Activity {
+    /// What others did since the last time, in chains that concern us. `by_text`: so they are read.
+    pub fn listen(&mut self, by_text: bool, concerns: &dyn Fn(Family, Table, &str) -> bool) -> Activity {
         let Self { watch, verified, own, .. } = self;
-        let heard = watch.take(&|generation| is_known(generation, own, *verified), concerns);
+        // The kernel tells a new generation a moment before its rules are there. Who reads at once may have read the number,
+        // and the rules of the one before: the one at which everything was right is looked at again. iptables-save is slower.
+        let surely = verified.map(|verified| if by_text { verified } else { verified.wrapping_sub(1) });
+        let heard = watch.take(&|generation| is_known(generation, own, surely), concerns);
         if let Some(last) = heard.generation {
             self.own.retain(|generation| comes_before(last, *generation));
         }
@@ -354,11 +357,9 @@ impl Keeper {
     }
 }
 
-/// Whether nobody need hear of what made a generation: we did, or everything was right later. The kernel tells a new
-/// generation a moment before its rules are there, so of somebody else's the number may have been read, and the rules of
-/// the one before: the one at which everything was right is looked at again.
-fn is_known(generation: u32, own: &VecDeque<u32>, verified: Option<u32>) -> bool {
-    own.contains(&generation) || verified.is_some_and(|verified| comes_before(generation, verified))
+/// Whether nobody need hear of what made a generation: we did, or everything was surely right then or later.
+fn is_known(generation: u32, own: &VecDeque<u32>, surely: Option<u32>) -> bool {
+    own.contains(&generation) || surely.is_some_and(|surely| !comes_before(surely, generation))
 }
 
 /// Generations begin anew when they are used up.
