@@ -1,7 +1,7 @@
 //! Tools that misbehave: a directory in front of `PATH` whose scripts stand in for `iptables-nft-restore` and the
 //! others, do something bad at chosen calls, and hand all other calls on to the real tool.
 
-use std::fs;
+use std::fs::{self, File};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
@@ -96,14 +96,19 @@ impl<'n> FakeTool<'n> {
         crate::poll("the fake tools are gone", || fs::remove_dir_all(&self.directory).ok());
     }
 
+    /// Under the scripts' own lock: one that counts right now would write its number over this one.
     fn start_counting(&self) {
+        let lock = File::create(self.directory.join("lock")).expect("the node's directory is writable");
+        lock.lock().expect("nobody holds it for long");
         fs::write(self.directory.join("count"), "0").expect("the node's directory is writable");
     }
 
     fn write_script(&self, tool: &str, trouble: &Trouble, when: When, here_only: bool) {
-        let path = self.directory.join(tool);
-        fs::write(&path, script(&self.directory, &which(tool), &self.node.net.identity(), trouble, when, here_only))
-            .and_then(|()| fs::set_permissions(&path, fs::Permissions::from_mode(0o755)))
+        // A daemon may run the one that is there at this moment.
+        let (path, fresh) = (self.directory.join(tool), self.directory.join("fresh"));
+        fs::write(&fresh, script(&self.directory, &which(tool), &self.node.net.identity(), trouble, when, here_only))
+            .and_then(|()| fs::set_permissions(&fresh, fs::Permissions::from_mode(0o755)))
+            .and_then(|()| fs::rename(&fresh, &path))
             .expect("the node's directory is writable");
     }
 }

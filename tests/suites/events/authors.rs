@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use libtest_mimic::Trial;
+use ruleward_tests::fake_tool::{FakeTool, Trouble, When};
 use ruleward_tests::trial::trial;
 use ruleward_tests::{Author, Backend, Command, Daemon, Family, Incident, Node, sandbox};
 
@@ -22,6 +23,7 @@ pub fn trials() -> Vec<Trial> {
         add("without_sys_admin", without_sys_admin);
     }
     trials.push(trial("events::nft::authors::nft", nft));
+    trials.push(trial("events::nft::authors::found_before_its_news", found_before_its_news));
     trials.push(trial("events::nft::authors::raw_netlink", raw_netlink));
     trials.push(trial("events::legacy::authors::setsockopt_past_the_lock", setsockopt_past_the_lock));
     trials
@@ -216,4 +218,29 @@ fn without_sys_admin(backend: Backend) {
     let expected = if backend == Backend::Nft { family.tool(backend, "") } else { "unknown".to_owned() };
     assert_eq!(incident.author.name, kernel_name(&expected), "{incident:#?}");
     never_wrong(&incident.author, "-D POSTROUTING");
+}
+
+/// Somebody deletes the jump while the daemon reads, table by table: it is seen to be missing before anybody says so. Once
+/// in a check that was asked for, once where something else was heard.
+fn found_before_its_news() {
+    let (backend, family) = (Backend::Nft, Family::Ipv4);
+    let node = Node::new(backend);
+    node.configure(serde_json::json!({ "refresh-interval": "1h", "watch": "auto", "policies": super::policy() }));
+    node.without_sys_admin(); // so it reads with iptables-save
+    let fake = FakeTool::new(&node);
+    let troubled = |trouble, call| fake.trouble(&FakeTool::tools(backend, "save"), &trouble, When::Call(call));
+    troubled(Trouble::Fail, u32::MAX);
+    let scene = Scene { daemon: node.daemon(), node: Arc::clone(&node), backend };
+    let line = format!("{} {}", family.tool(backend, ""), scene.shell_words(family));
+    let asked: fn(&Scene) = |scene| drop(scene.daemon.refresh());
+    let heard: fn(&Scene) = |scene| scene.node.stranger(Family::Ipv4).append("filter", "INPUT", "-j RETURN");
+    for begin in [asked, heard] {
+        let (incident, ()) = scene.incident(family, || {
+            troubled(Trouble::Then(line.clone()), 1);
+            begin(&scene);
+        });
+        assert_eq!(incident.author.name, kernel_name(&family.tool(backend, "")), "{incident:#?}");
+        never_wrong(&incident.author, "-D POSTROUTING");
+    }
+    fake.remove();
 }

@@ -346,10 +346,7 @@ impl Keeper {
     /// What others did since the last time, in chains that concern us. `by_text`: so they are read.
     pub fn listen(&mut self, by_text: bool, concerns: &dyn Fn(Family, Table, &str) -> bool) -> Activity {
         let Self { watch, verified, own, .. } = self;
-        // The kernel tells a new generation a moment before its rules are there. Who reads at once may have read the number,
-        // and the rules of the one before: the one at which everything was right is looked at again. iptables-save is slower.
-        let surely = verified.map(|verified| if by_text { verified } else { verified.wrapping_sub(1) });
-        let heard = watch.take(&|generation| is_known(generation, own, surely), concerns);
+        let heard = watch.take(&|generation| is_known(generation, own, *verified, by_text), concerns);
         if let Some(last) = heard.generation {
             self.own.retain(|generation| comes_before(last, *generation));
         }
@@ -357,9 +354,13 @@ impl Keeper {
     }
 }
 
-/// Whether nobody need hear of what made a generation: we did, or everything was surely right then or later.
-fn is_known(generation: u32, own: &VecDeque<u32>, surely: Option<u32>) -> bool {
-    own.contains(&generation) || surely.is_some_and(|surely| !comes_before(surely, generation))
+/// Whether nobody need hear of what made a generation: we did, or everything was right then or later.
+///
+/// The kernel tells a new generation a moment before its rules are there. Who reads at once may have read the number, and the
+/// rules of the one before: so the very one at which everything was right is heard of. iptables-save is slower than that.
+fn is_known(generation: u32, own: &VecDeque<u32>, verified: Option<u32>, by_text: bool) -> bool {
+    let right = |verified| comes_before(generation, verified) || (by_text && generation == verified);
+    own.contains(&generation) || verified.is_some_and(right)
 }
 
 /// Generations begin anew when they are used up.
