@@ -18,6 +18,7 @@ pub mod web;
 
 mod daemon;
 mod kernel_words;
+mod naming;
 mod netns;
 mod node;
 pub mod policies;
@@ -29,6 +30,7 @@ mod stranger;
 pub use daemon::{Daemon, PATIENCE, poll, try_poll};
 pub use fake_tool::FakeTool;
 pub use kernel_words::{Backend, Family, HOOKS, Placement, TABLES};
+pub use naming::{can_be_told, until_named};
 pub use netns::Netns;
 pub use node::{Command, Node, Output};
 

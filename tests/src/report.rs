@@ -240,7 +240,7 @@ pub struct Status {
 impl Incident {
     /// Whether more than a comparison told of it: when it happened, or who did it.
     pub fn was_heard(&self) -> bool {
-        self.latency_ms.is_some() || self.author.name != "unknown"
+        self.latency_ms.is_some() || self.author.is_named()
     }
 
     /// Whether it is of this kind in this place.

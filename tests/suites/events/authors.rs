@@ -6,7 +6,7 @@ use std::sync::Arc;
 use libtest_mimic::Trial;
 use ruleward_tests::fake_tool::{FakeTool, Trouble, When};
 use ruleward_tests::trial::trial;
-use ruleward_tests::{Author, Backend, Command, Daemon, Family, Incident, Node, sandbox};
+use ruleward_tests::{Author, Backend, Command, Daemon, Family, Incident, Node, can_be_told, sandbox, until_named};
 
 use super::{JUMPS, comes_back, deletion, quiet_node};
 
@@ -27,11 +27,6 @@ pub fn trials() -> Vec<Trial> {
     trials.push(trial("events::nft::authors::raw_netlink", raw_netlink));
     trials.push(trial("events::legacy::authors::setsockopt_past_the_lock", setsockopt_past_the_lock));
     trials
-}
-
-/// Whose doing can be told: on legacy the lock file tells it to the machine's own root alone.
-fn can_be_told(backend: Backend) -> bool {
-    backend == Backend::Nft || sandbox::is_real_root()
 }
 
 struct Scene {
@@ -61,24 +56,39 @@ impl Scene {
 
     /// Runs `command`, which deletes our jump after it was given `input`; checks who is named.
     #[track_caller]
-    fn names(&self, family: Family, command: Command<'_>, input: &str, name: &str, word: &str) {
-        let (incident, pid) = self.incident(family, || {
-            let mut running = command.start();
-            running.write(input);
-            let pid = running.pid();
-            running.finish();
-            pid
-        });
-        let author = incident.author.clone();
-        if can_be_told(self.backend) {
-            assert_eq!(author.name, name, "{incident:#?}");
-            if sandbox::sees_real_pids() {
-                assert_eq!(author.pid, Some(pid), "{incident:#?}");
+    fn names<'a>(&self, family: Family, command: impl Fn() -> Command<'a>, input: &str, name: &str, word: &str) {
+        self.accuses(name, word, || {
+            let (incident, pid) = self.incident(family, || {
+                let mut running = command().start();
+                running.write(input);
+                let pid = running.pid();
+                running.finish();
+                pid
+            });
+            if let Some(told) = incident.author.pid.filter(|_| sandbox::sees_real_pids()) {
+                assert_eq!(told, pid, "{incident:#?}");
             }
-        } else {
-            assert_eq!(author.name, "unknown", "{incident:#?}");
+            incident
+        });
+    }
+
+    /// Does damage that `name` did; checks who is named, and that nothing wrong is said. The incident, if that can be told.
+    #[track_caller]
+    fn accuses(&self, name: &str, word: &str, damage: impl Fn() -> Incident) -> Option<Incident> {
+        let damage = || {
+            let incident = damage();
+            never_wrong(&incident.author, word);
+            incident
+        };
+        if !can_be_told(self.backend) {
+            let incident = damage();
+            assert_eq!(incident.author, nobody(), "{incident:#?}");
+            return None;
         }
-        never_wrong(&author, word);
+        let incident = until_named(self.backend, damage);
+        assert_eq!(incident.author.name, name, "{incident:#?}");
+        assert!(!sandbox::sees_real_pids() || incident.author.pid.is_some(), "{incident:#?}");
+        Some(incident)
     }
 
     fn tool(&self, family: Family, action: &str) -> Command<'_> {
@@ -92,15 +102,19 @@ impl Scene {
     }
 }
 
-/// A process that has ended leaves no command line; one that is given must be the author's.
+/// Of whom nothing is known.
+fn nobody() -> Author {
+    Author { name: "unknown".to_owned(), pid: None, command_line: None, cgroup: None, parent: None }
+}
+
+/// A process that has ended leaves no command line, and on legacy no name; a command line that is given must be the author's.
 #[track_caller]
 fn never_wrong(author: &Author, word: &str) {
     if let Some(words) = &author.command_line {
         assert!(words.contains(word), "this is somebody else's command line: {author:#?}");
     }
-    if author.name == "unknown" {
-        let told = (author.pid, &author.command_line, &author.parent);
-        assert_eq!(told, (None, &None, &None), "of somebody unknown something is known: {author:#?}");
+    if !author.is_named() {
+        assert_eq!(*author, Author { pid: author.pid, ..nobody() }, "of somebody without a name more is known");
     }
 }
 
@@ -114,7 +128,7 @@ fn iptables(backend: Backend) {
     for family in Family::ALL {
         // A shell splits the words, and is replaced by iptables.
         let line = format!("exec {} {}", family.tool(backend, ""), scene.shell_words(family));
-        let command = scene.node.command("sh").args(&["-c", &line]);
+        let command = || scene.node.command("sh").args(&["-c", &line]);
         scene.names(family, command, "", &kernel_name(&family.tool(backend, "")), "-D POSTROUTING");
     }
 }
@@ -124,7 +138,8 @@ fn iptables_restore(backend: Backend) {
     for family in Family::ALL {
         let input = format!("*{}\n{}\nCOMMIT\n", JUMP.0, deletion(&scene.node, family, JUMP));
         let name = kernel_name(&family.tool(backend, "restore"));
-        scene.names(family, scene.tool(family, "restore").args(&["--noflush", "-w"]), &input, &name, "restore");
+        let command = || scene.tool(family, "restore").args(&["--noflush", "-w"]);
+        scene.names(family, command, &input, &name, "restore");
     }
 }
 
@@ -135,14 +150,14 @@ fn nft() {
         let line = list.lines().find(|line| line.contains(JUMP.2)).unwrap_or_else(|| panic!("no jump:\n{list}"));
         let handle = line.rsplit(' ').next().unwrap_or_default();
         let words = ["delete", "rule", word, JUMP.0, JUMP.1, "handle", handle];
-        scene.names(family, scene.node.command("nft").args(&words), "", "nft", "delete rule");
+        scene.names(family, || scene.node.command("nft").args(&words), "", "nft", "delete rule");
     }
 }
 
 fn raw_netlink() {
     let scene = Scene::new(Backend::Nft);
     for family in Family::ALL {
-        let command = scene.node.raw(&["delete-needle", &family.to_string(), JUMP.0, JUMP.1, JUMP.2]);
+        let command = || scene.node.raw(&["delete-needle", &family.to_string(), JUMP.0, JUMP.1, JUMP.2]);
         scene.names(family, command, "", "raw_stranger", "delete-needle");
     }
 }
@@ -154,38 +169,35 @@ fn setsockopt_past_the_lock() {
         // Behind the stranger's rule that came first.
         let words = ["legacy-delete", &family.to_string(), JUMP.0, JUMP.1, "2"];
         let (incident, _) = scene.incident(family, || scene.node.raw(&words).must());
-        assert_eq!(incident.author.name, "unknown", "{incident:#?}");
-        never_wrong(&incident.author, "");
+        assert_eq!(incident.author, nobody(), "{incident:#?}");
     }
 }
 
 /// The shell waits for its end, so that its child has a parent for as long as anyone looks. A child that has ended
-/// before the daemon looks leaves only its name, so there are several tries; none may tell anything wrong.
+/// before the daemon looks leaves only its name, or less, so there are several tries; none may tell anything wrong.
 fn through_a_shell(backend: Backend) {
     let scene = Scene::new(backend);
     let family = Family::Ipv4;
     let name = kernel_name(&family.tool(backend, ""));
     let mut parents = 0;
-    for attempt in 0..8 {
+    for _ in 0..8 {
         let line = format!("{} {}; echo done; read end; true", family.tool(backend, ""), scene.shell_words(family));
-        let (incident, running) = scene.incident(family, || {
-            let mut running = scene.node.command("sh").args(&["-c", &line]).start();
-            running.says("done");
-            running
+        let told = scene.accuses(&name, "-D POSTROUTING", || {
+            let (incident, running) = scene.incident(family, || {
+                let mut running = scene.node.command("sh").args(&["-c", &line]).start();
+                running.says("done");
+                running
+            });
+            let shell = running.pid();
+            running.finish();
+            if let Some(parent) = &incident.author.parent {
+                assert_eq!(parent.name, "sh", "{incident:#?}");
+                assert!(!sandbox::sees_real_pids() || parent.pid == shell, "{incident:#?}");
+            }
+            incident
         });
-        let (author, shell) = (incident.author.clone(), running.pid());
-        running.finish();
-        never_wrong(&author, "-D POSTROUTING");
-        if !can_be_told(backend) {
-            assert_eq!(author.name, "unknown", "{incident:#?}");
-            return;
-        }
-        assert_eq!(author.name, name, "try {attempt}: {incident:#?}");
-        if let Some(parent) = &author.parent {
-            assert_eq!(parent.name, "sh", "{incident:#?}");
-            assert!(!sandbox::sees_real_pids() || parent.pid == shell, "{incident:#?}");
-            parents += 1;
-        }
+        let Some(incident) = told else { return };
+        parents += usize::from(incident.author.parent.is_some());
     }
     assert!(parents > 0, "in no try was the shell named that started it");
 }
@@ -196,13 +208,11 @@ fn in_another_pid_namespace(backend: Backend) {
     let family = Family::Ipv4;
     let line = format!("exec {} {}", family.tool(backend, ""), scene.shell_words(family));
     let words = ["--pid", "--fork", "--mount-proc", "sh", "-c", &line];
-    let (incident, _) = scene.incident(family, || scene.node.command("unshare").args(&words).must());
-    let author = incident.author.clone();
-    if can_be_told(backend) {
-        assert_eq!(author.name, kernel_name(&family.tool(backend, "")), "{incident:#?}");
-    }
-    assert_ne!(author.pid, Some(1), "process 1 of this machine did not do it: {incident:#?}");
-    never_wrong(&author, "-D POSTROUTING");
+    scene.accuses(&kernel_name(&family.tool(backend, "")), "-D POSTROUTING", || {
+        let (incident, _) = scene.incident(family, || scene.node.command("unshare").args(&words).must());
+        assert_ne!(incident.author.pid, Some(1), "process 1 of this machine did not do it: {incident:#?}");
+        incident
+    });
 }
 
 /// nf_tables tells everybody; fanotify only CAP_SYS_ADMIN.

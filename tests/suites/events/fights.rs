@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use libtest_mimic::Trial;
 use ruleward_tests::trial::trial;
-use ruleward_tests::{Backend, Family, Node, Running, sandbox};
+use ruleward_tests::{Backend, Family, Node, Running, can_be_told, sandbox};
 
 use super::{JUMPS, comes_back, deletion, quiet_node};
 
@@ -94,7 +94,7 @@ fn fight(backend: Backend) {
     assert!(deletions <= 1 + most + 6, "{deletions} deletions in {ended_after:?}, where {most} repairs were due");
     let place = fight.place.to_string();
     assert!(place.contains(JUMP.0) && place.contains(JUMP.1), "it does not say where: {fight:#?}");
-    if backend == Backend::Nft || sandbox::is_real_root() {
+    if can_be_told(backend) {
         assert_eq!(fight.opponent.name, name, "{fight:#?}");
     }
     if backend == Backend::Nft && sandbox::sees_real_pids() {

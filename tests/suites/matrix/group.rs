@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use ruleward_tests::policies::{attachment, chain, static_rules};
 use ruleward_tests::save::{assert_same, rules_of};
 use ruleward_tests::{
-    Backend, Daemon, Family, HOOKS, Incident, Mark, Node, Placement, Report, Status, Stranger, sandbox, try_poll,
+    Backend, Daemon, Family, HOOKS, Incident, Mark, Node, Placement, Report, Status, Stranger, can_be_told, try_poll,
 };
 use serde_json::json;
 
@@ -248,8 +248,7 @@ impl Group {
         };
         case(&scene);
         assert_same("the table after the case", &self.before, &self.node.save(place.family, place.table));
-        // On legacy only the machine's own root is told more than that the lock was taken.
-        let could = place.mode == Mode::ByEvents && (place.backend == Backend::Nft || sandbox::is_real_root());
+        let could = place.mode == Mode::ByEvents && can_be_told(place.backend);
         !could || scene.heard.get()
     }
 

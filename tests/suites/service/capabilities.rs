@@ -3,12 +3,11 @@
 
 use std::fs;
 use std::path::Path;
-use std::sync::Arc;
 
 use libtest_mimic::Trial;
 use ruleward_tests::policies::{attachment, chain, set, static_rules};
 use ruleward_tests::trial::trial;
-use ruleward_tests::{Backend, Daemon, Family, Node, Placement, sandbox};
+use ruleward_tests::{Backend, Daemon, Family, Incident, Node, Placement, sandbox, until_named};
 use serde_json::{Value, json};
 
 use super::node;
@@ -49,11 +48,16 @@ fn each_of_the_unit_is_tried() {
     assert_eq!(of_the_unit(), ["net_admin", "net_raw", "sys_admin", "sys_nice"]);
 }
 
-/// Somebody flushes the chain with our jump; what is said of who did it.
-fn author_of_a_flush(node: &Arc<Node>, daemon: &Daemon) -> String {
+/// Somebody flushes the chain with our jump.
+fn flush(node: &Node, daemon: &Daemon) -> Incident {
     let before = daemon.status().mark();
     node.command(Family::Ipv4.tool(node.backend, "")).args(&["-F", "INPUT"]).must();
-    daemon.incident_after(&before, "rule-deleted", Family::Ipv4, "filter", "INPUT").author.name
+    daemon.incident_after(&before, "rule-deleted", Family::Ipv4, "filter", "INPUT")
+}
+
+/// What is said of who did that, where it can be told.
+fn author_of_a_flush(node: &Node, daemon: &Daemon) -> String {
+    until_named(node.backend, || flush(node, daemon)).author.name
 }
 
 fn those_of_the_unit_are_enough(backend: Backend) {
@@ -135,7 +139,7 @@ fn without_sys_admin_nothing_is_rehearsed(backend: Backend) {
         Backend::Legacy => {
             assert_eq!(watch.method, "xtables lock by inotify");
             assert!(watch.detail.contains("CAP_SYS_ADMIN"), "{watch:?}");
-            assert_eq!(author_of_a_flush(&node, &daemon), "unknown");
+            assert_eq!(flush(&node, &daemon).author.name, "unknown");
         }
     }
 }
