@@ -203,12 +203,13 @@ impl Tools {
     /// [`RestoreError`]
     pub fn restore(&self, family: Family, script: &str) -> Result<(), RestoreError> {
         let program = program(self.backend, family, "-restore");
-        // Nobody else knows a private lock: there is nothing to wait for.
-        let longest = if self.private_lock.is_some() { Duration::ZERO } else { self.lock_timeout };
-        let waited = Duration::from_secs(longest.as_secs().max(1));
+        let waited = Duration::from_secs(self.lock_timeout.as_secs().max(1));
         let seconds = waited.as_secs().to_string();
         let (arguments, extra): (&[&str], Duration) = match self.backend {
             Backend::Nft => (&["--noflush"], Duration::ZERO),
+            // Nobody else knows a private lock, so there is nothing to wait for. With a number the tool sets an alarm, which
+            // goes off on a machine that stands still for so long, and the tool blames the lock.
+            Backend::Legacy if self.private_lock.is_some() => (&["--noflush", "--wait"], Duration::ZERO),
             Backend::Legacy => (&["--noflush", "--wait", &seconds], waited),
         };
         let finished = self.run(&program, "iptables", arguments, script.as_bytes(), extra)?;
