@@ -111,7 +111,17 @@ impl Daemon {
         self.refresh_ending_with(0)
     }
 
-    /// The same where the check ends with another exit status, because something is wrong besides.
+    /// A check now; its report, with the incidents since the first `before` ones. After a write the daemon looks again by
+    /// itself, and on a busy machine that may come between the damage and this check.
+    #[track_caller]
+    pub fn refresh_since(&self, before: &Mark) -> Report {
+        let mut report = self.refresh();
+        report.incidents = self.status().since(before);
+        assert!(report.in_sync && !report.incidents.is_empty(), "nothing was wrong, or it still is: {report:#?}");
+        report
+    }
+
+    /// The same as [`Daemon::refresh`] where the check ends with another exit status, because something is wrong besides.
     #[track_caller]
     pub fn refresh_ending_with(&self, code: i32) -> Report {
         self.node.ruleward(&["--output", "json", "refresh"]).report(code)

@@ -192,8 +192,9 @@ fn state_directory(backend: Backend, options: &str) {
     let said = status.report.problems.iter().chain(&status.report.notes).any(|line| line.contains(&directory));
     assert!(said, "the status does not name {directory}: {status:#?}");
     assert_same("everything", &expected(backend), &node.save_all());
+    let incidents = daemon.status().mark();
     node.stranger(Family::Ipv4).flush_chain("filter", "op-in");
-    assert_eq!(daemon.refresh().outcome, "changed");
+    daemon.refresh_since(&incidents).assert_incident(&["chain-flushed"], "ipv4", "filter", "op-in");
     assert_same("everything", &expected(backend), &node.save_all());
 }
 
@@ -206,12 +207,13 @@ fn without_namespaces_the_text_is_learned(backend: Backend) {
     let right = expected(backend);
     assert_same("everything", &right, &node.save_all());
     daemon.refresh().assert_unchanged();
+    let incidents = daemon.status().mark();
     for family in Family::ALL {
         let stranger = node.stranger(family);
         stranger.flush_chain("nat", "op-post");
         stranger.replace("filter", "op-in", 1, "-p tcp --dport 81 -j RETURN");
     }
-    let report = daemon.refresh();
+    let report = daemon.refresh_since(&incidents);
     assert_same("everything", &right, &node.save_all());
     for family in Family::ALL {
         report.assert_incident(&["chain-flushed"], &family.to_string(), "nat", "op-post");

@@ -57,10 +57,11 @@ fn status_answers_while_a_check_waits() {
     // Whoever does not respect the lock does not wait for it either.
     let other = node.path("run").join("other.lock");
     let tool = Family::Ipv4.tool(Backend::Legacy, "");
+    let incidents = daemon.status().mark();
     let holder = Holder::new(&node);
     node.command(tool).args(&["-F", "op-in"]).env("XTABLES_LOCKFILE", &other).must();
     std::thread::scope(|scope| {
-        let refresh = scope.spawn(|| daemon.refresh());
+        let refresh = scope.spawn(|| daemon.refresh_since(&incidents));
         let status = daemon.wait_until("waiting for the lock", |status| {
             status.waiting.as_deref().is_some_and(|waiting| waiting.contains("xtables lock"))
         });

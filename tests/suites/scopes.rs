@@ -251,6 +251,8 @@ fn ten_thousand_rules(backend: Backend) {
         .collect();
     let jumps = attachment(Family::Ipv4, "filter", "INPUT", Placement::First, "-j op-0");
     node.configure(json!({ "policies": { "big": static_rules(&chains, &[jumps], &[]) } }));
+    // A daemon that finds all in order does not look again by itself.
+    node.apply();
     let daemon = node.daemon();
     let before = node.save(Family::Ipv4, "filter");
     assert_eq!(before.lines().filter(|line| line.starts_with("-A op-")).count(), count);

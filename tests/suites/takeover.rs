@@ -101,8 +101,9 @@ fn jumps_come_back_beside_felix(backend: Backend) {
             let jump = rules_of(&save, hook).into_iter().find(|rule| rule.ends_with(&target));
             let jump = jump.unwrap_or_else(|| panic!("no jump in {hook}:\n{save}")).to_owned();
             let rule = jump.splitn(3, ' ').nth(2).unwrap_or_default();
+            let incidents = daemon.status().mark();
             node.stranger(family).delete("nat", hook, rule);
-            daemon.refresh().assert_incident(&["rule-deleted"], &family.to_string(), "nat", hook);
+            daemon.refresh_since(&incidents).assert_incident(&["rule-deleted"], &family.to_string(), "nat", hook);
             assert_same("everything", &before, &node.save_all());
         }
     }

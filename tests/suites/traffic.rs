@@ -73,8 +73,11 @@ fn masqueraded_while_the_jump_is_there(backend: Backend, family: Family) {
     for transport in Transport::ALL {
         let seen = || traffic.seen(Place::Pod, Place::Outside, family, transport).ip();
         assert_eq!(seen(), at(Place::Node, family), "with the jump");
+        // It looks again after the write before this one.
+        daemon.pause();
         node.stranger(family).delete("nat", "POSTROUTING", JUMP);
         assert_eq!(seen(), at(Place::Pod, family), "after an administrator deleted the jump");
+        daemon.resume();
         daemon.refresh();
         assert_eq!(seen(), at(Place::Node, family), "after the repair");
     }

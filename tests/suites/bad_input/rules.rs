@@ -191,13 +191,10 @@ fn last_good_stays(backend: Backend, contribution: Contribution, says: &str) {
     assert!(reason.contains(says), "the reason does not say {says}: {reason}");
     assert_same("everything", &before, &node.save_all());
     // The last good one is not only left alone: it is kept in force.
+    let incidents = daemon.status().mark();
     node.stranger(Family::Ipv6).flush_chain("filter", "op-in");
-    node.ruleward(&["--output", "json", "refresh"]).report(78).assert_incident(
-        &["chain-flushed"],
-        "ipv6",
-        "filter",
-        "op-in",
-    );
+    daemon.refresh_ending_with(78);
+    daemon.incident_after(&incidents, "chain-flushed", Family::Ipv6, "filter", "op-in");
     assert_same("everything", &before, &node.save_all());
     daemon.stop();
     // Also when it is started once more: nothing good is forgotten.
