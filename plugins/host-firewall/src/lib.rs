@@ -1,6 +1,6 @@
 //! A host firewall for filter/INPUT: zones of interfaces and addresses, with the services that are open to each. What
 //! keeps a node alive is admitted first, whatever the zones say: loopback, known connections, the ICMP that networks
-//! need, and SSH. SSH is shut out only by a setting that says so.
+//! need, answers to the DHCP client, and SSH. SSH is shut out only by a setting that says so.
 
 mod service;
 mod settings;
@@ -8,7 +8,7 @@ mod settings;
 use ruleward_sdk::settings::Network;
 use ruleward_sdk::{
     Attachment, Chain, ConntrackStates, Contribution, Description, Facts, Failure, Families, Family, Hook, LogLevel,
-    Ownership, Placement, RateUnit, RejectKind, Rule, Table, protocol,
+    Ownership, Placement, RateUnit, RejectKind, Rule, Table, log, protocol,
 };
 
 use crate::settings::{LimitedService, Otherwise, Service, Settings, Ssh, Zone};
@@ -43,6 +43,7 @@ fn host_firewall(facts: &Facts, settings: Settings) -> Result<Contribution, Fail
             .rule(Rule::new().conntrack(ConntrackStates::ESTABLISHED | ConntrackStates::RELATED).accept())
             .rule(Rule::new().protocol(icmp_number(family)).jump(ICMP))
             .rule(Rule::new().conntrack(ConntrackStates::INVALID).drop())
+            .rules(settings.dhcp_client.then(|| dhcp_client(family)))
             .rules(ssh(&settings.ssh, family));
         for (at, zone) in settings.zones.iter().enumerate() {
             let chain = zone_chain(at, zone, family)?;
@@ -91,6 +92,20 @@ fn icmp(family: Family, ping: bool) -> Chain {
     chain
 }
 
+/// Answers to this node's own DHCP client. They answer a broadcast or a multicast, so conntrack does not know them as
+/// answers; without them a lease expires and the node loses its address.
+fn dhcp_client(family: Family) -> Rule {
+    let rule = Rule::new().protocol(protocol::UDP);
+    match family {
+        Family::Ipv4 => rule.source_port(67).destination_port(68),
+        Family::Ipv6 => match "fe80::/10".parse::<Network>() {
+            Ok(link_local) => rule.source(link_local).destination(link_local).source_port(547).destination_port(546),
+            Err(_) => unreachable!("fe80::/10 is a network"),
+        },
+    }
+    .accept()
+}
+
 fn ssh(ssh: &Ssh, family: Family) -> Vec<Rule> {
     if !ssh.enabled {
         return Vec::new();
@@ -99,6 +114,9 @@ fn ssh(ssh: &Ssh, family: Family) -> Vec<Rule> {
     let open = if ssh.limit == 0 { open } else { limited(open, "ssh", ssh.limit, family) };
     if ssh.from.is_empty() {
         return vec![open.accept()];
+    }
+    if of_family(&ssh.from, family).next().is_none() {
+        log::warn(format!("SSH is closed over {family}: no network of `ssh.from` is of {family}"));
     }
     of_family(&ssh.from, family).map(|network| open.clone().source(*network).accept()).collect()
 }

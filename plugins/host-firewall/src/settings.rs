@@ -23,6 +23,10 @@ pub struct Settings {
     /// Whether echo requests (ping) are answered, at most 10 a second.
     #[serde(default = "yes")]
     pub ping: bool,
+    /// Whether answers to this node's DHCP client (DHCPv4 and DHCPv6) are admitted. Off: a node that gets its address by
+    /// DHCP loses it when the lease expires.
+    #[serde(default = "yes")]
+    pub dhcp_client: bool,
 }
 
 fn yes() -> bool {

@@ -1,6 +1,7 @@
 //! What the policy asks for, and what it refuses.
 
 use host_firewall::HostFirewall;
+use ruleward_sdk::log;
 use ruleward_testing::Node;
 use serde_json::{Value, json};
 
@@ -18,6 +19,7 @@ fn without_settings_ssh_stays_open_and_the_rest_is_dropped() {
             "-m conntrack --ctstate ESTABLISHED,RELATED -j ACCEPT",
             "-p 1 -j hfw-icmp",
             "-m conntrack --ctstate INVALID -j DROP",
+            "-p 17 -m udp --sport 67 -m udp --dport 68 -j ACCEPT",
             "-p 6 -m tcp --dport 22 -m hashlimit --hashlimit-upto 20/minute --hashlimit-burst 20 --hashlimit-mode srcip \
              --hashlimit-name hfw4-ssh -j ACCEPT",
             "-m limit --limit 10/minute -j LOG --log-prefix \"hfw no zone: \" --log-level warning",
@@ -42,7 +44,7 @@ fn a_packet_goes_to_the_first_zone_that_it_fits() {
         "log": false,
     }));
     assert_eq!(
-        node.chain::<HostFirewall>("IPv4", "hfw-input")[4..],
+        node.chain::<HostFirewall>("IPv4", "hfw-input")[5..],
         [
             "-p 6 -m tcp --dport 22 -s 10.0.0.0/8 -j ACCEPT",
             "-i eth1 -s 10.0.0.0/8 -g hfw-cluster",
@@ -90,4 +92,24 @@ fn what_can_not_be_is_refused_by_its_place() {
         let refusal = node(settings).refusal::<HostFirewall>();
         assert!(refusal.starts_with(reason), "{refusal}");
     }
+}
+
+#[test]
+fn answers_to_the_dhcp_client_are_admitted_unless_a_setting_says_otherwise() {
+    let v6 = "-p 17 -s fe80::/10 -d fe80::/10 -m udp --sport 547 -m udp --dport 546 -j ACCEPT".to_owned();
+    assert!(node(json!({})).chain::<HostFirewall>("IPv6", "hfw-input").contains(&v6));
+    let off = node(json!({ "dhcp-client": false }));
+    for family in ["IPv4", "IPv6"] {
+        let rules = off.chain::<HostFirewall>(family, "hfw-input");
+        assert!(!rules.iter().any(|rule| rule.contains("--dport 68") || rule.contains("--dport 546")), "{rules:?}");
+    }
+}
+
+#[test]
+fn ssh_that_is_closed_over_a_family_is_a_warning() {
+    log::take();
+    let _ = node(json!({ "ssh": { "from": ["10.0.0.0/8"] } })).text::<HostFirewall>();
+    let warnings = log::take();
+    assert_eq!(warnings.len(), 1);
+    assert!(warnings[0].1.contains("SSH is closed over IPv6"), "{warnings:?}");
 }

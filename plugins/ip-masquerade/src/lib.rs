@@ -5,7 +5,7 @@
 use ruleward_sdk::settings::Network;
 use ruleward_sdk::{
     AddressType, Attachment, Chain, Contribution, Description, Facts, Failure, Families, Family, Hook, Ownership,
-    Placement, Rule, Table,
+    Placement, Rule, Table, log,
 };
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -48,7 +48,9 @@ fn ip_masquerade(facts: &Facts, settings: Settings) -> Result<Contribution, Fail
     let mut contribution = Contribution::new();
     for family in [Family::Ipv4, Family::Ipv6] {
         let wanted = family == Family::Ipv4 || settings.ipv6;
-        if !wanted || !facts.system.families.contains(Families::from(family)) {
+        let possible = facts.system.families.contains(Families::from(family));
+        warn_without_effect(&settings, family, wanted, possible);
+        if !wanted || !possible {
             continue;
         }
         let of_family = |network: &&Network| network.family() == family;
@@ -72,6 +74,30 @@ fn ip_masquerade(facts: &Facts, settings: Settings) -> Result<Contribution, Fail
         contribution = contribution.chain(chain).attachment(attachment);
     }
     Ok(contribution)
+}
+
+/// Says which settings change nothing: an operator who wrote them believes that they do.
+fn warn_without_effect(settings: &Settings, family: Family, wanted: bool, possible: bool) {
+    let of_family = |networks: &[Network]| networks.iter().filter(|network| network.family() == family).count();
+    let exceptions = settings.non_masquerade.as_deref().unwrap_or_default();
+    let why = match (wanted, possible) {
+        (false, _) => "IPv6 is not masqueraded; set ipv6 = true if it should be",
+        (true, false) => "this node has no packet filter for that family",
+        (true, true) => {
+            if !settings.sources.is_empty() && of_family(&settings.sources) == 0 {
+                log::warn(format!("no {family} packet is masqueraded: no network of `sources` is of {family}"));
+            }
+            return;
+        }
+    };
+    for (key, count) in [("sources", of_family(&settings.sources)), ("non-masquerade", of_family(exceptions))] {
+        if count > 0 {
+            log::warn(format!("the {family} networks in `{key}` ({count}) have no effect: {why}"));
+        }
+    }
+    if settings.ipv6 && family == Family::Ipv6 && !possible {
+        log::warn(format!("`ipv6 = true` has no effect: {why}"));
+    }
 }
 
 /// Networks of this file; each can be read.

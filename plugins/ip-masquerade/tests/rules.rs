@@ -1,6 +1,7 @@
 //! What the policy asks for.
 
 use ip_masquerade::IpMasquerade;
+use ruleward_sdk::{Families, log};
 use ruleward_testing::Node;
 use serde_json::json;
 
@@ -40,4 +41,43 @@ fn sources_interfaces_and_ipv6_as_the_settings_say() {
         old.chain::<IpMasquerade>("IPv4", "ipm-postrouting"),
         ["-d 10.244.0.0/16 -j RETURN", "-o eth+ -s 10.244.0.0/16 -j MASQUERADE"]
     );
+}
+
+#[test]
+fn a_setting_without_effect_is_a_warning() {
+    let warnings = |settings: serde_json::Value, families: Families| {
+        log::take();
+        let node = Node::new().settings(&settings).with(|facts| facts.system.families = families);
+        let _ = node.text::<IpMasquerade>();
+        log::take().into_iter().map(|(_, message)| message).collect::<Vec<_>>()
+    };
+    for (settings, families, expected) in [
+        (json!({}), Families::all(), &[][..]),
+        (json!({ "sources": ["10.0.0.0/8", "fd00::/8"], "ipv6": true }), Families::all(), &[]),
+        (
+            json!({ "sources": ["fd00::/8"] }),
+            Families::all(),
+            &[
+                "no IPv4 packet is masqueraded",
+                "IPv6 networks in `sources` (1) have no effect: IPv6 is not masqueraded",
+            ],
+        ),
+        (
+            json!({ "non-masquerade": ["10.0.0.0/8", "fd00::/8"] }),
+            Families::all(),
+            &["IPv6 networks in `non-masquerade` (1) have no effect: IPv6 is not masqueraded"],
+        ),
+        (
+            json!({ "sources": ["10.0.0.0/8", "fd00::/8"], "ipv6": true }),
+            Families::IPV4,
+            &["IPv6 networks in `sources` (1) have no effect: this node", "`ipv6 = true` has no effect"],
+        ),
+        (json!({ "sources": ["10.0.0.0/8"], "ipv6": true }), Families::all(), &["no IPv6 packet is masqueraded"]),
+    ] {
+        let found = warnings(settings.clone(), families);
+        assert_eq!(found.len(), expected.len(), "{settings}: {found:?}");
+        for (message, words) in found.iter().zip(expected) {
+            assert!(message.contains(words), "{settings}: {found:?}");
+        }
+    }
 }

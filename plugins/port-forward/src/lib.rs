@@ -4,13 +4,13 @@
 //! - nat/PREROUTING and nat/OUTPUT: what is for an address of this node, on the port, goes to the target.
 //! - nat/POSTROUTING: what comes from the target's own network and was forwarded gets the node's address, since the
 //!   target would otherwise answer the client directly, and the client would not know the answer.
-//! - filter/FORWARD: what was forwarded is let through.
+//! - filter/FORWARD: what was forwarded is let through in both directions, with the ICMP errors that belong to it.
 
 use ruleward_sdk::ipnet::IpNet;
 use ruleward_sdk::settings::{Network, Ports};
 use ruleward_sdk::{
     AddressType, Attachment, Chain, ConntrackStates, Contribution, Description, Facts, Failure, Families, Family, Hook,
-    Nat, Ownership, Placement, PortRange, Rule, Table, protocol,
+    Nat, Ownership, Placement, PortRange, Rule, Table, log, protocol,
 };
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -19,6 +19,7 @@ use std::net::IpAddr;
 const DNAT: &str = "pf-dnat";
 const HAIRPIN: &str = "pf-hairpin";
 const FORWARD: &str = "pf-forward";
+const NO_FAMILY: &str = "this node has no packet filter for that family";
 
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
@@ -88,7 +89,11 @@ fn port_forward(facts: &Facts, settings: Settings) -> Result<Contribution, Failu
     for family in [Family::Ipv4, Family::Ipv6] {
         let forwards: Vec<&Forward> =
             settings.forwards.iter().filter(|forward| forward.to.is_ipv4() == (family == Family::Ipv4)).collect();
-        if forwards.is_empty() || !facts.system.families.contains(Families::from(family)) {
+        if forwards.is_empty() {
+            continue;
+        }
+        if !facts.system.families.contains(Families::from(family)) {
+            log::warn(format!("{} forwards to {family} targets have no effect: {NO_FAMILY}", forwards.len()));
             continue;
         }
         let chain = |table, name| Chain::new(table, name).families(family);
@@ -209,11 +214,24 @@ fn hairpin(forward: &Forward, facts: &Facts) -> Vec<Rule> {
     networks.iter().map(rule).collect()
 }
 
+/// New connections from those who may, then whatever belongs to a connection with the target: where the chain's policy
+/// is DROP, as Docker and ufw set it, answers would be lost otherwise.
 fn accepted(forward: &Forward, _: &Facts) -> Vec<Rule> {
-    let rule = Rule::new()
-        .destination(forward.to)
-        .protocol(forward.protocol.number())
-        .destination_port(target_port(forward))
-        .accept();
-    for_each_source(forward, rule)
+    let ports = target_port(forward);
+    let new = Rule::new().destination(forward.to).protocol(forward.protocol.number()).destination_port(ports).accept();
+    let port =
+        if ports.first == ports.last { ports.first.to_string() } else { format!("{}:{}", ports.first, ports.last) };
+    let words = [
+        "--ctstate",
+        "RELATED,ESTABLISHED",
+        "--ctproto",
+        &forward.protocol.number().to_string(),
+        "--ctreplsrc",
+        &forward.to.to_string(),
+        "--ctreplsrcport",
+        &port,
+    ]
+    .map(str::to_owned);
+    let known = Rule::new().extension("conntrack", words).accept();
+    for_each_source(forward, new).into_iter().chain([known]).collect()
 }

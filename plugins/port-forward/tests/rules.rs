@@ -1,6 +1,7 @@
 //! What the policy asks for, and what it refuses.
 
 use port_forward::PortForward;
+use ruleward_sdk::{Families, log};
 use ruleward_testing::Node;
 use serde_json::{Value, json};
 
@@ -35,6 +36,8 @@ fn a_port_goes_to_its_target_from_outside_inside_and_here() {
          # before others' rules\n\
          -A FORWARD -m comment --comment \"pf: forwarded\" -m conntrack --ctstate DNAT -j pf-forward\n\
          -A pf-forward -p 6 -d 10.0.0.9/32 -m tcp --dport 80 -j ACCEPT\n\
+         -A pf-forward -m conntrack --ctstate RELATED,ESTABLISHED --ctproto 6 --ctreplsrc 10.0.0.9 --ctreplsrcport 80 \
+         -j ACCEPT\n\
          COMMIT\n"
     );
 }
@@ -71,4 +74,13 @@ fn what_can_not_be_is_refused_by_its_place() {
         let refusal = node(forwards).refusal::<PortForward>();
         assert!(refusal.starts_with(reason), "{refusal}");
     }
+}
+
+#[test]
+fn a_forward_to_a_family_that_the_node_lacks_is_a_warning() {
+    log::take();
+    let node = node(json!([{ "port": 80, "to": "fd00::9" }])).with(|facts| facts.system.families = Families::IPV4);
+    assert_eq!(node.text::<PortForward>(), "");
+    let warnings = log::take();
+    assert!(warnings[0].1.contains("1 forwards to IPv6 targets have no effect"), "{warnings:?}");
 }

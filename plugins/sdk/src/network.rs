@@ -132,6 +132,16 @@ impl From<core::ops::RangeInclusive<u16>> for PortRange {
     }
 }
 
+impl fmt::Display for Family {
+    /// `IPv4` or `IPv6`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Ipv4 => "IPv4",
+            Self::Ipv6 => "IPv6",
+        })
+    }
+}
+
 impl From<Family> for Families {
     fn from(family: Family) -> Self {
         match family {
