@@ -44,6 +44,18 @@ fn families(family: Option<Family>) -> Vec<String> {
         .collect()
 }
 
+/// The sets of Calico's nat rules, each by name: a pattern would also own those of Felix's filter rules.
+const CALICO_SETS: [&str; 8] = [
+    "cali40masq-ipam-pools",
+    "cali40all-ipam-pools",
+    "cali40network-ip-pools",
+    "cali40all-hosts-net",
+    "cali60masq-ipam-pools",
+    "cali60all-ipam-pools",
+    "cali60network-ip-pools",
+    "cali60all-hosts-net",
+];
+
 /// calico-postrouting in scope `all`, for this version of Calico.
 pub fn calico(version: &str) -> Value {
     json!({
@@ -51,7 +63,7 @@ pub fn calico(version: &str) -> Value {
         "grants": {
             "tables": ["nat"],
             "chains": ["cali-*"],
-            "sets": ["cali4*", "cali6*"],
+            "sets": CALICO_SETS,
             "comments": ["cali:"],
             "documents": ["IPPool", "Node", "FelixConfiguration", "WorkloadEndpoint"],
         },

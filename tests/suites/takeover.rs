@@ -8,7 +8,7 @@ use libtest_mimic::Trial;
 use ruleward_tests::policies::{calico, calico_jumps};
 use ruleward_tests::save::{assert_same, rules_of};
 use ruleward_tests::trial::trial;
-use ruleward_tests::{Backend, Family, Node};
+use ruleward_tests::{Backend, Family, Node, TABLES};
 use serde_json::{Value, json};
 
 type Policy = fn(&str) -> Value;
@@ -60,11 +60,14 @@ fn read(capture: &Path, name: &str) -> String {
     fs::read_to_string(capture.join(name)).unwrap_or_else(|error| panic!("{}/{name}: {error}", capture.display()))
 }
 
-/// Loads what Felix programmed and gives the node Felix's inputs.
+/// Loads what Felix programmed, all tables that the capture has, and gives the node Felix's inputs.
 fn programmed_by_felix(node: &Node, capture: &Path, policy: &Value) {
     node.load_sets(&read(capture, "ipset.save"));
-    node.load(Family::Ipv4, &read(capture, "nat4.save"));
-    node.load(Family::Ipv6, &read(capture, "nat6.save"));
+    for (family, suffix) in [(Family::Ipv4, "4.save"), (Family::Ipv6, "6.save")] {
+        for table in TABLES.iter().filter(|table| capture.join(format!("{table}{suffix}")).exists()) {
+            node.load(family, &read(capture, &format!("{table}{suffix}")));
+        }
+    }
     node.documents(&read(capture, "resources.yaml"));
     node.configure(json!({ "policies": { "calico-postrouting": policy } }));
 }
@@ -80,6 +83,11 @@ fn the_first_plan_is_empty(backend: Backend, capture: &Path, policy: &Value) {
     assert_same("everything after `run` and `refresh`", &before, &node.save_all());
     node.plan(0).assert_unchanged();
     assert_eq!(daemon.status().incidents_total, 0);
+    // The same resources as calicoctl prints them, one call a kind.
+    if capture.join("calicoctl-get.yaml").exists() {
+        node.documents(&read(capture, "calicoctl-get.yaml"));
+        node.plan(0).assert_unchanged();
+    }
 }
 
 fn capture(path: &str) -> PathBuf {

@@ -2,6 +2,7 @@
 
 use ruleward_sdk::{Chain, Family, PortRange, Rule, Table};
 
+use crate::features::Features;
 use crate::felix::{Encapsulation, Felix};
 use crate::floating::FloatingIps;
 use crate::identifier::Identifiers;
@@ -29,8 +30,8 @@ pub const NAMES: [&str; 6] = [PREROUTING, OUTPUT, POSTROUTING, FLOATING_INBOUND,
 pub struct Inputs<'a> {
     /// Which Calico to equal.
     pub release: Release,
-    /// Source translation picks ports at random.
-    pub random_fully: bool,
+    /// What Felix takes iptables to know.
+    pub features: Features,
     /// Felix's parameters.
     pub felix: &'a Felix,
     /// Tunnels in use.
@@ -56,7 +57,7 @@ pub fn of_family(family: Family, inputs: &Inputs<'_>) -> Vec<Chain> {
             };
             let mut identifiers = Identifiers::of_chain(name);
             let rules = phrases.into_iter().map(|(conditions, action)| -> Rule {
-                phrase::rule(&mut identifiers, conditions, action, inputs.random_fully)
+                phrase::rule(&mut identifiers, conditions, action, inputs.features)
             });
             Chain::new(Table::Nat, name).families(family).rules(rules)
         })

@@ -3,8 +3,10 @@
 use std::net::IpAddr;
 
 use ruleward_sdk::ipnet::IpNet;
-use ruleward_sdk::{Facts, Failure, Families, Family, Placement, PortRange};
+use ruleward_sdk::{Backend, Facts, Failure, Families, Family, Placement, PortRange, log};
 
+use crate::dataplane::NftablesMode;
+use crate::features::Features;
 use crate::parameters::{Found, Layer, Parameters};
 use crate::pools::Pools;
 use crate::release::Release;
@@ -27,6 +29,12 @@ pub struct Felix {
     pub floating_ips: bool,
     /// Nodes outside the cluster.
     pub external_nodes: Vec<IpNet>,
+    /// Whether Felix programs nftables.
+    pub nftables: NftablesMode,
+    /// What Felix takes iptables to know.
+    pub features: Features,
+    /// The tunnel addresses of this node that a parameter gives: IPIP, VXLAN, VXLAN over IPv6.
+    pub tunnel_addresses: [bool; 3],
     /// Most members of a set.
     pub max_set_size: u32,
     /// VXLAN's UDP port; 0: unknown.
@@ -56,6 +64,7 @@ impl Felix {
         let parameters = Parameters::read(facts, environment)?;
         let in_use = |field| parameters.find_in_use(field);
         let flag = |field| parameters.find(field).map(Found::flag).transpose();
+        let address = |field| in_use(field).map_or(Ok(None), Found::address).map(|address| address.is_some());
         let switch = |field| in_use(field).map(Found::flag).transpose();
         let is_second = |field, words| in_use(field).map_or(Ok(false), |found| found.is_second(words));
         if let (Some(true), Some(found)) = (flag("bpfEnabled")?, parameters.find("bpfEnabled")) {
@@ -63,6 +72,14 @@ impl Felix {
                 "Felix's eBPF dataplane has other nat rules; this policy knows those of its iptables dataplane";
             return Err(found.refuse(message));
         }
+        if let (Some(false), Some(found)) =
+            (flag("useInternalDataplaneDriver")?, parameters.find("useInternalDataplaneDriver"))
+        {
+            return Err(
+                found.refuse("an external dataplane driver programs its own rules; this policy knows Felix's own")
+            );
+        }
+        warn_of_other_backend(facts, in_use("iptablesBackend"))?;
         let wireguard = |enabled, name, default: &str| -> Result<Option<String>, Failure> {
             let device = in_use(name).map_or(Ok(default.to_owned()), Found::interface)?;
             Ok(flag(enabled)?.unwrap_or(false).then_some(device))
@@ -83,6 +100,13 @@ impl Felix {
             interface_filter: in_use("iptablesNATOutgoingInterfaceFilter").map(Found::interface).transpose()?,
             floating_ips: is_second("floatingIPs", ["Disabled", "Enabled"])?,
             external_nodes: in_use("externalNodesList").map_or(Ok(Vec::new()), Found::networks)?,
+            nftables: NftablesMode::read(in_use("nftablesMode"))?,
+            features: Features::read(facts.system.random_fully, in_use("featureDetectOverride"))?,
+            tunnel_addresses: [
+                address("ipInIpTunnelAddr")?,
+                address("ipv4VXLANTunnelAddr")?,
+                address("ipv6VXLANTunnelAddr")?,
+            ],
             max_set_size: parameters.find("maxIpsetSize").map_or(Ok(1_048_576), |found| found.number(1..=u32::MAX))?,
             vxlan_port: u16::try_from(vxlan_port).unwrap_or_default(),
             ipip: switch("ipipEnabled")?,
@@ -117,5 +141,32 @@ impl Felix {
             Family::Ipv4 => self.wireguard[0].as_deref(),
             Family::Ipv6 => self.wireguard[1].as_deref(),
         }
+    }
+}
+
+/// Two programs with two backends do not see each other's rules.
+fn warn_of_other_backend(facts: &Facts, parameter: Option<Found<'_>>) -> Result<(), Failure> {
+    let Some(found) = parameter else { return Ok(()) };
+    let named = match found.text()?.to_ascii_lowercase().as_str() {
+        "auto" => return Ok(()),
+        "nft" => Backend::Nft,
+        "legacy" => Backend::Legacy,
+        other => return Err(found.refuse(format!("is {other:?}; write Auto, Legacy or NFT"))),
+    };
+    if named != facts.system.backend {
+        log::warn(format!(
+            "iptablesBackend says that Felix programs iptables-{}, and Ruleward programs iptables-{}; set \
+             backend in ruleward.toml to the same one",
+            word(named),
+            word(facts.system.backend)
+        ));
+    }
+    Ok(())
+}
+
+fn word(backend: Backend) -> &'static str {
+    match backend {
+        Backend::Nft => "nft",
+        Backend::Legacy => "legacy",
     }
 }

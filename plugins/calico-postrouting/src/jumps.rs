@@ -1,5 +1,7 @@
-//! The jumps from the built-in chains. Their identifiers depend only on where they stand, so two programs that keep
-//! them in force agree.
+//! The jumps from the built-in chains. Their identifiers are constants of the release, so two programs that keep them
+//! in force agree. An identifier follows the call that Felix makes, not the place: `chainInsertMode` moves the jumps
+//! of PREROUTING and OUTPUT and leaves their identifiers as they are. Seen from Felix v3.28.1, v3.28.3 and v3.32.1 in
+//! both modes.
 
 use ruleward_sdk::{Attachment, Families, Family, Hook, Placement, Table};
 
@@ -15,15 +17,19 @@ pub fn of_our_own(felix: &Felix, release: Release, families: &[Family]) -> Vec<A
         return Vec::new();
     }
     let families = families.iter().fold(Families::empty(), |all, family| all | Families::from(*family));
-    let postrouting = if release.appends_to_postrouting() { Placement::Last } else { felix.placement };
+    let (postrouting, call) = if release.appends_to_postrouting() {
+        (Placement::Last, "POSTROUTING*appends*")
+    } else {
+        (felix.placement, "POSTROUTING")
+    };
     [
-        (Hook::Prerouting, felix.placement, chains::PREROUTING, ["PREROUTING", "PREROUTING*appends*"]),
-        (Hook::Output, felix.placement, chains::OUTPUT, ["OUTPUT", "OUTPUT*appends*"]),
-        (Hook::Postrouting, postrouting, chains::POSTROUTING, ["POSTROUTING", "POSTROUTING*appends*"]),
+        (Hook::Prerouting, felix.placement, chains::PREROUTING, "PREROUTING"),
+        (Hook::Output, felix.placement, chains::OUTPUT, "OUTPUT"),
+        (Hook::Postrouting, postrouting, chains::POSTROUTING, call),
     ]
-    .map(|(hook, placement, target, [inserted, appended])| {
-        let mut identifiers = Identifiers::of_chain(if placement == Placement::First { inserted } else { appended });
-        let rule = phrase::rule(&mut identifiers, [], Action::Jump(target), false);
+    .map(|(hook, placement, target, call)| {
+        let mut identifiers = Identifiers::of_chain(call);
+        let rule = phrase::rule(&mut identifiers, [], Action::Jump(target), felix.features);
         Attachment::new(Table::Nat, hook, placement, rule).families(families)
     })
     .into()

@@ -9,7 +9,9 @@
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
 mod chains;
+mod dataplane;
 mod documents;
+mod features;
 mod felix;
 mod floating;
 mod identifier;
@@ -53,7 +55,9 @@ impl Policy for CalicoPostrouting {
         let Settings { release, felix } = Settings::parse(settings)?;
         let felix = Felix::read(facts, felix, release)?;
         let families: Vec<Family> = felix.families(facts.system.families).collect();
-        if !facts.granted.covers_chain(chains::POSTROUTING) {
+        let beside_felix = !facts.granted.covers_chain(chains::POSTROUTING);
+        dataplane::need_iptables(felix.nftables, beside_felix)?;
+        if beside_felix {
             let attachments = jumps::beside_felix(&felix, release, &families);
             return Ok(Contribution { attachments, ..Contribution::new() });
         }
@@ -63,7 +67,7 @@ impl Policy for CalicoPostrouting {
         let floating = FloatingIps::read(facts, felix.floating_ips)?;
         let inputs = Inputs {
             release,
-            random_fully: facts.system.random_fully,
+            features: felix.features,
             felix: &felix,
             encapsulation,
             pools: &pools,

@@ -156,12 +156,13 @@ impl Nodes {
             hosts.sort_unstable();
             hosts.dedup();
         }
-        let Encapsulation { ipip, vxlan, vxlan_v6 } = encapsulation;
-        if !found && (ipip || vxlan || vxlan_v6) {
-            let node = &facts.node_name;
-            log::warn(format!(
-                "no Node document named {node:?}: its tunnel addresses are unknown, so their rules are left out"
-            ));
+        let [ipip, vxlan, vxlan_v6] = felix.tunnel_addresses;
+        nodes.ipip |= ipip;
+        nodes.vxlan |= vxlan;
+        nodes.vxlan_v6 |= vxlan_v6;
+        let Encapsulation { ipip: on_ipip, vxlan: on_vxlan, vxlan_v6: on_vxlan_v6 } = encapsulation;
+        if !found && ((on_ipip && !ipip) || (on_vxlan && !vxlan) || (on_vxlan_v6 && !vxlan_v6)) {
+            log::warn(unknown_node(facts));
         }
         Ok(nodes)
     }
@@ -184,4 +185,14 @@ impl Nodes {
         self.vxlan_v6 = is_set("spec.ipv6VXLANTunnelAddr", &node.spec.vxlan_v6, "IPv6VXLANTunnelAddr", false)?;
         Ok(())
     }
+}
+
+/// Says which Node is missing, and names one that differs in upper and lower case only.
+fn unknown_node(facts: &Facts) -> String {
+    let node = &facts.node_name;
+    let alike = facts.documents_of_kind("Node").find(|document| document.name.eq_ignore_ascii_case(node));
+    let hint = alike.map_or_else(String::new, |document| {
+        format!(" There is one named {:?}: set node-name = {:?}.", document.name, document.name)
+    });
+    format!("no Node named {node:?}: its tunnel addresses are unknown, so the tunnels' rules are left out.{hint}")
 }

@@ -16,18 +16,25 @@ use crate::documents::Leaf;
 const ANNOTATION: &str = "config.projectcalico.org/";
 
 /// Each parameter: its name as a field of a FelixConfiguration, and Felix's own.
-const PARAMETERS: [(&str, &str); 17] = [
+const PARAMETERS: [(&str, &str); 24] = [
     ("bpfEnabled", "BPFEnabled"),
     ("chainInsertMode", "ChainInsertMode"),
     ("externalNodesList", "ExternalNodesCIDRList"),
+    ("featureDetectOverride", "FeatureDetectOverride"),
     ("floatingIPs", "FloatingIPs"),
+    ("ipInIpTunnelAddr", "IpInIpTunnelAddr"),
     ("ipipEnabled", "IpInIpEnabled"),
+    ("iptablesBackend", "IptablesBackend"),
     ("iptablesNATOutgoingInterfaceFilter", "IptablesNATOutgoingInterfaceFilter"),
+    ("ipv4VXLANTunnelAddr", "IPv4VXLANTunnelAddr"),
     ("ipv6Support", "Ipv6Support"),
+    ("ipv6VXLANTunnelAddr", "IPv6VXLANTunnelAddr"),
     ("maxIpsetSize", "MaxIpsetSize"),
     ("natOutgoingAddress", "NATOutgoingAddress"),
     ("natOutgoingExclusions", "NATOutgoingExclusions"),
     ("natPortRange", "NATPortRange"),
+    ("nftablesMode", "NFTablesMode"),
+    ("useInternalDataplaneDriver", "UseInternalDataplaneDriver"),
     ("vxlanEnabled", "VXLANEnabled"),
     ("vxlanPort", "VXLANPort"),
     ("wireguardEnabled", "WireguardEnabled"),
@@ -222,7 +229,8 @@ impl<'a> Found<'a> {
         read.collect()
     }
 
-    fn text(self) -> Result<&'a str, Failure> {
+    /// Text, as it is written.
+    pub fn text(self) -> Result<&'a str, Failure> {
         self.leaf.text().map(Option::unwrap_or_default).map_err(|message| self.refuse(message))
     }
 }

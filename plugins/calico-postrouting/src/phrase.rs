@@ -6,6 +6,7 @@ use std::net::IpAddr;
 
 use ruleward_sdk::{AddressType, AddressTypeLimit, Direction, Masquerade, Nat, PortRange, Rule, Target, protocol};
 
+use crate::features::Features;
 use crate::identifier::Identifiers;
 
 /// One condition.
@@ -81,8 +82,16 @@ impl Condition {
 }
 
 impl Action {
-    fn write(self, text: &mut String, random_fully: bool) {
-        let random = if random_fully { " --random-fully" } else { "" };
+    fn is_random_fully(self, features: Features) -> bool {
+        match self {
+            Self::Masquerade(_) => features.masquerade,
+            Self::SourceNat(..) => features.source_nat,
+            _ => false,
+        }
+    }
+
+    fn write(self, text: &mut String, features: Features) {
+        let random = if self.is_random_fully(features) { " --random-fully" } else { "" };
         let _ = match self {
             Self::Jump(chain) => write!(text, "--jump {chain}"),
             Self::Return => write!(text, "--jump RETURN"),
@@ -101,7 +110,8 @@ impl Action {
         };
     }
 
-    fn target(self, random_fully: bool) -> Target {
+    fn target(self, features: Features) -> Target {
+        let random_fully = self.is_random_fully(features);
         match self {
             Self::Jump(chain) => Target::Jump(chain.into()),
             Self::Return => Target::Return,
@@ -117,7 +127,7 @@ pub fn rule(
     identifiers: &mut Identifiers<'_>,
     conditions: impl IntoIterator<Item = Condition>,
     action: Action,
-    random_fully: bool,
+    features: Features,
 ) -> Rule {
     let mut fragment = String::new();
     let mut rule = Rule::new();
@@ -125,6 +135,6 @@ pub fn rule(
         condition.write(&mut fragment);
         rule = condition.apply(rule);
     }
-    action.write(&mut fragment, random_fully);
-    rule.target(action.target(random_fully)).comment(identifiers.comment(&fragment))
+    action.write(&mut fragment, features);
+    rule.target(action.target(features)).comment(identifiers.comment(&fragment))
 }

@@ -4,6 +4,7 @@
 
 mod support;
 
+use ruleward_sdk::Failure;
 use support::refusal;
 use support::resources::{NODE, felix, pool, workload};
 
@@ -41,6 +42,21 @@ fn unusable_documents_are_refused_by_name_and_field() {
             "not the name of an interface",
         ),
         (felix("default", "bpfEnabled: true"), "FelixConfiguration/default spec.bpfEnabled", "eBPF"),
+        (
+            felix("default", "featureDetectOverride: MASQFullyRandom=maybe"),
+            "FelixConfiguration/default spec.featureDetectOverride",
+            "MASQFullyRandom=false",
+        ),
+        (
+            felix("default", "featureDetectOverride: MASQFullyRandom"),
+            "FelixConfiguration/default spec.featureDetectOverride",
+            "NAME=true",
+        ),
+        (
+            felix("default", "useInternalDataplaneDriver: false"),
+            "FelixConfiguration/default spec.useInternalDataplaneDriver",
+            "external dataplane",
+        ),
         (felix("default", "maxIpsetSize: 0"), "FelixConfiguration/default spec.maxIpsetSize", "from 1"),
         (NODE.replace("192.168.0.2", "192.168.0.x"), "Node/node1 spec.ipv4VXLANTunnelAddr", "is not an IP address"),
         (NODE.replace("192.168.0.2", "'::1'"), "Node/node1 spec.ipv4VXLANTunnelAddr", "is not an IPv4 address"),
@@ -84,5 +100,22 @@ fn unusable_settings_are_refused_by_pointer() {
         (r#"{"calico":1}"#, ""),
     ] {
         assert_eq!(refusal("", settings).0, place, "{settings}");
+    }
+}
+
+#[test]
+fn where_felix_uses_nftables_there_is_nothing_to_keep_or_to_take_over() {
+    let yaml = felix("default", "nftablesMode: Enabled");
+    let settings = r#"{"calico-version":"3.31.0"}"#;
+    let Err(Failure::Waiting(reason)) = support::evaluate(&support::facts_beside_felix(&yaml), settings) else {
+        panic!("beside Felix the policy waits")
+    };
+    assert!(reason.contains("nftablesMode is Enabled"), "{reason}");
+    let Err(Failure::Other(reason)) = support::evaluate(&support::facts(&yaml), settings) else {
+        panic!("in Felix's place the policy is refused")
+    };
+    assert!(reason.contains("nftablesMode is Enabled") && reason.contains("nftablesMode: Disabled"), "{reason}");
+    for spec in ["nftablesMode: Disabled", "nftablesMode: Auto", ""] {
+        support::evaluate(&support::facts(&felix("default", spec)), settings).unwrap();
     }
 }

@@ -83,7 +83,7 @@ fn a_tunnel_without_an_address_has_no_rule() {
     assert_eq!(chain(&answer(&pools, "{}"), Family::Ipv4, "cali-POSTROUTING").len(), 2);
     let warnings = log::take();
     assert_eq!(warnings.len(), 1);
-    assert!(warnings[0].1.contains("no Node document named \"node1\""), "{}", warnings[0].1);
+    assert!(warnings[0].1.contains("no Node named \"node1\""), "{}", warnings[0].1);
     answer(&format!("{NODE}{pools}"), "{}");
     assert!(log::take().is_empty());
 }
@@ -146,6 +146,51 @@ fn address_and_ports_together() {
     let lines = chain(&contribution, Family::Ipv6, "cali-nat-outgoing");
     assert!(lines[0].ends_with("-j MASQUERADE --to-ports 1024-2048 --random-fully"), "{}", lines[0]);
     assert!(lines[4].ends_with("-j MASQUERADE --random-fully"), "{}", lines[4]);
+}
+
+#[test]
+fn a_node_whose_name_differs_in_case_only_is_named() {
+    let mut facts = facts(&format!("{NODE}{}", pool("a", "cidr: 192.168.0.0/16, ipipMode: Always")));
+    facts.node_name = "NODE1".into();
+    log::take();
+    evaluate(&facts, "{}").unwrap();
+    let warnings = log::take();
+    assert!(warnings[0].1.contains("set node-name = \"node1\""), "{warnings:?}");
+}
+
+#[test]
+fn tunnel_addresses_of_the_environment_stand_for_a_node() {
+    let pools = pool("a", "cidr: 192.168.0.0/16, ipipMode: Always, vxlanMode: Always");
+    let settings = r#"{"felix":{"ipInIpTunnelAddr":"192.168.0.1","ipv4VXLANTunnelAddr":"192.168.0.2"}}"#;
+    log::take();
+    assert_eq!(chain(&answer(&pools, settings), Family::Ipv4, "cali-POSTROUTING").len(), 4);
+    assert!(log::take().is_empty());
+}
+
+#[test]
+fn features_that_the_operator_overrides_are_felixs() {
+    let nats = "{externalIP: 172.16.1.3, internalIP: 10.0.240.2}";
+    let yaml = |overrides: &str| {
+        let spec = format!("floatingIPs: Enabled, featureDetectOverride: '{overrides}'");
+        format!("{NODE}{POOL}{}{}", workload("a", "node1", nats), felix("default", &spec))
+    };
+    let both = |overrides: &str| {
+        let contribution = answer(&yaml(overrides), "{}");
+        let random = |chain_name: &str| {
+            chain(&contribution, Family::Ipv4, chain_name).iter().any(|line| line.ends_with("--random-fully"))
+        };
+        (random("cali-nat-outgoing"), random("cali-fip-snat"))
+    };
+    assert_eq!(both(""), (true, true));
+    assert_eq!(both("MASQFullyRandom=false"), (false, true));
+    assert_eq!(both("ChecksumOffloadBroken=true, SNATFullyRandom=F"), (true, false));
+    let without = answer(&yaml("MASQFullyRandom=false,SNATFullyRandom=false"), "{}");
+    // The identifier is that of the rule without --random-fully.
+    assert_eq!(identifiers(&without, Family::Ipv4, "cali-nat-outgoing"), ["TTPfnvdxBZ0m0GOs"]);
+    let mut facts = facts(&yaml("MASQFullyRandom=true"));
+    facts.system.random_fully = false;
+    let contribution = evaluate(&facts, "{}").unwrap();
+    assert!(chain(&contribution, Family::Ipv4, "cali-nat-outgoing")[0].ends_with("--random-fully"));
 }
 
 #[test]
@@ -232,20 +277,19 @@ fn jumps_stand_where_version_and_mode_say() {
         (Placement::First, line("PREROUTING", "6gwbT8clXdHdC1b1")),
         (Placement::First, line("OUTPUT", "tVnHkvAo15HuiPy0")),
     ];
-    let appended = [
-        (Placement::Last, line("PREROUTING", "1TMEnGJakbDAWvNv")),
-        (Placement::Last, line("OUTPUT", "L_60uo_RyxXATvoq")),
-    ];
+    // Where the jump stands changes nothing of its identifier: that follows the call.
+    let appended = inserted.clone().map(|(_, line)| (Placement::Last, line));
     let last = (Placement::Last, line("POSTROUTING", "0i8pjzKKPyA34aQD"));
-    let first = (Placement::First, line("POSTROUTING", "O3lYWMrLQYEMJtB5"));
+    let older = |placement| (placement, line("POSTROUTING", "O3lYWMrLQYEMJtB5"));
     let all = |others: &[(Placement, String)], postrouting: &(Placement, String)| {
         [others, std::slice::from_ref(postrouting)].concat()
     };
     assert_eq!(jumps("{}", ""), all(&inserted, &last));
     assert_eq!(jumps("{}", "chainInsertMode: Append"), all(&appended, &last));
     assert_eq!(jumps(r#"{"calico-version":"3.28.2"}"#, "chainInsertMode: insert"), all(&inserted, &last));
-    assert_eq!(jumps(r#"{"calico-version":"3.28.1"}"#, ""), all(&inserted, &first));
-    assert_eq!(jumps(r#"{"calico-version":"3.28.1"}"#, "chainInsertMode: Append"), all(&appended, &last));
+    assert_eq!(jumps(r#"{"calico-version":"3.28.1"}"#, ""), all(&inserted, &older(Placement::First)));
+    let appending = jumps(r#"{"calico-version":"3.28.1"}"#, "chainInsertMode: Append");
+    assert_eq!(appending, all(&appended, &older(Placement::Last)));
 }
 
 #[test]
