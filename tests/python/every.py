@@ -9,12 +9,22 @@ def description(t):
         settings_schema='{"type": "object"}',
         reads_documents=["IPPool", "Node"],
         reads_interfaces=True,
-        wants=t.Ownership(tables=list(t.Table), chains=["every-*"], sets=["every-*"], comments=["every:"]),
+        reads_nft_tables=True,
+        wants=t.Ownership(
+            tables=list(t.Table),
+            chains=["every-*"],
+            sets=["every-*"],
+            comments=["every:"],
+            policies=["filter/FORWARD"],
+            uses_sets=["another-*"],
+            uses_chains=["KUBE-FORWARD"],
+            exclusive_jumps=True,
+        ),
     )
 
 
 def contribution(t, facts):
-    return t.Contribution(chains(t), attachments(t), sets(t, facts))
+    return t.Contribution(chains(t), attachments(t), sets(t, facts), policies(t))
 
 
 def failure(t, kind):
@@ -62,6 +72,7 @@ def matches(t):
     yield [t.Match_AddressType(t.AddressTypeMatch(None, tests[2], t.AddressTypeLimit.ANY_INTERFACE))]
     yield [t.Match_Limit(t.LimitMatch(1, unit, burst)) for unit, burst in zip(t.RateUnit, [None, 1, 10, 10000])]
     yield [t.Match_Extension(t.Extension("recent", ["--name", "every one", "!", "--rcheck", "--seconds", "60"]))]
+    yield [t.Match_Verbatim(["-p", "tcp", "!", "--dport", "22", "-m", "string", "--string", "-j x", "--algo", "bm"])]
 
 
 def chains(t):
@@ -132,11 +143,18 @@ def attachments(t):
     away = t.Rule([], t.Target_Jump("KUBE-FORWARD"), "every: away")
     first, last = t.Placement.FIRST, t.Placement.LAST
     return [
-        t.Attachment(t.Table.FILTER, t.Hook.INPUT, both, first, -2147483648, jump, False),
-        t.Attachment(t.Table.FILTER, t.Hook.FORWARD, t.Families.IPV4, last, 2147483647, away, True),
-        t.Attachment(t.Table.MANGLE, t.Hook.PREROUTING, both, last, -1, jump, False),
-        t.Attachment(t.Table.MANGLE, t.Hook.OUTPUT, t.Families.IPV6, first, 0, jump, False),
-        t.Attachment(t.Table.MANGLE, t.Hook.POSTROUTING, both, first, 65536, jump, False),
+        t.Attachment(t.Table.FILTER, t.Hook.INPUT, both, first, -2147483648, jump),
+        t.Attachment(t.Table.FILTER, t.Hook.FORWARD, t.Families.IPV4, last, 2147483647, away),
+        t.Attachment(t.Table.MANGLE, t.Hook.PREROUTING, both, last, -1, jump),
+        t.Attachment(t.Table.MANGLE, t.Hook.OUTPUT, t.Families.IPV6, first, 0, jump),
+        t.Attachment(t.Table.MANGLE, t.Hook.POSTROUTING, both, first, 65536, jump),
+    ]
+
+
+def policies(t):
+    both = t.Families.IPV4 | t.Families.IPV6
+    return [
+        t.ChainPolicy(t.Table.FILTER, t.Hook.FORWARD, both, t.Verdict.DROP),
     ]
 
 
@@ -145,16 +163,17 @@ def sets(t, facts):
     net6 = t.IpNetwork(ipv6(t, 0xFE80, 0, 0, 0, 0, 0, 0, 1), 64)
     members = [t.SetMember_Network(net4)]
     seen = [one for interface in facts.interfaces for one in interface.addresses]
+    members += [t.SetMember_Nomatch(t.IpNetwork(ipv4(t, 192, 0, 2, 128), 25))]
     members += [t.SetMember_Network(one) for one in seen if len(one.address.value) == 4]
     port = t.SetMember_NetworkPort(t.NetworkPort(t.IpNetwork(ipv4(t, 1, 2, 3, 4), 32), 17, 65535))
     v4, v6 = t.Family.IPV4, t.Family.IPV6
     return [
-        t.AddressSet("every-net4", v4, t.SetType_HashNet(), members, None, False, None),
-        t.AddressSet("every-net6", v6, t.SetType_HashNet(), [t.SetMember_Network(net6)], 1 << 20, False, None),
-        t.AddressSet("every-ip4", v4, t.SetType_HashIp(), [], None, True, 2147483),
-        t.AddressSet("every-port4", v4, t.SetType_HashIpPort(), [port], 1, False, None),
-        t.AddressSet("every-netport4", v4, t.SetType_HashNetPort(), [port], None, False, None),
+        t.AddressSet("every-net4", v4, t.SetType_HashNet(), members, None, False, None, []),
+        t.AddressSet("every-net6", v6, t.SetType_HashNet(), [t.SetMember_Network(net6)], 1 << 20, False, None, []),
+        t.AddressSet("every-ip4", v4, t.SetType_HashIp(), [], None, True, 2147483, []),
+        t.AddressSet("every-port4", v4, t.SetType_HashIpPort(), [port], 1, False, None, []),
+        t.AddressSet("every-netport4", v4, t.SetType_HashNetPort(), [port], None, False, None, []),
         t.AddressSet(
-            "every-iface4", v4, t.SetType_Extension("hash:net,iface"), [t.SetMember_Extension("192.0.2.0/24,eth0")], None, False, None
+            "every-iface4", v4, t.SetType_Extension("hash:net,iface"), [t.SetMember_Extension("192.0.2.0/24,eth0")], None, False, None, []
         ),
     ]

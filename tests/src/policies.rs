@@ -65,6 +65,7 @@ pub fn calico(version: &str) -> Value {
             "chains": ["cali-*"],
             "sets": CALICO_SETS,
             "comments": ["cali:"],
+            "jumps": "exclusive",
             "documents": ["IPPool", "Node", "FelixConfiguration", "WorkloadEndpoint"],
         },
         "settings": { "calico-version": version },
@@ -75,7 +76,13 @@ pub fn calico(version: &str) -> Value {
 pub fn calico_jumps(version: &str) -> Value {
     json!({
         "component": "calico-postrouting.wasm",
-        "grants": { "tables": ["nat"], "comments": ["cali:"], "documents": ["IPPool", "Node", "FelixConfiguration"] },
+        "grants": {
+            "tables": ["nat"],
+            "comments": ["cali:"],
+            "uses": { "chains": ["cali-*"] },
+            "jumps": "exclusive",
+            "documents": ["IPPool", "Node", "FelixConfiguration"],
+        },
         "settings": { "calico-version": version },
     })
 }

@@ -39,7 +39,17 @@ export function describe() {
     settingsSchema: JSON.stringify(SCHEMA),
     readsDocuments: [],
     readsInterfaces: false,
-    wants: { tables: ["filter"], chains: ["hfe-*"], sets: ["hfe-*"], comments: ["hfe:"] },
+    readsNftTables: false,
+    wants: {
+      tables: ["filter"],
+      chains: ["hfe-*"],
+      sets: ["hfe-*"],
+      comments: ["hfe:"],
+      policies: [],
+      usesSets: [],
+      usesChains: [],
+      exclusiveJumps: false,
+    },
   };
 }
 
@@ -75,6 +85,7 @@ export function evaluate(facts, json) {
       maxElements: null,
       dynamic: false,
       timeout: null,
+      options: [],
     });
     const families = { ipv4: family === "ipv4", ipv6: family === "ipv6" };
     const rules = chainRules(name, icmp, settings.ports, settings["log-prefix"] ?? "host-firewall: ");
@@ -83,6 +94,7 @@ export function evaluate(facts, json) {
   return {
     chains,
     sets,
+    policies: [],
     attachments: [
       {
         table: "filter",
@@ -91,7 +103,6 @@ export function evaluate(facts, json) {
         placement: "first",
         order: 0,
         rule: { matches: [], target: { tag: "jump", val: CHAIN }, comment: "hfe:input" },
-        awaitsTarget: false,
       },
     ],
   };

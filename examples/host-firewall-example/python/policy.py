@@ -47,7 +47,17 @@ class WitWorld(Policy):
             settings_schema=json.dumps(SCHEMA),
             reads_documents=[],
             reads_interfaces=False,
-            wants=t.Ownership(tables=[t.Table.FILTER], chains=["hfe-*"], sets=["hfe-*"], comments=["hfe:"]),
+            reads_nft_tables=False,
+            wants=t.Ownership(
+                tables=[t.Table.FILTER],
+                chains=["hfe-*"],
+                sets=["hfe-*"],
+                comments=["hfe:"],
+                policies=[],
+                uses_sets=[],
+                uses_chains=[],
+                exclusive_jumps=False,
+            ),
         )
 
     def evaluate(self, facts: t.Facts, settings: str) -> t.Contribution:
@@ -65,7 +75,7 @@ class WitWorld(Policy):
                 continue
             of_family = [wit_network(one) for one in networks if one.version == version]
             members: list[t.SetMember] = [t.SetMember_Network(one) for one in of_family]
-            sets.append(t.AddressSet(name, family, t.SetType_HashNet(), members, None, False, None))
+            sets.append(t.AddressSet(name, family, t.SetType_HashNet(), members, None, False, None, []))
             rules = chain_rules(name, icmp, given["ports"], given.get("log-prefix", "host-firewall: "))
             chains.append(t.Chain(t.Table.FILTER, flag, CHAIN, rules))
         jump = t.Attachment(
@@ -75,9 +85,8 @@ class WitWorld(Policy):
             placement=t.Placement.FIRST,
             order=0,
             rule=t.Rule([], t.Target_Jump(CHAIN), "hfe:input"),
-            awaits_target=False,
         )
-        return t.Contribution(chains=chains, attachments=[jump], sets=sets)
+        return t.Contribution(chains=chains, attachments=[jump], sets=sets, policies=[])
 
 
 def chain_rules(set_name: str, icmp: int, ports: list[int], log_prefix: str) -> list[t.Rule]:

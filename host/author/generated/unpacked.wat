@@ -11,11 +11,11 @@
     (global $path i32 (i32.const 16))
     (global $deepest i32 (i32.const 256))
     (global $level (mut i32) (i32.const 16))
-    (global $free (mut i32) (i32.const 872))
+    (global $free (mut i32) (i32.const 880))
     ;; What is read next, and the end of what is packed.
     (global $at (mut i32) (i32.const 0))
     (global $end (mut i32) (i32.const 0))
-    (data (i32.const 256) "descriptionstringownershiptableevaluate-answercontributionchainrulematchprotocol-matchnetwork-matchip-networkip-addressipv4-addressipv6-addressinterface-matchport-matchport-rangetcp-flags-matchicmp-matchconntrack-state-matchmark-matchaddress-type-matchaddress-type-testset-matchdirectionlimit-matchextensiontargetmasqueradenataddress-rangemark-setconnmark-actionlog-packetnflogtproxytcp-mssattachmentaddress-setset-typeset-membernetwork-portfailureproblem :  expectedmorea number from 0 to 255a number from 0 to 65535a number from 0 to 4294967295a number from -2147483648 to 2147483647True or Falsea texta list")
+    (data (i32.const 256) "descriptionstringownershiptableevaluate-answercontributionchainrulematchprotocol-matchnetwork-matchip-networkip-addressipv4-addressipv6-addressinterface-matchport-matchport-rangetcp-flags-matchicmp-matchconntrack-state-matchmark-matchaddress-type-matchaddress-type-testset-matchdirectionlimit-matchextensiontargetmasqueradenataddress-rangemark-setconnmark-actionlog-packetnflogtproxytcp-mssattachmentaddress-setset-typeset-membernetwork-portchain-policyfailureproblem :  expectedmorea number from 0 to 255a number from 0 to 65535a number from 0 to 4294967295a number from -2147483648 to 2147483647True or Falsea texta list")
 
     (func (export "cabi_realloc") (param $old i32) (param $old-size i32) (param $align i32) (param $size i32) (result i32)
         ;; Nothing is moved: whoever passes a value knows its size.
@@ -51,17 +51,17 @@
             (loop $lists
                 (br_if $told (i32.eq (local.get $list) (global.get $level)))
                 (call $say (i32.load (local.get $list)) (i32.load offset=4 (local.get $list)))
-                (call $say (i32.const 711) (i32.const 1))
+                (call $say (i32.const 723) (i32.const 1))
                 ;; Counted from 1, as the host does.
                 (call $say-number
                     (i32.sub
                         (i32.add (i32.load offset=8 (local.get $list)) (i32.const 1))
                         (i32.load offset=12 (local.get $list))))
-                (call $say (i32.const 712) (i32.const 2))
+                (call $say (i32.const 724) (i32.const 2))
                 (local.set $list (i32.add (local.get $list) (i32.const 16)))
                 (br $lists)))
         (call $say (local.get $what) (local.get $length))
-        (call $say (i32.const 714) (i32.const 9))
+        (call $say (i32.const 726) (i32.const 9))
         (call $emit (i32.const 3) (local.get $text) (i32.sub (global.get $free) (local.get $text)))
         (unreachable))
 
@@ -80,7 +80,7 @@
     ;; Goes on by so many bytes; where they are.
     (func $take (param $bytes i32) (result i32)
         (if (i32.gt_u (local.get $bytes) (i32.sub (global.get $end) (global.get $at)))
-            (then (call $refuse (i32.const 723) (i32.const 4))))
+            (then (call $refuse (i32.const 735) (i32.const 4))))
         (global.get $at)
         (global.set $at (i32.add (global.get $at) (local.get $bytes))))
 
@@ -91,12 +91,12 @@
         (local $count i32)
         (local.set $count (i32.load (call $take (i32.const 4))))
         (if (i32.gt_u (local.get $count) (i32.sub (global.get $end) (global.get $at)))
-            (then (call $refuse (i32.const 723) (i32.const 4))))
+            (then (call $refuse (i32.const 735) (i32.const 4))))
         (local.get $count))
 
     ;; Whether it is None, which is then read.
     (func $none (result i32)
-        (if (i32.eq (global.get $at) (global.get $end)) (then (call $refuse (i32.const 723) (i32.const 4))))
+        (if (i32.eq (global.get $at) (global.get $end)) (then (call $refuse (i32.const 735) (i32.const 4))))
         (if (result i32) (i32.eq (i32.load8_u (global.get $at)) (i32.const 0x4e)) ;; N
             (then (global.set $at (i32.add (global.get $at) (i32.const 1))) (i32.const 1))
             (else (i32.const 0))))
@@ -124,26 +124,26 @@
 
     (func $u8 (param $to i32)
         (local $value i64)
-        (local.set $value (call $integer (i32.const 727) (i32.const 22)))
-        (if (i64.gt_u (local.get $value) (i64.const 0xff)) (then (call $refuse (i32.const 727) (i32.const 22))))
+        (local.set $value (call $integer (i32.const 739) (i32.const 22)))
+        (if (i64.gt_u (local.get $value) (i64.const 0xff)) (then (call $refuse (i32.const 739) (i32.const 22))))
         (i64.store8 (local.get $to) (local.get $value)))
 
     (func $u16 (param $to i32)
         (local $value i64)
-        (local.set $value (call $integer (i32.const 749) (i32.const 24)))
-        (if (i64.gt_u (local.get $value) (i64.const 0xffff)) (then (call $refuse (i32.const 749) (i32.const 24))))
+        (local.set $value (call $integer (i32.const 761) (i32.const 24)))
+        (if (i64.gt_u (local.get $value) (i64.const 0xffff)) (then (call $refuse (i32.const 761) (i32.const 24))))
         (i64.store16 (local.get $to) (local.get $value)))
 
     (func $u32 (param $to i32)
         (local $value i64)
-        (local.set $value (call $integer (i32.const 773) (i32.const 29)))
-        (if (i64.gt_u (local.get $value) (i64.const 0xffffffff)) (then (call $refuse (i32.const 773) (i32.const 29))))
+        (local.set $value (call $integer (i32.const 785) (i32.const 29)))
+        (if (i64.gt_u (local.get $value) (i64.const 0xffffffff)) (then (call $refuse (i32.const 785) (i32.const 29))))
         (i64.store32 (local.get $to) (local.get $value)))
 
     (func $s32 (param $to i32)
         (local $value i64)
-        (local.set $value (call $integer (i32.const 802) (i32.const 39)))
-        (if (i64.ne (local.get $value) (i64.extend32_s (local.get $value))) (then (call $refuse (i32.const 802) (i32.const 39))))
+        (local.set $value (call $integer (i32.const 814) (i32.const 39)))
+        (if (i64.ne (local.get $value) (i64.extend32_s (local.get $value))) (then (call $refuse (i32.const 814) (i32.const 39))))
         (i64.store32 (local.get $to) (local.get $value)))
 
     (func $bool (param $to i32)
@@ -151,13 +151,13 @@
         (local.set $kind (call $byte))
         (i32.store8 (local.get $to) (i32.eq (local.get $kind) (i32.const 0x54))) ;; T
         (if (i32.eqz (i32.or (i32.eq (local.get $kind) (i32.const 0x54)) (i32.eq (local.get $kind) (i32.const 0x46)))) ;; F
-            (then (call $refuse (i32.const 841) (i32.const 13)))))
+            (then (call $refuse (i32.const 853) (i32.const 13)))))
 
     ;; Stays where it is.
     (func $string (param $to i32)
         (local $length i32)
         (if (i32.ne (call $byte) (i32.const 0x75)) ;; u
-            (then (call $refuse (i32.const 854) (i32.const 6))))
+            (then (call $refuse (i32.const 866) (i32.const 6))))
         (local.set $length (call $count))
         (i32.store (local.get $to) (call $take (local.get $length)))
         (i32.store offset=4 (local.get $to) (local.get $length)))
@@ -185,7 +185,7 @@
     ;; A list that is to be at this place; where its elements go.
     (func $list (param $to i32) (param $size i32) (param $what i32) (param $length i32) (result i32)
         (local $count i32)
-        (local.set $count (call $elements (i32.const 860) (i32.const 6)))
+        (local.set $count (call $elements (i32.const 872) (i32.const 6)))
         (i32.store
             (local.get $to)
             (call $allocate (i64.mul (i64.extend_i32_u (local.get $count)) (i64.extend_i32_u (local.get $size)))))
@@ -219,16 +219,16 @@
         (local $answer i32)
         (call $describe-packed (i32.const 0))
         (call $begin)
-        (local.set $answer (call $allocate (i64.const 76)))
+        (local.set $answer (call $allocate (i64.const 104)))
         (call $description (local.get $answer))
         (local.get $answer))
 
     (func (export "evaluate") (param $arguments i32) (result i32)
         (local $answer i32)
-        (global.set $free (i32.const 872))
+        (global.set $free (i32.const 880))
         (call $evaluate-packed (local.get $arguments) (i32.const 0))
         (call $begin)
-        (local.set $answer (call $allocate (i64.const 28)))
+        (local.set $answer (call $allocate (i64.const 36)))
         (call $evaluate-answer (local.get $answer))
         (local.get $answer))
 
@@ -265,7 +265,11 @@
         (call $list-of-table (local.get $to))
         (call $list-of-string (i32.add (local.get $to) (i32.const 8)))
         (call $list-of-string (i32.add (local.get $to) (i32.const 16)))
-        (call $list-of-string (i32.add (local.get $to) (i32.const 24))))
+        (call $list-of-string (i32.add (local.get $to) (i32.const 24)))
+        (call $list-of-string (i32.add (local.get $to) (i32.const 32)))
+        (call $list-of-string (i32.add (local.get $to) (i32.const 40)))
+        (call $list-of-string (i32.add (local.get $to) (i32.const 48)))
+        (call $bool (i32.add (local.get $to) (i32.const 56))))
 
     (func $description (param $to i32)
         (call $record (i32.const 3) (i32.const 256) (i32.const 11))
@@ -275,6 +279,7 @@
         (call $string (i32.add (local.get $to) (i32.const 24)))
         (call $list-of-string (i32.add (local.get $to) (i32.const 32)))
         (call $bool (i32.add (local.get $to) (i32.const 40)))
+        (call $bool (i32.add (local.get $to) (i32.const 41)))
         (call $ownership (i32.add (local.get $to) (i32.const 44))))
 
     (func $families (param $to i32)
@@ -445,7 +450,7 @@
 
     (func $match (param $to i32) (local $case i32)
         (local.set $case (i32.sub (call $object (i32.const 323) (i32.const 5)) (i32.const 21)))
-        (if (i32.ge_u (local.get $case) (i32.const 17)) (then (call $refuse (i32.const 323) (i32.const 5))))
+        (if (i32.ge_u (local.get $case) (i32.const 18)) (then (call $refuse (i32.const 323) (i32.const 5))))
         (i32.store8 (local.get $to) (local.get $case))
         (if (i32.eq (local.get $case) (i32.const 0))
             (then (call $protocol-match (i32.add (local.get $to) (i32.const 4))) (return)))
@@ -480,7 +485,9 @@
         (if (i32.eq (local.get $case) (i32.const 15))
             (then (call $limit-match (i32.add (local.get $to) (i32.const 4))) (return)))
         (if (i32.eq (local.get $case) (i32.const 16))
-            (then (call $extension (i32.add (local.get $to) (i32.const 4))) (return))))
+            (then (call $extension (i32.add (local.get $to) (i32.const 4))) (return)))
+        (if (i32.eq (local.get $case) (i32.const 17))
+            (then (call $list-of-string (i32.add (local.get $to) (i32.const 4))) (return))))
 
     (func $list-of-match (param $to i32) (local $one i32)
         (local.set $one (call $list (local.get $to) (i32.const 28) (i32.const 323) (i32.const 5)))
@@ -502,13 +509,13 @@
         (call $port-range (i32.add (local.get $to) (i32.const 2))))
 
     (func $masquerade (param $to i32)
-        (call $record (i32.const 38) (i32.const 569) (i32.const 10))
+        (call $record (i32.const 39) (i32.const 569) (i32.const 10))
         (call $optional-port-range (local.get $to))
         (call $bool (i32.add (local.get $to) (i32.const 6)))
         (call $bool (i32.add (local.get $to) (i32.const 7))))
 
     (func $address-range (param $to i32)
-        (call $record (i32.const 39) (i32.const 582) (i32.const 13))
+        (call $record (i32.const 40) (i32.const 582) (i32.const 13))
         (call $ip-address (local.get $to))
         (call $ip-address (i32.add (local.get $to) (i32.const 18))))
 
@@ -518,7 +525,7 @@
         (call $address-range (i32.add (local.get $to) (i32.const 2))))
 
     (func $nat (param $to i32)
-        (call $record (i32.const 40) (i32.const 579) (i32.const 3))
+        (call $record (i32.const 41) (i32.const 579) (i32.const 3))
         (call $optional-address-range (local.get $to))
         (call $optional-port-range (i32.add (local.get $to) (i32.const 38)))
         (call $bool (i32.add (local.get $to) (i32.const 44)))
@@ -526,12 +533,12 @@
         (call $bool (i32.add (local.get $to) (i32.const 46))))
 
     (func $mark-set (param $to i32)
-        (call $record (i32.const 41) (i32.const 595) (i32.const 8))
+        (call $record (i32.const 42) (i32.const 595) (i32.const 8))
         (call $u32 (local.get $to))
         (call $u32 (i32.add (local.get $to) (i32.const 4))))
 
     (func $connmark-action (param $to i32) (local $case i32)
-        (local.set $case (i32.sub (call $object (i32.const 603) (i32.const 15)) (i32.const 42)))
+        (local.set $case (i32.sub (call $object (i32.const 603) (i32.const 15)) (i32.const 43)))
         (if (i32.ge_u (local.get $case) (i32.const 3)) (then (call $refuse (i32.const 603) (i32.const 15))))
         (i32.store8 (local.get $to) (local.get $case))
         (if (i32.eq (local.get $case) (i32.const 0))
@@ -545,7 +552,7 @@
         (call $u8 (local.get $to)))
 
     (func $log-packet (param $to i32)
-        (call $record (i32.const 45) (i32.const 618) (i32.const 10))
+        (call $record (i32.const 46) (i32.const 618) (i32.const 10))
         (call $string (local.get $to))
         (call $log-level (i32.add (local.get $to) (i32.const 8))))
 
@@ -555,7 +562,7 @@
         (call $u16 (i32.add (local.get $to) (i32.const 2))))
 
     (func $nflog (param $to i32)
-        (call $record (i32.const 46) (i32.const 628) (i32.const 5))
+        (call $record (i32.const 47) (i32.const 628) (i32.const 5))
         (call $u16 (local.get $to))
         (call $string (i32.add (local.get $to) (i32.const 4)))
         (call $optional-u16 (i32.add (local.get $to) (i32.const 12))))
@@ -566,20 +573,20 @@
         (call $ip-address (i32.add (local.get $to) (i32.const 2))))
 
     (func $tproxy (param $to i32)
-        (call $record (i32.const 47) (i32.const 633) (i32.const 6))
+        (call $record (i32.const 48) (i32.const 633) (i32.const 6))
         (call $u16 (local.get $to))
         (call $optional-ip-address (i32.add (local.get $to) (i32.const 2)))
         (call $mark-set (i32.add (local.get $to) (i32.const 24))))
 
     (func $tcp-mss (param $to i32) (local $case i32)
-        (local.set $case (i32.sub (call $object (i32.const 639) (i32.const 7)) (i32.const 48)))
+        (local.set $case (i32.sub (call $object (i32.const 639) (i32.const 7)) (i32.const 49)))
         (if (i32.ge_u (local.get $case) (i32.const 2)) (then (call $refuse (i32.const 639) (i32.const 7))))
         (i32.store8 (local.get $to) (local.get $case))
         (if (i32.eq (local.get $case) (i32.const 1))
             (then (call $u16 (i32.add (local.get $to) (i32.const 2))) (return))))
 
     (func $target (param $to i32) (local $case i32)
-        (local.set $case (i32.sub (call $object (i32.const 563) (i32.const 6)) (i32.const 50)))
+        (local.set $case (i32.sub (call $object (i32.const 563) (i32.const 6)) (i32.const 51)))
         (if (i32.ge_u (local.get $case) (i32.const 18)) (then (call $refuse (i32.const 563) (i32.const 6))))
         (i32.store8 (local.get $to) (local.get $case))
         (if (i32.eq (local.get $case) (i32.const 3))
@@ -622,7 +629,7 @@
         (call $string (i32.add (local.get $to) (i32.const 4))))
 
     (func $rule (param $to i32)
-        (call $record (i32.const 68) (i32.const 319) (i32.const 4))
+        (call $record (i32.const 69) (i32.const 319) (i32.const 4))
         (call $list-of-match (local.get $to))
         (call $optional-target (i32.add (local.get $to) (i32.const 8)))
         (call $optional-string (i32.add (local.get $to) (i32.const 64))))
@@ -639,7 +646,7 @@
         (call $listed))
 
     (func $chain (param $to i32)
-        (call $record (i32.const 69) (i32.const 314) (i32.const 5))
+        (call $record (i32.const 70) (i32.const 314) (i32.const 5))
         (call $table (local.get $to))
         (call $families (i32.add (local.get $to) (i32.const 1)))
         (call $string (i32.add (local.get $to) (i32.const 4)))
@@ -663,22 +670,21 @@
         (call $u8 (local.get $to)))
 
     (func $attachment (param $to i32)
-        (call $record (i32.const 70) (i32.const 646) (i32.const 10))
+        (call $record (i32.const 71) (i32.const 646) (i32.const 10))
         (call $table (local.get $to))
         (call $hook (i32.add (local.get $to) (i32.const 1)))
         (call $families (i32.add (local.get $to) (i32.const 2)))
         (call $placement (i32.add (local.get $to) (i32.const 3)))
         (call $s32 (i32.add (local.get $to) (i32.const 4)))
-        (call $rule (i32.add (local.get $to) (i32.const 8)))
-        (call $bool (i32.add (local.get $to) (i32.const 84))))
+        (call $rule (i32.add (local.get $to) (i32.const 8))))
 
     (func $list-of-attachment (param $to i32) (local $one i32)
-        (local.set $one (call $list (local.get $to) (i32.const 88) (i32.const 646) (i32.const 10)))
+        (local.set $one (call $list (local.get $to) (i32.const 84) (i32.const 646) (i32.const 10)))
         (block $end
             (loop $elements
                 (br_if $end (i32.eqz (call $another)))
                 (call $attachment (local.get $one))
-                (local.set $one (i32.add (local.get $one) (i32.const 88)))
+                (local.set $one (i32.add (local.get $one) (i32.const 84)))
                 (call $next)
                 (br $elements)))
         (call $listed))
@@ -687,27 +693,29 @@
         (call $u8 (local.get $to)))
 
     (func $set-type (param $to i32) (local $case i32)
-        (local.set $case (i32.sub (call $object (i32.const 667) (i32.const 8)) (i32.const 71)))
+        (local.set $case (i32.sub (call $object (i32.const 667) (i32.const 8)) (i32.const 72)))
         (if (i32.ge_u (local.get $case) (i32.const 5)) (then (call $refuse (i32.const 667) (i32.const 8))))
         (i32.store8 (local.get $to) (local.get $case))
         (if (i32.eq (local.get $case) (i32.const 4))
             (then (call $string (i32.add (local.get $to) (i32.const 4))) (return))))
 
     (func $network-port (param $to i32)
-        (call $record (i32.const 76) (i32.const 685) (i32.const 12))
+        (call $record (i32.const 77) (i32.const 685) (i32.const 12))
         (call $ip-network (local.get $to))
         (call $u8 (i32.add (local.get $to) (i32.const 20)))
         (call $u16 (i32.add (local.get $to) (i32.const 22))))
 
     (func $set-member (param $to i32) (local $case i32)
-        (local.set $case (i32.sub (call $object (i32.const 675) (i32.const 10)) (i32.const 77)))
-        (if (i32.ge_u (local.get $case) (i32.const 3)) (then (call $refuse (i32.const 675) (i32.const 10))))
+        (local.set $case (i32.sub (call $object (i32.const 675) (i32.const 10)) (i32.const 78)))
+        (if (i32.ge_u (local.get $case) (i32.const 4)) (then (call $refuse (i32.const 675) (i32.const 10))))
         (i32.store8 (local.get $to) (local.get $case))
         (if (i32.eq (local.get $case) (i32.const 0))
             (then (call $ip-network (i32.add (local.get $to) (i32.const 4))) (return)))
         (if (i32.eq (local.get $case) (i32.const 1))
             (then (call $network-port (i32.add (local.get $to) (i32.const 4))) (return)))
         (if (i32.eq (local.get $case) (i32.const 2))
+            (then (call $ip-network (i32.add (local.get $to) (i32.const 4))) (return)))
+        (if (i32.eq (local.get $case) (i32.const 3))
             (then (call $string (i32.add (local.get $to) (i32.const 4))) (return))))
 
     (func $list-of-set-member (param $to i32) (local $one i32)
@@ -722,40 +730,63 @@
         (call $listed))
 
     (func $address-set (param $to i32)
-        (call $record (i32.const 80) (i32.const 656) (i32.const 11))
+        (call $record (i32.const 82) (i32.const 656) (i32.const 11))
         (call $string (local.get $to))
         (call $family (i32.add (local.get $to) (i32.const 8)))
         (call $set-type (i32.add (local.get $to) (i32.const 12)))
         (call $list-of-set-member (i32.add (local.get $to) (i32.const 24)))
         (call $optional-u32 (i32.add (local.get $to) (i32.const 32)))
         (call $bool (i32.add (local.get $to) (i32.const 40)))
-        (call $optional-u32 (i32.add (local.get $to) (i32.const 44))))
+        (call $optional-u32 (i32.add (local.get $to) (i32.const 44)))
+        (call $list-of-string (i32.add (local.get $to) (i32.const 52))))
 
     (func $list-of-address-set (param $to i32) (local $one i32)
-        (local.set $one (call $list (local.get $to) (i32.const 52) (i32.const 656) (i32.const 11)))
+        (local.set $one (call $list (local.get $to) (i32.const 60) (i32.const 656) (i32.const 11)))
         (block $end
             (loop $elements
                 (br_if $end (i32.eqz (call $another)))
                 (call $address-set (local.get $one))
-                (local.set $one (i32.add (local.get $one) (i32.const 52)))
+                (local.set $one (i32.add (local.get $one) (i32.const 60)))
+                (call $next)
+                (br $elements)))
+        (call $listed))
+
+    (func $verdict (param $to i32)
+        (call $u8 (local.get $to)))
+
+    (func $chain-policy (param $to i32)
+        (call $record (i32.const 83) (i32.const 697) (i32.const 12))
+        (call $table (local.get $to))
+        (call $hook (i32.add (local.get $to) (i32.const 1)))
+        (call $families (i32.add (local.get $to) (i32.const 2)))
+        (call $verdict (i32.add (local.get $to) (i32.const 3))))
+
+    (func $list-of-chain-policy (param $to i32) (local $one i32)
+        (local.set $one (call $list (local.get $to) (i32.const 4) (i32.const 697) (i32.const 12)))
+        (block $end
+            (loop $elements
+                (br_if $end (i32.eqz (call $another)))
+                (call $chain-policy (local.get $one))
+                (local.set $one (i32.add (local.get $one) (i32.const 4)))
                 (call $next)
                 (br $elements)))
         (call $listed))
 
     (func $contribution (param $to i32)
-        (call $record (i32.const 81) (i32.const 302) (i32.const 12))
+        (call $record (i32.const 84) (i32.const 302) (i32.const 12))
         (call $list-of-chain (local.get $to))
         (call $list-of-attachment (i32.add (local.get $to) (i32.const 8)))
-        (call $list-of-address-set (i32.add (local.get $to) (i32.const 16))))
+        (call $list-of-address-set (i32.add (local.get $to) (i32.const 16)))
+        (call $list-of-chain-policy (i32.add (local.get $to) (i32.const 24))))
 
     (func $problem (param $to i32)
-        (call $record (i32.const 82) (i32.const 704) (i32.const 7))
+        (call $record (i32.const 85) (i32.const 716) (i32.const 7))
         (call $string (local.get $to))
         (call $string (i32.add (local.get $to) (i32.const 8))))
 
     (func $failure (param $to i32) (local $case i32)
-        (local.set $case (i32.sub (call $object (i32.const 697) (i32.const 7)) (i32.const 83)))
-        (if (i32.ge_u (local.get $case) (i32.const 4)) (then (call $refuse (i32.const 697) (i32.const 7))))
+        (local.set $case (i32.sub (call $object (i32.const 709) (i32.const 7)) (i32.const 86)))
+        (if (i32.ge_u (local.get $case) (i32.const 4)) (then (call $refuse (i32.const 709) (i32.const 7))))
         (i32.store8 (local.get $to) (local.get $case))
         (if (i32.eq (local.get $case) (i32.const 0))
             (then (call $problem (i32.add (local.get $to) (i32.const 4))) (return)))

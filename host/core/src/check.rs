@@ -8,12 +8,14 @@ use std::sync::Arc;
 
 use sha2::{Digest, Sha256};
 
-use crate::contribution::{AddressSet, Attachment, Chain, Contribution, SetMember, SetType};
+use crate::contribution::{AddressSet, Attachment, Chain, ChainPolicy, Contribution, SetMember, SetType, Verdict};
 use crate::grants::{Grants, Pattern};
 use crate::names::{ChainName, Comment, Family, Hook, Placement, PolicyName, SetName, Table};
 use crate::ownership::HOST_COMMENT;
+use crate::quote;
 use crate::render;
 use crate::rule::{Match, Rule, Target};
+use crate::set_words;
 use crate::sets;
 
 /// How much a policy may ask for.
@@ -64,7 +66,7 @@ pub struct CheckedAttachment {
     pub order: i32,
     /// The rule.
     pub rule: CheckedRule,
-    /// In force only while this chain of a stranger exists.
+    /// In force only while this foreign chain exists.
     pub awaits: Option<ChainName>,
 }
 
@@ -78,6 +80,7 @@ pub struct Checked {
     pub(crate) chains: BTreeMap<(Family, Table), BTreeMap<ChainName, Vec<CheckedRule>>>,
     pub(crate) attachments: BTreeMap<Site, Vec<CheckedAttachment>>,
     pub(crate) sets: BTreeMap<SetName, CheckedSet>,
+    pub(crate) policies: BTreeMap<(Family, Table, Hook), Verdict>,
 }
 
 impl Checked {
@@ -120,6 +123,7 @@ pub fn check(
             chains: BTreeMap::new(),
             attachments: BTreeMap::new(),
             sets: BTreeMap::new(),
+            policies: BTreeMap::new(),
         },
     };
     judge.limits(contribution, limits);
@@ -133,6 +137,9 @@ pub fn check(
         }
         for (at, attachment) in contribution.attachments.iter().enumerate() {
             judge.attachment(at + 1, attachment);
+        }
+        for (at, policy) in contribution.policies.iter().enumerate() {
+            judge.policy(at + 1, policy);
         }
         judge.cycles(contribution);
     }
@@ -191,6 +198,9 @@ impl<'a> Judge<'a> {
             && !kind.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, ':' | ','))
         {
             self.refuse(&place, format!("type {kind:?} is not a type of ipset, such as hash:net,iface"));
+        }
+        if let Err(reason) = set_words::options(&set.options) {
+            self.refuse(&place, reason);
         }
         for (at, member) in set.members.iter().enumerate() {
             if let Some(reason) = member_refusal(set, member) {
@@ -254,14 +264,7 @@ impl<'a> Judge<'a> {
         if attachment.families.iter().next().is_none() {
             self.refuse(&place, "is of no family; set ipv4, ipv6 or both");
         }
-        let awaits = match (&attachment.rule.target, attachment.awaits_target) {
-            (_, false) => None,
-            (Some(Target::Jump(chain) | Target::Goto(chain)), true) => Some(chain.clone()),
-            (_, true) => {
-                self.refuse(&place, "awaits its target but does not jump to a chain");
-                None
-            }
-        };
+        let awaits = self.awaited(&attachment.rule);
         let numbered = u32::try_from(number).unwrap_or(u32::MAX);
         for family in attachment.families.iter().filter(|family| self.families.contains(family)).collect::<Vec<_>>() {
             let rule = &attachment.rule;
@@ -281,6 +284,45 @@ impl<'a> Judge<'a> {
             let checked = CheckedAttachment { order: attachment.order, rule, awaits: awaits.clone() };
             self.checked.attachments.entry((family, table, hook, placement)).or_default().push(checked);
         }
+    }
+
+    fn policy(&mut self, number: usize, policy: &ChainPolicy) {
+        let ChainPolicy { table, hook, families, policy } = *policy;
+        let place = format!("policy {number} ({table}/{hook})");
+        if !table.hooks().contains(&hook) {
+            let hooks: Vec<&str> = table.hooks().iter().map(|hook| hook.as_str()).collect();
+            self.refuse(&place, format!("the table {table} has no {hook}; it has {}", hooks.join(", ")));
+            return;
+        }
+        if !self.grants.sets_policy(table, hook) {
+            let granted: Vec<String> = self.grants.policies.iter().map(ToString::to_string).collect();
+            let granted = if granted.is_empty() { "nothing".to_owned() } else { granted.join(", ") };
+            let reason = format!(
+                "the policy of {table}/{hook} is not granted; grants.policies grants {granted}: add \"{table}/{hook}\" to \
+                 it if that is meant"
+            );
+            self.refuse(&place, reason);
+        }
+        if families.iter().next().is_none() {
+            self.refuse(&place, "is of no family; set ipv4, ipv6 or both");
+        }
+        for family in families.iter().filter(|family| self.families.contains(family)).collect::<Vec<_>>() {
+            if self.checked.policies.insert((family, table, hook), policy).is_some() {
+                self.refuse(&place, format!("is listed twice for {family}"));
+            }
+        }
+    }
+
+    /// The foreign chain that a rule jumps to, if it may: then the rule waits for that chain.
+    fn awaited(&self, rule: &Rule) -> Option<ChainName> {
+        let name = match (&rule.target, rule.matches.as_slice()) {
+            (Some(Target::Jump(chain) | Target::Goto(chain)), _) => chain.as_str(),
+            (Some(Target::Extension(extension)), _) => extension.name.as_str(),
+            (None, [Match::Verbatim(words)]) => quote::target(words.iter().map(String::as_str))?,
+            _ => return None,
+        };
+        let foreign = !self.grants.owns_chain(name) && self.grants.uses_chain(name);
+        foreign.then(|| ChainName::new(name).ok()).flatten()
     }
 
     /// `rw:POLICY:ID`, where ID tells the policy's rules at one place apart.
@@ -306,8 +348,8 @@ impl<'a> Judge<'a> {
             && !self.known_chains.contains(&(family, table, chain))
         {
             let reason = format!(
-                "jumps to {chain}, which this policy does not have in {table} for {family}; add the chain, or (in an \
-                 attachment) set awaits-target if it is somebody else's"
+                "jumps to {chain}, which this policy does not have in {table} for {family}; add the chain, or, if it is \
+                 another program's, \"{chain}\" to grants.uses.chains"
             );
             self.refuse(place(), reason);
         }
@@ -365,14 +407,15 @@ fn chain_place(chain: &Chain) -> String {
 fn member_refusal(set: &AddressSet, member: &SetMember) -> Option<String> {
     let other_family = |network: &ipnet::IpNet| network.addr().is_ipv4() != (set.family == Family::Ipv4);
     match (member, &set.kind) {
-        (SetMember::Extension(text), _) => {
-            let bad = text.is_empty() || text.starts_with('-') || text.len() > 255;
-            let odd = |c: char| c.is_control() || c.is_whitespace() || matches!(c, '"' | '\'' | '\\');
-            (bad || text.chars().any(odd))
-                .then(|| format!("{text:?} is not one word of at most 255 characters, not beginning with a hyphen"))
-        }
+        (SetMember::Extension(text), _) => set_words::member(text).err(),
         (SetMember::Network(network) | SetMember::NetworkPort { network, .. }, _) if other_family(network) => {
             Some(format!("{network} is not {}, the family of the set", set.family))
+        }
+        (SetMember::Nomatch(network), SetType::HashNet) if other_family(network) => {
+            Some(format!("{network} is not {}, the family of the set", set.family))
+        }
+        (SetMember::Nomatch(network), SetType::HashNet) if network.prefix_len() == 0 => {
+            Some(format!("{network} excepts everything; leave the set out"))
         }
         (SetMember::Network(network), SetType::HashIp) if network.prefix_len() != network.max_prefix_len() => {
             Some(format!("{network} is a network, but hash:ip holds single addresses; use hash:net"))
@@ -381,6 +424,7 @@ fn member_refusal(set: &AddressSet, member: &SetMember) -> Option<String> {
             Some(format!("{network} can't be a member: ipset has no network of prefix length 0; write two halves"))
         }
         (SetMember::Network(_), SetType::HashIp | SetType::HashNet)
+        | (SetMember::Nomatch(_), SetType::HashNet)
         | (SetMember::NetworkPort { .. }, SetType::HashIpPort | SetType::HashNetPort) => None,
         (_, kind) => Some(format!("is of another kind than the set's type {kind}")),
     }

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::contribution::Families;
-use crate::grants::Pattern;
+use crate::grants::{Pattern, Uses};
 use crate::rule::{AddressType, AddressTypeLimit, AddressTypeTest, Direction, Extension, Nat, PortRange};
 
 fn chain_name(name: &str) -> ChainName {
@@ -15,7 +15,7 @@ fn grants() -> Grants {
         chains: vec![Pattern::new("web-*").unwrap()],
         sets: vec![Pattern::new("web-*").unwrap()],
         comments: vec!["web:".into()],
-        documents: Vec::new(),
+        ..Grants::default()
     }
 }
 
@@ -35,7 +35,6 @@ fn attachment(rule: Rule) -> Attachment {
         placement: Placement::First,
         order: 0,
         rule,
-        awaits_target: false,
     }
 }
 
@@ -103,6 +102,7 @@ fn what_is_not_granted_is_refused_by_name() {
             max_elements: None,
             dynamic: false,
             timeout: None,
+            options: Vec::new(),
         }],
         ..Contribution::default()
     });
@@ -158,6 +158,7 @@ fn families_do_not_mix() {
         max_elements: None,
         dynamic: false,
         timeout: None,
+        options: Vec::new(),
     };
     let uses = Match::Set { name: set.name.clone(), directions: vec![Direction::Source], negated: false };
     let mut four = chain("web-in", vec![rule(vec![uses], Target::Drop)]);
@@ -208,4 +209,68 @@ fn an_extension_cannot_smuggle_a_command() {
         ..Contribution::default()
     });
     assert!(found[0].contains("argument 3 (\"-j\") is an option of iptables itself"), "{found:?}");
+}
+
+#[test]
+fn a_policy_of_a_built_in_chain_is_granted_by_name() {
+    let policy = |hook| ChainPolicy { table: Table::Filter, hook, families: Families::BOTH, policy: Verdict::Drop };
+    let asked = |policies| Contribution { policies, ..Contribution::default() };
+    let refused = refusals(asked(vec![policy(Hook::Input)]));
+    assert_eq!(
+        refused[0],
+        "policy 1 (filter/INPUT): the policy of filter/INPUT is not granted; grants.policies grants nothing: add \
+         \"filter/INPUT\" to it if that is meant"
+    );
+    let granted = Grants { policies: vec!["filter/INPUT".to_owned().try_into().unwrap()], ..grants() };
+    let name = PolicyName::new("web").unwrap();
+    let judged = |policies| check(&name, &granted, |_| true, OutputLimits::default(), &asked(policies));
+    let checked = judged(vec![policy(Hook::Input)]).unwrap();
+    assert_eq!(checked.policies.len(), 2);
+    assert!(judged(vec![policy(Hook::Input), policy(Hook::Input)]).is_err());
+    assert!(judged(vec![policy(Hook::Output)]).is_err());
+}
+
+#[test]
+fn a_whole_rule_stands_alone_and_every_word_is_quoted() {
+    let words = |words: &[&str]| Match::Verbatim(words.iter().map(|word| (*word).to_owned()).collect());
+    let whole = ["-p", "tcp", "-j", "LOG", "--log-prefix", "-j: \"x\" "];
+    let plain = |matches, target, comment: Option<&str>| Rule {
+        matches,
+        target,
+        comment: comment.map(|text| Comment::new(text).unwrap()),
+    };
+    let one = |rule: Rule| Contribution { chains: vec![chain("web-a", vec![rule])], ..Contribution::default() };
+    let checked = judge(&one(plain(vec![words(&whole)], None, Some("a b")))).unwrap();
+    assert_eq!(
+        &*checked.chains[&(Family::Ipv4, Table::Filter)][&chain_name("web-a")][0].text,
+        r#"-m comment --comment "a b" -p tcp -j LOG --log-prefix "-j: \"x\" ""#
+    );
+    for (rule, reason) in [
+        (plain(vec![words(&whole), words(&whole)], None, None), "beside another match"),
+        (plain(vec![words(&whole)], Some(Target::Drop), None), "beside a target"),
+        (plain(vec![words(&["-p", ""])], None, None), "word 2 is empty"),
+        (plain(vec![words(&["a\nb"])], None, None), "control character"),
+    ] {
+        let refused = refusals(one(rule));
+        assert!(refused[0].contains(reason), "{refused:?}");
+    }
+}
+
+#[test]
+fn a_jump_to_a_foreign_chain_waits_where_its_use_is_granted() {
+    let granted = Grants { uses: Uses { chains: vec![Pattern::new("f2b-*").unwrap()], ..Uses::default() }, ..grants() };
+    let name = PolicyName::new("web").unwrap();
+    let to = |rule| Contribution { attachments: vec![attachment(rule)], ..Contribution::default() };
+    let jump = || rule(vec![], Target::Jump(chain_name("f2b-sshd")));
+    assert!(refusals(to(jump()))[0].contains("to grants.uses.chains"));
+    let verbatim = Rule {
+        matches: vec![Match::Verbatim(["-p", "tcp", "-j", "f2b-sshd"].map(String::from).to_vec())],
+        target: None,
+        comment: None,
+    };
+    for rule in [jump(), verbatim] {
+        let checked = check(&name, &granted, |_| true, OutputLimits::default(), &to(rule)).unwrap();
+        let attached = checked.attachments.values().flatten().next().unwrap();
+        assert_eq!(attached.awaits, Some(chain_name("f2b-sshd")));
+    }
 }

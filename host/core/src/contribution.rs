@@ -47,6 +47,8 @@ pub struct Contribution {
     pub attachments: Vec<Attachment>,
     /// Address sets.
     pub sets: Vec<AddressSet>,
+    /// Policies of built-in chains.
+    pub policies: Vec<ChainPolicy>,
 }
 
 /// A chain that should exist with exactly these rules.
@@ -71,14 +73,51 @@ pub struct Attachment {
     pub hook: Hook,
     /// For which families.
     pub families: Families,
-    /// Before or after strangers' rules.
+    /// Before or after foreign rules.
     pub placement: Placement,
     /// Lower comes first among attachments at the same place.
     pub order: i32,
     /// The rule.
     pub rule: Rule,
-    /// The rule jumps to somebody else's chain and is in force only while that chain exists.
-    pub awaits_target: bool,
+}
+
+/// What happens to a packet that no rule of a built-in chain decided.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "UPPERCASE")]
+pub enum Verdict {
+    /// It passes.
+    Accept,
+    /// It is discarded.
+    Drop,
+}
+
+impl Verdict {
+    /// As `iptables -P` takes it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Accept => "ACCEPT",
+            Self::Drop => "DROP",
+        }
+    }
+}
+
+impl fmt::Display for Verdict {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// The policy of a built-in chain, as `iptables -P` sets it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ChainPolicy {
+    /// Which table.
+    pub table: Table,
+    /// Which built-in chain.
+    pub hook: Hook,
+    /// For which families.
+    pub families: Families,
+    /// What it should be.
+    pub policy: Verdict,
 }
 
 /// An address set (an ipset).
@@ -98,6 +137,8 @@ pub struct AddressSet {
     pub dynamic: bool,
     /// Seconds after which a member vanishes.
     pub timeout: Option<u32>,
+    /// Further words of `ipset create`, one each.
+    pub options: Vec<String>,
 }
 
 /// A set's type.
@@ -136,6 +177,8 @@ pub enum SetMember {
     Network(IpNet),
     /// A network with a protocol number and a port.
     NetworkPort { network: IpNet, protocol: u8, port: u16 },
-    /// In ipset's own syntax.
+    /// A network that is excepted from a wider one.
+    Nomatch(IpNet),
+    /// In ipset's own syntax, options included.
     Extension(String),
 }

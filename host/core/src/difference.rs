@@ -174,7 +174,6 @@ mod tests {
                     target: Some(Target::Jump(ChainName::new(chain).unwrap())),
                     comment: None,
                 },
-                awaits_target: false,
             }],
             sets: vec![AddressSet {
                 name: SetName::new("op-set").unwrap(),
@@ -184,7 +183,9 @@ mod tests {
                 max_elements: None,
                 dynamic: false,
                 timeout: None,
+                options: Vec::new(),
             }],
+            policies: Vec::new(),
         };
         let checked = check(&name, &grants, |_| true, OutputLimits::default(), &contribution).unwrap();
         Expected::unproven(merge(&[checked], Ownership::new(vec![(name, grants)]), vec![Family::Ipv4]))

@@ -19,19 +19,32 @@ pub struct Facts {
     pub interfaces: Vec<Interface>,
     /// Documents, by kind, namespace and name.
     pub documents: Vec<Document>,
+    /// Tables of nf_tables, by family and name.
+    pub nft_tables: Vec<NftTable>,
 }
 
 impl Facts {
-    /// Without what is not shown: interfaces, and documents of other kinds than these.
+    /// Without what is not shown: interfaces, documents of other kinds than these, tables of nf_tables.
     #[must_use]
-    pub fn restricted(&self, interfaces: bool, kinds: &BTreeSet<String>) -> Self {
+    pub fn restricted(&self, interfaces: bool, kinds: &BTreeSet<String>, nft_tables: bool) -> Self {
         Self {
             node_name: self.node_name.clone(),
             system: self.system,
             interfaces: if interfaces { self.interfaces.clone() } else { Vec::new() },
             documents: self.documents.iter().filter(|document| kinds.contains(&document.kind)).cloned().collect(),
+            nft_tables: if nft_tables { self.nft_tables.clone() } else { Vec::new() },
         }
     }
+}
+
+/// A table of nf_tables.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NftTable {
+    /// As nft names it: `ip`, `inet`.
+    pub family: String,
+    /// Its name.
+    pub name: String,
 }
 
 /// A network interface.

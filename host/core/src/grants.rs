@@ -6,7 +6,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use crate::names::Table;
+use crate::names::{Hook, Table};
 
 /// Chains and sets with this prefix are the host's own scratch names; no policy can be granted them.
 pub const HOST_PREFIX: &str = "ruleward-tmp-";
@@ -85,6 +85,66 @@ impl From<Pattern> for String {
     }
 }
 
+/// A built-in chain of a table, as grants name it: `filter/INPUT`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct BuiltInChain {
+    /// Its table.
+    pub table: Table,
+    /// Its hook.
+    pub hook: Hook,
+}
+
+/// Why text names no built-in chain.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[error("{0:?} is no built-in chain; write its table and its name, such as filter/INPUT")]
+pub struct BuiltInChainError(String);
+
+impl fmt::Display for BuiltInChain {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.table, self.hook)
+    }
+}
+
+impl TryFrom<String> for BuiltInChain {
+    type Error = BuiltInChainError;
+    fn try_from(text: String) -> Result<Self, BuiltInChainError> {
+        let parts =
+            text.split_once('/').and_then(|(table, hook)| Some((Table::from_name(table)?, Hook::from_name(hook)?)));
+        match parts {
+            Some((table, hook)) if table.hooks().contains(&hook) => Ok(Self { table, hook }),
+            _ => Err(BuiltInChainError(text)),
+        }
+    }
+}
+
+impl From<BuiltInChain> for String {
+    fn from(chain: BuiltInChain) -> Self {
+        chain.to_string()
+    }
+}
+
+/// What a policy's rules may name although it is another program's.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Uses {
+    /// Address sets.
+    pub sets: Vec<Pattern>,
+    /// Chains to jump to.
+    pub chains: Vec<Pattern>,
+}
+
+/// Whose a jump from a built-in chain to a chain of the policy is.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Jumps {
+    /// Other programs may jump there as well: their rules stay.
+    #[default]
+    Shared,
+    /// Every such jump is the policy's: those that it does not want are removed.
+    Exclusive,
+}
+
 /// What one policy may own.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -99,6 +159,12 @@ pub struct Grants {
     pub comments: Vec<String>,
     /// Kinds of documents that it may read.
     pub documents: Vec<String>,
+    /// Built-in chains whose policy it may set.
+    pub policies: Vec<BuiltInChain>,
+    /// Other programs' names that its rules may hold.
+    pub uses: Uses,
+    /// Whose the jumps to its chains are.
+    pub jumps: Jumps,
 }
 
 impl Grants {
@@ -110,6 +176,21 @@ impl Grants {
     /// Whether it owns sets of this name.
     pub fn owns_set(&self, name: &str) -> bool {
         self.sets.iter().any(|pattern| pattern.matches(name))
+    }
+
+    /// Whether its rules may jump to chains of this name that another program owns.
+    pub fn uses_chain(&self, name: &str) -> bool {
+        self.uses.chains.iter().any(|pattern| pattern.matches(name))
+    }
+
+    /// Whether its rules may name sets of this name that another program owns.
+    pub fn uses_set(&self, name: &str) -> bool {
+        self.uses.sets.iter().any(|pattern| pattern.matches(name))
+    }
+
+    /// Whether it may set the policy of this built-in chain.
+    pub fn sets_policy(&self, table: Table, hook: Hook) -> bool {
+        self.policies.contains(&BuiltInChain { table, hook })
     }
 
     /// Whether a rule with this comment in a built-in chain of its tables is its own.
@@ -134,7 +215,11 @@ impl Grants {
             pair.map(|(a, b)| format!("comments {a:?} and {b:?}"))
         };
         let in_tables = if common_table { chains().or_else(comments) } else { None };
-        in_tables.or_else(|| patterns("sets", &self.sets, &other.sets))
+        let policies = || {
+            let both = self.policies.iter().find(|one| other.policies.contains(one));
+            both.map(|one| format!("the policy of {one}"))
+        };
+        in_tables.or_else(|| patterns("sets", &self.sets, &other.sets)).or_else(policies)
     }
 }
 

@@ -33,6 +33,7 @@ pub mod render;
 pub mod rule;
 pub mod schedule;
 pub mod script;
+pub mod set_words;
 pub mod sets;
 pub mod simulate;
 pub mod transaction;

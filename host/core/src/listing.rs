@@ -27,10 +27,14 @@ pub fn listing(checked: &Checked) -> String {
 fn push_table(text: &mut String, checked: &Checked, family: Family, table: Table) {
     let chains = checked.chains.get(&(family, table)).into_iter().flatten();
     let attachments = || checked.attachments.iter().filter(move |((f, t, _, _), _)| (*f, *t) == (family, table));
-    if chains.clone().next().is_none() && attachments().next().is_none() {
+    let policies = || checked.policies.iter().filter(move |((f, t, _), _)| (*f, *t) == (family, table));
+    if chains.clone().next().is_none() && attachments().next().is_none() && policies().next().is_none() {
         return;
     }
     let _ = writeln!(text, "# {family}\n*{table}");
+    for ((_, _, hook), verdict) in policies() {
+        let _ = writeln!(text, ":{hook} {verdict} [0:0]");
+    }
     for (name, _) in chains.clone() {
         let _ = writeln!(text, ":{name} - [0:0]");
     }
@@ -58,8 +62,10 @@ fn push_table(text: &mut String, checked: &Checked, family: Family, table: Table
 mod tests {
     use super::*;
     use crate::check::{OutputLimits, check};
-    use crate::contribution::{AddressSet, Attachment, Chain, Contribution, Families, SetMember, SetType};
-    use crate::grants::{Grants, Pattern};
+    use crate::contribution::{
+        AddressSet, Attachment, Chain, ChainPolicy, Contribution, Families, SetMember, SetType, Verdict,
+    };
+    use crate::grants::{BuiltInChain, Grants, Pattern};
     use crate::names::{ChainName, Comment, Hook, PolicyName, SetName};
     use crate::rule::{Match, Rule, Target};
 
@@ -83,7 +89,6 @@ mod tests {
                 placement: Placement::First,
                 order: 0,
                 rule: jump,
-                awaits_target: false,
             }],
             sets: vec![AddressSet {
                 name: SetName::new("web-clients").unwrap(),
@@ -93,6 +98,13 @@ mod tests {
                 max_elements: None,
                 dynamic: false,
                 timeout: None,
+                options: Vec::new(),
+            }],
+            policies: vec![ChainPolicy {
+                table: Table::Filter,
+                hook: Hook::Forward,
+                families: Families { ipv4: true, ipv6: false },
+                policy: Verdict::Drop,
             }],
         };
         let pattern = vec![Pattern::new("web-*").unwrap()];
@@ -101,7 +113,8 @@ mod tests {
             chains: pattern.clone(),
             sets: pattern,
             comments: vec!["web:".into()],
-            documents: Vec::new(),
+            policies: vec![BuiltInChain { table: Table::Filter, hook: Hook::Forward }],
+            ..Grants::default()
         };
         let policy = PolicyName::new("web").unwrap();
         let checked = check(&policy, &grants, |_| true, OutputLimits::default(), &contribution).unwrap();
@@ -111,6 +124,7 @@ mod tests {
              add web-clients 192.0.2.0/24\n\
              # IPv4\n\
              *filter\n\
+             :FORWARD DROP [0:0]\n\
              :web-in - [0:0]\n\
              # before others' rules\n\
              -A INPUT -m comment --comment \"web: jump\" -j web-in\n\

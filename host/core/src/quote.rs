@@ -82,6 +82,18 @@ pub struct Marks<'a> {
     pub target: Option<Cow<'a, str>>,
 }
 
+/// The word after the last `-j` or `-g` of a rule's words.
+pub fn target<'a>(words: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+    let mut target = None;
+    let mut words = words;
+    while let Some(word) = words.next() {
+        if matches!(word, "-j" | "-g" | "--jump" | "--goto") {
+            target = words.next();
+        }
+    }
+    target
+}
+
 /// Reads the marks of a rule in the form of iptables-save.
 pub fn marks(rule: &str) -> Marks<'_> {
     let mut marks = Marks::default();

@@ -57,6 +57,20 @@ pub enum RenderError {
         /// What is wrong, and what would be right.
         reason: String,
     },
+    /// A whole rule is the only match, and has its own target.
+    #[error(
+        "has a whole rule (verbatim) beside {0}; a rule in the words of iptables holds all its matches and its target \
+         itself"
+    )]
+    VerbatimBeside(&'static str),
+    /// A word of a whole rule.
+    #[error("word {number} {reason}")]
+    VerbatimWord {
+        /// From 1.
+        number: usize,
+        /// What is wrong, and what would be right.
+        reason: String,
+    },
     /// Two protocol matches.
     #[error("has two protocol matches; a rule can have one")]
     TwoProtocols,
@@ -79,6 +93,10 @@ pub fn rule(rule: &Rule, family: Family, identity: Option<&Comment>) -> Result<S
             push_word(&mut line, word);
         }
     }
+    if let Some(words) = verbatim(rule)? {
+        words.iter().for_each(|word| push_word(&mut line, word));
+        return Ok(line);
+    }
     for found in &rule.matches {
         push_match(&mut line, found, family, protocol)?;
     }
@@ -86,6 +104,35 @@ pub fn rule(rule: &Rule, family: Family, identity: Option<&Comment>) -> Result<S
         push_target(&mut line, target, family, protocol)?;
     }
     Ok(line)
+}
+
+/// The words of a whole rule, if it is one. What they mean is for iptables to say.
+fn verbatim(rule: &Rule) -> Result<Option<&[String]>> {
+    let Some(words) = rule.matches.iter().find_map(|found| match found {
+        Match::Verbatim(words) => Some(words.as_slice()),
+        _ => None,
+    }) else {
+        return Ok(None);
+    };
+    if rule.matches.len() > 1 {
+        return Err(RenderError::VerbatimBeside("another match"));
+    }
+    if rule.target.is_some() {
+        return Err(RenderError::VerbatimBeside("a target"));
+    }
+    for (at, word) in words.iter().enumerate() {
+        let reason = if word.is_empty() {
+            "is empty, which iptables-restore can't read; leave it out".to_owned()
+        } else if word.len() > 1023 {
+            format!("is {} bytes long; iptables-restore reads at most 1023", word.len())
+        } else if let Some(found) = word.chars().find(|c| c.is_control()) {
+            format!("contains the control character {found:?}; remove it")
+        } else {
+            continue;
+        };
+        return Err(RenderError::VerbatimWord { number: at + 1, reason });
+    }
+    Ok(Some(words))
 }
 
 /// Appends the protocol match, which iptables wants first, and gives the protocol if the rule is of just one.
@@ -125,7 +172,7 @@ fn same_family(what: &'static str, address: IpAddr, family: Family) -> Result<()
 
 fn push_match(line: &mut String, found: &Match, family: Family, protocol: Option<u8>) -> Result<()> {
     match found {
-        Match::Protocol { .. } => {}
+        Match::Protocol { .. } | Match::Verbatim(_) => {}
         Match::Source { network, negated } => {
             same_family("source", network.addr(), family)?;
             option(line, *negated, "-s", &network.trunc().to_string());

@@ -59,6 +59,8 @@ pub enum Match {
     Limit { rate: u32, unit: RateUnit, burst: Option<u32> },
     /// Anything else that iptables knows.
     Extension(Extension),
+    /// A whole rule in the words of iptables, its target included. Nothing else stands beside it but a comment.
+    Verbatim(Vec<String>),
 }
 
 /// What happens to a packet that a rule applies to.

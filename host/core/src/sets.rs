@@ -10,6 +10,7 @@ use thiserror::Error;
 
 use crate::contribution::{AddressSet, SetMember};
 use crate::names::Family;
+use crate::set_words;
 
 /// A set as ipset lists it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -55,7 +56,7 @@ pub fn parse_list(text: &str) -> Result<BTreeMap<String, ObservedSet>, ListError
         }
         let (_, set) = current.as_mut().ok_or_else(error)?;
         if members {
-            set.members.push(line.to_owned());
+            set.members.push(set_words::without_counters(line));
         } else if line == "Members:" {
             members = true;
         } else {
@@ -109,6 +110,9 @@ pub fn create_words(set: &AddressSet) -> String {
     if let Some(seconds) = set.timeout {
         let _ = write!(words, " timeout {seconds}");
     }
+    for option in &set.options {
+        let _ = write!(words, " {option}");
+    }
     words
 }
 
@@ -117,7 +121,8 @@ pub fn member_words(member: &SetMember) -> String {
     match member {
         SetMember::Network(network) => network.trunc().to_string(),
         SetMember::NetworkPort { network, protocol, port } => format!("{},{protocol}:{port}", network.trunc()),
-        SetMember::Extension(text) => text.clone(),
+        SetMember::Nomatch(network) => format!("{} nomatch", network.trunc()),
+        SetMember::Extension(text) => set_words::member(text).unwrap_or_else(|_| text.clone()),
     }
 }
 

@@ -225,6 +225,7 @@ fn unloadable(name: &PolicyName, shadow: &ShadowWish, digest: &str, cause: &str)
         limits: limits.clone(),
         facts: None,
         sees_interfaces: false,
+        sees_nft_tables: false,
         sees_documents: std::collections::BTreeSet::new(),
         contribution: None,
     }

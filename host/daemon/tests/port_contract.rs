@@ -112,7 +112,6 @@ fn contribution() -> Contribution {
         placement,
         order: 0,
         rule: rule(Vec::new(), target),
-        awaits_target: false,
     };
     Contribution {
         chains: vec![Chain {
@@ -134,7 +133,9 @@ fn contribution() -> Contribution {
             max_elements: None,
             dynamic: false,
             timeout: None,
+            options: Vec::new(),
         }],
+        policies: Vec::new(),
     }
 }
 

@@ -11,8 +11,8 @@ use crate::identifier::Identifiers;
 use crate::phrase::{self, Action};
 use crate::release::Release;
 
-/// The jumps to chains that are ours.
-pub fn of_our_own(felix: &Felix, release: Release, families: &[Family]) -> Vec<Attachment> {
+/// The jumps to the policy's own chains, or to those of a running Felix: each is in force while its chain exists.
+pub fn all(felix: &Felix, release: Release, families: &[Family]) -> Vec<Attachment> {
     if families.is_empty() {
         return Vec::new();
     }
@@ -33,9 +33,4 @@ pub fn of_our_own(felix: &Felix, release: Release, families: &[Family]) -> Vec<A
         Attachment::new(Table::Nat, hook, placement, rule).families(families)
     })
     .into()
-}
-
-/// The jumps to the chains of a running Felix, each in force while its chain exists.
-pub fn beside_felix(felix: &Felix, release: Release, families: &[Family]) -> Vec<Attachment> {
-    of_our_own(felix, release, families).into_iter().map(Attachment::awaiting_target).collect()
 }

@@ -44,6 +44,8 @@ impl Policy for CalicoPostrouting {
             chains: chains::NAMES.map(String::from).to_vec(),
             sets: sets::all_names(),
             comments: vec!["cali:".into()],
+            exclusive_jumps: true,
+            ..Ownership::default()
         };
         Description::new("calico-postrouting", env!("CARGO_PKG_VERSION"), env!("CARGO_PKG_DESCRIPTION"))
             .schema(settings::SCHEMA)
@@ -58,7 +60,7 @@ impl Policy for CalicoPostrouting {
         let beside_felix = !facts.granted.covers_chain(chains::POSTROUTING);
         dataplane::need_iptables(felix.nftables, beside_felix)?;
         if beside_felix {
-            let attachments = jumps::beside_felix(&felix, release, &families);
+            let attachments = jumps::all(&felix, release, &families);
             return Ok(Contribution { attachments, ..Contribution::new() });
         }
         let pools = Pools::read(facts, release)?;
@@ -76,8 +78,9 @@ impl Policy for CalicoPostrouting {
         };
         Ok(Contribution {
             chains: families.iter().flat_map(|family| chains::of_family(*family, &inputs)).collect(),
-            attachments: jumps::of_our_own(&felix, release, &families),
+            attachments: jumps::all(&felix, release, &families),
             sets: families.iter().flat_map(|family| sets::of_family(*family, &inputs)).collect(),
+            ..Contribution::new()
         })
     }
 }

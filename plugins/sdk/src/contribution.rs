@@ -1,8 +1,8 @@
 //! Chains, attachments, sets, and the answer that they make up.
 
 use crate::{
-    AddressSet, Attachment, Chain, Contribution, Failure, Families, Family, Hook, IpAddress, IpNetwork, Placement,
-    Problem, Rule, SetMember, SetType, Table,
+    AddressSet, Attachment, Chain, ChainPolicy, Contribution, Failure, Families, Family, Hook, IpAddress, IpNetwork,
+    Placement, Problem, Rule, SetMember, SetType, Table, Verdict,
 };
 
 impl Default for Contribution {
@@ -14,7 +14,7 @@ impl Default for Contribution {
 impl Contribution {
     /// Nothing.
     pub fn new() -> Self {
-        Self { chains: Vec::new(), attachments: Vec::new(), sets: Vec::new() }
+        Self { chains: Vec::new(), attachments: Vec::new(), sets: Vec::new(), policies: Vec::new() }
     }
 
     /// Adds a chain.
@@ -35,6 +35,13 @@ impl Contribution {
     #[must_use]
     pub fn set(mut self, set: AddressSet) -> Self {
         self.sets.push(set);
+        self
+    }
+
+    /// Adds the policy of a built-in chain, for both families.
+    #[must_use]
+    pub fn policy(mut self, table: Table, hook: Hook, policy: Verdict) -> Self {
+        self.policies.push(ChainPolicy { table, hook, families: Families::all(), policy });
         self
     }
 }
@@ -70,7 +77,7 @@ impl Chain {
 impl Attachment {
     /// A rule in a built-in chain, for both families, with order 0.
     pub fn new(table: Table, hook: Hook, placement: Placement, rule: Rule) -> Self {
-        Self { table, hook, families: Families::all(), placement, order: 0, rule, awaits_target: false }
+        Self { table, hook, families: Families::all(), placement, order: 0, rule }
     }
 
     /// Sets the families.
@@ -86,20 +93,22 @@ impl Attachment {
         self.order = order;
         self
     }
-
-    /// The rule jumps to somebody else's chain, and is in force only while that chain exists.
-    #[must_use]
-    pub fn awaiting_target(mut self) -> Self {
-        self.awaits_target = true;
-        self
-    }
 }
 
 impl AddressSet {
     /// An empty set.
     pub fn new(name: impl Into<String>, family: Family, kind: SetType) -> Self {
         let name = name.into();
-        Self { name, family, kind, members: Vec::new(), max_elements: None, dynamic: false, timeout: None }
+        Self {
+            name,
+            family,
+            kind,
+            members: Vec::new(),
+            max_elements: None,
+            dynamic: false,
+            timeout: None,
+            options: Vec::new(),
+        }
     }
 
     /// A set of networks.
@@ -133,6 +142,20 @@ impl AddressSet {
     #[must_use]
     pub fn max_elements(mut self, most: u32) -> Self {
         self.max_elements = Some(most);
+        self
+    }
+
+    /// Adds further words of `ipset create`: `["range", "0-1023"]`.
+    #[must_use]
+    pub fn options<W: Into<String>>(mut self, words: impl IntoIterator<Item = W>) -> Self {
+        self.options.extend(words.into_iter().map(Into::into));
+        self
+    }
+
+    /// Excepts networks from a set of networks.
+    #[must_use]
+    pub fn except<N: Into<IpNetwork>>(mut self, networks: impl IntoIterator<Item = N>) -> Self {
+        self.members.extend(networks.into_iter().map(|network| SetMember::Nomatch(network.into())));
         self
     }
 }

@@ -5,7 +5,16 @@ use crate::{Description, Ownership, Table};
 impl Default for Ownership {
     /// Nothing.
     fn default() -> Self {
-        Self { tables: Vec::new(), chains: Vec::new(), sets: Vec::new(), comments: Vec::new() }
+        Self {
+            tables: Vec::new(),
+            chains: Vec::new(),
+            sets: Vec::new(),
+            comments: Vec::new(),
+            policies: Vec::new(),
+            uses_sets: Vec::new(),
+            uses_chains: Vec::new(),
+            exclusive_jumps: false,
+        }
     }
 }
 
@@ -36,6 +45,34 @@ impl Ownership {
         self
     }
 
+    /// Sets the built-in chains whose policy it may set: `filter/INPUT`.
+    #[must_use]
+    pub fn policies<P: Into<String>>(mut self, chains: impl IntoIterator<Item = P>) -> Self {
+        self.policies = chains.into_iter().map(Into::into).collect();
+        self
+    }
+
+    /// Sets the patterns for names of other programs' sets that its rules may hold.
+    #[must_use]
+    pub fn using_sets<P: Into<String>>(mut self, patterns: impl IntoIterator<Item = P>) -> Self {
+        self.uses_sets = patterns.into_iter().map(Into::into).collect();
+        self
+    }
+
+    /// Sets the patterns for names of other programs' chains that its rules may jump to.
+    #[must_use]
+    pub fn using_chains<P: Into<String>>(mut self, patterns: impl IntoIterator<Item = P>) -> Self {
+        self.uses_chains = patterns.into_iter().map(Into::into).collect();
+        self
+    }
+
+    /// Every jump from a built-in chain to one of its chains is its own.
+    #[must_use]
+    pub fn with_exclusive_jumps(mut self) -> Self {
+        self.exclusive_jumps = true;
+        self
+    }
+
     /// Whether a pattern covers chains of this name. A pattern is a name, or a prefix followed by `*`.
     pub fn covers_chain(&self, name: &str) -> bool {
         self.chains.iter().any(|pattern| match pattern.strip_suffix('*') {
@@ -55,6 +92,7 @@ impl Description {
             settings_schema: r#"{"type":"object","additionalProperties":false}"#.into(),
             reads_documents: Vec::new(),
             reads_interfaces: false,
+            reads_nft_tables: false,
             wants: Ownership::default(),
         }
     }
@@ -77,6 +115,13 @@ impl Description {
     #[must_use]
     pub fn reading_interfaces(mut self) -> Self {
         self.reads_interfaces = true;
+        self
+    }
+
+    /// It wants to see which tables nf_tables has.
+    #[must_use]
+    pub fn reading_nft_tables(mut self) -> Self {
+        self.reads_nft_tables = true;
         self
     }
 

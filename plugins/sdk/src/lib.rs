@@ -49,11 +49,12 @@ pub mod typed;
 
 pub use bindings::ruleward::policy::types::{
     AddressRange, AddressSet, AddressType, AddressTypeLimit, AddressTypeMatch, AddressTypeTest, Attachment, Backend,
-    Chain, ConnmarkAction, ConntrackStateMatch, ConntrackStates, Contribution, Description, Direction, Document,
-    Extension, Facts, Failure, Families, Family, Hook, IcmpMatch, InterfaceMatch, IpAddress, IpNetwork, Ipv6Address,
-    LimitMatch, LogLevel, LogPacket, MarkMatch, MarkSet, Masquerade, Match, Nat, NetworkInterface, NetworkMatch,
-    NetworkPort, Nflog, Ownership, Placement, PortMatch, PortRange, Problem, ProtocolMatch, RateUnit, RejectKind, Rule,
-    SetMatch, SetMember, SetType, System, Table, Target, TcpFlags, TcpFlagsMatch, TcpMss, Tproxy, Version,
+    Chain, ChainPolicy, ConnmarkAction, ConntrackStateMatch, ConntrackStates, Contribution, Description, Direction,
+    Document, Extension, Facts, Failure, Families, Family, Hook, IcmpMatch, InterfaceMatch, IpAddress, IpNetwork,
+    Ipv6Address, LimitMatch, LogLevel, LogPacket, MarkMatch, MarkSet, Masquerade, Match, Nat, NetworkInterface,
+    NetworkMatch, NetworkPort, Nflog, NftTable, Ownership, Placement, PortMatch, PortRange, Problem, ProtocolMatch,
+    RateUnit, RejectKind, Rule, SetMatch, SetMember, SetType, System, Table, Target, TcpFlags, TcpFlagsMatch, TcpMss,
+    Tproxy, Verdict, Version,
 };
 pub use export::Policy;
 #[doc(hidden)]

@@ -21,6 +21,12 @@ impl Rule {
         Self { matches: Vec::new(), target: None, comment: None }
     }
 
+    /// A whole rule in the words of iptables, target included, one word an item: `["-p", "tcp", "-j", "ACCEPT"]`. It
+    /// may have a comment, and nothing else beside it.
+    pub fn verbatim<W: Into<String>>(words: impl IntoIterator<Item = W>) -> Self {
+        Self::new().matching(Match::Verbatim(words.into_iter().map(Into::into).collect()))
+    }
+
     /// Adds any condition.
     #[must_use]
     pub fn matching(mut self, condition: Match) -> Self {

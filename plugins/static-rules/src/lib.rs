@@ -134,7 +134,7 @@ fn add_attachment(
         if !families.is_empty() {
             let attachment = Attachment::new(table, entry.hook.into(), entry.placement.into(), rule);
             let attachment = attachment.families(families).order(entry.order);
-            contribution.attachments.push(if entry.awaits_target { attachment.awaiting_target() } else { attachment });
+            contribution.attachments.push(attachment);
         }
     });
     Ok(())

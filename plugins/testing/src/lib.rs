@@ -29,7 +29,7 @@ mod convert;
 mod lift;
 
 use ruleward_core::check::{self, OutputLimits};
-use ruleward_core::grants::{Grants, Pattern};
+use ruleward_core::grants::{BuiltInChain, Grants, Jumps, Pattern, Uses};
 use ruleward_core::listing::listing;
 use ruleward_core::names::PolicyName;
 use ruleward_sdk::{
@@ -60,6 +60,7 @@ impl Node {
             backend: Backend::Nft,
             random_fully: true,
             families: Families::all(),
+            nft_tables: Vec::new(),
         };
         let facts = Facts {
             node_name: "node1".into(),
@@ -205,11 +206,15 @@ fn grants(owned: &Ownership) -> Result<Grants, String> {
         let parsed = list.iter().map(|text| Pattern::new(text)).collect::<Result<Vec<_>, _>>();
         parsed.map_err(|error| error.to_string())
     };
+    let built_in = |text: &String| BuiltInChain::try_from(text.clone()).map_err(|error| error.to_string());
     Ok(Grants {
         tables: owned.tables.iter().map(|table| convert::table(*table)).collect(),
         chains: patterns(&owned.chains)?,
         sets: patterns(&owned.sets)?,
         comments: owned.comments.clone(),
         documents: Vec::new(),
+        policies: owned.policies.iter().map(built_in).collect::<Result<_, _>>()?,
+        uses: Uses { sets: patterns(&owned.uses_sets)?, chains: patterns(&owned.uses_chains)? },
+        jumps: if owned.exclusive_jumps { Jumps::Exclusive } else { Jumps::Shared },
     })
 }

@@ -4,7 +4,9 @@
 use std::net::IpAddr;
 
 use ipnet::IpNet;
-use ruleward_core::contribution::{AddressSet, Attachment, Chain, Contribution, Families, SetMember, SetType};
+use ruleward_core::contribution::{
+    AddressSet, Attachment, Chain, ChainPolicy, Contribution, Families, SetMember, SetType, Verdict,
+};
 use ruleward_core::names::{ChainName, Comment, InterfaceName, SetName};
 use ruleward_core::rule::{AddressTypeTest, ConnmarkAction, Extension, Match, Nat, PortRange, Rule, Target, TcpMss};
 use ruleward_sdk as sdk;
@@ -23,7 +25,20 @@ pub fn contribution(answer: &sdk::Contribution) -> Lifted<Contribution> {
         chains: answer.chains.iter().map(chain).collect::<Lifted<_>>()?,
         attachments: answer.attachments.iter().map(attachment).collect::<Lifted<_>>()?,
         sets: answer.sets.iter().map(set).collect::<Lifted<_>>()?,
+        policies: answer.policies.iter().map(policy).collect(),
     })
+}
+
+fn policy(policy: &sdk::ChainPolicy) -> ChainPolicy {
+    ChainPolicy {
+        table: convert::table(policy.table),
+        hook: convert::hook(policy.hook),
+        families: families(policy.families),
+        policy: match policy.policy {
+            sdk::Verdict::Accept => Verdict::Accept,
+            sdk::Verdict::Drop => Verdict::Drop,
+        },
+    }
 }
 
 /// Families.
@@ -53,7 +68,6 @@ fn attachment(attachment: &sdk::Attachment) -> Lifted<Attachment> {
         placement: convert::placement(attachment.placement),
         order: attachment.order,
         rule: rule(&attachment.rule).map_err(|reason| format!("attachment: {reason}"))?,
-        awaits_target: attachment.awaits_target,
     })
 }
 
@@ -72,6 +86,7 @@ fn set(set: &sdk::AddressSet) -> Lifted<AddressSet> {
         max_elements: set.max_elements,
         dynamic: set.dynamic,
         timeout: set.timeout,
+        options: set.options.clone(),
     })
 }
 
@@ -81,6 +96,7 @@ fn member(member: &sdk::SetMember) -> Lifted<SetMember> {
         sdk::SetMember::NetworkPort(one) => {
             SetMember::NetworkPort { network: network(one.network)?, protocol: one.protocol, port: one.port }
         }
+        sdk::SetMember::Nomatch(one) => SetMember::Nomatch(network(*one)?),
         sdk::SetMember::Extension(words) => SetMember::Extension(words.clone()),
     })
 }
@@ -144,6 +160,7 @@ fn matching(found: &sdk::Match) -> Lifted<Match> {
         },
         sdk::Match::Limit(m) => Match::Limit { rate: m.rate, unit: convert::rate_unit(m.unit), burst: m.burst },
         sdk::Match::Extension(m) => Match::Extension(extension(m)),
+        sdk::Match::Verbatim(words) => Match::Verbatim(words.clone()),
     })
 }
 

@@ -94,7 +94,7 @@ pub fn cases() -> Vec<Case> {
         Case::guest(
             "right_today_and_trapping_tomorrow",
             &Guest {
-                evaluate: "(if (i32.gt_u (i32.load offset=88 (local.get 0)) (i32.const 2)) (then unreachable)) i32.const 128",
+                evaluate: "(if (i32.gt_u (i32.load offset=124 (local.get 0)) (i32.const 2)) (then unreachable)) i32.const 128",
                 ..Guest::default()
             },
             Fate::Harmless(&[]),

@@ -89,7 +89,7 @@ pub fn cases() -> Vec<Case> {
                     "{} i32.const 0",
                     store(&[(512, 528), (516, 6), (528, 0x7263_6553), (532, 0x7465), (32, 512), (36, 1)])
                 ),
-                evaluate: "(if (i32.load offset=48 (local.get 0)) (then unreachable)) i32.const 128",
+                evaluate: "(if (i32.load offset=56 (local.get 0)) (then unreachable)) i32.const 128",
                 ..Guest::default()
             },
             Fate::Harmless(&[]),

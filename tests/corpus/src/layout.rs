@@ -11,7 +11,7 @@ pub const ANSWER: &str = "i32.const 32768";
 
 /// Sizes of a chain, an attachment, a rule and a match.
 const CHAIN: usize = 20;
-const ATTACHMENT: usize = 88;
+const ATTACHMENT: usize = 84;
 const RULE: usize = 76;
 
 /// A chain of table filter, for IPv4.
@@ -129,7 +129,7 @@ pub fn attachment(table: u8, hook: u8, rule: &Rule<'_>) -> String {
 /// A data segment with an answer of one set of addresses, whose list of members is at `place` and claims `length`.
 pub fn set(name: &[u8], place: u32, length: u32) -> String {
     let mut image = Image(vec![0; 64]);
-    let at = image.take(56);
+    let at = image.take(60);
     image.list(20, at, 1);
     image.text(at, name);
     image.word(at + 24, place);

@@ -38,7 +38,7 @@ spec:
 /// Policies that run beside static-rules, as parts of a configuration.
 pub const CALICO: &str = r#"
 [policies.calico-postrouting]
-grants = { tables = ["nat"], chains = ["cali-*"], sets = ["cali4*", "cali6*"], comments = ["cali:"], documents = ["IPPool", "Node"] }
+grants = { tables = ["nat"], chains = ["cali-*"], sets = ["cali4*", "cali6*"], comments = ["cali:"], jumps = "exclusive", documents = ["IPPool", "Node"] }
 "#;
 pub const IP_MASQUERADE: &str = r#"
 [policies.ip-masquerade]

@@ -40,6 +40,7 @@ chains = ["cali-*"]
 sets = ["cali40masq-ipam-pools", "cali40all-ipam-pools", "cali40network-ip-pools",
     "cali60masq-ipam-pools", "cali60all-ipam-pools", "cali60network-ip-pools"]
 comments = ["cali:"]
+jumps = "exclusive"
 documents = ["IPPool", "Node"]
 "#;
 

@@ -81,32 +81,68 @@ void __wasm_export_exports_policy_describe_post_return(uint8_t * arg0) {
     }
     free(ptr10);
   }
+  size_t len12 = *((size_t*) (arg0 + (20*sizeof(void*))));
+  if (len12 > 0) {
+    uint8_t *ptr13 = *((uint8_t **) (arg0 + (19*sizeof(void*))));
+    for (size_t i14 = 0; i14 < len12; i14++) {
+      uint8_t *base = ptr13 + i14 * (2*sizeof(void*));
+      (void) base;
+      if ((*((size_t*) (base + sizeof(void*)))) > 0) {
+        free(*((uint8_t **) (base + 0)));
+      }
+    }
+    free(ptr13);
+  }
+  size_t len15 = *((size_t*) (arg0 + (22*sizeof(void*))));
+  if (len15 > 0) {
+    uint8_t *ptr16 = *((uint8_t **) (arg0 + (21*sizeof(void*))));
+    for (size_t i17 = 0; i17 < len15; i17++) {
+      uint8_t *base = ptr16 + i17 * (2*sizeof(void*));
+      (void) base;
+      if ((*((size_t*) (base + sizeof(void*)))) > 0) {
+        free(*((uint8_t **) (base + 0)));
+      }
+    }
+    free(ptr16);
+  }
+  size_t len18 = *((size_t*) (arg0 + (24*sizeof(void*))));
+  if (len18 > 0) {
+    uint8_t *ptr19 = *((uint8_t **) (arg0 + (23*sizeof(void*))));
+    for (size_t i20 = 0; i20 < len18; i20++) {
+      uint8_t *base = ptr19 + i20 * (2*sizeof(void*));
+      (void) base;
+      if ((*((size_t*) (base + sizeof(void*)))) > 0) {
+        free(*((uint8_t **) (base + 0)));
+      }
+    }
+    free(ptr19);
+  }
 }
 
 __attribute__((__weak__, __export_name__("cabi_post_evaluate")))
 void __wasm_export_exports_policy_evaluate_post_return(uint8_t * arg0) {
   switch ((int32_t) (int32_t) *((uint8_t*) (arg0 + 0))) {
     case 0: {
-      size_t len18 = *((size_t*) (arg0 + (2*sizeof(void*))));
-      if (len18 > 0) {
-        uint8_t *ptr19 = *((uint8_t **) (arg0 + sizeof(void*)));
-        for (size_t i20 = 0; i20 < len18; i20++) {
-          uint8_t *base = ptr19 + i20 * (5*sizeof(void*));
+      size_t len21 = *((size_t*) (arg0 + (2*sizeof(void*))));
+      if (len21 > 0) {
+        uint8_t *ptr22 = *((uint8_t **) (arg0 + sizeof(void*)));
+        for (size_t i23 = 0; i23 < len21; i23++) {
+          uint8_t *base = ptr22 + i23 * (5*sizeof(void*));
           (void) base;
           if ((*((size_t*) (base + (2*sizeof(void*))))) > 0) {
             free(*((uint8_t **) (base + sizeof(void*))));
           }
-          size_t len15 = *((size_t*) (base + (4*sizeof(void*))));
-          if (len15 > 0) {
-            uint8_t *ptr16 = *((uint8_t **) (base + (3*sizeof(void*))));
-            for (size_t i17 = 0; i17 < len15; i17++) {
-              uint8_t *base = ptr16 + i17 * (48+7*sizeof(void*));
+          size_t len18 = *((size_t*) (base + (4*sizeof(void*))));
+          if (len18 > 0) {
+            uint8_t *ptr19 = *((uint8_t **) (base + (3*sizeof(void*))));
+            for (size_t i20 = 0; i20 < len18; i20++) {
+              uint8_t *base = ptr19 + i20 * (48+7*sizeof(void*));
               (void) base;
-              size_t len9 = *((size_t*) (base + sizeof(void*)));
-              if (len9 > 0) {
-                uint8_t *ptr10 = *((uint8_t **) (base + 0));
-                for (size_t i11 = 0; i11 < len9; i11++) {
-                  uint8_t *base = ptr10 + i11 * (8+5*sizeof(void*));
+              size_t len12 = *((size_t*) (base + sizeof(void*)));
+              if (len12 > 0) {
+                uint8_t *ptr13 = *((uint8_t **) (base + 0));
+                for (size_t i14 = 0; i14 < len12; i14++) {
+                  uint8_t *base = ptr13 + i14 * (8+5*sizeof(void*));
                   (void) base;
                   switch ((int32_t) (int32_t) *((uint8_t*) (base + 0))) {
                     case 0: {
@@ -211,9 +247,24 @@ void __wasm_export_exports_policy_evaluate_post_return(uint8_t * arg0) {
                       }
                       break;
                     }
+                    case 17: {
+                      size_t len9 = *((size_t*) (base + (2*sizeof(void*))));
+                      if (len9 > 0) {
+                        uint8_t *ptr10 = *((uint8_t **) (base + sizeof(void*)));
+                        for (size_t i11 = 0; i11 < len9; i11++) {
+                          uint8_t *base = ptr10 + i11 * (2*sizeof(void*));
+                          (void) base;
+                          if ((*((size_t*) (base + sizeof(void*)))) > 0) {
+                            free(*((uint8_t **) (base + 0)));
+                          }
+                        }
+                        free(ptr10);
+                      }
+                      break;
+                    }
                   }
                 }
-                free(ptr10);
+                free(ptr13);
               }
               switch ((int32_t) (int32_t) *((uint8_t*) (base + (2*sizeof(void*))))) {
                 case 0: {
@@ -288,17 +339,17 @@ void __wasm_export_exports_policy_evaluate_post_return(uint8_t * arg0) {
                       if ((*((size_t*) (base + (5*sizeof(void*))))) > 0) {
                         free(*((uint8_t **) (base + (4*sizeof(void*)))));
                       }
-                      size_t len12 = *((size_t*) (base + (7*sizeof(void*))));
-                      if (len12 > 0) {
-                        uint8_t *ptr13 = *((uint8_t **) (base + (6*sizeof(void*))));
-                        for (size_t i14 = 0; i14 < len12; i14++) {
-                          uint8_t *base = ptr13 + i14 * (2*sizeof(void*));
+                      size_t len15 = *((size_t*) (base + (7*sizeof(void*))));
+                      if (len15 > 0) {
+                        uint8_t *ptr16 = *((uint8_t **) (base + (6*sizeof(void*))));
+                        for (size_t i17 = 0; i17 < len15; i17++) {
+                          uint8_t *base = ptr16 + i17 * (2*sizeof(void*));
                           (void) base;
                           if ((*((size_t*) (base + sizeof(void*)))) > 0) {
                             free(*((uint8_t **) (base + 0)));
                           }
                         }
-                        free(ptr13);
+                        free(ptr16);
                       }
                       break;
                     }
@@ -318,22 +369,22 @@ void __wasm_export_exports_policy_evaluate_post_return(uint8_t * arg0) {
                 }
               }
             }
-            free(ptr16);
+            free(ptr19);
           }
         }
-        free(ptr19);
+        free(ptr22);
       }
-      size_t len39 = *((size_t*) (arg0 + (4*sizeof(void*))));
-      if (len39 > 0) {
-        uint8_t *ptr40 = *((uint8_t **) (arg0 + (3*sizeof(void*))));
-        for (size_t i41 = 0; i41 < len39; i41++) {
-          uint8_t *base = ptr40 + i41 * (56+8*sizeof(void*));
+      size_t len45 = *((size_t*) (arg0 + (4*sizeof(void*))));
+      if (len45 > 0) {
+        uint8_t *ptr46 = *((uint8_t **) (arg0 + (3*sizeof(void*))));
+        for (size_t i47 = 0; i47 < len45; i47++) {
+          uint8_t *base = ptr46 + i47 * (56+7*sizeof(void*));
           (void) base;
-          size_t len33 = *((size_t*) (base + (8+1*sizeof(void*))));
-          if (len33 > 0) {
-            uint8_t *ptr34 = *((uint8_t **) (base + 8));
-            for (size_t i35 = 0; i35 < len33; i35++) {
-              uint8_t *base = ptr34 + i35 * (8+5*sizeof(void*));
+          size_t len39 = *((size_t*) (base + (8+1*sizeof(void*))));
+          if (len39 > 0) {
+            uint8_t *ptr40 = *((uint8_t **) (base + 8));
+            for (size_t i41 = 0; i41 < len39; i41++) {
+              uint8_t *base = ptr40 + i41 * (8+5*sizeof(void*));
               (void) base;
               switch ((int32_t) (int32_t) *((uint8_t*) (base + 0))) {
                 case 0: {
@@ -358,18 +409,6 @@ void __wasm_export_exports_policy_evaluate_post_return(uint8_t * arg0) {
                   break;
                 }
                 case 5: {
-                  size_t len21 = *((size_t*) (base + (2*sizeof(void*))));
-                  if (len21 > 0) {
-                    uint8_t *ptr22 = *((uint8_t **) (base + sizeof(void*)));
-                    for (size_t i23 = 0; i23 < len21; i23++) {
-                      uint8_t *base = ptr22 + i23 * 4;
-                      (void) base;
-                    }
-                    free(ptr22);
-                  }
-                  break;
-                }
-                case 6: {
                   size_t len24 = *((size_t*) (base + (2*sizeof(void*))));
                   if (len24 > 0) {
                     uint8_t *ptr25 = *((uint8_t **) (base + sizeof(void*)));
@@ -378,6 +417,18 @@ void __wasm_export_exports_policy_evaluate_post_return(uint8_t * arg0) {
                       (void) base;
                     }
                     free(ptr25);
+                  }
+                  break;
+                }
+                case 6: {
+                  size_t len27 = *((size_t*) (base + (2*sizeof(void*))));
+                  if (len27 > 0) {
+                    uint8_t *ptr28 = *((uint8_t **) (base + sizeof(void*)));
+                    for (size_t i29 = 0; i29 < len27; i29++) {
+                      uint8_t *base = ptr28 + i29 * 4;
+                      (void) base;
+                    }
+                    free(ptr28);
                   }
                   break;
                 }
@@ -406,14 +457,14 @@ void __wasm_export_exports_policy_evaluate_post_return(uint8_t * arg0) {
                   if ((*((size_t*) (base + (2*sizeof(void*))))) > 0) {
                     free(*((uint8_t **) (base + sizeof(void*))));
                   }
-                  size_t len27 = *((size_t*) (base + (4*sizeof(void*))));
-                  if (len27 > 0) {
-                    uint8_t *ptr28 = *((uint8_t **) (base + (3*sizeof(void*))));
-                    for (size_t i29 = 0; i29 < len27; i29++) {
-                      uint8_t *base = ptr28 + i29 * 1;
+                  size_t len30 = *((size_t*) (base + (4*sizeof(void*))));
+                  if (len30 > 0) {
+                    uint8_t *ptr31 = *((uint8_t **) (base + (3*sizeof(void*))));
+                    for (size_t i32 = 0; i32 < len30; i32++) {
+                      uint8_t *base = ptr31 + i32 * 1;
                       (void) base;
                     }
-                    free(ptr28);
+                    free(ptr31);
                   }
                   break;
                 }
@@ -424,23 +475,38 @@ void __wasm_export_exports_policy_evaluate_post_return(uint8_t * arg0) {
                   if ((*((size_t*) (base + (2*sizeof(void*))))) > 0) {
                     free(*((uint8_t **) (base + sizeof(void*))));
                   }
-                  size_t len30 = *((size_t*) (base + (4*sizeof(void*))));
-                  if (len30 > 0) {
-                    uint8_t *ptr31 = *((uint8_t **) (base + (3*sizeof(void*))));
-                    for (size_t i32 = 0; i32 < len30; i32++) {
-                      uint8_t *base = ptr31 + i32 * (2*sizeof(void*));
+                  size_t len33 = *((size_t*) (base + (4*sizeof(void*))));
+                  if (len33 > 0) {
+                    uint8_t *ptr34 = *((uint8_t **) (base + (3*sizeof(void*))));
+                    for (size_t i35 = 0; i35 < len33; i35++) {
+                      uint8_t *base = ptr34 + i35 * (2*sizeof(void*));
                       (void) base;
                       if ((*((size_t*) (base + sizeof(void*)))) > 0) {
                         free(*((uint8_t **) (base + 0)));
                       }
                     }
-                    free(ptr31);
+                    free(ptr34);
+                  }
+                  break;
+                }
+                case 17: {
+                  size_t len36 = *((size_t*) (base + (2*sizeof(void*))));
+                  if (len36 > 0) {
+                    uint8_t *ptr37 = *((uint8_t **) (base + sizeof(void*)));
+                    for (size_t i38 = 0; i38 < len36; i38++) {
+                      uint8_t *base = ptr37 + i38 * (2*sizeof(void*));
+                      (void) base;
+                      if ((*((size_t*) (base + sizeof(void*)))) > 0) {
+                        free(*((uint8_t **) (base + 0)));
+                      }
+                    }
+                    free(ptr37);
                   }
                   break;
                 }
               }
             }
-            free(ptr34);
+            free(ptr40);
           }
           switch ((int32_t) (int32_t) *((uint8_t*) (base + (8+2*sizeof(void*))))) {
             case 0: {
@@ -515,17 +581,17 @@ void __wasm_export_exports_policy_evaluate_post_return(uint8_t * arg0) {
                   if ((*((size_t*) (base + (8+5*sizeof(void*))))) > 0) {
                     free(*((uint8_t **) (base + (8+4*sizeof(void*)))));
                   }
-                  size_t len36 = *((size_t*) (base + (8+7*sizeof(void*))));
-                  if (len36 > 0) {
-                    uint8_t *ptr37 = *((uint8_t **) (base + (8+6*sizeof(void*))));
-                    for (size_t i38 = 0; i38 < len36; i38++) {
-                      uint8_t *base = ptr37 + i38 * (2*sizeof(void*));
+                  size_t len42 = *((size_t*) (base + (8+7*sizeof(void*))));
+                  if (len42 > 0) {
+                    uint8_t *ptr43 = *((uint8_t **) (base + (8+6*sizeof(void*))));
+                    for (size_t i44 = 0; i44 < len42; i44++) {
+                      uint8_t *base = ptr43 + i44 * (2*sizeof(void*));
                       (void) base;
                       if ((*((size_t*) (base + sizeof(void*)))) > 0) {
                         free(*((uint8_t **) (base + 0)));
                       }
                     }
-                    free(ptr37);
+                    free(ptr43);
                   }
                   break;
                 }
@@ -545,13 +611,13 @@ void __wasm_export_exports_policy_evaluate_post_return(uint8_t * arg0) {
             }
           }
         }
-        free(ptr40);
+        free(ptr46);
       }
-      size_t len45 = *((size_t*) (arg0 + (6*sizeof(void*))));
-      if (len45 > 0) {
-        uint8_t *ptr46 = *((uint8_t **) (arg0 + (5*sizeof(void*))));
-        for (size_t i47 = 0; i47 < len45; i47++) {
-          uint8_t *base = ptr46 + i47 * (16+9*sizeof(void*));
+      size_t len54 = *((size_t*) (arg0 + (6*sizeof(void*))));
+      if (len54 > 0) {
+        uint8_t *ptr55 = *((uint8_t **) (arg0 + (5*sizeof(void*))));
+        for (size_t i56 = 0; i56 < len54; i56++) {
+          uint8_t *base = ptr55 + i56 * (16+11*sizeof(void*));
           (void) base;
           if ((*((size_t*) (base + sizeof(void*)))) > 0) {
             free(*((uint8_t **) (base + 0)));
@@ -576,11 +642,11 @@ void __wasm_export_exports_policy_evaluate_post_return(uint8_t * arg0) {
               break;
             }
           }
-          size_t len42 = *((size_t*) (base + (7*sizeof(void*))));
-          if (len42 > 0) {
-            uint8_t *ptr43 = *((uint8_t **) (base + (6*sizeof(void*))));
-            for (size_t i44 = 0; i44 < len42; i44++) {
-              uint8_t *base = ptr43 + i44 * (24+1*sizeof(void*));
+          size_t len48 = *((size_t*) (base + (7*sizeof(void*))));
+          if (len48 > 0) {
+            uint8_t *ptr49 = *((uint8_t **) (base + (6*sizeof(void*))));
+            for (size_t i50 = 0; i50 < len48; i50++) {
+              uint8_t *base = ptr49 + i50 * (24+1*sizeof(void*));
               (void) base;
               switch ((int32_t) (int32_t) *((uint8_t*) (base + 0))) {
                 case 0: {
@@ -590,6 +656,9 @@ void __wasm_export_exports_policy_evaluate_post_return(uint8_t * arg0) {
                   break;
                 }
                 case 2: {
+                  break;
+                }
+                case 3: {
                   if ((*((size_t*) (base + (2*sizeof(void*))))) > 0) {
                     free(*((uint8_t **) (base + sizeof(void*))));
                   }
@@ -597,10 +666,31 @@ void __wasm_export_exports_policy_evaluate_post_return(uint8_t * arg0) {
                 }
               }
             }
-            free(ptr43);
+            free(ptr49);
+          }
+          size_t len51 = *((size_t*) (base + (16+10*sizeof(void*))));
+          if (len51 > 0) {
+            uint8_t *ptr52 = *((uint8_t **) (base + (16+9*sizeof(void*))));
+            for (size_t i53 = 0; i53 < len51; i53++) {
+              uint8_t *base = ptr52 + i53 * (2*sizeof(void*));
+              (void) base;
+              if ((*((size_t*) (base + sizeof(void*)))) > 0) {
+                free(*((uint8_t **) (base + 0)));
+              }
+            }
+            free(ptr52);
           }
         }
-        free(ptr46);
+        free(ptr55);
+      }
+      size_t len57 = *((size_t*) (arg0 + (8*sizeof(void*))));
+      if (len57 > 0) {
+        uint8_t *ptr58 = *((uint8_t **) (arg0 + (7*sizeof(void*))));
+        for (size_t i59 = 0; i59 < len57; i59++) {
+          uint8_t *base = ptr58 + i59 * 4;
+          (void) base;
+        }
+        free(ptr58);
       }
       break;
     }
@@ -654,7 +744,7 @@ void *cabi_realloc(void *ptr, size_t old_size, size_t align, size_t new_size) {
 }
 
 __attribute__((__aligned__(sizeof(void*))))
-static uint8_t RET_AREA[(19*sizeof(void*))];
+static uint8_t RET_AREA[(26*sizeof(void*))];
 
 // Helper Functions
 
@@ -817,6 +907,10 @@ void rw_match_free(rw_match_t *ptr) {
     }
     case 16: {
       rw_extension_free(&ptr->val.extension);
+      break;
+    }
+    case 17: {
+      policy_list_string_free(&ptr->val.verbatim);
       break;
     }
   }
@@ -1025,6 +1119,10 @@ void rw_set_member_free(rw_set_member_t *ptr) {
       break;
     }
     case 2: {
+      rw_ip_network_free(&ptr->val.nomatch);
+      break;
+    }
+    case 3: {
       policy_string_free(&ptr->val.extension);
       break;
     }
@@ -1048,6 +1146,7 @@ void rw_address_set_free(rw_address_set_t *ptr) {
   rw_list_set_member_free(&ptr->members);
   policy_option_u32_free(&ptr->max_elements);
   policy_option_u32_free(&ptr->timeout);
+  policy_list_string_free(&ptr->options);
 }
 
 void rw_list_chain_free(rw_list_chain_t *ptr) {
@@ -1083,10 +1182,21 @@ void rw_list_address_set_free(rw_list_address_set_t *ptr) {
   }
 }
 
+void rw_list_chain_policy_free(rw_list_chain_policy_t *ptr) {
+  size_t list_len = ptr->len;
+  if (list_len > 0) {
+    rw_chain_policy_t *list_ptr = ptr->ptr;
+    for (size_t i = 0; i < list_len; i++) {
+    }
+    free(list_ptr);
+  }
+}
+
 void rw_contribution_free(rw_contribution_t *ptr) {
   rw_list_chain_free(&ptr->chains);
   rw_list_attachment_free(&ptr->attachments);
   rw_list_address_set_free(&ptr->sets);
+  rw_list_chain_policy_free(&ptr->policies);
 }
 
 void rw_problem_free(rw_problem_t *ptr) {
@@ -1131,6 +1241,26 @@ void rw_network_interface_free(rw_network_interface_t *ptr) {
   rw_list_ip_network_free(&ptr->addresses);
 }
 
+void rw_nft_table_free(rw_nft_table_t *ptr) {
+  policy_string_free(&ptr->family);
+  policy_string_free(&ptr->name);
+}
+
+void rw_list_nft_table_free(rw_list_nft_table_t *ptr) {
+  size_t list_len = ptr->len;
+  if (list_len > 0) {
+    rw_nft_table_t *list_ptr = ptr->ptr;
+    for (size_t i = 0; i < list_len; i++) {
+      rw_nft_table_free(&list_ptr[i]);
+    }
+    free(list_ptr);
+  }
+}
+
+void rw_system_free(rw_system_t *ptr) {
+  rw_list_nft_table_free(&ptr->nft_tables);
+}
+
 void rw_document_free(rw_document_t *ptr) {
   policy_string_free(&ptr->api_version);
   policy_string_free(&ptr->kind);
@@ -1154,6 +1284,9 @@ void rw_ownership_free(rw_ownership_t *ptr) {
   policy_list_string_free(&ptr->chains);
   policy_list_string_free(&ptr->sets);
   policy_list_string_free(&ptr->comments);
+  policy_list_string_free(&ptr->policies);
+  policy_list_string_free(&ptr->uses_sets);
+  policy_list_string_free(&ptr->uses_chains);
 }
 
 void rw_list_network_interface_free(rw_list_network_interface_t *ptr) {
@@ -1180,6 +1313,7 @@ void rw_list_document_free(rw_list_document_t *ptr) {
 
 void rw_facts_free(rw_facts_t *ptr) {
   policy_string_free(&ptr->node_name);
+  rw_system_free(&ptr->system);
   rw_list_network_interface_free(&ptr->interfaces);
   rw_list_document_free(&ptr->documents);
   rw_ownership_free(&ptr->granted);
@@ -1265,6 +1399,7 @@ uint8_t * __wasm_export_exports_policy_describe(void) {
   *((size_t*)(ptr + (9*sizeof(void*)))) = ((ret).reads_documents).len;
   *((uint8_t **)(ptr + (8*sizeof(void*)))) = (uint8_t *) ((ret).reads_documents).ptr;
   *((int8_t*)(ptr + (10*sizeof(void*)))) = (ret).reads_interfaces;
+  *((int8_t*)(ptr + (1+10*sizeof(void*)))) = (ret).reads_nft_tables;
   *((size_t*)(ptr + (12*sizeof(void*)))) = (((ret).wants).tables).len;
   *((uint8_t **)(ptr + (11*sizeof(void*)))) = (uint8_t *) (((ret).wants).tables).ptr;
   *((size_t*)(ptr + (14*sizeof(void*)))) = (((ret).wants).chains).len;
@@ -1273,6 +1408,13 @@ uint8_t * __wasm_export_exports_policy_describe(void) {
   *((uint8_t **)(ptr + (15*sizeof(void*)))) = (uint8_t *) (((ret).wants).sets).ptr;
   *((size_t*)(ptr + (18*sizeof(void*)))) = (((ret).wants).comments).len;
   *((uint8_t **)(ptr + (17*sizeof(void*)))) = (uint8_t *) (((ret).wants).comments).ptr;
+  *((size_t*)(ptr + (20*sizeof(void*)))) = (((ret).wants).policies).len;
+  *((uint8_t **)(ptr + (19*sizeof(void*)))) = (uint8_t *) (((ret).wants).policies).ptr;
+  *((size_t*)(ptr + (22*sizeof(void*)))) = (((ret).wants).uses_sets).len;
+  *((uint8_t **)(ptr + (21*sizeof(void*)))) = (uint8_t *) (((ret).wants).uses_sets).ptr;
+  *((size_t*)(ptr + (24*sizeof(void*)))) = (((ret).wants).uses_chains).len;
+  *((uint8_t **)(ptr + (23*sizeof(void*)))) = (uint8_t *) (((ret).wants).uses_chains).ptr;
+  *((int8_t*)(ptr + (25*sizeof(void*)))) = ((ret).wants).exclusive_jumps;
   return ptr;
 }
 
@@ -1294,17 +1436,22 @@ uint8_t * __wasm_export_exports_policy_evaluate(uint8_t * arg) {
       (rw_backend_t) (int32_t) *((uint8_t*) (arg + (24+2*sizeof(void*)))),
       (bool) (int32_t) *((uint8_t*) (arg + (25+2*sizeof(void*)))),
       (rw_families_t) (int32_t) *((uint8_t*) (arg + (26+2*sizeof(void*)))),
+      (rw_list_nft_table_t) (rw_list_nft_table_t) { (rw_nft_table_t*)(*((uint8_t **) (arg + (24+3*sizeof(void*))))), (*((size_t*) (arg + (24+4*sizeof(void*))))) },
     },
-    (rw_list_network_interface_t) (rw_list_network_interface_t) { (rw_network_interface_t*)(*((uint8_t **) (arg + (24+3*sizeof(void*))))), (*((size_t*) (arg + (24+4*sizeof(void*))))) },
-    (rw_list_document_t) (rw_list_document_t) { (rw_document_t*)(*((uint8_t **) (arg + (24+5*sizeof(void*))))), (*((size_t*) (arg + (24+6*sizeof(void*))))) },
+    (rw_list_network_interface_t) (rw_list_network_interface_t) { (rw_network_interface_t*)(*((uint8_t **) (arg + (24+5*sizeof(void*))))), (*((size_t*) (arg + (24+6*sizeof(void*))))) },
+    (rw_list_document_t) (rw_list_document_t) { (rw_document_t*)(*((uint8_t **) (arg + (24+7*sizeof(void*))))), (*((size_t*) (arg + (24+8*sizeof(void*))))) },
     (rw_ownership_t) (rw_ownership_t) {
-      (rw_list_table_t) (rw_list_table_t) { (rw_table_t*)(*((uint8_t **) (arg + (24+7*sizeof(void*))))), (*((size_t*) (arg + (24+8*sizeof(void*))))) },
-      (policy_list_string_t) (policy_list_string_t) { (policy_string_t*)(*((uint8_t **) (arg + (24+9*sizeof(void*))))), (*((size_t*) (arg + (24+10*sizeof(void*))))) },
+      (rw_list_table_t) (rw_list_table_t) { (rw_table_t*)(*((uint8_t **) (arg + (24+9*sizeof(void*))))), (*((size_t*) (arg + (24+10*sizeof(void*))))) },
       (policy_list_string_t) (policy_list_string_t) { (policy_string_t*)(*((uint8_t **) (arg + (24+11*sizeof(void*))))), (*((size_t*) (arg + (24+12*sizeof(void*))))) },
       (policy_list_string_t) (policy_list_string_t) { (policy_string_t*)(*((uint8_t **) (arg + (24+13*sizeof(void*))))), (*((size_t*) (arg + (24+14*sizeof(void*))))) },
+      (policy_list_string_t) (policy_list_string_t) { (policy_string_t*)(*((uint8_t **) (arg + (24+15*sizeof(void*))))), (*((size_t*) (arg + (24+16*sizeof(void*))))) },
+      (policy_list_string_t) (policy_list_string_t) { (policy_string_t*)(*((uint8_t **) (arg + (24+17*sizeof(void*))))), (*((size_t*) (arg + (24+18*sizeof(void*))))) },
+      (policy_list_string_t) (policy_list_string_t) { (policy_string_t*)(*((uint8_t **) (arg + (24+19*sizeof(void*))))), (*((size_t*) (arg + (24+20*sizeof(void*))))) },
+      (policy_list_string_t) (policy_list_string_t) { (policy_string_t*)(*((uint8_t **) (arg + (24+21*sizeof(void*))))), (*((size_t*) (arg + (24+22*sizeof(void*))))) },
+      (bool) (int32_t) *((uint8_t*) (arg + (24+23*sizeof(void*)))),
     },
   };
-  policy_string_t arg1 = (policy_string_t) { (uint8_t*)(*((uint8_t **) (arg + (24+15*sizeof(void*))))), (*((size_t*) (arg + (24+16*sizeof(void*))))) };
+  policy_string_t arg1 = (policy_string_t) { (uint8_t*)(*((uint8_t **) (arg + (24+24*sizeof(void*))))), (*((size_t*) (arg + (24+25*sizeof(void*))))) };
   policy_result_contribution_failure_t ret;
   policy_contribution_t ok;
   policy_failure_t err;
@@ -1318,38 +1465,38 @@ uint8_t * __wasm_export_exports_policy_evaluate(uint8_t * arg) {
   free(arg);
   uint8_t *ptr = (uint8_t *) &RET_AREA;
   if ((ret).is_err) {
-    const policy_failure_t *payload186 = &(ret).val.err;*((int8_t*)(ptr + 0)) = 1;
-    switch ((int32_t) (*payload186).tag) {
+    const policy_failure_t *payload191 = &(ret).val.err;*((int8_t*)(ptr + 0)) = 1;
+    switch ((int32_t) (*payload191).tag) {
       case 0: {
-        const rw_problem_t *payload187 = &(*payload186).val.settings;
+        const rw_problem_t *payload192 = &(*payload191).val.settings;
         *((int8_t*)(ptr + sizeof(void*))) = 0;
-        *((size_t*)(ptr + (3*sizeof(void*)))) = ((*payload187).where).len;
-        *((uint8_t **)(ptr + (2*sizeof(void*)))) = (uint8_t *) ((*payload187).where).ptr;
-        *((size_t*)(ptr + (5*sizeof(void*)))) = ((*payload187).message).len;
-        *((uint8_t **)(ptr + (4*sizeof(void*)))) = (uint8_t *) ((*payload187).message).ptr;
+        *((size_t*)(ptr + (3*sizeof(void*)))) = ((*payload192).where).len;
+        *((uint8_t **)(ptr + (2*sizeof(void*)))) = (uint8_t *) ((*payload192).where).ptr;
+        *((size_t*)(ptr + (5*sizeof(void*)))) = ((*payload192).message).len;
+        *((uint8_t **)(ptr + (4*sizeof(void*)))) = (uint8_t *) ((*payload192).message).ptr;
         break;
       }
       case 1: {
-        const rw_problem_t *payload188 = &(*payload186).val.document;
+        const rw_problem_t *payload193 = &(*payload191).val.document;
         *((int8_t*)(ptr + sizeof(void*))) = 1;
-        *((size_t*)(ptr + (3*sizeof(void*)))) = ((*payload188).where).len;
-        *((uint8_t **)(ptr + (2*sizeof(void*)))) = (uint8_t *) ((*payload188).where).ptr;
-        *((size_t*)(ptr + (5*sizeof(void*)))) = ((*payload188).message).len;
-        *((uint8_t **)(ptr + (4*sizeof(void*)))) = (uint8_t *) ((*payload188).message).ptr;
+        *((size_t*)(ptr + (3*sizeof(void*)))) = ((*payload193).where).len;
+        *((uint8_t **)(ptr + (2*sizeof(void*)))) = (uint8_t *) ((*payload193).where).ptr;
+        *((size_t*)(ptr + (5*sizeof(void*)))) = ((*payload193).message).len;
+        *((uint8_t **)(ptr + (4*sizeof(void*)))) = (uint8_t *) ((*payload193).message).ptr;
         break;
       }
       case 2: {
-        const policy_string_t *payload189 = &(*payload186).val.waiting;
+        const policy_string_t *payload194 = &(*payload191).val.waiting;
         *((int8_t*)(ptr + sizeof(void*))) = 2;
-        *((size_t*)(ptr + (3*sizeof(void*)))) = (*payload189).len;
-        *((uint8_t **)(ptr + (2*sizeof(void*)))) = (uint8_t *) (*payload189).ptr;
+        *((size_t*)(ptr + (3*sizeof(void*)))) = (*payload194).len;
+        *((uint8_t **)(ptr + (2*sizeof(void*)))) = (uint8_t *) (*payload194).ptr;
         break;
       }
       case 3: {
-        const policy_string_t *payload190 = &(*payload186).val.other;
+        const policy_string_t *payload195 = &(*payload191).val.other;
         *((int8_t*)(ptr + sizeof(void*))) = 3;
-        *((size_t*)(ptr + (3*sizeof(void*)))) = (*payload190).len;
-        *((uint8_t **)(ptr + (2*sizeof(void*)))) = (uint8_t *) (*payload190).ptr;
+        *((size_t*)(ptr + (3*sizeof(void*)))) = (*payload195).len;
+        *((uint8_t **)(ptr + (2*sizeof(void*)))) = (uint8_t *) (*payload195).ptr;
         break;
       }
     }
@@ -1361,6 +1508,8 @@ uint8_t * __wasm_export_exports_policy_evaluate(uint8_t * arg) {
     *((uint8_t **)(ptr + (3*sizeof(void*)))) = (uint8_t *) ((*payload).attachments).ptr;
     *((size_t*)(ptr + (6*sizeof(void*)))) = ((*payload).sets).len;
     *((uint8_t **)(ptr + (5*sizeof(void*)))) = (uint8_t *) ((*payload).sets).ptr;
+    *((size_t*)(ptr + (8*sizeof(void*)))) = ((*payload).policies).len;
+    *((uint8_t **)(ptr + (7*sizeof(void*)))) = (uint8_t *) ((*payload).policies).ptr;
   }
   return ptr;
 }

@@ -233,7 +233,9 @@ typedef struct {
   size_t len;
 } rw_list_direction_t;
 
-// Membership in an address set. One direction for each dimension of the set: 1 to 6.
+// Membership in an address set: one of this policy's, or one of another program's that the operator lets it
+// use. In the second case the rule is in force only while that set exists. One direction for each dimension of
+// the set: 1 to 6.
 typedef struct rw_set_match_t {
   policy_string_t   name;
   rw_list_direction_t   directions;
@@ -296,6 +298,7 @@ typedef struct rw_match_t {
     rw_set_match_t     set;
     rw_limit_match_t     limit;
     rw_extension_t     extension;
+    policy_list_string_t     verbatim;
   } val;
 } rw_match_t;
 
@@ -316,6 +319,11 @@ typedef struct rw_match_t {
 #define RW_MATCH_SET 14
 #define RW_MATCH_LIMIT 15
 #define RW_MATCH_EXTENSION 16
+// A whole rule in the words of iptables, its target included: `["-p", "tcp", "-j", "LOG", "--log-prefix",
+// "-j: "]`. One word an item, without quotes and without `-A CHAIN`; a `!` is an item of its own. It must be
+// the rule's only match, and the rule must have no target; it may have a comment. The host quotes every
+// word. What the rule means is what the installed iptables makes of it.
+#define RW_MATCH_VERBATIM 17
 
 // ---------------------------------------------------------------- targets
 // What a rejected sender is told. Each case exists in both families unless noted.
@@ -464,8 +472,10 @@ typedef struct rw_target_t {
 #define RW_TARGET_DROP 1
 #define RW_TARGET_RETURN 2
 #define RW_TARGET_REJECT 3
-// To one of this policy's chains in the same table and family.
+// To one of this policy's chains in the same table and family, or to one of another program's that the
+// operator lets it use: then the rule is in force only while that chain exists.
 #define RW_TARGET_JUMP 4
+// The same without coming back to this chain.
 #define RW_TARGET_GOTO 5
 #define RW_TARGET_MASQUERADE 6
 #define RW_TARGET_SOURCE_NAT 7
@@ -522,8 +532,8 @@ typedef struct rw_chain_t {
 
 // A rule in a built-in chain.
 // 
-// The host recognises it later by its comment or by its jump, so that it can be told from strangers' rules: if
-// the comment does not begin with a prefix that the operator granted, the host puts one of its own in front.
+// The host recognises it later by its comment, so that it can be told from foreign rules: if the comment does
+// not begin with a prefix that the operator granted, the host puts one of its own in front.
 typedef struct rw_attachment_t {
   rw_table_t   table;
   rw_hook_t   hook;
@@ -533,10 +543,21 @@ typedef struct rw_attachment_t {
   // are ordered by policy name, then as the policy lists them.
   int32_t   order;
   rw_rule_t   rule;
-  // The rule's jump goes to a chain that somebody else owns: the attachment is in force only while that
-  // chain exists. Otherwise a jump to a chain that this contribution lacks is an error.
-  bool   awaits_target;
 } rw_attachment_t;
+
+// What happens to a packet that no rule of a built-in chain decided.
+typedef uint8_t rw_verdict_t;
+
+#define RW_VERDICT_ACCEPT 0
+#define RW_VERDICT_DROP 1
+
+// The policy of a built-in chain, as `iptables -P` sets it. It is kept like a rule.
+typedef struct rw_chain_policy_t {
+  rw_table_t   table;
+  rw_hook_t   hook;
+  rw_families_t   families;
+  rw_verdict_t   policy;
+} rw_chain_policy_t;
 
 // A set's type, as ipset names it.
 typedef struct rw_set_type_t {
@@ -564,6 +585,7 @@ typedef struct rw_set_member_t {
   union {
     rw_ip_network_t     network;
     rw_network_port_t     network_port;
+    rw_ip_network_t     nomatch;
     policy_string_t     extension;
   } val;
 } rw_set_member_t;
@@ -572,8 +594,12 @@ typedef struct rw_set_member_t {
 #define RW_SET_MEMBER_NETWORK 0
 // For hash-ip-port and hash-net-port.
 #define RW_SET_MEMBER_NETWORK_PORT 1
-// For other types, in ipset's own syntax.
-#define RW_SET_MEMBER_EXTENSION 2
+// For hash-net: an exception (ipset's `nomatch`). An address in it is not in the set, although a wider
+// network of the set holds it.
+#define RW_SET_MEMBER_NOMATCH 2
+// For any type, in ipset's own syntax, with what may follow a member: `192.0.2.0/24,eth0`,
+// `192.0.2.7 comment "printer"`. It must not name hosts or services, and must not have a timeout.
+#define RW_SET_MEMBER_EXTENSION 3
 
 typedef struct {
   rw_set_member_t *ptr;
@@ -594,6 +620,10 @@ typedef struct rw_address_set_t {
   bool   dynamic;
   // Seconds after which a member vanishes; for dynamic sets.
   policy_option_u32_t   timeout;
+  // Further words of `ipset create`, one an item: `["range", "0-1023"]`, `["netmask", "24", "counters"]`. Known
+  // are `bitmask`, `bucketsize`, `comment`, `counters`, `forceadd`, `hashsize`, `markmask`, `netmask`, `range`,
+  // `size` and `skbinfo`.
+  policy_list_string_t   options;
 } rw_address_set_t;
 
 typedef struct {
@@ -611,11 +641,17 @@ typedef struct {
   size_t len;
 } rw_list_address_set_t;
 
+typedef struct {
+  rw_chain_policy_t *ptr;
+  size_t len;
+} rw_list_chain_policy_t;
+
 // All that a policy asks for.
 typedef struct rw_contribution_t {
   rw_list_chain_t   chains;
   rw_list_attachment_t   attachments;
   rw_list_address_set_t   sets;
+  rw_list_chain_policy_t   policies;
 } rw_contribution_t;
 
 typedef struct rw_problem_t {
@@ -669,6 +705,18 @@ typedef struct rw_version_t {
   uint32_t   patch;
 } rw_version_t;
 
+// A table of nf_tables, made by nft or by any other program.
+typedef struct rw_nft_table_t {
+  // As nft names it: `ip`, `ip6`, `inet`, `arp`, `bridge`, `netdev`.
+  policy_string_t   family;
+  policy_string_t   name;
+} rw_nft_table_t;
+
+typedef struct {
+  rw_nft_table_t *ptr;
+  size_t len;
+} rw_list_nft_table_t;
+
 // The kernel and the installed tools.
 typedef struct rw_system_t {
   rw_version_t   kernel;
@@ -678,6 +726,8 @@ typedef struct rw_system_t {
   bool   random_fully;
   // Families that this node can filter.
   rw_families_t   families;
+  // Tables of nf_tables, those of iptables-nft included. Empty unless the policy's description asks for them.
+  rw_list_nft_table_t   nft_tables;
 } rw_system_t;
 
 // A Kubernetes-shaped resource, as `kubectl get -o json` prints it.
@@ -702,6 +752,15 @@ typedef struct rw_ownership_t {
   policy_list_string_t   sets;
   // Prefixes of comments.
   policy_list_string_t   comments;
+  // Built-in chains whose policy it may set: `filter/INPUT`.
+  policy_list_string_t   policies;
+  // Sets of other programs that its rules may name.
+  policy_list_string_t   uses_sets;
+  // Chains of other programs that its rules may jump to.
+  policy_list_string_t   uses_chains;
+  // Every jump from a built-in chain to one of its chains is its own, with whatever comment: others are
+  // removed.
+  bool   exclusive_jumps;
 } rw_ownership_t;
 
 typedef struct {
@@ -714,7 +773,8 @@ typedef struct {
   size_t len;
 } rw_list_document_t;
 
-// One immutable snapshot. Lists are sorted: interfaces by name, documents by kind, namespace and name.
+// One immutable snapshot. Lists are sorted: interfaces by name, documents by kind, namespace and name, tables of
+// nf_tables by family and name.
 typedef struct rw_facts_t {
   policy_string_t   node_name;
   rw_system_t   system;
@@ -738,6 +798,8 @@ typedef struct rw_description_t {
   // Kinds of documents that it reads: `IPPool`, `Node`.
   policy_list_string_t   reads_documents;
   bool   reads_interfaces;
+  // Whether it reads which tables nf_tables has.
+  bool   reads_nft_tables;
   // What it would like to be granted; shown to the operator, never taken for granted.
   rw_ownership_t   wants;
 } rw_description_t;
@@ -858,6 +920,8 @@ void rw_list_attachment_free(rw_list_attachment_t *ptr);
 
 void rw_list_address_set_free(rw_list_address_set_t *ptr);
 
+void rw_list_chain_policy_free(rw_list_chain_policy_t *ptr);
+
 void rw_contribution_free(rw_contribution_t *ptr);
 
 void rw_problem_free(rw_problem_t *ptr);
@@ -867,6 +931,12 @@ void rw_failure_free(rw_failure_t *ptr);
 void rw_list_ip_network_free(rw_list_ip_network_t *ptr);
 
 void rw_network_interface_free(rw_network_interface_t *ptr);
+
+void rw_nft_table_free(rw_nft_table_t *ptr);
+
+void rw_list_nft_table_free(rw_list_nft_table_t *ptr);
+
+void rw_system_free(rw_system_t *ptr);
 
 void rw_document_free(rw_document_t *ptr);
 

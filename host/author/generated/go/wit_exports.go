@@ -15,7 +15,7 @@ witTypes "go.bytecodealliance.org/pkg/wit/types"
 )
 
 var staticPinner = runtime.Pinner{}
-var exportReturnArea = uintptr(witRuntime.Allocate(&staticPinner, (19*4), 4))
+var exportReturnArea = uintptr(witRuntime.Allocate(&staticPinner, (26*4), 4))
 var syncExportPinner = runtime.Pinner{}
 
 
@@ -61,59 +61,115 @@ if (result).ReadsInterfaces {
         result5 = 0
 }
 *(*int8)(unsafe.Add(unsafe.Pointer(exportReturnArea), (10*4))) = int8(result5)
-slice6 := ((result).Wants).Tables
-length8 := uint32(len(slice6))
-result7 := witRuntime.Allocate(pinner, uintptr(length8 * 1), 1)
-for index, element := range slice6 {
-        base := unsafe.Add(result7, index * 1)
+var result6 int32
+if (result).ReadsNftTables {
+        result6 = 1
+} else {
+        result6 = 0
+}
+*(*int8)(unsafe.Add(unsafe.Pointer(exportReturnArea), (1+10*4))) = int8(result6)
+slice7 := ((result).Wants).Tables
+length9 := uint32(len(slice7))
+result8 := witRuntime.Allocate(pinner, uintptr(length9 * 1), 1)
+for index, element := range slice7 {
+        base := unsafe.Add(result8, index * 1)
         *(*int8)(unsafe.Add(unsafe.Pointer(base), 0)) = int8(int32(element))
 
 }
 
-*(*uint32)(unsafe.Add(unsafe.Pointer(exportReturnArea), (12*4))) = uint32(length8)
-*(*uint32)(unsafe.Add(unsafe.Pointer(exportReturnArea), (11*4))) = uint32(uintptr(uintptr(result7)))
-slice10 := ((result).Wants).Chains
-length12 := uint32(len(slice10))
-result11 := witRuntime.Allocate(pinner, uintptr(length12 * (2*4)), 4)
-for index, element := range slice10 {
-        base := unsafe.Add(result11, index * (2*4))
-        utf89 := unsafe.Pointer(unsafe.StringData(element))
-pinner.Pin(utf89)
+*(*uint32)(unsafe.Add(unsafe.Pointer(exportReturnArea), (12*4))) = uint32(length9)
+*(*uint32)(unsafe.Add(unsafe.Pointer(exportReturnArea), (11*4))) = uint32(uintptr(uintptr(result8)))
+slice11 := ((result).Wants).Chains
+length13 := uint32(len(slice11))
+result12 := witRuntime.Allocate(pinner, uintptr(length13 * (2*4)), 4)
+for index, element := range slice11 {
+        base := unsafe.Add(result12, index * (2*4))
+        utf810 := unsafe.Pointer(unsafe.StringData(element))
+pinner.Pin(utf810)
 *(*uint32)(unsafe.Add(unsafe.Pointer(base), 4)) = uint32(uint32(len(element)))
-*(*uint32)(unsafe.Add(unsafe.Pointer(base), 0)) = uint32(uintptr(uintptr(utf89)))
+*(*uint32)(unsafe.Add(unsafe.Pointer(base), 0)) = uint32(uintptr(uintptr(utf810)))
 
 }
 
-*(*uint32)(unsafe.Add(unsafe.Pointer(exportReturnArea), (14*4))) = uint32(length12)
-*(*uint32)(unsafe.Add(unsafe.Pointer(exportReturnArea), (13*4))) = uint32(uintptr(uintptr(result11)))
-slice14 := ((result).Wants).Sets
-length16 := uint32(len(slice14))
-result15 := witRuntime.Allocate(pinner, uintptr(length16 * (2*4)), 4)
-for index, element := range slice14 {
-        base := unsafe.Add(result15, index * (2*4))
-        utf813 := unsafe.Pointer(unsafe.StringData(element))
-pinner.Pin(utf813)
+*(*uint32)(unsafe.Add(unsafe.Pointer(exportReturnArea), (14*4))) = uint32(length13)
+*(*uint32)(unsafe.Add(unsafe.Pointer(exportReturnArea), (13*4))) = uint32(uintptr(uintptr(result12)))
+slice15 := ((result).Wants).Sets
+length17 := uint32(len(slice15))
+result16 := witRuntime.Allocate(pinner, uintptr(length17 * (2*4)), 4)
+for index, element := range slice15 {
+        base := unsafe.Add(result16, index * (2*4))
+        utf814 := unsafe.Pointer(unsafe.StringData(element))
+pinner.Pin(utf814)
 *(*uint32)(unsafe.Add(unsafe.Pointer(base), 4)) = uint32(uint32(len(element)))
-*(*uint32)(unsafe.Add(unsafe.Pointer(base), 0)) = uint32(uintptr(uintptr(utf813)))
+*(*uint32)(unsafe.Add(unsafe.Pointer(base), 0)) = uint32(uintptr(uintptr(utf814)))
 
 }
 
-*(*uint32)(unsafe.Add(unsafe.Pointer(exportReturnArea), (16*4))) = uint32(length16)
-*(*uint32)(unsafe.Add(unsafe.Pointer(exportReturnArea), (15*4))) = uint32(uintptr(uintptr(result15)))
-slice18 := ((result).Wants).Comments
-length20 := uint32(len(slice18))
-result19 := witRuntime.Allocate(pinner, uintptr(length20 * (2*4)), 4)
-for index, element := range slice18 {
-        base := unsafe.Add(result19, index * (2*4))
-        utf817 := unsafe.Pointer(unsafe.StringData(element))
-pinner.Pin(utf817)
+*(*uint32)(unsafe.Add(unsafe.Pointer(exportReturnArea), (16*4))) = uint32(length17)
+*(*uint32)(unsafe.Add(unsafe.Pointer(exportReturnArea), (15*4))) = uint32(uintptr(uintptr(result16)))
+slice19 := ((result).Wants).Comments
+length21 := uint32(len(slice19))
+result20 := witRuntime.Allocate(pinner, uintptr(length21 * (2*4)), 4)
+for index, element := range slice19 {
+        base := unsafe.Add(result20, index * (2*4))
+        utf818 := unsafe.Pointer(unsafe.StringData(element))
+pinner.Pin(utf818)
 *(*uint32)(unsafe.Add(unsafe.Pointer(base), 4)) = uint32(uint32(len(element)))
-*(*uint32)(unsafe.Add(unsafe.Pointer(base), 0)) = uint32(uintptr(uintptr(utf817)))
+*(*uint32)(unsafe.Add(unsafe.Pointer(base), 0)) = uint32(uintptr(uintptr(utf818)))
 
 }
 
-*(*uint32)(unsafe.Add(unsafe.Pointer(exportReturnArea), (18*4))) = uint32(length20)
-*(*uint32)(unsafe.Add(unsafe.Pointer(exportReturnArea), (17*4))) = uint32(uintptr(uintptr(result19)))
+*(*uint32)(unsafe.Add(unsafe.Pointer(exportReturnArea), (18*4))) = uint32(length21)
+*(*uint32)(unsafe.Add(unsafe.Pointer(exportReturnArea), (17*4))) = uint32(uintptr(uintptr(result20)))
+slice23 := ((result).Wants).Policies
+length25 := uint32(len(slice23))
+result24 := witRuntime.Allocate(pinner, uintptr(length25 * (2*4)), 4)
+for index, element := range slice23 {
+        base := unsafe.Add(result24, index * (2*4))
+        utf822 := unsafe.Pointer(unsafe.StringData(element))
+pinner.Pin(utf822)
+*(*uint32)(unsafe.Add(unsafe.Pointer(base), 4)) = uint32(uint32(len(element)))
+*(*uint32)(unsafe.Add(unsafe.Pointer(base), 0)) = uint32(uintptr(uintptr(utf822)))
+
+}
+
+*(*uint32)(unsafe.Add(unsafe.Pointer(exportReturnArea), (20*4))) = uint32(length25)
+*(*uint32)(unsafe.Add(unsafe.Pointer(exportReturnArea), (19*4))) = uint32(uintptr(uintptr(result24)))
+slice27 := ((result).Wants).UsesSets
+length29 := uint32(len(slice27))
+result28 := witRuntime.Allocate(pinner, uintptr(length29 * (2*4)), 4)
+for index, element := range slice27 {
+        base := unsafe.Add(result28, index * (2*4))
+        utf826 := unsafe.Pointer(unsafe.StringData(element))
+pinner.Pin(utf826)
+*(*uint32)(unsafe.Add(unsafe.Pointer(base), 4)) = uint32(uint32(len(element)))
+*(*uint32)(unsafe.Add(unsafe.Pointer(base), 0)) = uint32(uintptr(uintptr(utf826)))
+
+}
+
+*(*uint32)(unsafe.Add(unsafe.Pointer(exportReturnArea), (22*4))) = uint32(length29)
+*(*uint32)(unsafe.Add(unsafe.Pointer(exportReturnArea), (21*4))) = uint32(uintptr(uintptr(result28)))
+slice31 := ((result).Wants).UsesChains
+length33 := uint32(len(slice31))
+result32 := witRuntime.Allocate(pinner, uintptr(length33 * (2*4)), 4)
+for index, element := range slice31 {
+        base := unsafe.Add(result32, index * (2*4))
+        utf830 := unsafe.Pointer(unsafe.StringData(element))
+pinner.Pin(utf830)
+*(*uint32)(unsafe.Add(unsafe.Pointer(base), 4)) = uint32(uint32(len(element)))
+*(*uint32)(unsafe.Add(unsafe.Pointer(base), 0)) = uint32(uintptr(uintptr(utf830)))
+
+}
+
+*(*uint32)(unsafe.Add(unsafe.Pointer(exportReturnArea), (24*4))) = uint32(length33)
+*(*uint32)(unsafe.Add(unsafe.Pointer(exportReturnArea), (23*4))) = uint32(uintptr(uintptr(result32)))
+var result34 int32
+if ((result).Wants).ExclusiveJumps {
+        result34 = 1
+} else {
+        result34 = 0
+}
+*(*int8)(unsafe.Add(unsafe.Pointer(exportReturnArea), (25*4))) = int8(result34)
 return exportReturnArea
 
         
@@ -130,11 +186,20 @@ func wasm_export_wit_world_evaluate(arg0 uintptr) uintptr {
         
         pinner := &syncExportPinner
         value := unsafe.String((*uint8)(unsafe.Pointer(uintptr(*(*uint32)(unsafe.Add(unsafe.Pointer(arg0), 0))))), *(*uint32)(unsafe.Add(unsafe.Pointer(arg0), 4)))
-result1 := make([]ruleward_policy_types.NetworkInterface, 0, *(*uint32)(unsafe.Add(unsafe.Pointer(arg0), (24+4*4))))
+result := make([]ruleward_policy_types.NftTable, 0, *(*uint32)(unsafe.Add(unsafe.Pointer(arg0), (24+4*4))))
 for index := 0; index < int(*(*uint32)(unsafe.Add(unsafe.Pointer(arg0), (24+4*4)))); index++ {
-        base := unsafe.Add(unsafe.Pointer(uintptr(*(*uint32)(unsafe.Add(unsafe.Pointer(arg0), (24+3*4))))), index * (8+4*4))
+        base := unsafe.Add(unsafe.Pointer(uintptr(*(*uint32)(unsafe.Add(unsafe.Pointer(arg0), (24+3*4))))), index * (4*4))
         value0 := unsafe.String((*uint8)(unsafe.Pointer(uintptr(*(*uint32)(unsafe.Add(unsafe.Pointer(base), 0))))), *(*uint32)(unsafe.Add(unsafe.Pointer(base), 4)))
-result := make([]ruleward_policy_types.IpNetwork, 0, *(*uint32)(unsafe.Add(unsafe.Pointer(base), (8+3*4))))
+value1 := unsafe.String((*uint8)(unsafe.Pointer(uintptr(*(*uint32)(unsafe.Add(unsafe.Pointer(base), (2*4)))))), *(*uint32)(unsafe.Add(unsafe.Pointer(base), (3*4))))
+
+        result = append(result, ruleward_policy_types.NftTable{Family: value0, Name: value1})
+}
+
+result4 := make([]ruleward_policy_types.NetworkInterface, 0, *(*uint32)(unsafe.Add(unsafe.Pointer(arg0), (24+6*4))))
+for index := 0; index < int(*(*uint32)(unsafe.Add(unsafe.Pointer(arg0), (24+6*4)))); index++ {
+        base := unsafe.Add(unsafe.Pointer(uintptr(*(*uint32)(unsafe.Add(unsafe.Pointer(arg0), (24+5*4))))), index * (8+4*4))
+        value2 := unsafe.String((*uint8)(unsafe.Pointer(uintptr(*(*uint32)(unsafe.Add(unsafe.Pointer(base), 0))))), *(*uint32)(unsafe.Add(unsafe.Pointer(base), 4)))
+result3 := make([]ruleward_policy_types.IpNetwork, 0, *(*uint32)(unsafe.Add(unsafe.Pointer(base), (8+3*4))))
 for index := 0; index < int(*(*uint32)(unsafe.Add(unsafe.Pointer(base), (8+3*4)))); index++ {
         base := unsafe.Add(unsafe.Pointer(uintptr(*(*uint32)(unsafe.Add(unsafe.Pointer(base), (8+2*4))))), index * 20)
         var variant ruleward_policy_types.IpAddress
@@ -151,109 +216,133 @@ default:
         panic("unreachable")
 }
 
-        result = append(result, ruleward_policy_types.IpNetwork{Address: variant, PrefixLength: uint8(uint8(*(*uint32)(unsafe.Add(unsafe.Pointer(base), 18))))})
+        result3 = append(result3, ruleward_policy_types.IpNetwork{Address: variant, PrefixLength: uint8(uint8(*(*uint32)(unsafe.Add(unsafe.Pointer(base), 18))))})
 }
 
 
-        result1 = append(result1, ruleward_policy_types.NetworkInterface{Name: value0, Index: uint32(*(*int32)(unsafe.Add(unsafe.Pointer(base), (2*4)))), Up: (uint8(*(*uint32)(unsafe.Add(unsafe.Pointer(base), (4+2*4)))) != 0), Addresses: result})
+        result4 = append(result4, ruleward_policy_types.NetworkInterface{Name: value2, Index: uint32(*(*int32)(unsafe.Add(unsafe.Pointer(base), (2*4)))), Up: (uint8(*(*uint32)(unsafe.Add(unsafe.Pointer(base), (4+2*4)))) != 0), Addresses: result3})
 }
 
-result7 := make([]ruleward_policy_types.Document, 0, *(*uint32)(unsafe.Add(unsafe.Pointer(arg0), (24+6*4))))
-for index := 0; index < int(*(*uint32)(unsafe.Add(unsafe.Pointer(arg0), (24+6*4)))); index++ {
-        base := unsafe.Add(unsafe.Pointer(uintptr(*(*uint32)(unsafe.Add(unsafe.Pointer(arg0), (24+5*4))))), index * (11*4))
-        value2 := unsafe.String((*uint8)(unsafe.Pointer(uintptr(*(*uint32)(unsafe.Add(unsafe.Pointer(base), 0))))), *(*uint32)(unsafe.Add(unsafe.Pointer(base), 4)))
-value3 := unsafe.String((*uint8)(unsafe.Pointer(uintptr(*(*uint32)(unsafe.Add(unsafe.Pointer(base), (2*4)))))), *(*uint32)(unsafe.Add(unsafe.Pointer(base), (3*4))))
+result10 := make([]ruleward_policy_types.Document, 0, *(*uint32)(unsafe.Add(unsafe.Pointer(arg0), (24+8*4))))
+for index := 0; index < int(*(*uint32)(unsafe.Add(unsafe.Pointer(arg0), (24+8*4)))); index++ {
+        base := unsafe.Add(unsafe.Pointer(uintptr(*(*uint32)(unsafe.Add(unsafe.Pointer(arg0), (24+7*4))))), index * (11*4))
+        value5 := unsafe.String((*uint8)(unsafe.Pointer(uintptr(*(*uint32)(unsafe.Add(unsafe.Pointer(base), 0))))), *(*uint32)(unsafe.Add(unsafe.Pointer(base), 4)))
+value6 := unsafe.String((*uint8)(unsafe.Pointer(uintptr(*(*uint32)(unsafe.Add(unsafe.Pointer(base), (2*4)))))), *(*uint32)(unsafe.Add(unsafe.Pointer(base), (3*4))))
 var option witTypes.Option[string]
 switch uint8(*(*uint32)(unsafe.Add(unsafe.Pointer(base), (4*4)))) {
 case 0:
         
         option = witTypes.None[string]()
 case 1:
-        value4 := unsafe.String((*uint8)(unsafe.Pointer(uintptr(*(*uint32)(unsafe.Add(unsafe.Pointer(base), (5*4)))))), *(*uint32)(unsafe.Add(unsafe.Pointer(base), (6*4))))
+        value7 := unsafe.String((*uint8)(unsafe.Pointer(uintptr(*(*uint32)(unsafe.Add(unsafe.Pointer(base), (5*4)))))), *(*uint32)(unsafe.Add(unsafe.Pointer(base), (6*4))))
 
-        option = witTypes.Some[string](value4)
+        option = witTypes.Some[string](value7)
 default:
         panic("unreachable")
 }
-value5 := unsafe.String((*uint8)(unsafe.Pointer(uintptr(*(*uint32)(unsafe.Add(unsafe.Pointer(base), (7*4)))))), *(*uint32)(unsafe.Add(unsafe.Pointer(base), (8*4))))
-value6 := unsafe.String((*uint8)(unsafe.Pointer(uintptr(*(*uint32)(unsafe.Add(unsafe.Pointer(base), (9*4)))))), *(*uint32)(unsafe.Add(unsafe.Pointer(base), (10*4))))
+value8 := unsafe.String((*uint8)(unsafe.Pointer(uintptr(*(*uint32)(unsafe.Add(unsafe.Pointer(base), (7*4)))))), *(*uint32)(unsafe.Add(unsafe.Pointer(base), (8*4))))
+value9 := unsafe.String((*uint8)(unsafe.Pointer(uintptr(*(*uint32)(unsafe.Add(unsafe.Pointer(base), (9*4)))))), *(*uint32)(unsafe.Add(unsafe.Pointer(base), (10*4))))
 
-        result7 = append(result7, ruleward_policy_types.Document{ApiVersion: value2, Kind: value3, Namespace: option, Name: value5, Json: value6})
+        result10 = append(result10, ruleward_policy_types.Document{ApiVersion: value5, Kind: value6, Namespace: option, Name: value8, Json: value9})
 }
 
-result8 := make([]ruleward_policy_types.Table, 0, *(*uint32)(unsafe.Add(unsafe.Pointer(arg0), (24+8*4))))
-for index := 0; index < int(*(*uint32)(unsafe.Add(unsafe.Pointer(arg0), (24+8*4)))); index++ {
-        base := unsafe.Add(unsafe.Pointer(uintptr(*(*uint32)(unsafe.Add(unsafe.Pointer(arg0), (24+7*4))))), index * 1)
-        
-        result8 = append(result8, uint8(uint8(*(*uint32)(unsafe.Add(unsafe.Pointer(base), 0)))))
-}
-
-result10 := make([]string, 0, *(*uint32)(unsafe.Add(unsafe.Pointer(arg0), (24+10*4))))
+result11 := make([]ruleward_policy_types.Table, 0, *(*uint32)(unsafe.Add(unsafe.Pointer(arg0), (24+10*4))))
 for index := 0; index < int(*(*uint32)(unsafe.Add(unsafe.Pointer(arg0), (24+10*4)))); index++ {
-        base := unsafe.Add(unsafe.Pointer(uintptr(*(*uint32)(unsafe.Add(unsafe.Pointer(arg0), (24+9*4))))), index * (2*4))
-        value9 := unsafe.String((*uint8)(unsafe.Pointer(uintptr(*(*uint32)(unsafe.Add(unsafe.Pointer(base), 0))))), *(*uint32)(unsafe.Add(unsafe.Pointer(base), 4)))
-
-        result10 = append(result10, value9)
+        base := unsafe.Add(unsafe.Pointer(uintptr(*(*uint32)(unsafe.Add(unsafe.Pointer(arg0), (24+9*4))))), index * 1)
+        
+        result11 = append(result11, uint8(uint8(*(*uint32)(unsafe.Add(unsafe.Pointer(base), 0)))))
 }
 
-result12 := make([]string, 0, *(*uint32)(unsafe.Add(unsafe.Pointer(arg0), (24+12*4))))
+result13 := make([]string, 0, *(*uint32)(unsafe.Add(unsafe.Pointer(arg0), (24+12*4))))
 for index := 0; index < int(*(*uint32)(unsafe.Add(unsafe.Pointer(arg0), (24+12*4)))); index++ {
         base := unsafe.Add(unsafe.Pointer(uintptr(*(*uint32)(unsafe.Add(unsafe.Pointer(arg0), (24+11*4))))), index * (2*4))
-        value11 := unsafe.String((*uint8)(unsafe.Pointer(uintptr(*(*uint32)(unsafe.Add(unsafe.Pointer(base), 0))))), *(*uint32)(unsafe.Add(unsafe.Pointer(base), 4)))
+        value12 := unsafe.String((*uint8)(unsafe.Pointer(uintptr(*(*uint32)(unsafe.Add(unsafe.Pointer(base), 0))))), *(*uint32)(unsafe.Add(unsafe.Pointer(base), 4)))
 
-        result12 = append(result12, value11)
+        result13 = append(result13, value12)
 }
 
-result14 := make([]string, 0, *(*uint32)(unsafe.Add(unsafe.Pointer(arg0), (24+14*4))))
+result15 := make([]string, 0, *(*uint32)(unsafe.Add(unsafe.Pointer(arg0), (24+14*4))))
 for index := 0; index < int(*(*uint32)(unsafe.Add(unsafe.Pointer(arg0), (24+14*4)))); index++ {
         base := unsafe.Add(unsafe.Pointer(uintptr(*(*uint32)(unsafe.Add(unsafe.Pointer(arg0), (24+13*4))))), index * (2*4))
-        value13 := unsafe.String((*uint8)(unsafe.Pointer(uintptr(*(*uint32)(unsafe.Add(unsafe.Pointer(base), 0))))), *(*uint32)(unsafe.Add(unsafe.Pointer(base), 4)))
+        value14 := unsafe.String((*uint8)(unsafe.Pointer(uintptr(*(*uint32)(unsafe.Add(unsafe.Pointer(base), 0))))), *(*uint32)(unsafe.Add(unsafe.Pointer(base), 4)))
 
-        result14 = append(result14, value13)
+        result15 = append(result15, value14)
 }
 
-value15 := unsafe.String((*uint8)(unsafe.Pointer(uintptr(*(*uint32)(unsafe.Add(unsafe.Pointer(arg0), (24+15*4)))))), *(*uint32)(unsafe.Add(unsafe.Pointer(arg0), (24+16*4))))
-witRuntime.Unpin()
-result16 := export_wit_world.Evaluate(ruleward_policy_types.Facts{NodeName: value, System: ruleward_policy_types.System{Kernel: ruleward_policy_types.Version{Major: uint32(*(*int32)(unsafe.Add(unsafe.Pointer(arg0), (2*4)))), Minor: uint32(*(*int32)(unsafe.Add(unsafe.Pointer(arg0), (4+2*4)))), Patch: uint32(*(*int32)(unsafe.Add(unsafe.Pointer(arg0), (8+2*4))))}, Iptables: ruleward_policy_types.Version{Major: uint32(*(*int32)(unsafe.Add(unsafe.Pointer(arg0), (12+2*4)))), Minor: uint32(*(*int32)(unsafe.Add(unsafe.Pointer(arg0), (16+2*4)))), Patch: uint32(*(*int32)(unsafe.Add(unsafe.Pointer(arg0), (20+2*4))))}, Backend: uint8(uint8(*(*uint32)(unsafe.Add(unsafe.Pointer(arg0), (24+2*4))))), RandomFully: (uint8(*(*uint32)(unsafe.Add(unsafe.Pointer(arg0), (25+2*4)))) != 0), Families: uint8(uint8(*(*uint32)(unsafe.Add(unsafe.Pointer(arg0), (26+2*4)))))}, Interfaces: result1, Documents: result7, Granted: ruleward_policy_types.Ownership{Tables: result8, Chains: result10, Sets: result12, Comments: result14}}, value15)
+result17 := make([]string, 0, *(*uint32)(unsafe.Add(unsafe.Pointer(arg0), (24+16*4))))
+for index := 0; index < int(*(*uint32)(unsafe.Add(unsafe.Pointer(arg0), (24+16*4)))); index++ {
+        base := unsafe.Add(unsafe.Pointer(uintptr(*(*uint32)(unsafe.Add(unsafe.Pointer(arg0), (24+15*4))))), index * (2*4))
+        value16 := unsafe.String((*uint8)(unsafe.Pointer(uintptr(*(*uint32)(unsafe.Add(unsafe.Pointer(base), 0))))), *(*uint32)(unsafe.Add(unsafe.Pointer(base), 4)))
 
-switch result16.Tag() {
+        result17 = append(result17, value16)
+}
+
+result19 := make([]string, 0, *(*uint32)(unsafe.Add(unsafe.Pointer(arg0), (24+18*4))))
+for index := 0; index < int(*(*uint32)(unsafe.Add(unsafe.Pointer(arg0), (24+18*4)))); index++ {
+        base := unsafe.Add(unsafe.Pointer(uintptr(*(*uint32)(unsafe.Add(unsafe.Pointer(arg0), (24+17*4))))), index * (2*4))
+        value18 := unsafe.String((*uint8)(unsafe.Pointer(uintptr(*(*uint32)(unsafe.Add(unsafe.Pointer(base), 0))))), *(*uint32)(unsafe.Add(unsafe.Pointer(base), 4)))
+
+        result19 = append(result19, value18)
+}
+
+result21 := make([]string, 0, *(*uint32)(unsafe.Add(unsafe.Pointer(arg0), (24+20*4))))
+for index := 0; index < int(*(*uint32)(unsafe.Add(unsafe.Pointer(arg0), (24+20*4)))); index++ {
+        base := unsafe.Add(unsafe.Pointer(uintptr(*(*uint32)(unsafe.Add(unsafe.Pointer(arg0), (24+19*4))))), index * (2*4))
+        value20 := unsafe.String((*uint8)(unsafe.Pointer(uintptr(*(*uint32)(unsafe.Add(unsafe.Pointer(base), 0))))), *(*uint32)(unsafe.Add(unsafe.Pointer(base), 4)))
+
+        result21 = append(result21, value20)
+}
+
+result23 := make([]string, 0, *(*uint32)(unsafe.Add(unsafe.Pointer(arg0), (24+22*4))))
+for index := 0; index < int(*(*uint32)(unsafe.Add(unsafe.Pointer(arg0), (24+22*4)))); index++ {
+        base := unsafe.Add(unsafe.Pointer(uintptr(*(*uint32)(unsafe.Add(unsafe.Pointer(arg0), (24+21*4))))), index * (2*4))
+        value22 := unsafe.String((*uint8)(unsafe.Pointer(uintptr(*(*uint32)(unsafe.Add(unsafe.Pointer(base), 0))))), *(*uint32)(unsafe.Add(unsafe.Pointer(base), 4)))
+
+        result23 = append(result23, value22)
+}
+
+value24 := unsafe.String((*uint8)(unsafe.Pointer(uintptr(*(*uint32)(unsafe.Add(unsafe.Pointer(arg0), (24+24*4)))))), *(*uint32)(unsafe.Add(unsafe.Pointer(arg0), (24+25*4))))
+witRuntime.Unpin()
+result25 := export_wit_world.Evaluate(ruleward_policy_types.Facts{NodeName: value, System: ruleward_policy_types.System{Kernel: ruleward_policy_types.Version{Major: uint32(*(*int32)(unsafe.Add(unsafe.Pointer(arg0), (2*4)))), Minor: uint32(*(*int32)(unsafe.Add(unsafe.Pointer(arg0), (4+2*4)))), Patch: uint32(*(*int32)(unsafe.Add(unsafe.Pointer(arg0), (8+2*4))))}, Iptables: ruleward_policy_types.Version{Major: uint32(*(*int32)(unsafe.Add(unsafe.Pointer(arg0), (12+2*4)))), Minor: uint32(*(*int32)(unsafe.Add(unsafe.Pointer(arg0), (16+2*4)))), Patch: uint32(*(*int32)(unsafe.Add(unsafe.Pointer(arg0), (20+2*4))))}, Backend: uint8(uint8(*(*uint32)(unsafe.Add(unsafe.Pointer(arg0), (24+2*4))))), RandomFully: (uint8(*(*uint32)(unsafe.Add(unsafe.Pointer(arg0), (25+2*4)))) != 0), Families: uint8(uint8(*(*uint32)(unsafe.Add(unsafe.Pointer(arg0), (26+2*4))))), NftTables: result}, Interfaces: result4, Documents: result10, Granted: ruleward_policy_types.Ownership{Tables: result11, Chains: result13, Sets: result15, Comments: result17, Policies: result19, UsesSets: result21, UsesChains: result23, ExclusiveJumps: (uint8(*(*uint32)(unsafe.Add(unsafe.Pointer(arg0), (24+23*4)))) != 0)}}, value24)
+
+switch result25.Tag() {
 case witTypes.ResultOk:
-        payload := result16.Ok()
+        payload := result25.Ok()
         *(*int8)(unsafe.Add(unsafe.Pointer(exportReturnArea), 0)) = int8(int32(0))
-slice72 := (payload).Chains
-length74 := uint32(len(slice72))
-result73 := witRuntime.Allocate(pinner, uintptr(length74 * (5*4)), 4)
-for index, element := range slice72 {
-        base := unsafe.Add(result73, index * (5*4))
+slice85 := (payload).Chains
+length87 := uint32(len(slice85))
+result86 := witRuntime.Allocate(pinner, uintptr(length87 * (5*4)), 4)
+for index, element := range slice85 {
+        base := unsafe.Add(result86, index * (5*4))
         *(*int8)(unsafe.Add(unsafe.Pointer(base), 0)) = int8(int32((element).Table))
 *(*int8)(unsafe.Add(unsafe.Pointer(base), 1)) = int8(int32((element).Families))
 utf8 := unsafe.Pointer(unsafe.StringData((element).Name))
 pinner.Pin(utf8)
 *(*uint32)(unsafe.Add(unsafe.Pointer(base), (2*4))) = uint32(uint32(len((element).Name)))
 *(*uint32)(unsafe.Add(unsafe.Pointer(base), 4)) = uint32(uintptr(uintptr(utf8)))
-slice69 := (element).Rules
-length71 := uint32(len(slice69))
-result70 := witRuntime.Allocate(pinner, uintptr(length71 * (48+7*4)), 4)
-for index, element := range slice69 {
-        base := unsafe.Add(result70, index * (48+7*4))
-        slice48 := (element).Matches
-length50 := uint32(len(slice48))
-result49 := witRuntime.Allocate(pinner, uintptr(length50 * (8+5*4)), 4)
-for index, element := range slice48 {
-        base := unsafe.Add(result49, index * (8+5*4))
+slice82 := (element).Rules
+length84 := uint32(len(slice82))
+result83 := witRuntime.Allocate(pinner, uintptr(length84 * (48+7*4)), 4)
+for index, element := range slice82 {
+        base := unsafe.Add(result83, index * (48+7*4))
+        slice61 := (element).Matches
+length63 := uint32(len(slice61))
+result62 := witRuntime.Allocate(pinner, uintptr(length63 * (8+5*4)), 4)
+for index, element := range slice61 {
+        base := unsafe.Add(result62, index * (8+5*4))
         
 switch element.Tag() {
 case ruleward_policy_types.Match_Protocol:
         payload := element.Protocol()
         *(*int8)(unsafe.Add(unsafe.Pointer(base), 0)) = int8(int32(0))
 *(*int8)(unsafe.Add(unsafe.Pointer(base), 4)) = int8(int32((payload).Number))
-var result17 int32
+var result26 int32
 if (payload).Negated {
-        result17 = 1
+        result26 = 1
 } else {
-        result17 = 0
+        result26 = 0
 }
-*(*int8)(unsafe.Add(unsafe.Pointer(base), (1+1*4))) = int8(result17)
+*(*int8)(unsafe.Add(unsafe.Pointer(base), (1+1*4))) = int8(result26)
 
         
 
@@ -290,13 +379,13 @@ default:
         panic("unreachable")
 }
 *(*int8)(unsafe.Add(unsafe.Pointer(base), (18+1*4))) = int8(int32(((payload).Network).PrefixLength))
-var result18 int32
+var result27 int32
 if (payload).Negated {
-        result18 = 1
+        result27 = 1
 } else {
-        result18 = 0
+        result27 = 0
 }
-*(*int8)(unsafe.Add(unsafe.Pointer(base), (20+1*4))) = int8(result18)
+*(*int8)(unsafe.Add(unsafe.Pointer(base), (20+1*4))) = int8(result27)
 
         
 
@@ -333,47 +422,47 @@ default:
         panic("unreachable")
 }
 *(*int8)(unsafe.Add(unsafe.Pointer(base), (18+1*4))) = int8(int32(((payload).Network).PrefixLength))
-var result19 int32
+var result28 int32
 if (payload).Negated {
-        result19 = 1
+        result28 = 1
 } else {
-        result19 = 0
+        result28 = 0
 }
-*(*int8)(unsafe.Add(unsafe.Pointer(base), (20+1*4))) = int8(result19)
+*(*int8)(unsafe.Add(unsafe.Pointer(base), (20+1*4))) = int8(result28)
 
         
 
 case ruleward_policy_types.Match_InInterface:
         payload := element.InInterface()
         *(*int8)(unsafe.Add(unsafe.Pointer(base), 0)) = int8(int32(3))
-utf820 := unsafe.Pointer(unsafe.StringData((payload).Name))
-pinner.Pin(utf820)
+utf829 := unsafe.Pointer(unsafe.StringData((payload).Name))
+pinner.Pin(utf829)
 *(*uint32)(unsafe.Add(unsafe.Pointer(base), (2*4))) = uint32(uint32(len((payload).Name)))
-*(*uint32)(unsafe.Add(unsafe.Pointer(base), 4)) = uint32(uintptr(uintptr(utf820)))
-var result21 int32
+*(*uint32)(unsafe.Add(unsafe.Pointer(base), 4)) = uint32(uintptr(uintptr(utf829)))
+var result30 int32
 if (payload).Negated {
-        result21 = 1
+        result30 = 1
 } else {
-        result21 = 0
+        result30 = 0
 }
-*(*int8)(unsafe.Add(unsafe.Pointer(base), (3*4))) = int8(result21)
+*(*int8)(unsafe.Add(unsafe.Pointer(base), (3*4))) = int8(result30)
 
         
 
 case ruleward_policy_types.Match_OutInterface:
         payload := element.OutInterface()
         *(*int8)(unsafe.Add(unsafe.Pointer(base), 0)) = int8(int32(4))
-utf822 := unsafe.Pointer(unsafe.StringData((payload).Name))
-pinner.Pin(utf822)
+utf831 := unsafe.Pointer(unsafe.StringData((payload).Name))
+pinner.Pin(utf831)
 *(*uint32)(unsafe.Add(unsafe.Pointer(base), (2*4))) = uint32(uint32(len((payload).Name)))
-*(*uint32)(unsafe.Add(unsafe.Pointer(base), 4)) = uint32(uintptr(uintptr(utf822)))
-var result23 int32
+*(*uint32)(unsafe.Add(unsafe.Pointer(base), 4)) = uint32(uintptr(uintptr(utf831)))
+var result32 int32
 if (payload).Negated {
-        result23 = 1
+        result32 = 1
 } else {
-        result23 = 0
+        result32 = 0
 }
-*(*int8)(unsafe.Add(unsafe.Pointer(base), (3*4))) = int8(result23)
+*(*int8)(unsafe.Add(unsafe.Pointer(base), (3*4))) = int8(result32)
 
         
 
@@ -382,48 +471,48 @@ case ruleward_policy_types.Match_SourcePorts:
         *(*int8)(unsafe.Add(unsafe.Pointer(base), 0)) = int8(int32(5))
 slice := (payload).Ranges
 length := uint32(len(slice))
-result24 := witRuntime.Allocate(pinner, uintptr(length * 4), 2)
+result33 := witRuntime.Allocate(pinner, uintptr(length * 4), 2)
 for index, element := range slice {
-        base := unsafe.Add(result24, index * 4)
+        base := unsafe.Add(result33, index * 4)
         *(*int16)(unsafe.Add(unsafe.Pointer(base), 0)) = int16(int32((element).First))
 *(*int16)(unsafe.Add(unsafe.Pointer(base), 2)) = int16(int32((element).Last))
 
 }
 
 *(*uint32)(unsafe.Add(unsafe.Pointer(base), (2*4))) = uint32(length)
-*(*uint32)(unsafe.Add(unsafe.Pointer(base), 4)) = uint32(uintptr(uintptr(result24)))
-var result25 int32
+*(*uint32)(unsafe.Add(unsafe.Pointer(base), 4)) = uint32(uintptr(uintptr(result33)))
+var result34 int32
 if (payload).Negated {
-        result25 = 1
+        result34 = 1
 } else {
-        result25 = 0
+        result34 = 0
 }
-*(*int8)(unsafe.Add(unsafe.Pointer(base), (3*4))) = int8(result25)
+*(*int8)(unsafe.Add(unsafe.Pointer(base), (3*4))) = int8(result34)
 
         
 
 case ruleward_policy_types.Match_DestinationPorts:
         payload := element.DestinationPorts()
         *(*int8)(unsafe.Add(unsafe.Pointer(base), 0)) = int8(int32(6))
-slice26 := (payload).Ranges
-length28 := uint32(len(slice26))
-result27 := witRuntime.Allocate(pinner, uintptr(length28 * 4), 2)
-for index, element := range slice26 {
-        base := unsafe.Add(result27, index * 4)
+slice35 := (payload).Ranges
+length37 := uint32(len(slice35))
+result36 := witRuntime.Allocate(pinner, uintptr(length37 * 4), 2)
+for index, element := range slice35 {
+        base := unsafe.Add(result36, index * 4)
         *(*int16)(unsafe.Add(unsafe.Pointer(base), 0)) = int16(int32((element).First))
 *(*int16)(unsafe.Add(unsafe.Pointer(base), 2)) = int16(int32((element).Last))
 
 }
 
-*(*uint32)(unsafe.Add(unsafe.Pointer(base), (2*4))) = uint32(length28)
-*(*uint32)(unsafe.Add(unsafe.Pointer(base), 4)) = uint32(uintptr(uintptr(result27)))
-var result29 int32
+*(*uint32)(unsafe.Add(unsafe.Pointer(base), (2*4))) = uint32(length37)
+*(*uint32)(unsafe.Add(unsafe.Pointer(base), 4)) = uint32(uintptr(uintptr(result36)))
+var result38 int32
 if (payload).Negated {
-        result29 = 1
+        result38 = 1
 } else {
-        result29 = 0
+        result38 = 0
 }
-*(*int8)(unsafe.Add(unsafe.Pointer(base), (3*4))) = int8(result29)
+*(*int8)(unsafe.Add(unsafe.Pointer(base), (3*4))) = int8(result38)
 
         
 
@@ -432,13 +521,13 @@ case ruleward_policy_types.Match_TcpFlags:
         *(*int8)(unsafe.Add(unsafe.Pointer(base), 0)) = int8(int32(7))
 *(*int8)(unsafe.Add(unsafe.Pointer(base), 4)) = int8(int32((payload).Mask))
 *(*int8)(unsafe.Add(unsafe.Pointer(base), (1+1*4))) = int8(int32((payload).Set))
-var result30 int32
+var result39 int32
 if (payload).Negated {
-        result30 = 1
+        result39 = 1
 } else {
-        result30 = 0
+        result39 = 0
 }
-*(*int8)(unsafe.Add(unsafe.Pointer(base), (2+1*4))) = int8(result30)
+*(*int8)(unsafe.Add(unsafe.Pointer(base), (2+1*4))) = int8(result39)
 
         
 
@@ -461,13 +550,13 @@ case witTypes.OptionSome:
 default:
         panic("unreachable")
 }
-var result31 int32
+var result40 int32
 if (payload).Negated {
-        result31 = 1
+        result40 = 1
 } else {
-        result31 = 0
+        result40 = 0
 }
-*(*int8)(unsafe.Add(unsafe.Pointer(base), (3+1*4))) = int8(result31)
+*(*int8)(unsafe.Add(unsafe.Pointer(base), (3+1*4))) = int8(result40)
 
         
 
@@ -490,13 +579,13 @@ case witTypes.OptionSome:
 default:
         panic("unreachable")
 }
-var result32 int32
+var result41 int32
 if (payload).Negated {
-        result32 = 1
+        result41 = 1
 } else {
-        result32 = 0
+        result41 = 0
 }
-*(*int8)(unsafe.Add(unsafe.Pointer(base), (3+1*4))) = int8(result32)
+*(*int8)(unsafe.Add(unsafe.Pointer(base), (3+1*4))) = int8(result41)
 
         
 
@@ -504,13 +593,13 @@ case ruleward_policy_types.Match_ConntrackState:
         payload := element.ConntrackState()
         *(*int8)(unsafe.Add(unsafe.Pointer(base), 0)) = int8(int32(10))
 *(*int8)(unsafe.Add(unsafe.Pointer(base), 4)) = int8(int32((payload).States))
-var result33 int32
+var result42 int32
 if (payload).Negated {
-        result33 = 1
+        result42 = 1
 } else {
-        result33 = 0
+        result42 = 0
 }
-*(*int8)(unsafe.Add(unsafe.Pointer(base), (1+1*4))) = int8(result33)
+*(*int8)(unsafe.Add(unsafe.Pointer(base), (1+1*4))) = int8(result42)
 
         
 
@@ -519,13 +608,13 @@ case ruleward_policy_types.Match_Mark:
         *(*int8)(unsafe.Add(unsafe.Pointer(base), 0)) = int8(int32(11))
 *(*int32)(unsafe.Add(unsafe.Pointer(base), 4)) = int32((payload).Value)
 *(*int32)(unsafe.Add(unsafe.Pointer(base), (4+1*4))) = int32((payload).Mask)
-var result34 int32
+var result43 int32
 if (payload).Negated {
-        result34 = 1
+        result43 = 1
 } else {
-        result34 = 0
+        result43 = 0
 }
-*(*int8)(unsafe.Add(unsafe.Pointer(base), (8+1*4))) = int8(result34)
+*(*int8)(unsafe.Add(unsafe.Pointer(base), (8+1*4))) = int8(result43)
 
         
 
@@ -534,13 +623,13 @@ case ruleward_policy_types.Match_Connmark:
         *(*int8)(unsafe.Add(unsafe.Pointer(base), 0)) = int8(int32(12))
 *(*int32)(unsafe.Add(unsafe.Pointer(base), 4)) = int32((payload).Value)
 *(*int32)(unsafe.Add(unsafe.Pointer(base), (4+1*4))) = int32((payload).Mask)
-var result35 int32
+var result44 int32
 if (payload).Negated {
-        result35 = 1
+        result44 = 1
 } else {
-        result35 = 0
+        result44 = 0
 }
-*(*int8)(unsafe.Add(unsafe.Pointer(base), (8+1*4))) = int8(result35)
+*(*int8)(unsafe.Add(unsafe.Pointer(base), (8+1*4))) = int8(result44)
 
         
 
@@ -557,13 +646,13 @@ case witTypes.OptionSome:
         payload := (payload).Source.Some()
         *(*int8)(unsafe.Add(unsafe.Pointer(base), 4)) = int8(int32(1))
 *(*int8)(unsafe.Add(unsafe.Pointer(base), (1+1*4))) = int8(int32((payload).Kind))
-var result36 int32
+var result45 int32
 if (payload).Negated {
-        result36 = 1
+        result45 = 1
 } else {
-        result36 = 0
+        result45 = 0
 }
-*(*int8)(unsafe.Add(unsafe.Pointer(base), (2+1*4))) = int8(result36)
+*(*int8)(unsafe.Add(unsafe.Pointer(base), (2+1*4))) = int8(result45)
 
         
 default:
@@ -579,13 +668,13 @@ case witTypes.OptionSome:
         payload := (payload).Destination.Some()
         *(*int8)(unsafe.Add(unsafe.Pointer(base), (3+1*4))) = int8(int32(1))
 *(*int8)(unsafe.Add(unsafe.Pointer(base), (4+1*4))) = int8(int32((payload).Kind))
-var result37 int32
+var result46 int32
 if (payload).Negated {
-        result37 = 1
+        result46 = 1
 } else {
-        result37 = 0
+        result46 = 0
 }
-*(*int8)(unsafe.Add(unsafe.Pointer(base), (5+1*4))) = int8(result37)
+*(*int8)(unsafe.Add(unsafe.Pointer(base), (5+1*4))) = int8(result46)
 
         
 default:
@@ -598,28 +687,28 @@ default:
 case ruleward_policy_types.Match_Set:
         payload := element.Set()
         *(*int8)(unsafe.Add(unsafe.Pointer(base), 0)) = int8(int32(14))
-utf838 := unsafe.Pointer(unsafe.StringData((payload).Name))
-pinner.Pin(utf838)
+utf847 := unsafe.Pointer(unsafe.StringData((payload).Name))
+pinner.Pin(utf847)
 *(*uint32)(unsafe.Add(unsafe.Pointer(base), (2*4))) = uint32(uint32(len((payload).Name)))
-*(*uint32)(unsafe.Add(unsafe.Pointer(base), 4)) = uint32(uintptr(uintptr(utf838)))
-slice39 := (payload).Directions
-length41 := uint32(len(slice39))
-result40 := witRuntime.Allocate(pinner, uintptr(length41 * 1), 1)
-for index, element := range slice39 {
-        base := unsafe.Add(result40, index * 1)
+*(*uint32)(unsafe.Add(unsafe.Pointer(base), 4)) = uint32(uintptr(uintptr(utf847)))
+slice48 := (payload).Directions
+length50 := uint32(len(slice48))
+result49 := witRuntime.Allocate(pinner, uintptr(length50 * 1), 1)
+for index, element := range slice48 {
+        base := unsafe.Add(result49, index * 1)
         *(*int8)(unsafe.Add(unsafe.Pointer(base), 0)) = int8(int32(element))
 
 }
 
-*(*uint32)(unsafe.Add(unsafe.Pointer(base), (4*4))) = uint32(length41)
-*(*uint32)(unsafe.Add(unsafe.Pointer(base), (3*4))) = uint32(uintptr(uintptr(result40)))
-var result42 int32
+*(*uint32)(unsafe.Add(unsafe.Pointer(base), (4*4))) = uint32(length50)
+*(*uint32)(unsafe.Add(unsafe.Pointer(base), (3*4))) = uint32(uintptr(uintptr(result49)))
+var result51 int32
 if (payload).Negated {
-        result42 = 1
+        result51 = 1
 } else {
-        result42 = 0
+        result51 = 0
 }
-*(*int8)(unsafe.Add(unsafe.Pointer(base), (5*4))) = int8(result42)
+*(*int8)(unsafe.Add(unsafe.Pointer(base), (5*4))) = int8(result51)
 
         
 
@@ -649,24 +738,44 @@ default:
 case ruleward_policy_types.Match_Extension:
         payload := element.Extension()
         *(*int8)(unsafe.Add(unsafe.Pointer(base), 0)) = int8(int32(16))
-utf843 := unsafe.Pointer(unsafe.StringData((payload).Name))
-pinner.Pin(utf843)
+utf852 := unsafe.Pointer(unsafe.StringData((payload).Name))
+pinner.Pin(utf852)
 *(*uint32)(unsafe.Add(unsafe.Pointer(base), (2*4))) = uint32(uint32(len((payload).Name)))
-*(*uint32)(unsafe.Add(unsafe.Pointer(base), 4)) = uint32(uintptr(uintptr(utf843)))
-slice45 := (payload).Arguments
-length47 := uint32(len(slice45))
-result46 := witRuntime.Allocate(pinner, uintptr(length47 * (2*4)), 4)
-for index, element := range slice45 {
-        base := unsafe.Add(result46, index * (2*4))
-        utf844 := unsafe.Pointer(unsafe.StringData(element))
-pinner.Pin(utf844)
+*(*uint32)(unsafe.Add(unsafe.Pointer(base), 4)) = uint32(uintptr(uintptr(utf852)))
+slice54 := (payload).Arguments
+length56 := uint32(len(slice54))
+result55 := witRuntime.Allocate(pinner, uintptr(length56 * (2*4)), 4)
+for index, element := range slice54 {
+        base := unsafe.Add(result55, index * (2*4))
+        utf853 := unsafe.Pointer(unsafe.StringData(element))
+pinner.Pin(utf853)
 *(*uint32)(unsafe.Add(unsafe.Pointer(base), 4)) = uint32(uint32(len(element)))
-*(*uint32)(unsafe.Add(unsafe.Pointer(base), 0)) = uint32(uintptr(uintptr(utf844)))
+*(*uint32)(unsafe.Add(unsafe.Pointer(base), 0)) = uint32(uintptr(uintptr(utf853)))
 
 }
 
-*(*uint32)(unsafe.Add(unsafe.Pointer(base), (4*4))) = uint32(length47)
-*(*uint32)(unsafe.Add(unsafe.Pointer(base), (3*4))) = uint32(uintptr(uintptr(result46)))
+*(*uint32)(unsafe.Add(unsafe.Pointer(base), (4*4))) = uint32(length56)
+*(*uint32)(unsafe.Add(unsafe.Pointer(base), (3*4))) = uint32(uintptr(uintptr(result55)))
+
+        
+
+case ruleward_policy_types.Match_Verbatim:
+        payload := element.Verbatim()
+        *(*int8)(unsafe.Add(unsafe.Pointer(base), 0)) = int8(int32(17))
+slice58 := payload
+length60 := uint32(len(slice58))
+result59 := witRuntime.Allocate(pinner, uintptr(length60 * (2*4)), 4)
+for index, element := range slice58 {
+        base := unsafe.Add(result59, index * (2*4))
+        utf857 := unsafe.Pointer(unsafe.StringData(element))
+pinner.Pin(utf857)
+*(*uint32)(unsafe.Add(unsafe.Pointer(base), 4)) = uint32(uint32(len(element)))
+*(*uint32)(unsafe.Add(unsafe.Pointer(base), 0)) = uint32(uintptr(uintptr(utf857)))
+
+}
+
+*(*uint32)(unsafe.Add(unsafe.Pointer(base), (2*4))) = uint32(length60)
+*(*uint32)(unsafe.Add(unsafe.Pointer(base), 4)) = uint32(uintptr(uintptr(result59)))
 
         
 
@@ -676,8 +785,8 @@ default:
 
 }
 
-*(*uint32)(unsafe.Add(unsafe.Pointer(base), 4)) = uint32(length50)
-*(*uint32)(unsafe.Add(unsafe.Pointer(base), 0)) = uint32(uintptr(uintptr(result49)))
+*(*uint32)(unsafe.Add(unsafe.Pointer(base), 4)) = uint32(length63)
+*(*uint32)(unsafe.Add(unsafe.Pointer(base), 0)) = uint32(uintptr(uintptr(result62)))
 
 switch (element).Target.Tag() {
 case witTypes.OptionNone:
@@ -717,20 +826,20 @@ case ruleward_policy_types.Target_Reject:
 case ruleward_policy_types.Target_Jump:
         payload := payload.Jump()
         *(*int8)(unsafe.Add(unsafe.Pointer(base), (3*4))) = int8(int32(4))
-utf851 := unsafe.Pointer(unsafe.StringData(payload))
-pinner.Pin(utf851)
+utf864 := unsafe.Pointer(unsafe.StringData(payload))
+pinner.Pin(utf864)
 *(*uint32)(unsafe.Add(unsafe.Pointer(base), (5*4))) = uint32(uint32(len(payload)))
-*(*uint32)(unsafe.Add(unsafe.Pointer(base), (4*4))) = uint32(uintptr(uintptr(utf851)))
+*(*uint32)(unsafe.Add(unsafe.Pointer(base), (4*4))) = uint32(uintptr(uintptr(utf864)))
 
         
 
 case ruleward_policy_types.Target_Goto:
         payload := payload.Goto()
         *(*int8)(unsafe.Add(unsafe.Pointer(base), (3*4))) = int8(int32(5))
-utf852 := unsafe.Pointer(unsafe.StringData(payload))
-pinner.Pin(utf852)
+utf865 := unsafe.Pointer(unsafe.StringData(payload))
+pinner.Pin(utf865)
 *(*uint32)(unsafe.Add(unsafe.Pointer(base), (5*4))) = uint32(uint32(len(payload)))
-*(*uint32)(unsafe.Add(unsafe.Pointer(base), (4*4))) = uint32(uintptr(uintptr(utf852)))
+*(*uint32)(unsafe.Add(unsafe.Pointer(base), (4*4))) = uint32(uintptr(uintptr(utf865)))
 
         
 
@@ -753,20 +862,20 @@ case witTypes.OptionSome:
 default:
         panic("unreachable")
 }
-var result53 int32
+var result66 int32
 if (payload).Random {
-        result53 = 1
+        result66 = 1
 } else {
-        result53 = 0
+        result66 = 0
 }
-*(*int8)(unsafe.Add(unsafe.Pointer(base), (6+4*4))) = int8(result53)
-var result54 int32
+*(*int8)(unsafe.Add(unsafe.Pointer(base), (6+4*4))) = int8(result66)
+var result67 int32
 if (payload).RandomFully {
-        result54 = 1
+        result67 = 1
 } else {
-        result54 = 0
+        result67 = 0
 }
-*(*int8)(unsafe.Add(unsafe.Pointer(base), (7+4*4))) = int8(result54)
+*(*int8)(unsafe.Add(unsafe.Pointer(base), (7+4*4))) = int8(result67)
 
         
 
@@ -861,27 +970,27 @@ case witTypes.OptionSome:
 default:
         panic("unreachable")
 }
-var result55 int32
+var result68 int32
 if (payload).Random {
-        result55 = 1
+        result68 = 1
 } else {
-        result55 = 0
+        result68 = 0
 }
-*(*int8)(unsafe.Add(unsafe.Pointer(base), (44+4*4))) = int8(result55)
-var result56 int32
+*(*int8)(unsafe.Add(unsafe.Pointer(base), (44+4*4))) = int8(result68)
+var result69 int32
 if (payload).RandomFully {
-        result56 = 1
+        result69 = 1
 } else {
-        result56 = 0
+        result69 = 0
 }
-*(*int8)(unsafe.Add(unsafe.Pointer(base), (45+4*4))) = int8(result56)
-var result57 int32
+*(*int8)(unsafe.Add(unsafe.Pointer(base), (45+4*4))) = int8(result69)
+var result70 int32
 if (payload).Persistent {
-        result57 = 1
+        result70 = 1
 } else {
-        result57 = 0
+        result70 = 0
 }
-*(*int8)(unsafe.Add(unsafe.Pointer(base), (46+4*4))) = int8(result57)
+*(*int8)(unsafe.Add(unsafe.Pointer(base), (46+4*4))) = int8(result70)
 
         
 
@@ -976,27 +1085,27 @@ case witTypes.OptionSome:
 default:
         panic("unreachable")
 }
-var result58 int32
+var result71 int32
 if (payload).Random {
-        result58 = 1
+        result71 = 1
 } else {
-        result58 = 0
+        result71 = 0
 }
-*(*int8)(unsafe.Add(unsafe.Pointer(base), (44+4*4))) = int8(result58)
-var result59 int32
+*(*int8)(unsafe.Add(unsafe.Pointer(base), (44+4*4))) = int8(result71)
+var result72 int32
 if (payload).RandomFully {
-        result59 = 1
+        result72 = 1
 } else {
-        result59 = 0
+        result72 = 0
 }
-*(*int8)(unsafe.Add(unsafe.Pointer(base), (45+4*4))) = int8(result59)
-var result60 int32
+*(*int8)(unsafe.Add(unsafe.Pointer(base), (45+4*4))) = int8(result72)
+var result73 int32
 if (payload).Persistent {
-        result60 = 1
+        result73 = 1
 } else {
-        result60 = 0
+        result73 = 0
 }
-*(*int8)(unsafe.Add(unsafe.Pointer(base), (46+4*4))) = int8(result60)
+*(*int8)(unsafe.Add(unsafe.Pointer(base), (46+4*4))) = int8(result73)
 
         
 
@@ -1066,10 +1175,10 @@ default:
 case ruleward_policy_types.Target_Log:
         payload := payload.Log()
         *(*int8)(unsafe.Add(unsafe.Pointer(base), (3*4))) = int8(int32(12))
-utf861 := unsafe.Pointer(unsafe.StringData((payload).Prefix))
-pinner.Pin(utf861)
+utf874 := unsafe.Pointer(unsafe.StringData((payload).Prefix))
+pinner.Pin(utf874)
 *(*uint32)(unsafe.Add(unsafe.Pointer(base), (5*4))) = uint32(uint32(len((payload).Prefix)))
-*(*uint32)(unsafe.Add(unsafe.Pointer(base), (4*4))) = uint32(uintptr(uintptr(utf861)))
+*(*uint32)(unsafe.Add(unsafe.Pointer(base), (4*4))) = uint32(uintptr(uintptr(utf874)))
 *(*int8)(unsafe.Add(unsafe.Pointer(base), (6*4))) = int8(int32((payload).Level))
 
         
@@ -1078,10 +1187,10 @@ case ruleward_policy_types.Target_Nflog:
         payload := payload.Nflog()
         *(*int8)(unsafe.Add(unsafe.Pointer(base), (3*4))) = int8(int32(13))
 *(*int16)(unsafe.Add(unsafe.Pointer(base), (4*4))) = int16(int32((payload).Group))
-utf862 := unsafe.Pointer(unsafe.StringData((payload).Prefix))
-pinner.Pin(utf862)
+utf875 := unsafe.Pointer(unsafe.StringData((payload).Prefix))
+pinner.Pin(utf875)
 *(*uint32)(unsafe.Add(unsafe.Pointer(base), (6*4))) = uint32(uint32(len((payload).Prefix)))
-*(*uint32)(unsafe.Add(unsafe.Pointer(base), (5*4))) = uint32(uintptr(uintptr(utf862)))
+*(*uint32)(unsafe.Add(unsafe.Pointer(base), (5*4))) = uint32(uintptr(uintptr(utf875)))
 
 switch (payload).Threshold.Tag() {
 case witTypes.OptionNone:
@@ -1185,24 +1294,24 @@ default:
 case ruleward_policy_types.Target_Extension:
         payload := payload.Extension()
         *(*int8)(unsafe.Add(unsafe.Pointer(base), (3*4))) = int8(int32(17))
-utf863 := unsafe.Pointer(unsafe.StringData((payload).Name))
-pinner.Pin(utf863)
+utf876 := unsafe.Pointer(unsafe.StringData((payload).Name))
+pinner.Pin(utf876)
 *(*uint32)(unsafe.Add(unsafe.Pointer(base), (5*4))) = uint32(uint32(len((payload).Name)))
-*(*uint32)(unsafe.Add(unsafe.Pointer(base), (4*4))) = uint32(uintptr(uintptr(utf863)))
-slice65 := (payload).Arguments
-length67 := uint32(len(slice65))
-result66 := witRuntime.Allocate(pinner, uintptr(length67 * (2*4)), 4)
-for index, element := range slice65 {
-        base := unsafe.Add(result66, index * (2*4))
-        utf864 := unsafe.Pointer(unsafe.StringData(element))
-pinner.Pin(utf864)
+*(*uint32)(unsafe.Add(unsafe.Pointer(base), (4*4))) = uint32(uintptr(uintptr(utf876)))
+slice78 := (payload).Arguments
+length80 := uint32(len(slice78))
+result79 := witRuntime.Allocate(pinner, uintptr(length80 * (2*4)), 4)
+for index, element := range slice78 {
+        base := unsafe.Add(result79, index * (2*4))
+        utf877 := unsafe.Pointer(unsafe.StringData(element))
+pinner.Pin(utf877)
 *(*uint32)(unsafe.Add(unsafe.Pointer(base), 4)) = uint32(uint32(len(element)))
-*(*uint32)(unsafe.Add(unsafe.Pointer(base), 0)) = uint32(uintptr(uintptr(utf864)))
+*(*uint32)(unsafe.Add(unsafe.Pointer(base), 0)) = uint32(uintptr(uintptr(utf877)))
 
 }
 
-*(*uint32)(unsafe.Add(unsafe.Pointer(base), (7*4))) = uint32(length67)
-*(*uint32)(unsafe.Add(unsafe.Pointer(base), (6*4))) = uint32(uintptr(uintptr(result66)))
+*(*uint32)(unsafe.Add(unsafe.Pointer(base), (7*4))) = uint32(length80)
+*(*uint32)(unsafe.Add(unsafe.Pointer(base), (6*4))) = uint32(uintptr(uintptr(result79)))
 
         
 
@@ -1223,10 +1332,10 @@ case witTypes.OptionNone:
 case witTypes.OptionSome:
         payload := (element).Comment.Some()
         *(*int8)(unsafe.Add(unsafe.Pointer(base), (48+4*4))) = int8(int32(1))
-utf868 := unsafe.Pointer(unsafe.StringData(payload))
-pinner.Pin(utf868)
+utf881 := unsafe.Pointer(unsafe.StringData(payload))
+pinner.Pin(utf881)
 *(*uint32)(unsafe.Add(unsafe.Pointer(base), (48+6*4))) = uint32(uint32(len(payload)))
-*(*uint32)(unsafe.Add(unsafe.Pointer(base), (48+5*4))) = uint32(uintptr(uintptr(utf868)))
+*(*uint32)(unsafe.Add(unsafe.Pointer(base), (48+5*4))) = uint32(uintptr(uintptr(utf881)))
 
         
 default:
@@ -1235,41 +1344,41 @@ default:
 
 }
 
-*(*uint32)(unsafe.Add(unsafe.Pointer(base), (4*4))) = uint32(length71)
-*(*uint32)(unsafe.Add(unsafe.Pointer(base), (3*4))) = uint32(uintptr(uintptr(result70)))
+*(*uint32)(unsafe.Add(unsafe.Pointer(base), (4*4))) = uint32(length84)
+*(*uint32)(unsafe.Add(unsafe.Pointer(base), (3*4))) = uint32(uintptr(uintptr(result83)))
 
 }
 
-*(*uint32)(unsafe.Add(unsafe.Pointer(exportReturnArea), (2*4))) = uint32(length74)
-*(*uint32)(unsafe.Add(unsafe.Pointer(exportReturnArea), 4)) = uint32(uintptr(uintptr(result73)))
-slice130 := (payload).Attachments
-length132 := uint32(len(slice130))
-result131 := witRuntime.Allocate(pinner, uintptr(length132 * (56+8*4)), 4)
-for index, element := range slice130 {
-        base := unsafe.Add(result131, index * (56+8*4))
+*(*uint32)(unsafe.Add(unsafe.Pointer(exportReturnArea), (2*4))) = uint32(length87)
+*(*uint32)(unsafe.Add(unsafe.Pointer(exportReturnArea), 4)) = uint32(uintptr(uintptr(result86)))
+slice146 := (payload).Attachments
+length148 := uint32(len(slice146))
+result147 := witRuntime.Allocate(pinner, uintptr(length148 * (56+7*4)), 4)
+for index, element := range slice146 {
+        base := unsafe.Add(result147, index * (56+7*4))
         *(*int8)(unsafe.Add(unsafe.Pointer(base), 0)) = int8(int32((element).Table))
 *(*int8)(unsafe.Add(unsafe.Pointer(base), 1)) = int8(int32((element).Hook))
 *(*int8)(unsafe.Add(unsafe.Pointer(base), 2)) = int8(int32((element).Families))
 *(*int8)(unsafe.Add(unsafe.Pointer(base), 3)) = int8(int32((element).Placement))
 *(*int32)(unsafe.Add(unsafe.Pointer(base), 4)) = (element).Order
-slice108 := ((element).Rule).Matches
-length110 := uint32(len(slice108))
-result109 := witRuntime.Allocate(pinner, uintptr(length110 * (8+5*4)), 4)
-for index, element := range slice108 {
-        base := unsafe.Add(result109, index * (8+5*4))
+slice125 := ((element).Rule).Matches
+length127 := uint32(len(slice125))
+result126 := witRuntime.Allocate(pinner, uintptr(length127 * (8+5*4)), 4)
+for index, element := range slice125 {
+        base := unsafe.Add(result126, index * (8+5*4))
         
 switch element.Tag() {
 case ruleward_policy_types.Match_Protocol:
         payload := element.Protocol()
         *(*int8)(unsafe.Add(unsafe.Pointer(base), 0)) = int8(int32(0))
 *(*int8)(unsafe.Add(unsafe.Pointer(base), 4)) = int8(int32((payload).Number))
-var result75 int32
+var result88 int32
 if (payload).Negated {
-        result75 = 1
+        result88 = 1
 } else {
-        result75 = 0
+        result88 = 0
 }
-*(*int8)(unsafe.Add(unsafe.Pointer(base), (1+1*4))) = int8(result75)
+*(*int8)(unsafe.Add(unsafe.Pointer(base), (1+1*4))) = int8(result88)
 
         
 
@@ -1306,13 +1415,13 @@ default:
         panic("unreachable")
 }
 *(*int8)(unsafe.Add(unsafe.Pointer(base), (18+1*4))) = int8(int32(((payload).Network).PrefixLength))
-var result76 int32
+var result89 int32
 if (payload).Negated {
-        result76 = 1
+        result89 = 1
 } else {
-        result76 = 0
+        result89 = 0
 }
-*(*int8)(unsafe.Add(unsafe.Pointer(base), (20+1*4))) = int8(result76)
+*(*int8)(unsafe.Add(unsafe.Pointer(base), (20+1*4))) = int8(result89)
 
         
 
@@ -1349,97 +1458,97 @@ default:
         panic("unreachable")
 }
 *(*int8)(unsafe.Add(unsafe.Pointer(base), (18+1*4))) = int8(int32(((payload).Network).PrefixLength))
-var result77 int32
+var result90 int32
 if (payload).Negated {
-        result77 = 1
+        result90 = 1
 } else {
-        result77 = 0
+        result90 = 0
 }
-*(*int8)(unsafe.Add(unsafe.Pointer(base), (20+1*4))) = int8(result77)
+*(*int8)(unsafe.Add(unsafe.Pointer(base), (20+1*4))) = int8(result90)
 
         
 
 case ruleward_policy_types.Match_InInterface:
         payload := element.InInterface()
         *(*int8)(unsafe.Add(unsafe.Pointer(base), 0)) = int8(int32(3))
-utf878 := unsafe.Pointer(unsafe.StringData((payload).Name))
-pinner.Pin(utf878)
+utf891 := unsafe.Pointer(unsafe.StringData((payload).Name))
+pinner.Pin(utf891)
 *(*uint32)(unsafe.Add(unsafe.Pointer(base), (2*4))) = uint32(uint32(len((payload).Name)))
-*(*uint32)(unsafe.Add(unsafe.Pointer(base), 4)) = uint32(uintptr(uintptr(utf878)))
-var result79 int32
+*(*uint32)(unsafe.Add(unsafe.Pointer(base), 4)) = uint32(uintptr(uintptr(utf891)))
+var result92 int32
 if (payload).Negated {
-        result79 = 1
+        result92 = 1
 } else {
-        result79 = 0
+        result92 = 0
 }
-*(*int8)(unsafe.Add(unsafe.Pointer(base), (3*4))) = int8(result79)
+*(*int8)(unsafe.Add(unsafe.Pointer(base), (3*4))) = int8(result92)
 
         
 
 case ruleward_policy_types.Match_OutInterface:
         payload := element.OutInterface()
         *(*int8)(unsafe.Add(unsafe.Pointer(base), 0)) = int8(int32(4))
-utf880 := unsafe.Pointer(unsafe.StringData((payload).Name))
-pinner.Pin(utf880)
+utf893 := unsafe.Pointer(unsafe.StringData((payload).Name))
+pinner.Pin(utf893)
 *(*uint32)(unsafe.Add(unsafe.Pointer(base), (2*4))) = uint32(uint32(len((payload).Name)))
-*(*uint32)(unsafe.Add(unsafe.Pointer(base), 4)) = uint32(uintptr(uintptr(utf880)))
-var result81 int32
+*(*uint32)(unsafe.Add(unsafe.Pointer(base), 4)) = uint32(uintptr(uintptr(utf893)))
+var result94 int32
 if (payload).Negated {
-        result81 = 1
+        result94 = 1
 } else {
-        result81 = 0
+        result94 = 0
 }
-*(*int8)(unsafe.Add(unsafe.Pointer(base), (3*4))) = int8(result81)
+*(*int8)(unsafe.Add(unsafe.Pointer(base), (3*4))) = int8(result94)
 
         
 
 case ruleward_policy_types.Match_SourcePorts:
         payload := element.SourcePorts()
         *(*int8)(unsafe.Add(unsafe.Pointer(base), 0)) = int8(int32(5))
-slice82 := (payload).Ranges
-length84 := uint32(len(slice82))
-result83 := witRuntime.Allocate(pinner, uintptr(length84 * 4), 2)
-for index, element := range slice82 {
-        base := unsafe.Add(result83, index * 4)
+slice95 := (payload).Ranges
+length97 := uint32(len(slice95))
+result96 := witRuntime.Allocate(pinner, uintptr(length97 * 4), 2)
+for index, element := range slice95 {
+        base := unsafe.Add(result96, index * 4)
         *(*int16)(unsafe.Add(unsafe.Pointer(base), 0)) = int16(int32((element).First))
 *(*int16)(unsafe.Add(unsafe.Pointer(base), 2)) = int16(int32((element).Last))
 
 }
 
-*(*uint32)(unsafe.Add(unsafe.Pointer(base), (2*4))) = uint32(length84)
-*(*uint32)(unsafe.Add(unsafe.Pointer(base), 4)) = uint32(uintptr(uintptr(result83)))
-var result85 int32
+*(*uint32)(unsafe.Add(unsafe.Pointer(base), (2*4))) = uint32(length97)
+*(*uint32)(unsafe.Add(unsafe.Pointer(base), 4)) = uint32(uintptr(uintptr(result96)))
+var result98 int32
 if (payload).Negated {
-        result85 = 1
+        result98 = 1
 } else {
-        result85 = 0
+        result98 = 0
 }
-*(*int8)(unsafe.Add(unsafe.Pointer(base), (3*4))) = int8(result85)
+*(*int8)(unsafe.Add(unsafe.Pointer(base), (3*4))) = int8(result98)
 
         
 
 case ruleward_policy_types.Match_DestinationPorts:
         payload := element.DestinationPorts()
         *(*int8)(unsafe.Add(unsafe.Pointer(base), 0)) = int8(int32(6))
-slice86 := (payload).Ranges
-length88 := uint32(len(slice86))
-result87 := witRuntime.Allocate(pinner, uintptr(length88 * 4), 2)
-for index, element := range slice86 {
-        base := unsafe.Add(result87, index * 4)
+slice99 := (payload).Ranges
+length101 := uint32(len(slice99))
+result100 := witRuntime.Allocate(pinner, uintptr(length101 * 4), 2)
+for index, element := range slice99 {
+        base := unsafe.Add(result100, index * 4)
         *(*int16)(unsafe.Add(unsafe.Pointer(base), 0)) = int16(int32((element).First))
 *(*int16)(unsafe.Add(unsafe.Pointer(base), 2)) = int16(int32((element).Last))
 
 }
 
-*(*uint32)(unsafe.Add(unsafe.Pointer(base), (2*4))) = uint32(length88)
-*(*uint32)(unsafe.Add(unsafe.Pointer(base), 4)) = uint32(uintptr(uintptr(result87)))
-var result89 int32
+*(*uint32)(unsafe.Add(unsafe.Pointer(base), (2*4))) = uint32(length101)
+*(*uint32)(unsafe.Add(unsafe.Pointer(base), 4)) = uint32(uintptr(uintptr(result100)))
+var result102 int32
 if (payload).Negated {
-        result89 = 1
+        result102 = 1
 } else {
-        result89 = 0
+        result102 = 0
 }
-*(*int8)(unsafe.Add(unsafe.Pointer(base), (3*4))) = int8(result89)
+*(*int8)(unsafe.Add(unsafe.Pointer(base), (3*4))) = int8(result102)
 
         
 
@@ -1448,13 +1557,13 @@ case ruleward_policy_types.Match_TcpFlags:
         *(*int8)(unsafe.Add(unsafe.Pointer(base), 0)) = int8(int32(7))
 *(*int8)(unsafe.Add(unsafe.Pointer(base), 4)) = int8(int32((payload).Mask))
 *(*int8)(unsafe.Add(unsafe.Pointer(base), (1+1*4))) = int8(int32((payload).Set))
-var result90 int32
+var result103 int32
 if (payload).Negated {
-        result90 = 1
+        result103 = 1
 } else {
-        result90 = 0
+        result103 = 0
 }
-*(*int8)(unsafe.Add(unsafe.Pointer(base), (2+1*4))) = int8(result90)
+*(*int8)(unsafe.Add(unsafe.Pointer(base), (2+1*4))) = int8(result103)
 
         
 
@@ -1477,13 +1586,13 @@ case witTypes.OptionSome:
 default:
         panic("unreachable")
 }
-var result91 int32
+var result104 int32
 if (payload).Negated {
-        result91 = 1
+        result104 = 1
 } else {
-        result91 = 0
+        result104 = 0
 }
-*(*int8)(unsafe.Add(unsafe.Pointer(base), (3+1*4))) = int8(result91)
+*(*int8)(unsafe.Add(unsafe.Pointer(base), (3+1*4))) = int8(result104)
 
         
 
@@ -1506,13 +1615,13 @@ case witTypes.OptionSome:
 default:
         panic("unreachable")
 }
-var result92 int32
+var result105 int32
 if (payload).Negated {
-        result92 = 1
+        result105 = 1
 } else {
-        result92 = 0
+        result105 = 0
 }
-*(*int8)(unsafe.Add(unsafe.Pointer(base), (3+1*4))) = int8(result92)
+*(*int8)(unsafe.Add(unsafe.Pointer(base), (3+1*4))) = int8(result105)
 
         
 
@@ -1520,13 +1629,13 @@ case ruleward_policy_types.Match_ConntrackState:
         payload := element.ConntrackState()
         *(*int8)(unsafe.Add(unsafe.Pointer(base), 0)) = int8(int32(10))
 *(*int8)(unsafe.Add(unsafe.Pointer(base), 4)) = int8(int32((payload).States))
-var result93 int32
+var result106 int32
 if (payload).Negated {
-        result93 = 1
+        result106 = 1
 } else {
-        result93 = 0
+        result106 = 0
 }
-*(*int8)(unsafe.Add(unsafe.Pointer(base), (1+1*4))) = int8(result93)
+*(*int8)(unsafe.Add(unsafe.Pointer(base), (1+1*4))) = int8(result106)
 
         
 
@@ -1535,13 +1644,13 @@ case ruleward_policy_types.Match_Mark:
         *(*int8)(unsafe.Add(unsafe.Pointer(base), 0)) = int8(int32(11))
 *(*int32)(unsafe.Add(unsafe.Pointer(base), 4)) = int32((payload).Value)
 *(*int32)(unsafe.Add(unsafe.Pointer(base), (4+1*4))) = int32((payload).Mask)
-var result94 int32
+var result107 int32
 if (payload).Negated {
-        result94 = 1
+        result107 = 1
 } else {
-        result94 = 0
+        result107 = 0
 }
-*(*int8)(unsafe.Add(unsafe.Pointer(base), (8+1*4))) = int8(result94)
+*(*int8)(unsafe.Add(unsafe.Pointer(base), (8+1*4))) = int8(result107)
 
         
 
@@ -1550,13 +1659,13 @@ case ruleward_policy_types.Match_Connmark:
         *(*int8)(unsafe.Add(unsafe.Pointer(base), 0)) = int8(int32(12))
 *(*int32)(unsafe.Add(unsafe.Pointer(base), 4)) = int32((payload).Value)
 *(*int32)(unsafe.Add(unsafe.Pointer(base), (4+1*4))) = int32((payload).Mask)
-var result95 int32
+var result108 int32
 if (payload).Negated {
-        result95 = 1
+        result108 = 1
 } else {
-        result95 = 0
+        result108 = 0
 }
-*(*int8)(unsafe.Add(unsafe.Pointer(base), (8+1*4))) = int8(result95)
+*(*int8)(unsafe.Add(unsafe.Pointer(base), (8+1*4))) = int8(result108)
 
         
 
@@ -1573,13 +1682,13 @@ case witTypes.OptionSome:
         payload := (payload).Source.Some()
         *(*int8)(unsafe.Add(unsafe.Pointer(base), 4)) = int8(int32(1))
 *(*int8)(unsafe.Add(unsafe.Pointer(base), (1+1*4))) = int8(int32((payload).Kind))
-var result96 int32
+var result109 int32
 if (payload).Negated {
-        result96 = 1
+        result109 = 1
 } else {
-        result96 = 0
+        result109 = 0
 }
-*(*int8)(unsafe.Add(unsafe.Pointer(base), (2+1*4))) = int8(result96)
+*(*int8)(unsafe.Add(unsafe.Pointer(base), (2+1*4))) = int8(result109)
 
         
 default:
@@ -1595,13 +1704,13 @@ case witTypes.OptionSome:
         payload := (payload).Destination.Some()
         *(*int8)(unsafe.Add(unsafe.Pointer(base), (3+1*4))) = int8(int32(1))
 *(*int8)(unsafe.Add(unsafe.Pointer(base), (4+1*4))) = int8(int32((payload).Kind))
-var result97 int32
+var result110 int32
 if (payload).Negated {
-        result97 = 1
+        result110 = 1
 } else {
-        result97 = 0
+        result110 = 0
 }
-*(*int8)(unsafe.Add(unsafe.Pointer(base), (5+1*4))) = int8(result97)
+*(*int8)(unsafe.Add(unsafe.Pointer(base), (5+1*4))) = int8(result110)
 
         
 default:
@@ -1614,28 +1723,28 @@ default:
 case ruleward_policy_types.Match_Set:
         payload := element.Set()
         *(*int8)(unsafe.Add(unsafe.Pointer(base), 0)) = int8(int32(14))
-utf898 := unsafe.Pointer(unsafe.StringData((payload).Name))
-pinner.Pin(utf898)
+utf8111 := unsafe.Pointer(unsafe.StringData((payload).Name))
+pinner.Pin(utf8111)
 *(*uint32)(unsafe.Add(unsafe.Pointer(base), (2*4))) = uint32(uint32(len((payload).Name)))
-*(*uint32)(unsafe.Add(unsafe.Pointer(base), 4)) = uint32(uintptr(uintptr(utf898)))
-slice99 := (payload).Directions
-length101 := uint32(len(slice99))
-result100 := witRuntime.Allocate(pinner, uintptr(length101 * 1), 1)
-for index, element := range slice99 {
-        base := unsafe.Add(result100, index * 1)
+*(*uint32)(unsafe.Add(unsafe.Pointer(base), 4)) = uint32(uintptr(uintptr(utf8111)))
+slice112 := (payload).Directions
+length114 := uint32(len(slice112))
+result113 := witRuntime.Allocate(pinner, uintptr(length114 * 1), 1)
+for index, element := range slice112 {
+        base := unsafe.Add(result113, index * 1)
         *(*int8)(unsafe.Add(unsafe.Pointer(base), 0)) = int8(int32(element))
 
 }
 
-*(*uint32)(unsafe.Add(unsafe.Pointer(base), (4*4))) = uint32(length101)
-*(*uint32)(unsafe.Add(unsafe.Pointer(base), (3*4))) = uint32(uintptr(uintptr(result100)))
-var result102 int32
+*(*uint32)(unsafe.Add(unsafe.Pointer(base), (4*4))) = uint32(length114)
+*(*uint32)(unsafe.Add(unsafe.Pointer(base), (3*4))) = uint32(uintptr(uintptr(result113)))
+var result115 int32
 if (payload).Negated {
-        result102 = 1
+        result115 = 1
 } else {
-        result102 = 0
+        result115 = 0
 }
-*(*int8)(unsafe.Add(unsafe.Pointer(base), (5*4))) = int8(result102)
+*(*int8)(unsafe.Add(unsafe.Pointer(base), (5*4))) = int8(result115)
 
         
 
@@ -1665,24 +1774,44 @@ default:
 case ruleward_policy_types.Match_Extension:
         payload := element.Extension()
         *(*int8)(unsafe.Add(unsafe.Pointer(base), 0)) = int8(int32(16))
-utf8103 := unsafe.Pointer(unsafe.StringData((payload).Name))
-pinner.Pin(utf8103)
+utf8116 := unsafe.Pointer(unsafe.StringData((payload).Name))
+pinner.Pin(utf8116)
 *(*uint32)(unsafe.Add(unsafe.Pointer(base), (2*4))) = uint32(uint32(len((payload).Name)))
-*(*uint32)(unsafe.Add(unsafe.Pointer(base), 4)) = uint32(uintptr(uintptr(utf8103)))
-slice105 := (payload).Arguments
-length107 := uint32(len(slice105))
-result106 := witRuntime.Allocate(pinner, uintptr(length107 * (2*4)), 4)
-for index, element := range slice105 {
-        base := unsafe.Add(result106, index * (2*4))
-        utf8104 := unsafe.Pointer(unsafe.StringData(element))
-pinner.Pin(utf8104)
+*(*uint32)(unsafe.Add(unsafe.Pointer(base), 4)) = uint32(uintptr(uintptr(utf8116)))
+slice118 := (payload).Arguments
+length120 := uint32(len(slice118))
+result119 := witRuntime.Allocate(pinner, uintptr(length120 * (2*4)), 4)
+for index, element := range slice118 {
+        base := unsafe.Add(result119, index * (2*4))
+        utf8117 := unsafe.Pointer(unsafe.StringData(element))
+pinner.Pin(utf8117)
 *(*uint32)(unsafe.Add(unsafe.Pointer(base), 4)) = uint32(uint32(len(element)))
-*(*uint32)(unsafe.Add(unsafe.Pointer(base), 0)) = uint32(uintptr(uintptr(utf8104)))
+*(*uint32)(unsafe.Add(unsafe.Pointer(base), 0)) = uint32(uintptr(uintptr(utf8117)))
 
 }
 
-*(*uint32)(unsafe.Add(unsafe.Pointer(base), (4*4))) = uint32(length107)
-*(*uint32)(unsafe.Add(unsafe.Pointer(base), (3*4))) = uint32(uintptr(uintptr(result106)))
+*(*uint32)(unsafe.Add(unsafe.Pointer(base), (4*4))) = uint32(length120)
+*(*uint32)(unsafe.Add(unsafe.Pointer(base), (3*4))) = uint32(uintptr(uintptr(result119)))
+
+        
+
+case ruleward_policy_types.Match_Verbatim:
+        payload := element.Verbatim()
+        *(*int8)(unsafe.Add(unsafe.Pointer(base), 0)) = int8(int32(17))
+slice122 := payload
+length124 := uint32(len(slice122))
+result123 := witRuntime.Allocate(pinner, uintptr(length124 * (2*4)), 4)
+for index, element := range slice122 {
+        base := unsafe.Add(result123, index * (2*4))
+        utf8121 := unsafe.Pointer(unsafe.StringData(element))
+pinner.Pin(utf8121)
+*(*uint32)(unsafe.Add(unsafe.Pointer(base), 4)) = uint32(uint32(len(element)))
+*(*uint32)(unsafe.Add(unsafe.Pointer(base), 0)) = uint32(uintptr(uintptr(utf8121)))
+
+}
+
+*(*uint32)(unsafe.Add(unsafe.Pointer(base), (2*4))) = uint32(length124)
+*(*uint32)(unsafe.Add(unsafe.Pointer(base), 4)) = uint32(uintptr(uintptr(result123)))
 
         
 
@@ -1692,8 +1821,8 @@ default:
 
 }
 
-*(*uint32)(unsafe.Add(unsafe.Pointer(base), (8+1*4))) = uint32(length110)
-*(*uint32)(unsafe.Add(unsafe.Pointer(base), 8)) = uint32(uintptr(uintptr(result109)))
+*(*uint32)(unsafe.Add(unsafe.Pointer(base), (8+1*4))) = uint32(length127)
+*(*uint32)(unsafe.Add(unsafe.Pointer(base), 8)) = uint32(uintptr(uintptr(result126)))
 
 switch ((element).Rule).Target.Tag() {
 case witTypes.OptionNone:
@@ -1733,20 +1862,20 @@ case ruleward_policy_types.Target_Reject:
 case ruleward_policy_types.Target_Jump:
         payload := payload.Jump()
         *(*int8)(unsafe.Add(unsafe.Pointer(base), (8+3*4))) = int8(int32(4))
-utf8111 := unsafe.Pointer(unsafe.StringData(payload))
-pinner.Pin(utf8111)
+utf8128 := unsafe.Pointer(unsafe.StringData(payload))
+pinner.Pin(utf8128)
 *(*uint32)(unsafe.Add(unsafe.Pointer(base), (8+5*4))) = uint32(uint32(len(payload)))
-*(*uint32)(unsafe.Add(unsafe.Pointer(base), (8+4*4))) = uint32(uintptr(uintptr(utf8111)))
+*(*uint32)(unsafe.Add(unsafe.Pointer(base), (8+4*4))) = uint32(uintptr(uintptr(utf8128)))
 
         
 
 case ruleward_policy_types.Target_Goto:
         payload := payload.Goto()
         *(*int8)(unsafe.Add(unsafe.Pointer(base), (8+3*4))) = int8(int32(5))
-utf8112 := unsafe.Pointer(unsafe.StringData(payload))
-pinner.Pin(utf8112)
+utf8129 := unsafe.Pointer(unsafe.StringData(payload))
+pinner.Pin(utf8129)
 *(*uint32)(unsafe.Add(unsafe.Pointer(base), (8+5*4))) = uint32(uint32(len(payload)))
-*(*uint32)(unsafe.Add(unsafe.Pointer(base), (8+4*4))) = uint32(uintptr(uintptr(utf8112)))
+*(*uint32)(unsafe.Add(unsafe.Pointer(base), (8+4*4))) = uint32(uintptr(uintptr(utf8129)))
 
         
 
@@ -1769,20 +1898,20 @@ case witTypes.OptionSome:
 default:
         panic("unreachable")
 }
-var result113 int32
+var result130 int32
 if (payload).Random {
-        result113 = 1
+        result130 = 1
 } else {
-        result113 = 0
+        result130 = 0
 }
-*(*int8)(unsafe.Add(unsafe.Pointer(base), (14+4*4))) = int8(result113)
-var result114 int32
+*(*int8)(unsafe.Add(unsafe.Pointer(base), (14+4*4))) = int8(result130)
+var result131 int32
 if (payload).RandomFully {
-        result114 = 1
+        result131 = 1
 } else {
-        result114 = 0
+        result131 = 0
 }
-*(*int8)(unsafe.Add(unsafe.Pointer(base), (15+4*4))) = int8(result114)
+*(*int8)(unsafe.Add(unsafe.Pointer(base), (15+4*4))) = int8(result131)
 
         
 
@@ -1877,27 +2006,27 @@ case witTypes.OptionSome:
 default:
         panic("unreachable")
 }
-var result115 int32
+var result132 int32
 if (payload).Random {
-        result115 = 1
+        result132 = 1
 } else {
-        result115 = 0
+        result132 = 0
 }
-*(*int8)(unsafe.Add(unsafe.Pointer(base), (52+4*4))) = int8(result115)
-var result116 int32
+*(*int8)(unsafe.Add(unsafe.Pointer(base), (52+4*4))) = int8(result132)
+var result133 int32
 if (payload).RandomFully {
-        result116 = 1
+        result133 = 1
 } else {
-        result116 = 0
+        result133 = 0
 }
-*(*int8)(unsafe.Add(unsafe.Pointer(base), (53+4*4))) = int8(result116)
-var result117 int32
+*(*int8)(unsafe.Add(unsafe.Pointer(base), (53+4*4))) = int8(result133)
+var result134 int32
 if (payload).Persistent {
-        result117 = 1
+        result134 = 1
 } else {
-        result117 = 0
+        result134 = 0
 }
-*(*int8)(unsafe.Add(unsafe.Pointer(base), (54+4*4))) = int8(result117)
+*(*int8)(unsafe.Add(unsafe.Pointer(base), (54+4*4))) = int8(result134)
 
         
 
@@ -1992,27 +2121,27 @@ case witTypes.OptionSome:
 default:
         panic("unreachable")
 }
-var result118 int32
+var result135 int32
 if (payload).Random {
-        result118 = 1
+        result135 = 1
 } else {
-        result118 = 0
+        result135 = 0
 }
-*(*int8)(unsafe.Add(unsafe.Pointer(base), (52+4*4))) = int8(result118)
-var result119 int32
+*(*int8)(unsafe.Add(unsafe.Pointer(base), (52+4*4))) = int8(result135)
+var result136 int32
 if (payload).RandomFully {
-        result119 = 1
+        result136 = 1
 } else {
-        result119 = 0
+        result136 = 0
 }
-*(*int8)(unsafe.Add(unsafe.Pointer(base), (53+4*4))) = int8(result119)
-var result120 int32
+*(*int8)(unsafe.Add(unsafe.Pointer(base), (53+4*4))) = int8(result136)
+var result137 int32
 if (payload).Persistent {
-        result120 = 1
+        result137 = 1
 } else {
-        result120 = 0
+        result137 = 0
 }
-*(*int8)(unsafe.Add(unsafe.Pointer(base), (54+4*4))) = int8(result120)
+*(*int8)(unsafe.Add(unsafe.Pointer(base), (54+4*4))) = int8(result137)
 
         
 
@@ -2082,10 +2211,10 @@ default:
 case ruleward_policy_types.Target_Log:
         payload := payload.Log()
         *(*int8)(unsafe.Add(unsafe.Pointer(base), (8+3*4))) = int8(int32(12))
-utf8121 := unsafe.Pointer(unsafe.StringData((payload).Prefix))
-pinner.Pin(utf8121)
+utf8138 := unsafe.Pointer(unsafe.StringData((payload).Prefix))
+pinner.Pin(utf8138)
 *(*uint32)(unsafe.Add(unsafe.Pointer(base), (8+5*4))) = uint32(uint32(len((payload).Prefix)))
-*(*uint32)(unsafe.Add(unsafe.Pointer(base), (8+4*4))) = uint32(uintptr(uintptr(utf8121)))
+*(*uint32)(unsafe.Add(unsafe.Pointer(base), (8+4*4))) = uint32(uintptr(uintptr(utf8138)))
 *(*int8)(unsafe.Add(unsafe.Pointer(base), (8+6*4))) = int8(int32((payload).Level))
 
         
@@ -2094,10 +2223,10 @@ case ruleward_policy_types.Target_Nflog:
         payload := payload.Nflog()
         *(*int8)(unsafe.Add(unsafe.Pointer(base), (8+3*4))) = int8(int32(13))
 *(*int16)(unsafe.Add(unsafe.Pointer(base), (8+4*4))) = int16(int32((payload).Group))
-utf8122 := unsafe.Pointer(unsafe.StringData((payload).Prefix))
-pinner.Pin(utf8122)
+utf8139 := unsafe.Pointer(unsafe.StringData((payload).Prefix))
+pinner.Pin(utf8139)
 *(*uint32)(unsafe.Add(unsafe.Pointer(base), (8+6*4))) = uint32(uint32(len((payload).Prefix)))
-*(*uint32)(unsafe.Add(unsafe.Pointer(base), (8+5*4))) = uint32(uintptr(uintptr(utf8122)))
+*(*uint32)(unsafe.Add(unsafe.Pointer(base), (8+5*4))) = uint32(uintptr(uintptr(utf8139)))
 
 switch (payload).Threshold.Tag() {
 case witTypes.OptionNone:
@@ -2201,24 +2330,24 @@ default:
 case ruleward_policy_types.Target_Extension:
         payload := payload.Extension()
         *(*int8)(unsafe.Add(unsafe.Pointer(base), (8+3*4))) = int8(int32(17))
-utf8123 := unsafe.Pointer(unsafe.StringData((payload).Name))
-pinner.Pin(utf8123)
+utf8140 := unsafe.Pointer(unsafe.StringData((payload).Name))
+pinner.Pin(utf8140)
 *(*uint32)(unsafe.Add(unsafe.Pointer(base), (8+5*4))) = uint32(uint32(len((payload).Name)))
-*(*uint32)(unsafe.Add(unsafe.Pointer(base), (8+4*4))) = uint32(uintptr(uintptr(utf8123)))
-slice125 := (payload).Arguments
-length127 := uint32(len(slice125))
-result126 := witRuntime.Allocate(pinner, uintptr(length127 * (2*4)), 4)
-for index, element := range slice125 {
-        base := unsafe.Add(result126, index * (2*4))
-        utf8124 := unsafe.Pointer(unsafe.StringData(element))
-pinner.Pin(utf8124)
+*(*uint32)(unsafe.Add(unsafe.Pointer(base), (8+4*4))) = uint32(uintptr(uintptr(utf8140)))
+slice142 := (payload).Arguments
+length144 := uint32(len(slice142))
+result143 := witRuntime.Allocate(pinner, uintptr(length144 * (2*4)), 4)
+for index, element := range slice142 {
+        base := unsafe.Add(result143, index * (2*4))
+        utf8141 := unsafe.Pointer(unsafe.StringData(element))
+pinner.Pin(utf8141)
 *(*uint32)(unsafe.Add(unsafe.Pointer(base), 4)) = uint32(uint32(len(element)))
-*(*uint32)(unsafe.Add(unsafe.Pointer(base), 0)) = uint32(uintptr(uintptr(utf8124)))
+*(*uint32)(unsafe.Add(unsafe.Pointer(base), 0)) = uint32(uintptr(uintptr(utf8141)))
 
 }
 
-*(*uint32)(unsafe.Add(unsafe.Pointer(base), (8+7*4))) = uint32(length127)
-*(*uint32)(unsafe.Add(unsafe.Pointer(base), (8+6*4))) = uint32(uintptr(uintptr(result126)))
+*(*uint32)(unsafe.Add(unsafe.Pointer(base), (8+7*4))) = uint32(length144)
+*(*uint32)(unsafe.Add(unsafe.Pointer(base), (8+6*4))) = uint32(uintptr(uintptr(result143)))
 
         
 
@@ -2239,36 +2368,29 @@ case witTypes.OptionNone:
 case witTypes.OptionSome:
         payload := ((element).Rule).Comment.Some()
         *(*int8)(unsafe.Add(unsafe.Pointer(base), (56+4*4))) = int8(int32(1))
-utf8128 := unsafe.Pointer(unsafe.StringData(payload))
-pinner.Pin(utf8128)
+utf8145 := unsafe.Pointer(unsafe.StringData(payload))
+pinner.Pin(utf8145)
 *(*uint32)(unsafe.Add(unsafe.Pointer(base), (56+6*4))) = uint32(uint32(len(payload)))
-*(*uint32)(unsafe.Add(unsafe.Pointer(base), (56+5*4))) = uint32(uintptr(uintptr(utf8128)))
+*(*uint32)(unsafe.Add(unsafe.Pointer(base), (56+5*4))) = uint32(uintptr(uintptr(utf8145)))
 
         
 default:
         panic("unreachable")
 }
-var result129 int32
-if (element).AwaitsTarget {
-        result129 = 1
-} else {
-        result129 = 0
-}
-*(*int8)(unsafe.Add(unsafe.Pointer(base), (56+7*4))) = int8(result129)
 
 }
 
-*(*uint32)(unsafe.Add(unsafe.Pointer(exportReturnArea), (4*4))) = uint32(length132)
-*(*uint32)(unsafe.Add(unsafe.Pointer(exportReturnArea), (3*4))) = uint32(uintptr(uintptr(result131)))
-slice140 := (payload).Sets
-length142 := uint32(len(slice140))
-result141 := witRuntime.Allocate(pinner, uintptr(length142 * (16+9*4)), 4)
-for index, element := range slice140 {
-        base := unsafe.Add(result141, index * (16+9*4))
-        utf8133 := unsafe.Pointer(unsafe.StringData((element).Name))
-pinner.Pin(utf8133)
+*(*uint32)(unsafe.Add(unsafe.Pointer(exportReturnArea), (4*4))) = uint32(length148)
+*(*uint32)(unsafe.Add(unsafe.Pointer(exportReturnArea), (3*4))) = uint32(uintptr(uintptr(result147)))
+slice160 := (payload).Sets
+length162 := uint32(len(slice160))
+result161 := witRuntime.Allocate(pinner, uintptr(length162 * (16+11*4)), 4)
+for index, element := range slice160 {
+        base := unsafe.Add(result161, index * (16+11*4))
+        utf8149 := unsafe.Pointer(unsafe.StringData((element).Name))
+pinner.Pin(utf8149)
 *(*uint32)(unsafe.Add(unsafe.Pointer(base), 4)) = uint32(uint32(len((element).Name)))
-*(*uint32)(unsafe.Add(unsafe.Pointer(base), 0)) = uint32(uintptr(uintptr(utf8133)))
+*(*uint32)(unsafe.Add(unsafe.Pointer(base), 0)) = uint32(uintptr(uintptr(utf8149)))
 *(*int8)(unsafe.Add(unsafe.Pointer(base), (2*4))) = int8(int32((element).Family))
 
 switch (element).Kind.Tag() {
@@ -2299,21 +2421,21 @@ case ruleward_policy_types.SetType_HashNetPort:
 case ruleward_policy_types.SetType_Extension:
         payload := (element).Kind.Extension()
         *(*int8)(unsafe.Add(unsafe.Pointer(base), (3*4))) = int8(int32(4))
-utf8134 := unsafe.Pointer(unsafe.StringData(payload))
-pinner.Pin(utf8134)
+utf8150 := unsafe.Pointer(unsafe.StringData(payload))
+pinner.Pin(utf8150)
 *(*uint32)(unsafe.Add(unsafe.Pointer(base), (5*4))) = uint32(uint32(len(payload)))
-*(*uint32)(unsafe.Add(unsafe.Pointer(base), (4*4))) = uint32(uintptr(uintptr(utf8134)))
+*(*uint32)(unsafe.Add(unsafe.Pointer(base), (4*4))) = uint32(uintptr(uintptr(utf8150)))
 
         
 
 default:
         panic("unreachable")
 }
-slice136 := (element).Members
-length138 := uint32(len(slice136))
-result137 := witRuntime.Allocate(pinner, uintptr(length138 * (24+1*4)), 4)
-for index, element := range slice136 {
-        base := unsafe.Add(result137, index * (24+1*4))
+slice152 := (element).Members
+length154 := uint32(len(slice152))
+result153 := witRuntime.Allocate(pinner, uintptr(length154 * (24+1*4)), 4)
+for index, element := range slice152 {
+        base := unsafe.Add(result153, index * (24+1*4))
         
 switch element.Tag() {
 case ruleward_policy_types.SetMember_Network:
@@ -2390,13 +2512,49 @@ default:
 
         
 
+case ruleward_policy_types.SetMember_Nomatch:
+        payload := element.Nomatch()
+        *(*int8)(unsafe.Add(unsafe.Pointer(base), 0)) = int8(int32(2))
+
+switch (payload).Address.Tag() {
+case ruleward_policy_types.IpAddress_Ipv4:
+        payload := (payload).Address.Ipv4()
+        *(*int8)(unsafe.Add(unsafe.Pointer(base), 4)) = int8(int32(0))
+*(*int8)(unsafe.Add(unsafe.Pointer(base), (2+1*4))) = int8(int32((payload).F0))
+*(*int8)(unsafe.Add(unsafe.Pointer(base), (3+1*4))) = int8(int32((payload).F1))
+*(*int8)(unsafe.Add(unsafe.Pointer(base), (4+1*4))) = int8(int32((payload).F2))
+*(*int8)(unsafe.Add(unsafe.Pointer(base), (5+1*4))) = int8(int32((payload).F3))
+
+        
+
+case ruleward_policy_types.IpAddress_Ipv6:
+        payload := (payload).Address.Ipv6()
+        *(*int8)(unsafe.Add(unsafe.Pointer(base), 4)) = int8(int32(1))
+*(*int16)(unsafe.Add(unsafe.Pointer(base), (2+1*4))) = int16(int32((payload).F0))
+*(*int16)(unsafe.Add(unsafe.Pointer(base), (4+1*4))) = int16(int32((payload).F1))
+*(*int16)(unsafe.Add(unsafe.Pointer(base), (6+1*4))) = int16(int32((payload).F2))
+*(*int16)(unsafe.Add(unsafe.Pointer(base), (8+1*4))) = int16(int32((payload).F3))
+*(*int16)(unsafe.Add(unsafe.Pointer(base), (10+1*4))) = int16(int32((payload).F4))
+*(*int16)(unsafe.Add(unsafe.Pointer(base), (12+1*4))) = int16(int32((payload).F5))
+*(*int16)(unsafe.Add(unsafe.Pointer(base), (14+1*4))) = int16(int32((payload).F6))
+*(*int16)(unsafe.Add(unsafe.Pointer(base), (16+1*4))) = int16(int32((payload).F7))
+
+        
+
+default:
+        panic("unreachable")
+}
+*(*int8)(unsafe.Add(unsafe.Pointer(base), (18+1*4))) = int8(int32((payload).PrefixLength))
+
+        
+
 case ruleward_policy_types.SetMember_Extension:
         payload := element.Extension()
-        *(*int8)(unsafe.Add(unsafe.Pointer(base), 0)) = int8(int32(2))
-utf8135 := unsafe.Pointer(unsafe.StringData(payload))
-pinner.Pin(utf8135)
+        *(*int8)(unsafe.Add(unsafe.Pointer(base), 0)) = int8(int32(3))
+utf8151 := unsafe.Pointer(unsafe.StringData(payload))
+pinner.Pin(utf8151)
 *(*uint32)(unsafe.Add(unsafe.Pointer(base), (2*4))) = uint32(uint32(len(payload)))
-*(*uint32)(unsafe.Add(unsafe.Pointer(base), 4)) = uint32(uintptr(uintptr(utf8135)))
+*(*uint32)(unsafe.Add(unsafe.Pointer(base), 4)) = uint32(uintptr(uintptr(utf8151)))
 
         
 
@@ -2406,8 +2564,8 @@ default:
 
 }
 
-*(*uint32)(unsafe.Add(unsafe.Pointer(base), (7*4))) = uint32(length138)
-*(*uint32)(unsafe.Add(unsafe.Pointer(base), (6*4))) = uint32(uintptr(uintptr(result137)))
+*(*uint32)(unsafe.Add(unsafe.Pointer(base), (7*4))) = uint32(length154)
+*(*uint32)(unsafe.Add(unsafe.Pointer(base), (6*4))) = uint32(uintptr(uintptr(result153)))
 
 switch (element).MaxElements.Tag() {
 case witTypes.OptionNone:
@@ -2423,13 +2581,13 @@ case witTypes.OptionSome:
 default:
         panic("unreachable")
 }
-var result139 int32
+var result155 int32
 if (element).Dynamic {
-        result139 = 1
+        result155 = 1
 } else {
-        result139 = 0
+        result155 = 0
 }
-*(*int8)(unsafe.Add(unsafe.Pointer(base), (8+8*4))) = int8(result139)
+*(*int8)(unsafe.Add(unsafe.Pointer(base), (8+8*4))) = int8(result155)
 
 switch (element).Timeout.Tag() {
 case witTypes.OptionNone:
@@ -2445,63 +2603,91 @@ case witTypes.OptionSome:
 default:
         panic("unreachable")
 }
+slice157 := (element).Options
+length159 := uint32(len(slice157))
+result158 := witRuntime.Allocate(pinner, uintptr(length159 * (2*4)), 4)
+for index, element := range slice157 {
+        base := unsafe.Add(result158, index * (2*4))
+        utf8156 := unsafe.Pointer(unsafe.StringData(element))
+pinner.Pin(utf8156)
+*(*uint32)(unsafe.Add(unsafe.Pointer(base), 4)) = uint32(uint32(len(element)))
+*(*uint32)(unsafe.Add(unsafe.Pointer(base), 0)) = uint32(uintptr(uintptr(utf8156)))
 
 }
 
-*(*uint32)(unsafe.Add(unsafe.Pointer(exportReturnArea), (6*4))) = uint32(length142)
-*(*uint32)(unsafe.Add(unsafe.Pointer(exportReturnArea), (5*4))) = uint32(uintptr(uintptr(result141)))
+*(*uint32)(unsafe.Add(unsafe.Pointer(base), (16+10*4))) = uint32(length159)
+*(*uint32)(unsafe.Add(unsafe.Pointer(base), (16+9*4))) = uint32(uintptr(uintptr(result158)))
+
+}
+
+*(*uint32)(unsafe.Add(unsafe.Pointer(exportReturnArea), (6*4))) = uint32(length162)
+*(*uint32)(unsafe.Add(unsafe.Pointer(exportReturnArea), (5*4))) = uint32(uintptr(uintptr(result161)))
+slice163 := (payload).Policies
+length165 := uint32(len(slice163))
+result164 := witRuntime.Allocate(pinner, uintptr(length165 * 4), 1)
+for index, element := range slice163 {
+        base := unsafe.Add(result164, index * 4)
+        *(*int8)(unsafe.Add(unsafe.Pointer(base), 0)) = int8(int32((element).Table))
+*(*int8)(unsafe.Add(unsafe.Pointer(base), 1)) = int8(int32((element).Hook))
+*(*int8)(unsafe.Add(unsafe.Pointer(base), 2)) = int8(int32((element).Families))
+*(*int8)(unsafe.Add(unsafe.Pointer(base), 3)) = int8(int32((element).Policy))
+
+}
+
+*(*uint32)(unsafe.Add(unsafe.Pointer(exportReturnArea), (8*4))) = uint32(length165)
+*(*uint32)(unsafe.Add(unsafe.Pointer(exportReturnArea), (7*4))) = uint32(uintptr(uintptr(result164)))
 
         
 case witTypes.ResultErr:
-        payload := result16.Err()
+        payload := result25.Err()
         *(*int8)(unsafe.Add(unsafe.Pointer(exportReturnArea), 0)) = int8(int32(1))
 
 switch payload.Tag() {
 case ruleward_policy_types.Failure_Settings:
         payload := payload.Settings()
         *(*int8)(unsafe.Add(unsafe.Pointer(exportReturnArea), 4)) = int8(int32(0))
-utf8143 := unsafe.Pointer(unsafe.StringData((payload).Where))
-pinner.Pin(utf8143)
+utf8166 := unsafe.Pointer(unsafe.StringData((payload).Where))
+pinner.Pin(utf8166)
 *(*uint32)(unsafe.Add(unsafe.Pointer(exportReturnArea), (3*4))) = uint32(uint32(len((payload).Where)))
-*(*uint32)(unsafe.Add(unsafe.Pointer(exportReturnArea), (2*4))) = uint32(uintptr(uintptr(utf8143)))
-utf8144 := unsafe.Pointer(unsafe.StringData((payload).Message))
-pinner.Pin(utf8144)
+*(*uint32)(unsafe.Add(unsafe.Pointer(exportReturnArea), (2*4))) = uint32(uintptr(uintptr(utf8166)))
+utf8167 := unsafe.Pointer(unsafe.StringData((payload).Message))
+pinner.Pin(utf8167)
 *(*uint32)(unsafe.Add(unsafe.Pointer(exportReturnArea), (5*4))) = uint32(uint32(len((payload).Message)))
-*(*uint32)(unsafe.Add(unsafe.Pointer(exportReturnArea), (4*4))) = uint32(uintptr(uintptr(utf8144)))
+*(*uint32)(unsafe.Add(unsafe.Pointer(exportReturnArea), (4*4))) = uint32(uintptr(uintptr(utf8167)))
 
         
 
 case ruleward_policy_types.Failure_Document:
         payload := payload.Document()
         *(*int8)(unsafe.Add(unsafe.Pointer(exportReturnArea), 4)) = int8(int32(1))
-utf8145 := unsafe.Pointer(unsafe.StringData((payload).Where))
-pinner.Pin(utf8145)
+utf8168 := unsafe.Pointer(unsafe.StringData((payload).Where))
+pinner.Pin(utf8168)
 *(*uint32)(unsafe.Add(unsafe.Pointer(exportReturnArea), (3*4))) = uint32(uint32(len((payload).Where)))
-*(*uint32)(unsafe.Add(unsafe.Pointer(exportReturnArea), (2*4))) = uint32(uintptr(uintptr(utf8145)))
-utf8146 := unsafe.Pointer(unsafe.StringData((payload).Message))
-pinner.Pin(utf8146)
+*(*uint32)(unsafe.Add(unsafe.Pointer(exportReturnArea), (2*4))) = uint32(uintptr(uintptr(utf8168)))
+utf8169 := unsafe.Pointer(unsafe.StringData((payload).Message))
+pinner.Pin(utf8169)
 *(*uint32)(unsafe.Add(unsafe.Pointer(exportReturnArea), (5*4))) = uint32(uint32(len((payload).Message)))
-*(*uint32)(unsafe.Add(unsafe.Pointer(exportReturnArea), (4*4))) = uint32(uintptr(uintptr(utf8146)))
+*(*uint32)(unsafe.Add(unsafe.Pointer(exportReturnArea), (4*4))) = uint32(uintptr(uintptr(utf8169)))
 
         
 
 case ruleward_policy_types.Failure_Waiting:
         payload := payload.Waiting()
         *(*int8)(unsafe.Add(unsafe.Pointer(exportReturnArea), 4)) = int8(int32(2))
-utf8147 := unsafe.Pointer(unsafe.StringData(payload))
-pinner.Pin(utf8147)
+utf8170 := unsafe.Pointer(unsafe.StringData(payload))
+pinner.Pin(utf8170)
 *(*uint32)(unsafe.Add(unsafe.Pointer(exportReturnArea), (3*4))) = uint32(uint32(len(payload)))
-*(*uint32)(unsafe.Add(unsafe.Pointer(exportReturnArea), (2*4))) = uint32(uintptr(uintptr(utf8147)))
+*(*uint32)(unsafe.Add(unsafe.Pointer(exportReturnArea), (2*4))) = uint32(uintptr(uintptr(utf8170)))
 
         
 
 case ruleward_policy_types.Failure_Other:
         payload := payload.Other()
         *(*int8)(unsafe.Add(unsafe.Pointer(exportReturnArea), 4)) = int8(int32(3))
-utf8148 := unsafe.Pointer(unsafe.StringData(payload))
-pinner.Pin(utf8148)
+utf8171 := unsafe.Pointer(unsafe.StringData(payload))
+pinner.Pin(utf8171)
 *(*uint32)(unsafe.Add(unsafe.Pointer(exportReturnArea), (3*4))) = uint32(uint32(len(payload)))
-*(*uint32)(unsafe.Add(unsafe.Pointer(exportReturnArea), (2*4))) = uint32(uintptr(uintptr(utf8148)))
+*(*uint32)(unsafe.Add(unsafe.Pointer(exportReturnArea), (2*4))) = uint32(uintptr(uintptr(utf8171)))
 
         
 

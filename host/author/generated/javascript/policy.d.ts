@@ -129,7 +129,11 @@ declare module "ruleward:policy/types@0.1.0" {
     limit: AddressTypeLimit;
   };
   export type Direction = "source" | "destination";
-  /** Membership in an address set. One direction for each dimension of the set: 1 to 6. */
+  /**
+   * Membership in an address set: one of this policy's, or one of another program's that the operator lets it
+   * use. In the second case the rule is in force only while that set exists. One direction for each dimension of
+   * the set: 1 to 6.
+   */
   export type SetMatch = {
     name: string;
     directions: Direction[];
@@ -172,7 +176,14 @@ declare module "ruleward:policy/types@0.1.0" {
     | { tag: "address-type"; val: AddressTypeMatch }
     | { tag: "set"; val: SetMatch }
     | { tag: "limit"; val: LimitMatch }
-    | { tag: "extension"; val: Extension };
+    | { tag: "extension"; val: Extension }
+    /**
+     * A whole rule in the words of iptables, its target included: `["-p", "tcp", "-j", "LOG", "--log-prefix",
+     * "-j: "]`. One word an item, without quotes and without `-A CHAIN`; a `!` is an item of its own. It must be
+     * the rule's only match, and the rule must have no target; it may have a comment. The host quotes every
+     * word. What the rule means is what the installed iptables makes of it.
+     */
+    | { tag: "verbatim"; val: string[] };
   /** What a rejected sender is told. Each case exists in both families unless noted. */
   export type RejectKind =
     | "port-unreachable"
@@ -249,8 +260,12 @@ declare module "ruleward:policy/types@0.1.0" {
     | { tag: "drop" }
     | { tag: "return" }
     | { tag: "reject"; val: RejectKind }
-    /** To one of this policy's chains in the same table and family. */
+    /**
+     * To one of this policy's chains in the same table and family, or to one of another program's that the
+     * operator lets it use: then the rule is in force only while that chain exists.
+     */
     | { tag: "jump"; val: string }
+    /** The same without coming back to this chain. */
     | { tag: "goto"; val: string }
     | { tag: "masquerade"; val: Masquerade }
     | { tag: "source-nat"; val: Nat }
@@ -286,8 +301,8 @@ declare module "ruleward:policy/types@0.1.0" {
   /**
    * A rule in a built-in chain.
    *
-   * The host recognises it later by its comment or by its jump, so that it can be told from strangers' rules: if
-   * the comment does not begin with a prefix that the operator granted, the host puts one of its own in front.
+   * The host recognises it later by its comment, so that it can be told from foreign rules: if the comment does
+   * not begin with a prefix that the operator granted, the host puts one of its own in front.
    */
   export type Attachment = {
     table: Table;
@@ -300,11 +315,15 @@ declare module "ruleward:policy/types@0.1.0" {
      */
     order: number;
     rule: Rule;
-    /**
-     * The rule's jump goes to a chain that somebody else owns: the attachment is in force only while that
-     * chain exists. Otherwise a jump to a chain that this contribution lacks is an error.
-     */
-    awaitsTarget: boolean;
+  };
+  /** What happens to a packet that no rule of a built-in chain decided. */
+  export type Verdict = "accept" | "drop";
+  /** The policy of a built-in chain, as `iptables -P` sets it. It is kept like a rule. */
+  export type ChainPolicy = {
+    table: Table;
+    hook: Hook;
+    families: Families;
+    policy: Verdict;
   };
   /** A set's type, as ipset names it. */
   export type SetType =
@@ -324,7 +343,15 @@ declare module "ruleward:policy/types@0.1.0" {
     | { tag: "network"; val: IpNetwork }
     /** For hash-ip-port and hash-net-port. */
     | { tag: "network-port"; val: NetworkPort }
-    /** For other types, in ipset's own syntax. */
+    /**
+     * For hash-net: an exception (ipset's `nomatch`). An address in it is not in the set, although a wider
+     * network of the set holds it.
+     */
+    | { tag: "nomatch"; val: IpNetwork }
+    /**
+     * For any type, in ipset's own syntax, with what may follow a member: `192.0.2.0/24,eth0`,
+     * `192.0.2.7 comment "printer"`. It must not name hosts or services, and must not have a timeout.
+     */
     | { tag: "extension"; val: string };
   /**
    * An address set (an ipset). Sets are created before the rules that use them and changed by swap: no packet
@@ -342,12 +369,19 @@ declare module "ruleward:policy/types@0.1.0" {
     dynamic: boolean;
     /** Seconds after which a member vanishes; for dynamic sets. */
     timeout: number | null;
+    /**
+     * Further words of `ipset create`, one an item: `["range", "0-1023"]`, `["netmask", "24", "counters"]`. Known
+     * are `bitmask`, `bucketsize`, `comment`, `counters`, `forceadd`, `hashsize`, `markmask`, `netmask`, `range`,
+     * `size` and `skbinfo`.
+     */
+    options: string[];
   };
   /** All that a policy asks for. */
   export type Contribution = {
     chains: Chain[];
     attachments: Attachment[];
     sets: AddressSet[];
+    policies: ChainPolicy[];
   };
   export type Problem = {
     /**
@@ -379,6 +413,12 @@ declare module "ruleward:policy/types@0.1.0" {
     minor: number;
     patch: number;
   };
+  /** A table of nf_tables, made by nft or by any other program. */
+  export type NftTable = {
+    /** As nft names it: `ip`, `ip6`, `inet`, `arp`, `bridge`, `netdev`. */
+    family: string;
+    name: string;
+  };
   /** The kernel and the installed tools. */
   export type System = {
     kernel: Version;
@@ -388,6 +428,8 @@ declare module "ruleward:policy/types@0.1.0" {
     randomFully: boolean;
     /** Families that this node can filter. */
     families: Families;
+    /** Tables of nf_tables, those of iptables-nft included. Empty unless the policy's description asks for them. */
+    nftTables: NftTable[];
   };
   /** A Kubernetes-shaped resource, as `kubectl get -o json` prints it. */
   export type Document = {
@@ -405,8 +447,22 @@ declare module "ruleward:policy/types@0.1.0" {
     sets: string[];
     /** Prefixes of comments. */
     comments: string[];
+    /** Built-in chains whose policy it may set: `filter/INPUT`. */
+    policies: string[];
+    /** Sets of other programs that its rules may name. */
+    usesSets: string[];
+    /** Chains of other programs that its rules may jump to. */
+    usesChains: string[];
+    /**
+     * Every jump from a built-in chain to one of its chains is its own, with whatever comment: others are
+     * removed.
+     */
+    exclusiveJumps: boolean;
   };
-  /** One immutable snapshot. Lists are sorted: interfaces by name, documents by kind, namespace and name. */
+  /**
+   * One immutable snapshot. Lists are sorted: interfaces by name, documents by kind, namespace and name, tables of
+   * nf_tables by family and name.
+   */
   export type Facts = {
     nodeName: string;
     system: System;
@@ -429,6 +485,8 @@ declare module "ruleward:policy/types@0.1.0" {
     /** Kinds of documents that it reads: `IPPool`, `Node`. */
     readsDocuments: string[];
     readsInterfaces: boolean;
+    /** Whether it reads which tables nf_tables has. */
+    readsNftTables: boolean;
     /** What it would like to be granted; shown to the operator, never taken for granted. */
     wants: Ownership;
   };

@@ -11,13 +11,13 @@ from wit_world.imports.types import *
 
 if not TYPE_CHECKING:
 
-    def Ownership(tables, chains, sets, comments):
+    def Ownership(tables, chains, sets, comments, policies, uses_sets, uses_chains, exclusive_jumps):
         """What the operator allows this policy to own. A name pattern is a name or a prefix followed by `*`."""
-        return (2, [one._value_ for one in tables], chains, sets, comments)
+        return (2, [one._value_ for one in tables], chains, sets, comments, policies, uses_sets, uses_chains, exclusive_jumps)
 
-    def Description(name, version, summary, settings_schema, reads_documents, reads_interfaces, wants):
+    def Description(name, version, summary, settings_schema, reads_documents, reads_interfaces, reads_nft_tables, wants):
         """What a policy is, before it sees anything."""
-        return (3, name, version, summary, settings_schema, reads_documents, reads_interfaces, wants)
+        return (3, name, version, summary, settings_schema, reads_documents, reads_interfaces, reads_nft_tables, wants)
 
     def ProtocolMatch(number, negated):
         """Transport protocol by number: 6 is TCP, 17 is UDP, 1 is ICMP, 58 is ICMPv6."""
@@ -73,7 +73,9 @@ if not TYPE_CHECKING:
         return (17, source, destination, limit._value_)
 
     def SetMatch(name, directions, negated):
-        """Membership in an address set. One direction for each dimension of the set: 1 to 6."""
+        """Membership in an address set: one of this policy's, or one of another program's that the operator lets it
+        use. In the second case the rule is in force only while that set exists. One direction for each dimension of
+        the set: 1 to 6."""
         return (18, name, [one._value_ for one in directions], negated)
 
     def LimitMatch(rate, unit, burst):
@@ -139,177 +141,196 @@ if not TYPE_CHECKING:
     def Match_Extension(value):
         return (37, value)
 
+    def Match_Verbatim(value):
+        """A whole rule in the words of iptables, its target included: `["-p", "tcp", "-j", "LOG", "--log-prefix",
+        "-j: "]`. One word an item, without quotes and without `-A CHAIN`; a `!` is an item of its own. It must be
+        the rule's only match, and the rule must have no target; it may have a comment. The host quotes every
+        word. What the rule means is what the installed iptables makes of it."""
+        return (38, value)
+
     def Masquerade(ports, random, random_fully):
-        return (38, ports, random, random_fully)
+        return (39, ports, random, random_fully)
 
     def AddressRange(first, last):
         """Addresses from `first` to `last`, both included, of one family."""
-        return (39, first, last)
+        return (40, first, last)
 
     def Nat(addresses, ports, random, random_fully, persistent):
         """Source or destination address translation. At least one of `addresses` and `ports` must be given;
         `ports` needs a `protocol` match that has ports."""
-        return (40, addresses, ports, random, random_fully, persistent)
+        return (41, addresses, ports, random, random_fully, persistent)
 
     def MarkSet(value, mask):
         """Sets the bits under `mask` to those of `value` (iptables' --set-xmark with the bits of `value` kept
         within `mask`)."""
-        return (41, value, mask)
+        return (42, value, mask)
 
     def ConnmarkAction_Set(value):
         """Sets the connection's mark."""
-        return (42, value)
+        return (43, value)
 
     def ConnmarkAction_Save(value):
         """Copies the packet's mark to the connection, under this mask."""
-        return (43, value)
+        return (44, value)
 
     def ConnmarkAction_Restore(value):
         """Copies the connection's mark to the packet, under this mask."""
-        return (44, value)
+        return (45, value)
 
     def LogPacket(prefix, level):
-        return (45, prefix, level._value_)
+        return (46, prefix, level._value_)
 
     def Nflog(group, prefix, threshold):
-        return (46, group, prefix, threshold)
+        return (47, group, prefix, threshold)
 
     def Tproxy(port, address, mark):
-        return (47, port, address, mark)
+        return (48, port, address, mark)
 
     def TcpMss_ClampToPathMtu():
-        return (48,)
+        return (49,)
 
     def TcpMss_Set(value):
         """Bytes."""
-        return (49, value)
+        return (50, value)
 
     def Target_Accept():
-        return (50,)
-
-    def Target_Drop():
         return (51,)
 
-    def Target_Return():
+    def Target_Drop():
         return (52,)
 
+    def Target_Return():
+        return (53,)
+
     def Target_Reject(value):
-        return (53, value._value_)
+        return (54, value._value_)
 
     def Target_Jump(value):
-        """To one of this policy's chains in the same table and family."""
-        return (54, value)
-
-    def Target_Goto(value):
+        """To one of this policy's chains in the same table and family, or to one of another program's that the
+        operator lets it use: then the rule is in force only while that chain exists."""
         return (55, value)
 
-    def Target_Masquerade(value):
+    def Target_Goto(value):
+        """The same without coming back to this chain."""
         return (56, value)
 
-    def Target_SourceNat(value):
+    def Target_Masquerade(value):
         return (57, value)
 
-    def Target_DestinationNat(value):
+    def Target_SourceNat(value):
         return (58, value)
+
+    def Target_DestinationNat(value):
+        return (59, value)
 
     def Target_Redirect(value):
         """To this machine, to these ports if given."""
-        return (59, value)
-
-    def Target_Mark(value):
         return (60, value)
 
-    def Target_Connmark(value):
+    def Target_Mark(value):
         return (61, value)
 
-    def Target_Log(value):
+    def Target_Connmark(value):
         return (62, value)
 
-    def Target_Nflog(value):
+    def Target_Log(value):
         return (63, value)
 
+    def Target_Nflog(value):
+        return (64, value)
+
     def Target_NoTrack():
-        return (64,)
+        return (65,)
 
     def Target_Tproxy(value):
-        return (65, value)
-
-    def Target_TcpMss(value):
         return (66, value)
 
-    def Target_Extension(value):
+    def Target_TcpMss(value):
         return (67, value)
+
+    def Target_Extension(value):
+        return (68, value)
 
     def Rule(matches, target, comment):
         """A rule. Without a target it only counts packets."""
-        return (68, matches, target, comment)
+        return (69, matches, target, comment)
 
     def Chain(table, families, name, rules):
         """A chain that should exist with exactly these rules. The same name may stand in several tables, and with
         different rules for each family."""
-        return (69, table._value_, families._value_, name, rules)
+        return (70, table._value_, families._value_, name, rules)
 
-    def Attachment(table, hook, families, placement, order, rule, awaits_target):
+    def Attachment(table, hook, families, placement, order, rule):
         """A rule in a built-in chain.
 
-        The host recognises it later by its comment or by its jump, so that it can be told from strangers' rules: if
-        the comment does not begin with a prefix that the operator granted, the host puts one of its own in front."""
-        return (70, table._value_, hook._value_, families._value_, placement._value_, order, rule, awaits_target)
+        The host recognises it later by its comment, so that it can be told from foreign rules: if the comment does
+        not begin with a prefix that the operator granted, the host puts one of its own in front."""
+        return (71, table._value_, hook._value_, families._value_, placement._value_, order, rule)
 
     def SetType_HashIp():
-        return (71,)
-
-    def SetType_HashNet():
         return (72,)
 
-    def SetType_HashIpPort():
+    def SetType_HashNet():
         return (73,)
 
-    def SetType_HashNetPort():
+    def SetType_HashIpPort():
         return (74,)
+
+    def SetType_HashNetPort():
+        return (75,)
 
     def SetType_Extension(value):
         """Another type that the installed ipset knows: `hash:net,iface`."""
-        return (75, value)
+        return (76, value)
 
     def NetworkPort(network, protocol, port):
-        return (76, network, protocol, port)
+        return (77, network, protocol, port)
 
     def SetMember_Network(value):
         """For hash-ip and hash-net."""
-        return (77, value)
+        return (78, value)
 
     def SetMember_NetworkPort(value):
         """For hash-ip-port and hash-net-port."""
-        return (78, value)
-
-    def SetMember_Extension(value):
-        """For other types, in ipset's own syntax."""
         return (79, value)
 
-    def AddressSet(name, family, kind, members, max_elements, dynamic, timeout):
+    def SetMember_Nomatch(value):
+        """For hash-net: an exception (ipset's `nomatch`). An address in it is not in the set, although a wider
+        network of the set holds it."""
+        return (80, value)
+
+    def SetMember_Extension(value):
+        """For any type, in ipset's own syntax, with what may follow a member: `192.0.2.0/24,eth0`,
+        `192.0.2.7 comment "printer"`. It must not name hosts or services, and must not have a timeout."""
+        return (81, value)
+
+    def AddressSet(name, family, kind, members, max_elements, dynamic, timeout, options):
         """An address set (an ipset). Sets are created before the rules that use them and changed by swap: no packet
         sees one half filled."""
-        return (80, name, family._value_, kind, members, max_elements, dynamic, timeout)
+        return (82, name, family._value_, kind, members, max_elements, dynamic, timeout, options)
 
-    def Contribution(chains, attachments, sets):
+    def ChainPolicy(table, hook, families, policy):
+        """The policy of a built-in chain, as `iptables -P` sets it. It is kept like a rule."""
+        return (83, table._value_, hook._value_, families._value_, policy._value_)
+
+    def Contribution(chains, attachments, sets, policies):
         """All that a policy asks for."""
-        return (81, chains, attachments, sets)
+        return (84, chains, attachments, sets, policies)
 
     def Problem(where, message):
-        return (82, where, message)
+        return (85, where, message)
 
     def Failure_Settings(value):
         """A setting that the schema allows but the policy can't use."""
-        return (83, value)
+        return (86, value)
 
     def Failure_Document(value):
         """A document that the policy can't use."""
-        return (84, value)
+        return (87, value)
 
     def Failure_Waiting(value):
         """Something must exist first (for example a Node document for this node)."""
-        return (85, value)
+        return (88, value)
 
     def Failure_Other(value):
-        return (86, value)
+        return (89, value)

@@ -26,7 +26,13 @@ fn processor_time() -> f64 {
 /// A node without interfaces and documents.
 pub fn facts(families: Families) -> Facts {
     let system = System { kernel: Version(6, 12, 0), iptables: Version(1, 8, 9), backend: Backend::Nft, families };
-    Facts { node_name: "node".to_owned(), system, interfaces: Vec::new(), documents: Vec::new() }
+    Facts {
+        node_name: "node".to_owned(),
+        system,
+        interfaces: Vec::new(),
+        documents: Vec::new(),
+        nft_tables: Vec::new(),
+    }
 }
 
 /// The same, as a policy sees it.
@@ -40,6 +46,7 @@ pub fn native_facts(families: ruleward_sdk::Families) -> ruleward_sdk::Facts {
             backend: ruleward_sdk::Backend::Nft,
             random_fully: true,
             families,
+            nft_tables: Vec::new(),
         },
         interfaces: Vec::new(),
         documents: Vec::new(),

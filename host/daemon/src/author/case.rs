@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use ruleward_core::contribution::Families;
-use ruleward_core::facts::{Facts, Interface, System, Version};
+use ruleward_core::facts::{Facts, Interface, NftTable, System, Version};
 use ruleward_core::grants::Grants;
 use ruleward_core::names::{Backend, Family};
 use serde::Deserialize;
@@ -63,6 +63,8 @@ pub struct FactsFile {
     families: Option<Vec<Family>>,
     /// None if not given.
     interfaces: Vec<InterfaceEntry>,
+    /// None if not given.
+    nft_tables: Vec<NftTable>,
     /// What the policy wants if not given.
     grants: Option<Grants>,
 }
@@ -122,9 +124,11 @@ impl Case {
         };
         let mut interfaces: Vec<Interface> = (1..).zip(given.interfaces).map(interface).collect();
         interfaces.sort_by(|a, b| a.name.cmp(&b.name));
+        let mut nft_tables = given.nft_tables;
+        nft_tables.sort();
         let node_name = given.node_name.unwrap_or_else(|| "node1".into());
         Ok(Self {
-            facts: Facts { node_name, system, interfaces, documents },
+            facts: Facts { node_name, system, interfaces, documents, nft_tables },
             grants: given.grants.unwrap_or_else(|| description.wants.clone()),
             settings: settings.unwrap_or_else(|| Value::Object(Map::new())),
         })

@@ -1,12 +1,13 @@
 //! Reads a policy's `grants`. Beyond the form of each pattern it refuses grants that would reach rules which can't
 //! be a policy's: built-in chains, and comments that the host itself writes for other policies.
 
-use ruleward_core::grants::{Grants, Pattern};
+use ruleward_core::grants::{BuiltInChain, Grants, Jumps, Pattern, Uses};
 use ruleward_core::names::{ChainName, Hook, PolicyName, SetName, Table};
 
 use super::section::{Section, one_of};
 
-const KEYS: [&str; 5] = ["chains", "comments", "documents", "sets", "tables"];
+const KEYS: [&str; 8] = ["chains", "comments", "documents", "jumps", "policies", "sets", "tables", "uses"];
+const USES_KEYS: [&str; 2] = ["chains", "sets"];
 
 /// What the host writes before its own identifiers: `rw:POLICY:ID`.
 const HOST_COMMENT: &str = "rw:";
@@ -29,7 +30,27 @@ pub(super) fn read(name: &PolicyName, section: &mut Section<'_, '_>) -> Grants {
             section.bad_value(section.path_of(key), entry, reason);
         }
     }
-    Grants { tables, chains, sets, comments, documents }
+    let policies = policies(&mut section);
+    let jumps = section.choice("jumps", &[("shared", Jumps::Shared), ("exclusive", Jumps::Exclusive)]);
+    let uses = section.table("uses", &USES_KEYS).map(|mut section| Uses {
+        sets: patterns(&mut section, "sets", "[\"crowdsec-*\"]", check_set),
+        chains: patterns(&mut section, "chains", "[\"DOCKER-USER\"]", check_chain),
+    });
+    let (jumps, uses) = (jumps.unwrap_or_default(), uses.unwrap_or_default());
+    Grants { tables, chains, sets, comments, documents, policies, uses, jumps }
+}
+
+fn policies(section: &mut Section<'_, '_>) -> Vec<BuiltInChain> {
+    let mut policies = Vec::new();
+    for (key, text, element) in section.texts("policies", "a list of built-in chains such as [\"filter/INPUT\"]") {
+        match BuiltInChain::try_from(text.to_owned()) {
+            Ok(chain) => policies.push(chain),
+            Err(error) => section.bad_value(key, element, error.to_string()),
+        }
+    }
+    policies.sort_unstable();
+    policies.dedup();
+    policies
 }
 
 fn tables(section: &mut Section<'_, '_>) -> Vec<Table> {
@@ -69,7 +90,7 @@ fn patterns(
 
 fn check_chain(text: &str, pattern: &Pattern) -> Result<(), String> {
     if let Some(hook) = Hook::ALL.into_iter().find(|hook| pattern.matches(hook.as_str())) {
-        return Err(format!("pattern {text:?} would own the built-in chain {hook}; no policy can"));
+        return Err(format!("pattern {text:?} would hold the built-in chain {hook}, which no pattern can"));
     }
     if text.ends_with('*') {
         return Ok(());

@@ -147,8 +147,10 @@ pub struct PolicyConfig {
     /// `shadow-of`: the enforced policy whose place a shadow would take; what the shadow does not say (component, grants,
     /// limits, settings) is as there. Default: none.
     pub shadow_of: Option<PolicyName>,
-    /// `grants`: what it may own: `tables`, `chains`, `sets` (names, or a prefix and `*`), `comments` (prefixes); and the
-    /// kinds of `documents` that it may read. Default: nothing.
+    /// `grants`: what it may own: `tables`, `chains`, `sets` (names, or a prefix and `*`), `comments` (prefixes),
+    /// `policies` of built-in chains (`["filter/INPUT"]`); the kinds of `documents` that it may read; what it may use of
+    /// other programs (`uses = { sets = [...], chains = [...] }`); and whose jumps to its chains are (`jumps`: `shared`
+    /// or `exclusive`). Default: nothing.
     pub grants: Grants,
     /// `limits`: [what one evaluation may use](#limits). Default: what stands there, as far as the ceiling allows.
     pub limits: Limits,

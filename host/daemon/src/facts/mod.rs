@@ -114,5 +114,5 @@ pub fn read(options: &Options<'_>, reader: &mut Reader) -> Result<Reading, Facts
     };
     let interfaces = read_interfaces()?;
     let apart::Read { documents: DocumentSet { documents, notes }, late } = reader.read(options.documents)?;
-    Ok(Reading { facts: Facts { node_name, system, interfaces, documents }, notes, late })
+    Ok(Reading { facts: Facts { node_name, system, interfaces, documents, nft_tables: Vec::new() }, notes, late })
 }

@@ -61,6 +61,8 @@ pub struct Event {
     pub facts: Option<Arc<Facts>>,
     /// Whether it sees interfaces.
     pub sees_interfaces: bool,
+    /// Whether the policy reads which tables nf_tables has.
+    pub sees_nft_tables: bool,
     /// Kinds of documents that it sees.
     pub sees_documents: BTreeSet<String>,
     /// Its answer, if there was one.

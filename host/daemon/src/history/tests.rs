@@ -18,7 +18,7 @@ use crate::private_dir::power::lost_at_each_step;
 fn facts(name: &str) -> Facts {
     let system =
         System { kernel: Number(6, 12, 0), iptables: Number(1, 8, 9), backend: Backend::Nft, families: Families::BOTH };
-    Facts { node_name: name.to_owned(), system, interfaces: Vec::new(), documents: Vec::new() }
+    Facts { node_name: name.to_owned(), system, interfaces: Vec::new(), documents: Vec::new(), nft_tables: Vec::new() }
 }
 
 fn record(policy: &str, component: &[u8], settings: &str, node: &str) -> Record {

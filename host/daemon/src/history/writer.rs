@@ -187,7 +187,10 @@ impl Last {
 }
 
 fn record(event: &Event) -> Record {
-    let facts = event.facts.as_ref().map(|facts| facts.restricted(event.sees_interfaces, &event.sees_documents));
+    let facts = event
+        .facts
+        .as_ref()
+        .map(|facts| facts.restricted(event.sees_interfaces, &event.sees_documents, event.sees_nft_tables));
     let contribution = event.contribution.as_deref().cloned();
     let count = |count: fn(&Contribution) -> usize| contribution.as_ref().map_or(0, count) as u64;
     let header = Header {

@@ -102,6 +102,7 @@ impl Pipeline {
                 limits,
                 facts: None,
                 sees_interfaces: false,
+                sees_nft_tables: false,
                 sees_documents: Default::default(),
                 contribution: None,
             };

@@ -32,7 +32,6 @@ fn kept(port: &Fake) -> (Arc<Expected>, Keeper) {
         placement: Placement::First,
         order: 0,
         rule: Rule { matches: Vec::new(), target: Some(Target::Accept), comment: None },
-        awaits_target: false,
     };
     let contribution = Contribution { attachments: vec![attachment], ..Contribution::default() };
     let checked = check(&policy, &grants, |_| true, OutputLimits::default(), &contribution).unwrap();

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use ruleward_core::grants::{Grants, Pattern};
+use ruleward_core::grants::{BuiltInChain, Grants, Jumps, Pattern, Uses};
 use ruleward_core::names::{PolicyName, Table};
 use thiserror::Error;
 
@@ -28,6 +28,8 @@ pub struct Description {
     pub settings_schema: String,
     /// It wants to see network interfaces.
     pub reads_interfaces: bool,
+    /// It wants to see which tables nf_tables has.
+    pub reads_nft_tables: bool,
     /// What it would like to be granted, kinds of documents included.
     pub wants: Grants,
 }
@@ -65,6 +67,8 @@ pub struct Words {
     pub reads_documents: Vec<String>,
     /// It reads interfaces.
     pub reads_interfaces: bool,
+    /// It reads which tables nf_tables has.
+    pub reads_nft_tables: bool,
     /// Tables that it wants.
     pub tables: Vec<Table>,
     /// Chains that it wants.
@@ -73,6 +77,14 @@ pub struct Words {
     pub sets: Vec<String>,
     /// Beginnings of comments that it wants.
     pub comments: Vec<String>,
+    /// Built-in chains whose policy it wants to set.
+    pub policies: Vec<String>,
+    /// Foreign sets that its rules name.
+    pub uses_sets: Vec<String>,
+    /// Foreign chains that its rules jump to.
+    pub uses_chains: Vec<String>,
+    /// It wants every jump to its chains.
+    pub exclusive_jumps: bool,
 }
 
 impl Words {
@@ -87,12 +99,19 @@ impl Words {
             summary: line("summary", self.summary, LONGEST_SUMMARY)?,
             settings_schema: self.settings_schema,
             reads_interfaces: self.reads_interfaces,
+            reads_nft_tables: self.reads_nft_tables,
             wants: Grants {
                 tables: few("wants.tables", self.tables)?.into_iter().collect(),
                 chains: patterns("wants.chains", self.chains)?,
                 sets: patterns("wants.sets", self.sets)?,
                 comments: lines("wants.comments", self.comments)?,
                 documents: lines("reads-documents", self.reads_documents)?,
+                policies: built_in("wants.policies", self.policies)?,
+                uses: Uses {
+                    sets: patterns("wants.uses-sets", self.uses_sets)?,
+                    chains: patterns("wants.uses-chains", self.uses_chains)?,
+                },
+                jumps: if self.exclusive_jumps { Jumps::Exclusive } else { Jumps::Shared },
             },
         })
     }
@@ -121,6 +140,10 @@ fn few<T>(field: &'static str, list: Vec<T>) -> Result<Vec<T>, DescriptionError>
 
 fn lines(field: &'static str, list: Vec<String>) -> Result<Vec<String>, DescriptionError> {
     few(field, list)?.into_iter().map(|text| line(field, text, LONGEST_WORD)).collect()
+}
+
+fn built_in(field: &'static str, list: Vec<String>) -> Result<Vec<BuiltInChain>, DescriptionError> {
+    few(field, list)?.into_iter().map(|text| BuiltInChain::try_from(text).map_err(|e| wrong(field, e))).collect()
 }
 
 fn patterns(field: &'static str, list: Vec<String>) -> Result<Vec<Pattern>, DescriptionError> {

@@ -134,5 +134,6 @@ pub fn facts() -> Facts {
         },
         interfaces: Vec::new(),
         documents: Vec::new(),
+        nft_tables: Vec::new(),
     }
 }

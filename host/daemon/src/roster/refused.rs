@@ -101,6 +101,7 @@ impl Event {
             limits: version.loaded().limits().clone(),
             facts: None,
             sees_interfaces: description.reads_interfaces,
+            sees_nft_tables: description.reads_nft_tables,
             sees_documents: description.sees_documents(version.grants()),
             contribution: None,
         }

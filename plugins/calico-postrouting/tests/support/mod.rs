@@ -39,6 +39,7 @@ pub fn facts(yaml: &str) -> Facts {
             backend: Backend::Nft,
             random_fully: true,
             families: Families::all(),
+            nft_tables: Vec::new(),
         },
         interfaces: Vec::new(),
         documents,
@@ -46,10 +47,10 @@ pub fn facts(yaml: &str) -> Facts {
     }
 }
 
-/// The same, but only the comments are granted: Felix runs.
+/// The same, but only the comments and the use of its chains are granted: Felix runs.
 pub fn facts_beside_felix(yaml: &str) -> Facts {
     let mut facts = facts(yaml);
-    facts.granted = Ownership { tables: vec![Table::Nat], comments: vec!["cali:".into()], ..Ownership::default() };
+    facts.granted = Ownership::in_tables([Table::Nat]).comments(["cali:"]).using_chains(["cali-*"]);
     facts
 }
 

@@ -15,7 +15,14 @@ pub fn facts(families: Families) -> Facts {
     let version = Version { major: 6, minor: 1, patch: 0 };
     Facts {
         node_name: "node".into(),
-        system: System { kernel: version, iptables: version, backend: Backend::Nft, random_fully: true, families },
+        system: System {
+            kernel: version,
+            iptables: version,
+            backend: Backend::Nft,
+            random_fully: true,
+            families,
+            nft_tables: Vec::new(),
+        },
         interfaces: Vec::new(),
         documents: Vec::new(),
         granted: Ownership::default(),

@@ -26,11 +26,16 @@ impl Guest for Everything {
                     .into(),
             reads_documents: vec!["Pool".into()],
             reads_interfaces: true,
+            reads_nft_tables: true,
             wants: Ownership {
                 tables: vec![Table::Raw, Table::Mangle, Table::Nat, Table::Filter, Table::Security],
                 chains: vec!["c010-*".into()],
                 sets: vec!["c010-*".into()],
                 comments: vec!["c010:".into()],
+                policies: vec!["filter/FORWARD".into(), "raw/OUTPUT".into()],
+                uses_sets: vec!["another-*".into()],
+                uses_chains: vec!["another".into(), "another-*".into()],
+                exclusive_jumps: true,
             },
         }
     }
@@ -62,7 +67,7 @@ impl Guest for Everything {
             chain(Table::Raw, Families::IPV4, "c010-raw", vec![rule(vec![], Target::NoTrack)]),
             chain(Table::Security, Families::IPV6, "c010-security", vec![rule(vec![], Target::Accept)]),
         ];
-        Ok(Contribution { chains, attachments: attachments(), sets: sets() })
+        Ok(Contribution { chains, attachments: attachments(), sets: sets(), policies: policies() })
     }
 }
 
@@ -80,7 +85,7 @@ fn counting(matches: Vec<Match>) -> Rule {
 
 /// What the host shows, as comments.
 fn seen(facts: &Facts) -> Vec<Rule> {
-    let System { kernel, iptables, backend, random_fully, families } = &facts.system;
+    let System { kernel, iptables, backend, random_fully, families, nft_tables } = &facts.system;
     let mut lines = vec![
         facts.node_name.clone(),
         format!("kernel {}.{}.{}", kernel.major, kernel.minor, kernel.patch),
@@ -96,8 +101,13 @@ fn seen(facts: &Facts) -> Vec<Rule> {
         let namespace = one.namespace.as_deref().unwrap_or("-");
         lines.push(format!("{} {} {namespace} {} {}", one.api_version, one.kind, one.name, one.json.len()));
     }
+    for one in nft_tables {
+        lines.push(format!("nft table {} {}", one.family, one.name));
+    }
     let granted = &facts.granted;
     lines.push(format!("{:?} {:?} {:?} {:?}", granted.tables, granted.chains, granted.sets, granted.comments));
+    lines.push(format!("{:?} {:?} {:?}", granted.policies, granted.uses_sets, granted.uses_chains));
+    lines.push(format!("exclusive jumps {}", granted.exclusive_jumps));
     let comment = |text: String| Rule { matches: vec![], target: None, comment: Some(text) };
     lines.into_iter().map(comment).collect()
 }
@@ -148,6 +158,9 @@ fn matches() -> Vec<Rule> {
             name: "u32".into(),
             arguments: vec!["--u32".into(), "0 & 0xFFFF = 0x100".into()],
         })]),
+        counting(vec![Match::Verbatim(
+            ["-p", "tcp", "!", "--dport", "22", "-j", "LOG", "--log-prefix", "-j: \"x\" "].map(String::from).to_vec(),
+        )]),
     ]
 }
 
@@ -250,7 +263,6 @@ fn attachments() -> Vec<Attachment> {
         placement,
         order,
         rule: Rule { matches: vec![], target: Some(Target::Jump(name.into())), comment: Some(format!("c010:{name}")) },
-        awaits_target: false,
     };
     vec![
         at(Table::Raw, Hook::Prerouting, Placement::First, 0, "c010-raw"),
@@ -260,7 +272,14 @@ fn attachments() -> Vec<Attachment> {
         at(Table::Filter, Hook::Output, Placement::First, 0, "c010-targets"),
         at(Table::Nat, Hook::Postrouting, Placement::First, 0, "c010-from"),
         at(Table::Nat, Hook::Prerouting, Placement::First, 0, "c010-to"),
-        Attachment { awaits_target: true, ..at(Table::Nat, Hook::Output, Placement::Last, 0, "another") },
+        at(Table::Nat, Hook::Output, Placement::Last, 0, "another"),
+    ]
+}
+
+fn policies() -> Vec<ChainPolicy> {
+    vec![
+        ChainPolicy { table: Table::Filter, hook: Hook::Forward, families: Families::all(), policy: Verdict::Drop },
+        ChainPolicy { table: Table::Raw, hook: Hook::Output, families: Families::IPV6, policy: Verdict::Accept },
     ]
 }
 
@@ -273,6 +292,7 @@ fn sets() -> Vec<AddressSet> {
         max_elements: None,
         dynamic: false,
         timeout: None,
+        options: Vec::new(),
     };
     let six = IpNetwork { address: SIX, prefix_length: 128 };
     let with_port = NetworkPort { network: v4((192, 0, 2, 1), 32), protocol: 6, port: 443 };
@@ -290,6 +310,28 @@ fn sets() -> Vec<AddressSet> {
             SetType::Extension("hash:net,iface".into()),
             vec![SetMember::Extension("192.0.2.0/24,eth0".into())],
         ),
+        AddressSet {
+            options: vec!["range".into(), "0-1023".into(), "counters".into()],
+            ..set(
+                "c010-bitmap",
+                Family::Ipv4,
+                SetType::Extension("bitmap:port".into()),
+                vec![SetMember::Extension("80".into())],
+            )
+        },
+        AddressSet {
+            options: vec!["comment".into()],
+            ..set(
+                "c010-except",
+                Family::Ipv4,
+                SetType::HashNet,
+                vec![
+                    SetMember::Network(v4((10, 0, 0, 0), 8)),
+                    SetMember::Nomatch(v4((10, 1, 0, 0), 16)),
+                    SetMember::Extension("172.16.0.0/12 comment \"c010 office\"".into()),
+                ],
+            )
+        },
         AddressSet { dynamic: true, timeout: Some(60), ..set("c010-dynamic", Family::Ipv4, SetType::HashIp, vec![]) },
     ]
 }

@@ -226,7 +226,9 @@ Direction_Destination uint8 = 1
 )
 type Direction = uint8
 
-// Membership in an address set. One direction for each dimension of the set: 1 to 6.
+// Membership in an address set: one of this policy's, or one of another program's that the operator lets it
+// use. In the second case the rule is in force only while that set exists. One direction for each dimension of
+// the set: 1 to 6.
 type SetMatch struct {
         Name string
 Directions []Direction
@@ -277,6 +279,11 @@ Match_AddressType uint8 = 13
 Match_Set uint8 = 14
 Match_Limit uint8 = 15
 Match_Extension uint8 = 16
+// A whole rule in the words of iptables, its target included: `["-p", "tcp", "-j", "LOG", "--log-prefix",
+// "-j: "]`. One word an item, without quotes and without `-A CHAIN`; a `!` is an item of its own. It must be
+// the rule's only match, and the rule must have no target; it may have a comment. The host quotes every
+// word. What the rule means is what the installed iptables makes of it.
+Match_Verbatim uint8 = 17
 )
 
 // One condition. A rule applies to a packet that satisfies all of its matches.
@@ -409,6 +416,13 @@ func (self Match) Tag() uint8 {
         return self.value.(Extension)
 }
 
+                            func (self Match) Verbatim() []string {
+        if self.tag != Match_Verbatim {
+                panic("tag mismatch")
+        }
+        return self.value.([]string)
+}
+
 func MakeMatchProtocol(value ProtocolMatch) Match {
         return Match{Match_Protocol, value}
 }
@@ -459,6 +473,9 @@ func MakeMatchLimit(value LimitMatch) Match {
 }
 func MakeMatchExtension(value Extension) Match {
         return Match{Match_Extension, value}
+}
+func MakeMatchVerbatim(value []string) Match {
+        return Match{Match_Verbatim, value}
 }
 
 
@@ -629,8 +646,10 @@ Target_Accept uint8 = 0
 Target_Drop uint8 = 1
 Target_Return uint8 = 2
 Target_Reject uint8 = 3
-// To one of this policy's chains in the same table and family.
+// To one of this policy's chains in the same table and family, or to one of another program's that the
+// operator lets it use: then the rule is in force only while that chain exists.
 Target_Jump uint8 = 4
+// The same without coming back to this chain.
 Target_Goto uint8 = 5
 Target_Masquerade uint8 = 6
 Target_SourceNat uint8 = 7
@@ -834,8 +853,8 @@ Rules []Rule
 
 // A rule in a built-in chain.
 // 
-// The host recognises it later by its comment or by its jump, so that it can be told from strangers' rules: if
-// the comment does not begin with a prefix that the operator granted, the host puts one of its own in front.
+// The host recognises it later by its comment, so that it can be told from foreign rules: if the comment does
+// not begin with a prefix that the operator granted, the host puts one of its own in front.
 type Attachment struct {
         Table Table
 Hook Hook
@@ -845,9 +864,21 @@ Placement Placement
 // are ordered by policy name, then as the policy lists them.
 Order int32
 Rule Rule
-// The rule's jump goes to a chain that somebody else owns: the attachment is in force only while that
-// chain exists. Otherwise a jump to a chain that this contribution lacks is an error.
-AwaitsTarget bool
+}
+
+const (
+        Verdict_Accept uint8 = 0
+Verdict_Drop uint8 = 1
+)
+// What happens to a packet that no rule of a built-in chain decided.
+type Verdict = uint8
+
+// The policy of a built-in chain, as `iptables -P` sets it. It is kept like a rule.
+type ChainPolicy struct {
+        Table Table
+Hook Hook
+Families Families
+Policy Verdict
 }
 
 const (
@@ -906,8 +937,12 @@ const (
 SetMember_Network uint8 = 0
 // For hash-ip-port and hash-net-port.
 SetMember_NetworkPort uint8 = 1
-// For other types, in ipset's own syntax.
-SetMember_Extension uint8 = 2
+// For hash-net: an exception (ipset's `nomatch`). An address in it is not in the set, although a wider
+// network of the set holds it.
+SetMember_Nomatch uint8 = 2
+// For any type, in ipset's own syntax, with what may follow a member: `192.0.2.0/24,eth0`,
+// `192.0.2.7 comment "printer"`. It must not name hosts or services, and must not have a timeout.
+SetMember_Extension uint8 = 3
 )
 
 type SetMember struct {
@@ -934,6 +969,13 @@ func (self SetMember) Tag() uint8 {
         return self.value.(NetworkPort)
 }
 
+                            func (self SetMember) Nomatch() IpNetwork {
+        if self.tag != SetMember_Nomatch {
+                panic("tag mismatch")
+        }
+        return self.value.(IpNetwork)
+}
+
                             func (self SetMember) Extension() string {
         if self.tag != SetMember_Extension {
                 panic("tag mismatch")
@@ -946,6 +988,9 @@ func MakeSetMemberNetwork(value IpNetwork) SetMember {
 }
 func MakeSetMemberNetworkPort(value NetworkPort) SetMember {
         return SetMember{SetMember_NetworkPort, value}
+}
+func MakeSetMemberNomatch(value IpNetwork) SetMember {
+        return SetMember{SetMember_Nomatch, value}
 }
 func MakeSetMemberExtension(value string) SetMember {
         return SetMember{SetMember_Extension, value}
@@ -967,6 +1012,10 @@ MaxElements witTypes.Option[uint32]
 Dynamic bool
 // Seconds after which a member vanishes; for dynamic sets.
 Timeout witTypes.Option[uint32]
+// Further words of `ipset create`, one an item: `["range", "0-1023"]`, `["netmask", "24", "counters"]`. Known
+// are `bitmask`, `bucketsize`, `comment`, `counters`, `forceadd`, `hashsize`, `markmask`, `netmask`, `range`,
+// `size` and `skbinfo`.
+Options []string
 }
 
 // All that a policy asks for.
@@ -974,6 +1023,7 @@ type Contribution struct {
         Chains []Chain
 Attachments []Attachment
 Sets []AddressSet
+Policies []ChainPolicy
 }
 
 type Problem struct {
@@ -1068,6 +1118,13 @@ Minor uint32
 Patch uint32
 }
 
+// A table of nf_tables, made by nft or by any other program.
+type NftTable struct {
+        // As nft names it: `ip`, `ip6`, `inet`, `arp`, `bridge`, `netdev`.
+Family string
+Name string
+}
+
 // The kernel and the installed tools.
 type System struct {
         Kernel Version
@@ -1077,6 +1134,8 @@ Backend Backend
 RandomFully bool
 // Families that this node can filter.
 Families Families
+// Tables of nf_tables, those of iptables-nft included. Empty unless the policy's description asks for them.
+NftTables []NftTable
 }
 
 // A Kubernetes-shaped resource, as `kubectl get -o json` prints it.
@@ -1096,9 +1155,19 @@ Chains []string
 Sets []string
 // Prefixes of comments.
 Comments []string
+// Built-in chains whose policy it may set: `filter/INPUT`.
+Policies []string
+// Sets of other programs that its rules may name.
+UsesSets []string
+// Chains of other programs that its rules may jump to.
+UsesChains []string
+// Every jump from a built-in chain to one of its chains is its own, with whatever comment: others are
+// removed.
+ExclusiveJumps bool
 }
 
-// One immutable snapshot. Lists are sorted: interfaces by name, documents by kind, namespace and name.
+// One immutable snapshot. Lists are sorted: interfaces by name, documents by kind, namespace and name, tables of
+// nf_tables by family and name.
 type Facts struct {
         NodeName string
 System System
@@ -1122,6 +1191,8 @@ SettingsSchema string
 // Kinds of documents that it reads: `IPPool`, `Node`.
 ReadsDocuments []string
 ReadsInterfaces bool
+// Whether it reads which tables nf_tables has.
+ReadsNftTables bool
 // What it would like to be granted; shown to the operator, never taken for granted.
 Wants Ownership
 }

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 use std::path::Path;
 
-use ruleward_core::grants::Grants;
+use ruleward_core::grants::{Grants, Jumps};
 use serde::Serialize;
 use serde_json::Value;
 
@@ -24,6 +24,7 @@ struct Inspected<'a> {
     exports: Vec<String>,
     wants: &'a Grants,
     reads_interfaces: bool,
+    reads_nft_tables: bool,
     settings: Vec<Setting>,
     #[serde(skip_serializing_if = "Option::is_none")]
     needs: Option<Needs>,
@@ -60,6 +61,7 @@ pub fn show(component: &Path, output: Output) -> Result<u8, AuthorError> {
         exports: interface.exports,
         wants: &description.wants,
         reads_interfaces: description.reads_interfaces,
+        reads_nft_tables: description.reads_nft_tables,
         settings: settings(&description.settings_schema),
         needs: needs(&policy)?,
     };
@@ -100,6 +102,7 @@ fn text(inspected: &Inspected<'_>) -> String {
     row("exports", &inspected.exports.join(", "));
     row("grants", &grants(inspected.wants));
     row("interfaces", if inspected.reads_interfaces { "reads them" } else { "does not read them" });
+    row("nft tables", if inspected.reads_nft_tables { "reads which exist" } else { "does not read which exist" });
     match &inspected.needs {
         Some(needs) => row(
             "needs",
@@ -128,7 +131,23 @@ fn grants(wants: &Grants) -> String {
         ("sets", list(wants.sets.iter().map(ToString::to_string).collect())),
         ("comments", list(wants.comments.clone())),
         ("documents", list(wants.documents.clone())),
+        ("policies", list(wants.policies.iter().map(ToString::to_string).collect())),
     ];
-    let given = parts.iter().filter(|(_, words)| !words.is_empty());
-    format!("{{ {} }}", given.map(|(key, words)| format!("{key} = [{words}]")).collect::<Vec<_>>().join(", "))
+    let uses = [
+        ("sets", list(wants.uses.sets.iter().map(ToString::to_string).collect())),
+        ("chains", list(wants.uses.chains.iter().map(ToString::to_string).collect())),
+    ];
+    let table = |parts: &[(&str, String)]| -> Vec<String> {
+        let given = parts.iter().filter(|(_, words)| !words.is_empty());
+        given.map(|(key, words)| format!("{key} = [{words}]")).collect()
+    };
+    let mut keys = table(&parts);
+    let uses = table(&uses);
+    if !uses.is_empty() {
+        keys.push(format!("uses = {{ {} }}", uses.join(", ")));
+    }
+    if wants.jumps == Jumps::Exclusive {
+        keys.push("jumps = \"exclusive\"".to_owned());
+    }
+    format!("{{ {} }}", keys.join(", "))
 }

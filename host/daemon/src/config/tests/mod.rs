@@ -74,7 +74,7 @@ fn every_key_is_read() {
         [policies.calico]
         component = "calico-postrouting.wasm"
         mode = "enforce"
-        grants = { tables = ["nat", "raw"], chains = ["cali-*"], sets = ["cali4*"], comments = ["cali:"], documents = ["IPPool"] }
+        grants = { tables = ["nat", "raw"], chains = ["cali-*"], sets = ["cali4*"], comments = ["cali:"], documents = ["IPPool"], policies = ["raw/OUTPUT"], uses = { sets = ["crowdsec-*"], chains = ["DOCKER-USER"] }, jumps = "exclusive" }
         limits = { memory = "64MiB", time = "250ms", fuel = 1_000, chains = 1, rules = 2, members = 3, log-lines = 4, output = 4096 }
         settings = { b = [1, 2.5, true, "x"], a = { d = 1, c = 2 } }
         [policies.static]

@@ -31,8 +31,8 @@ fn echo(description: &[u8]) -> Vec<u8> {
                 (i32.const 16))
             (func (export "evaluate-packed") (param $arguments i32) (result i32)
                 (local $from i32) (local $end i32) (local $to i32)
-                (local.set $from (i32.load offset=84 (local.get $arguments)))
-                (local.set $end (i32.add (local.get $from) (i32.load offset=88 (local.get $arguments))))
+                (local.set $from (i32.load offset=120 (local.get $arguments)))
+                (local.set $end (i32.add (local.get $from) (i32.load offset=124 (local.get $arguments))))
                 (local.set $to (i32.const 0x10000))
                 (block $done
                     (loop $bytes
@@ -98,7 +98,7 @@ fn contribution(matches: &[Vec<u8>]) -> Vec<u8> {
     let target = object("Target_Mark", &[object("MarkSet", &[long(0xdead_beef), int(0x7fff_ffff)])]);
     let rule = object("Rule", &[list(matches), target, text("a comment")]);
     let chain = object("Chain", &[int(1), int(3), text("test-chain"), list(&[rule])]);
-    object("Contribution", &[list(&[chain]), list(&[]), list(&[])])
+    object("Contribution", &[list(&[chain]), list(&[]), list(&[]), list(&[])])
 }
 
 fn good() -> Vec<u8> {
@@ -109,8 +109,8 @@ fn good() -> Vec<u8> {
 
 static ECHO: LazyLock<(Kit, LoadedPolicy)> = LazyLock::new(|| {
     let none = || list(&[]);
-    let wants = object("Ownership", &[none(), none(), none(), none()]);
-    let description = [text("test"), text("1.0"), text("test"), text("{}"), none(), NO.to_vec(), wants];
+    let wants = object("Ownership", &[none(), none(), none(), none(), none(), none(), none(), NO.to_vec()]);
+    let description = [text("test"), text("1.0"), text("test"), text("{}"), none(), NO.to_vec(), NO.to_vec(), wants];
     let kit = Kit::new();
     let policy = kit.load(&echo(&object("Description", &description))).unwrap();
     (kit, policy)

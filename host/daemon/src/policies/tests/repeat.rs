@@ -97,7 +97,7 @@ fn memory_over_its_own_maximum_is_refused_to_it_and_no_reason_to_stop() {
 fn addresses_and_fuel_are_the_same_in_every_call() {
     let kit = Kit::new();
     let guest =
-        Guest { evaluate: &told("(i32.shr_u (i32.load offset=80 (local.get 0)) (i32.const 3))"), ..Guest::default() };
+        Guest { evaluate: &told("(i32.shr_u (i32.load offset=120 (local.get 0)) (i32.const 3))"), ..Guest::default() };
     let policy = kit.load(&guest.component()).unwrap();
     let ask = || policy.evaluate(&facts(), &Grants::default(), r#"{"a":1}"#).unwrap_err();
     let (first, second) = (ask(), ask());
@@ -122,9 +122,8 @@ fn contribution() -> Contribution {
         placement: Placement::First,
         order: 0,
         rule: rule(Target::Accept),
-        awaits_target: false,
     };
-    Contribution { chains: vec![chain("web"), chain("site")], attachments: vec![attachment], sets: Vec::new() }
+    Contribution { chains: vec![chain("web"), chain("site")], attachments: vec![attachment], ..Contribution::default() }
 }
 
 fn evaluation(contribution: Contribution) -> Evaluation {

@@ -5,7 +5,7 @@
 //! It fails on the first thing that is wrong and says in which chain, attachment or set, in which rule and match
 //! (counted from 1), what is wrong there and what would be right.
 
-use ruleward_core::contribution::{Attachment, Chain, Contribution, Families};
+use ruleward_core::contribution::{Attachment, Chain, ChainPolicy, Contribution, Families, Verdict};
 use ruleward_core::names::{ChainName, Hook, Placement, Table};
 
 use super::bindings::ruleward::policy::types as wit;
@@ -23,6 +23,7 @@ pub fn contribution(answer: wit::Contribution) -> Result<Contribution, LiftError
             chains: answer.chains.into_iter().enumerate().map(chain).collect::<Lifted<_>>()?,
             attachments: answer.attachments.into_iter().enumerate().map(attachment).collect::<Lifted<_>>()?,
             sets: answer.sets.into_iter().enumerate().map(lift_sets::set).collect::<Lifted<_>>()?,
+            policies: answer.policies.into_iter().enumerate().map(policy).collect::<Lifted<_>>()?,
         })
     };
     lifted().map_err(|wrong: Wrong| wrong.into())
@@ -46,11 +47,7 @@ fn chain((index, chain): (usize, wit::Chain)) -> Lifted<Chain> {
 fn attachment((index, attachment): (usize, wit::Attachment)) -> Lifted<Attachment> {
     let (table, hook) = (table(attachment.table), hook(attachment.hook));
     let place = || format!("attachment {} ({table}/{hook})", index + 1);
-    if !table.hooks().contains(&hook) {
-        let hooks: Vec<_> = table.hooks().iter().map(|hook| hook.as_str()).collect();
-        let problem = format!("table {table} has no {hook}; it has {}", hooks.join(", "));
-        return Err(Wrong::new(problem).within("hook").within(&place()));
-    }
+    has_hook(table, hook).map_err(|e| e.within(&place()))?;
     Ok(Attachment {
         table,
         hook,
@@ -61,8 +58,30 @@ fn attachment((index, attachment): (usize, wit::Attachment)) -> Lifted<Attachmen
         },
         order: attachment.order,
         rule: lift_rules::rule(attachment.rule).map_err(|e| e.within(&place()))?,
-        awaits_target: attachment.awaits_target,
     })
+}
+
+fn policy((index, policy): (usize, wit::ChainPolicy)) -> Lifted<ChainPolicy> {
+    let (table, hook) = (table(policy.table), hook(policy.hook));
+    let place = || format!("policy {} ({table}/{hook})", index + 1);
+    has_hook(table, hook).map_err(|e| e.within(&place()))?;
+    Ok(ChainPolicy {
+        table,
+        hook,
+        families: families(policy.families).map_err(|e| e.within("families").within(&place()))?,
+        policy: match policy.policy {
+            wit::Verdict::Accept => Verdict::Accept,
+            wit::Verdict::Drop => Verdict::Drop,
+        },
+    })
+}
+
+fn has_hook(table: Table, hook: Hook) -> Lifted<()> {
+    if table.hooks().contains(&hook) {
+        return Ok(());
+    }
+    let hooks: Vec<_> = table.hooks().iter().map(|hook| hook.as_str()).collect();
+    Err(Wrong::new(format!("table {table} has no {hook}; it has {}", hooks.join(", "))).within("hook"))
 }
 
 /// A name as far as it can be shown in one line.

@@ -18,9 +18,10 @@ const MOST_BURST: u32 = 10_000;
 const MOST_PER_SECOND: u64 = 10_000;
 /// Longest name of an iptables extension (`XT_EXTENSION_MAXNAMELEN` with its end mark).
 const LONGEST_EXTENSION: usize = 28;
-/// Words of one extension, and bytes of one word: more than any has, and little enough for one line.
+/// Words of one extension or whole rule, and bytes of one word: more than any has, and little enough for one line.
 const MOST_ARGUMENTS: usize = 128;
-const LONGEST_ARGUMENT: usize = 1024;
+const MOST_WORDS: usize = 255;
+const LONGEST_ARGUMENT: usize = 1023;
 
 /// A rule.
 pub fn rule(rule: wit::Rule) -> Lifted<Rule> {
@@ -56,6 +57,7 @@ fn kind(matching: &wit::Match) -> &'static str {
         wit::Match::Set(_) => "set",
         wit::Match::Limit(_) => "limit",
         wit::Match::Extension(_) => "extension",
+        wit::Match::Verbatim(_) => "verbatim",
     }
 }
 
@@ -81,6 +83,7 @@ fn matching(matching: wit::Match) -> Lifted<Match> {
         wit::Match::Set(m) => set(m)?,
         wit::Match::Limit(m) => limit(m)?,
         wit::Match::Extension(m) => Match::Extension(extension(m)?),
+        wit::Match::Verbatim(words) => Match::Verbatim(verbatim(words)?),
     })
 }
 
@@ -222,16 +225,31 @@ pub fn extension(extension: wit::Extension) -> Lifted<Extension> {
         return Err(Wrong::new(problem).within("arguments"));
     }
     for (index, argument) in arguments.iter().enumerate() {
-        let problem = if argument.is_empty() {
-            "is empty; leave it out".to_owned()
-        } else if argument.len() > LONGEST_ARGUMENT {
-            format!("is {} bytes long; at most {LONGEST_ARGUMENT} are possible", argument.len())
-        } else if let Some(bad) = argument.chars().find(|c| c.is_control()) {
-            format!("contains the control character {bad:?}; remove it")
-        } else {
-            continue;
-        };
-        return Err(Wrong::new(problem).within(&format!("argument {} of {name}", index + 1)));
+        word(argument).map_err(|problem| problem.within(&format!("argument {} of {name}", index + 1)))?;
     }
     Ok(Extension { name, arguments })
+}
+
+/// A whole rule. What its words mean is decided by iptables.
+fn verbatim(words: Vec<String>) -> Lifted<Vec<String>> {
+    if words.is_empty() || words.len() > MOST_WORDS {
+        return Err(Wrong::new(format!("there are {} words; give 1 to {MOST_WORDS}", words.len())));
+    }
+    for (index, one) in words.iter().enumerate() {
+        word(one).map_err(|problem| problem.within(&format!("word {}", index + 1)))?;
+    }
+    Ok(words)
+}
+
+fn word(word: &str) -> Lifted<()> {
+    let problem = if word.is_empty() {
+        "is empty; leave it out".to_owned()
+    } else if word.len() > LONGEST_ARGUMENT {
+        format!("is {} bytes long; at most {LONGEST_ARGUMENT} are possible", word.len())
+    } else if let Some(bad) = word.chars().find(|c| c.is_control()) {
+        format!("contains the control character {bad:?}; remove it")
+    } else {
+        return Ok(());
+    };
+    Err(Wrong::new(problem))
 }

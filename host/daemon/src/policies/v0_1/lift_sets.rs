@@ -4,6 +4,7 @@
 use ipnet::IpNet;
 use ruleward_core::contribution::{AddressSet, SetMember, SetType};
 use ruleward_core::names::{Family, SetName};
+use ruleward_core::set_words;
 
 use super::bindings::ruleward::policy::types as wit;
 use super::lift::shown;
@@ -14,7 +15,7 @@ use crate::policies::lift_error::{Lifted, Wrong};
 const DEFAULT_MOST_MEMBERS: u32 = 65_536;
 /// Longest timeout of ipset, seconds.
 const LONGEST_TIMEOUT: u32 = 2_147_483;
-/// Longest text of a member or a type in ipset's own syntax.
+/// Longest text of a type.
 const LONGEST_TEXT: usize = 255;
 
 /// A set; `index` is where it stands in the list.
@@ -61,7 +62,13 @@ fn body(name: SetName, set: wit::AddressSet) -> Lifted<AddressSet> {
         max_elements: set.max_elements,
         dynamic: set.dynamic,
         timeout: set.timeout,
+        options: options(set.options)?,
     })
+}
+
+fn options(options: Vec<String>) -> Lifted<Vec<String>> {
+    set_words::options(&options).map_err(|problem| Wrong::new(problem).within("options"))?;
+    Ok(options)
 }
 
 fn kind(kind: wit::SetType) -> Lifted<SetType> {
@@ -98,7 +105,13 @@ fn member(member: wit::SetMember, kind: &SetType, family: Family) -> Lifted<SetM
             let network = network_of(member.network, family, single)?;
             Ok(SetMember::NetworkPort { network, protocol: member.protocol, port: member.port })
         }
-        (wit::SetMember::Extension(text), SetType::Extension(_)) => Ok(SetMember::Extension(word(text)?)),
+        (wit::SetMember::Nomatch(network), SetType::HashNet) => {
+            Ok(SetMember::Nomatch(network_of(network, family, false)?))
+        }
+        (wit::SetMember::Extension(text), _) => {
+            set_words::member(&text).map_err(Wrong::new)?;
+            Ok(SetMember::Extension(text))
+        }
         (_, kind) => {
             let right = match kind {
                 SetType::HashIp | SetType::HashNet => "network",
@@ -117,22 +130,10 @@ fn network_of(network: wit::IpNetwork, family: Family, single: bool) -> Lifted<I
     } else if single && network.prefix_len() != network.max_prefix_len() {
         format!("{network} is more than one address; use a set of networks, or one member for each address")
     } else if network.prefix_len() == 0 {
-        format!("{network} is impossible in ipset; use its two halves, of prefix length 1")
+        let halves = if family == Family::Ipv4 { "0.0.0.0/1 and 128.0.0.0/1" } else { "::/1 and 8000::/1" };
+        format!("{network} is impossible in ipset; use its two halves, {halves}")
     } else {
         return Ok(network);
     };
     Err(Wrong::new(problem).within("network"))
-}
-
-/// One word that ipset can't take for an option or for two.
-fn word(text: String) -> Lifted<String> {
-    let fits = |c: char| c.is_ascii_graphic() && !matches!(c, '"' | '\'' | '\\' | '#');
-    if text.is_empty() || text.len() > LONGEST_TEXT || text.starts_with('-') || !text.chars().all(fits) {
-        let problem = format!(
-            "{:?} is no member; use 1 to {LONGEST_TEXT} visible ASCII characters without spaces and quotes, not beginning with -",
-            shown(&text)
-        );
-        return Err(Wrong::new(problem));
-    }
-    Ok(text)
 }

@@ -7,7 +7,7 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 use ruleward_core::contribution::Families;
 use ruleward_core::facts::{Facts, System, Version};
-use ruleward_core::grants::Grants;
+use ruleward_core::grants::{Grants, Jumps};
 use ruleward_core::names::{Backend, Table};
 
 use super::bindings::ruleward::policy::types as wit;
@@ -43,21 +43,35 @@ pub fn lowered<T>(
     let tables: Vec<_> = grants.tables.iter().copied().map(table).collect();
     let chains: Vec<_> = grants.chains.iter().map(ToString::to_string).collect();
     let sets: Vec<_> = grants.sets.iter().map(ToString::to_string).collect();
+    let policies: Vec<_> = grants.policies.iter().map(ToString::to_string).collect();
+    let uses_sets: Vec<_> = grants.uses.sets.iter().map(ToString::to_string).collect();
+    let uses_chains: Vec<_> = grants.uses.chains.iter().map(ToString::to_string).collect();
+    let nft_tables = if description.reads_nft_tables { facts.nft_tables.as_slice() } else { &[] };
+    let nft_tables: Vec<_> =
+        nft_tables.iter().map(|table| wit::NftTable { family: &table.family, name: &table.name }).collect();
     with(wit::Facts {
         node_name: &facts.node_name,
-        system: system(&facts.system),
+        system: system(&facts.system, &nft_tables),
         interfaces: &interfaces,
         documents: &documents,
         granted: wit::OwnershipParam {
             tables: &tables,
-            chains: &chains.iter().map(String::as_str).collect::<Vec<_>>(),
-            sets: &sets.iter().map(String::as_str).collect::<Vec<_>>(),
-            comments: &grants.comments.iter().map(String::as_str).collect::<Vec<_>>(),
+            chains: &texts(&chains),
+            sets: &texts(&sets),
+            comments: &texts(&grants.comments),
+            policies: &texts(&policies),
+            uses_sets: &texts(&uses_sets),
+            uses_chains: &texts(&uses_chains),
+            exclusive_jumps: grants.jumps == Jumps::Exclusive,
         },
     })
 }
 
-fn system(system: &System) -> wit::System {
+fn texts(list: &[String]) -> Vec<&str> {
+    list.iter().map(String::as_str).collect()
+}
+
+fn system<'a>(system: &System, nft_tables: &'a [wit::NftTable<'a>]) -> wit::System<'a> {
     wit::System {
         kernel: version(system.kernel),
         iptables: version(system.iptables),
@@ -67,6 +81,7 @@ fn system(system: &System) -> wit::System {
         },
         random_fully: system.random_fully(),
         families: families(system.families),
+        nft_tables,
     }
 }
 

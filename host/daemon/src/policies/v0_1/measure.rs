@@ -18,13 +18,19 @@ pub fn input(facts: &wit::Facts<'_>, settings: &str) -> u64 {
         let text = [one.api_version, one.kind, one.name, one.json, one.namespace.unwrap_or_default()];
         wit::Document::SIZE32 + text.map(str::len).iter().sum::<usize>()
     });
+    let tables = facts.system.nft_tables.iter();
+    let tables = tables.map(|one| wit::NftTable::SIZE32 + one.family.len() + one.name.len());
     let granted = &facts.granted;
     let bytes = settings.len()
         + facts.node_name.len()
         + interfaces.sum::<usize>()
         + documents.sum::<usize>()
         + granted.tables.len()
-        + [granted.chains, granted.sets, granted.comments].map(texts).iter().sum::<usize>();
+        + tables.sum::<usize>()
+        + [granted.chains, granted.sets, granted.comments, granted.policies, granted.uses_sets, granted.uses_chains]
+            .map(texts)
+            .iter()
+            .sum::<usize>();
     bytes as u64
 }
 
@@ -44,11 +50,12 @@ fn bytes(answer: &wit::Contribution) -> usize {
     let attachments = answer.attachments.iter().map(|attachment| rule(&attachment.rule));
     let sets = answer.sets.iter().map(|set| {
         let kind = if let wit::SetType::Extension(text) = &set.kind { text.len() } else { 0 };
-        set.name.len() + kind + list(&set.members, member)
+        set.name.len() + kind + list(&set.members, member) + list(&set.options, String::len)
     });
     size_of_val(answer.chains.as_slice())
         + size_of_val(answer.attachments.as_slice())
         + size_of_val(answer.sets.as_slice())
+        + size_of_val(answer.policies.as_slice())
         + chains.sum::<usize>()
         + attachments.sum::<usize>()
         + sets.sum::<usize>()
@@ -69,6 +76,7 @@ fn matching(matching: &wit::Match) -> usize {
         wit::Match::SourcePorts(one) | wit::Match::DestinationPorts(one) => size_of_val(one.ranges.as_slice()),
         wit::Match::Set(one) => one.name.len() + size_of_val(one.directions.as_slice()),
         wit::Match::Extension(one) => extension(one),
+        wit::Match::Verbatim(words) => list(words, String::len),
         wit::Match::Protocol(_)
         | wit::Match::Source(_)
         | wit::Match::Destination(_)

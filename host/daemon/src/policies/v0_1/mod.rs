@@ -65,10 +65,15 @@ impl Linked for PolicyPre<Guest> {
             settings_schema: description.settings_schema,
             reads_documents: description.reads_documents,
             reads_interfaces: description.reads_interfaces,
+            reads_nft_tables: description.reads_nft_tables,
             tables: wants.tables.into_iter().map(lift::table).collect(),
             chains: wants.chains,
             sets: wants.sets,
             comments: wants.comments,
+            policies: wants.policies,
+            uses_sets: wants.uses_sets,
+            uses_chains: wants.uses_chains,
+            exclusive_jumps: wants.exclusive_jumps,
         };
         Ok(words.checked())
     }

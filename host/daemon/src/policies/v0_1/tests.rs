@@ -1,9 +1,9 @@
 //! Answers into the rule model, facts into the contract: what is wrong is named with its place, what is right is kept.
 
 use ruleward_core::contribution::SetMember;
-use ruleward_core::facts::{Document, Facts, Interface};
-use ruleward_core::grants::{Grants, Pattern};
-use ruleward_core::names::{PolicyName, Table};
+use ruleward_core::facts::{Document, Facts, Interface, NftTable};
+use ruleward_core::grants::{BuiltInChain, Grants, Pattern, Uses};
+use ruleward_core::names::{Hook, PolicyName, Table};
 use ruleward_core::rule::{Match, Target};
 
 use super::bindings::ruleward::policy::types as wit;
@@ -18,7 +18,7 @@ fn rule(matches: Vec<wit::Match>, target: Option<wit::Target>) -> wit::Rule {
 fn answer(rules: Vec<wit::Rule>) -> wit::Contribution {
     let families = wit::Families::IPV4;
     let chain = wit::Chain { table: wit::Table::Nat, families, name: "web".to_owned(), rules };
-    wit::Contribution { chains: vec![chain], attachments: Vec::new(), sets: Vec::new() }
+    wit::Contribution { chains: vec![chain], attachments: Vec::new(), sets: Vec::new(), policies: Vec::new() }
 }
 
 fn refused(answer: wit::Contribution) -> String {
@@ -163,9 +163,9 @@ fn chains_and_attachments_are_judged() {
         placement: wit::Placement::First,
         order: 0,
         rule: rule(Vec::new(), None),
-        awaits_target: false,
     };
-    let message = refused(wit::Contribution { chains: vec![], attachments: vec![attachment], sets: vec![] });
+    let message =
+        refused(wit::Contribution { chains: vec![], attachments: vec![attachment], sets: vec![], policies: vec![] });
     assert_eq!(
         message,
         "attachment 1 (nat/FORWARD), hook: table nat has no FORWARD; it has PREROUTING, INPUT, OUTPUT, POSTROUTING"
@@ -181,11 +181,12 @@ fn set(kind: wit::SetType, members: Vec<wit::SetMember>) -> wit::AddressSet {
         max_elements: None,
         dynamic: false,
         timeout: None,
+        options: Vec::new(),
     }
 }
 
 fn with_set(set: wit::AddressSet) -> wit::Contribution {
-    wit::Contribution { chains: Vec::new(), attachments: Vec::new(), sets: vec![set] }
+    wit::Contribution { chains: Vec::new(), attachments: Vec::new(), sets: vec![set], policies: Vec::new() }
 }
 
 #[test]
@@ -201,13 +202,13 @@ fn sets_are_judged() {
         ),
         (set(hash_net(), vec![wit::SetMember::Network(v4(0, 0))]), "0.0.0.0/0 is impossible in ipset"),
         (set(hash_net(), vec![wit::SetMember::Network(six)]), "::1/128 does not fit a set of family IPv4"),
-        (set(hash_net(), text("1.2.3.4")), "member 1: does not fit a set of type hash:net; use the case `network`"),
+        (set(hash_net(), text("1.2.3.4 timeout 5")), "member 1: \"1.2.3.4 timeout 5\": a member with a timeout"),
         (set(wit::SetType::HashIpPort, one()), "use the case `network-port`"),
         (set(wit::SetType::Extension("hash:ip".to_owned()), one()), "kind: hash:ip has a case of its own"),
         (set(wit::SetType::Extension("hash ip".to_owned()), one()), "kind: \"hash ip\" is no type of set"),
         (
             set(wit::SetType::Extension("bitmap:port".to_owned()), text("80 -exist")),
-            "member 1: \"80 -exist\" is no member",
+            "member 1: \"80 -exist\": \"-exist\" can't follow a member",
         ),
         (wit::AddressSet { dynamic: true, ..set(hash_net(), one()) }, "members: rules fill a dynamic set"),
         (wit::AddressSet { timeout: Some(1), ..set(hash_net(), one()) }, "timeout: is for dynamic sets"),
@@ -252,6 +253,7 @@ fn a_policy_sees_only_what_it_asked_for_and_was_granted() {
     let facts = Facts {
         interfaces: vec![interface],
         documents: vec![document("IPPool"), document("Node"), document("Secret")],
+        nft_tables: vec![NftTable { family: "ip".to_owned(), name: "calico".to_owned() }],
         ..testkit::facts()
     };
     let kinds = |kinds: &[&str]| kinds.iter().map(ToString::to_string).collect();
@@ -259,6 +261,8 @@ fn a_policy_sees_only_what_it_asked_for_and_was_granted() {
         tables: vec![Table::Nat],
         chains: vec![Pattern::new("cali-*").unwrap()],
         documents: kinds(&["IPPool", "Secret"]),
+        policies: vec![BuiltInChain { table: Table::Filter, hook: Hook::Input }],
+        uses: Uses { sets: vec![Pattern::new("crowdsec-*").unwrap()], ..Uses::default() },
         ..Grants::default()
     };
     let description = |reads_interfaces| Description {
@@ -267,15 +271,21 @@ fn a_policy_sees_only_what_it_asked_for_and_was_granted() {
         summary: "test".to_owned(),
         settings_schema: "{}".to_owned(),
         reads_interfaces,
+        reads_nft_tables: reads_interfaces,
         wants: Grants { documents: kinds(&["IPPool", "Node"]), ..Grants::default() },
     };
     lower::lowered(&facts, &grants, &description(false), |facts| {
         assert_eq!(facts.documents.iter().map(|document| document.kind).collect::<Vec<_>>(), ["IPPool"]);
-        assert!(facts.interfaces.is_empty());
+        assert!(facts.interfaces.is_empty() && facts.system.nft_tables.is_empty());
+        assert_eq!(
+            (facts.granted.policies, facts.granted.uses_sets),
+            (["filter/INPUT"].as_slice(), ["crowdsec-*"].as_slice())
+        );
         assert_eq!(facts.granted.chains, ["cali-*"]);
         assert!(facts.system.random_fully);
     });
     lower::lowered(&facts, &grants, &description(true), |facts| {
+        assert_eq!((facts.system.nft_tables[0].family, facts.system.nft_tables[0].name), ("ip", "calico"));
         let network = facts.interfaces[0].addresses[0];
         let wit::IpAddress::Ipv6(address) = network.address else { panic!("{network:?}") };
         assert_eq!((address, network.prefix_length), ((0x2001, 0xdb8, 0, 0, 0, 0, 0, 1), 64));
