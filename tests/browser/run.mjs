@@ -1,4 +1,4 @@
-// What a browser makes of the status page: nothing is asked from elsewhere, it is live, it names the author, hostile texts
+// What a browser makes of the status page: nothing is asked from elsewhere, it is live, it names the actor, hostile texts
 // stay texts, and everybody can use it: dark and light, wide and narrow, without JavaScript, with the keyboard.
 //
 // `cargo xtask browser` starts it inside a network namespace: node run.mjs PROGRAM POLICIES CHROMIUM PICTURES
@@ -55,7 +55,7 @@ async function open(path, options = {}) {
 const text = (page, selector) => page.locator(selector).first().innerText();
 const whole = (page, selector) => page.locator(selector).first().textContent();
 
-async function itIsLiveAndNamesTheAuthor() {
+async function itIsLiveAndNamesTheActor() {
   const page = await open("/");
   assert.match(await text(page, "#state"), /^RIGHT since /);
   assert.match(await text(page, "#incidents"), /Nobody has changed anything/);
@@ -178,7 +178,7 @@ async function takePictures() {
 try {
   await node.start();
   context = await chromium.launchPersistentContext(join(folder, "profile"), { executablePath: browser, args: FLAGS });
-  await test("it is live, and names the author", itIsLiveAndNamesTheAuthor);
+  await test("it is live, and names the actor", itIsLiveAndNamesTheActor);
   await test("pictures are taken", takePictures);
   await test("hostile texts stay texts", hostileTextsStayTexts);
   await test("it is whole without JavaScript", itIsWholeWithoutJavaScript);

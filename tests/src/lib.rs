@@ -35,7 +35,7 @@ pub use netns::Netns;
 pub use node::{Command, Node, Output};
 
 pub use program::{binary, policy_file};
-pub use report::{Author, Candidate, Change, Fight, Incident, Mark, Parent, PolicyState, Report, Status};
+pub use report::{Actor, ActorTimes, Candidate, Change, Fight, Incident, Mark, Parent, PolicyState, Report, Status};
 pub use running::Running;
 pub use stranger::Stranger;
 pub use traffic::Traffic;

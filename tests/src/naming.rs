@@ -1,6 +1,6 @@
 //! What may be expected of the name of who did something.
 
-use crate::{Author, Backend, Incident, sandbox};
+use crate::{Actor, Backend, Incident, sandbox};
 
 /// So often somebody is given the chance to be looked at while it is there.
 const TRIES: usize = 8;
@@ -19,7 +19,7 @@ pub fn until_named(backend: Backend, mut attempt: impl FnMut() -> Incident) -> I
     let mut last = None;
     for _ in 0..tries {
         let incident = attempt();
-        if incident.author.is_named() {
+        if incident.actor().is_named() {
             return incident;
         }
         last = Some(incident);
@@ -27,7 +27,7 @@ pub fn until_named(backend: Backend, mut attempt: impl FnMut() -> Incident) -> I
     panic!("nobody was named in {tries} tries; at last: {last:#?}");
 }
 
-impl Author {
+impl Actor {
     /// Whether there is a name.
     pub fn is_named(&self) -> bool {
         self.name != "unknown"

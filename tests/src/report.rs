@@ -59,26 +59,48 @@ pub struct Change {
 /// Who did something.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub struct Author {
+pub struct Actor {
     /// The kernel's name of the process, or `unknown`.
     pub name: String,
     /// Its id.
     pub pid: Option<u32>,
+    /// The file that it runs.
+    pub executable: Option<String>,
     /// Its words.
     pub command_line: Option<String>,
     /// Its control group.
     pub cgroup: Option<String>,
     /// Who started it.
-    pub parent: Option<Parent>,
+    pub parent: Option<Box<Parent>>,
 }
 
 /// Who started a process.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub struct Parent {
     /// The kernel's name of it.
     pub name: String,
     /// Its id.
     pub pid: u32,
+    /// Its words.
+    pub command_line: Option<String>,
+    /// Who started it.
+    pub parent: Option<Box<Parent>>,
+}
+
+/// One of those who did something, and how often.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct ActorTimes {
+    /// Who.
+    #[serde(flatten)]
+    pub actor: Actor,
+    /// How often.
+    pub times: u64,
+    /// The first time, RFC 3339.
+    pub at: String,
+    /// The last time, RFC 3339.
+    pub last_at: String,
 }
 
 /// Who keeps undoing repairs.
@@ -90,7 +112,7 @@ pub struct Fight {
     /// Since when, RFC 3339.
     pub since: String,
     /// Who.
-    pub opponent: Author,
+    pub opponents: Vec<ActorTimes>,
     /// How many repairs there were.
     pub rounds: u64,
     /// The pause between two repairs.
@@ -148,8 +170,10 @@ pub struct Incident {
     pub events: u64,
     /// How often it happened.
     pub times: u64,
-    /// Who did it.
-    pub author: Author,
+    /// Who did it, each with how often.
+    pub actors: Vec<ActorTimes>,
+    /// How often others did it.
+    pub more_actors: u64,
 }
 
 /// How a policy fares.
@@ -238,9 +262,16 @@ pub struct Status {
 }
 
 impl Incident {
+    /// Who did it the last time.
+    #[track_caller]
+    pub fn actor(&self) -> &Actor {
+        let last = self.actors.iter().max_by_key(|one| &one.last_at);
+        &last.unwrap_or_else(|| panic!("an incident without an actor: {self:#?}")).actor
+    }
+
     /// Whether more than a comparison told of it: when it happened, or who did it.
     pub fn was_heard(&self) -> bool {
-        self.latency_ms.is_some() || self.author.is_named()
+        self.latency_ms.is_some() || self.actor().is_named()
     }
 
     /// Whether it is of this kind in this place.

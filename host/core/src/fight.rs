@@ -22,7 +22,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::author::Author;
+use crate::actor::{Actor, Actors};
 use crate::drift::Drift;
 use crate::names::{Family, Table};
 use crate::rate::Purse;
@@ -112,6 +112,15 @@ pub struct Decision {
     pub wait_until: Option<Duration>,
 }
 
+/// Drift at a place.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Seen {
+    /// Where.
+    pub place: Place,
+    /// Who may have brought it about, each once; empty if nothing tells.
+    pub actors: Vec<Actor>,
+}
+
 /// A place that somebody keeps undoing.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Fight {
@@ -119,8 +128,8 @@ pub struct Fight {
     pub place: Place,
     /// Since when: the first of the repairs that were too many.
     pub since: Duration,
-    /// Who undid the repairs: the last one whose name is known, or else of whom anything is.
-    pub opponent: Author,
+    /// Who undid the repairs.
+    pub opponents: Actors<Duration>,
     /// How many repairs there were in this fight.
     pub rounds: u64,
     /// The pause between two repairs now.
@@ -136,7 +145,7 @@ struct Site {
     active: Duration,
     /// Seen, and not repaired yet.
     waits: bool,
-    opponent: Author,
+    opponents: Actors<Duration>,
     fight: Option<Rounds>,
 }
 
@@ -187,15 +196,15 @@ impl Fights {
     /// Takes note of drift that is seen `now`, and says what of it to repair. That counts as repaired; if it fails, it is seen
     /// again. What waits and is not among it goes on waiting, due or not: nobody has looked at it.
     #[must_use]
-    pub fn seen(&mut self, now: Duration, drifts: &[(Place, Author)]) -> Decision {
+    pub fn seen(&mut self, now: Duration, drifts: &[Seen]) -> Decision {
         let over = |site: &Site| now >= self.ends(site);
         let forgotten: Vec<Place> =
             self.sites.iter().filter(|(_, site)| !site.waits && over(site)).map(|(place, _)| place.clone()).collect();
         for place in forgotten {
             self.sites.remove(&place);
         }
-        for (place, author) in drifts {
-            self.note(now, place, author);
+        for seen in drifts {
+            self.note(now, seen);
         }
         let decision = self.decide(now, drifts);
         self.forget_surplus();
@@ -221,7 +230,7 @@ impl Fights {
         let fighting = self.sites.iter().filter(|(_, site)| now < self.ends(site));
         let fight = |(place, site): (&Place, &Site)| {
             let Rounds { since, rounds, pause } = site.fight?;
-            Some(Fight { place: place.clone(), since, opponent: site.opponent.clone(), rounds, pause })
+            Some(Fight { place: place.clone(), since, opponents: site.opponents.clone(), rounds, pause })
         };
         fighting.filter_map(fight).collect()
     }
@@ -232,21 +241,24 @@ impl Fights {
         fights.map(|site| self.ends(site)).filter(|end| *end > now).min()
     }
 
-    fn note(&mut self, now: Duration, place: &Place, author: &Author) {
+    fn note(&mut self, now: Duration, seen: &Seen) {
         let limits = self.limits;
-        let site = self.sites.entry(place.clone()).or_insert_with(|| Site {
+        let site = self.sites.entry(seen.place.clone()).or_insert_with(|| Site {
             repairs: Vec::new(),
             active: now,
             waits: false,
-            opponent: Author::unknown(),
+            opponents: Actors::default(),
             fight: None,
         });
+        // What waits was undone once, however often it is seen.
+        for actor in &seen.actors {
+            if !site.waits || !site.opponents.has(actor) {
+                site.opponents.note(actor.clone(), now);
+            }
+        }
         // One that waited too long, for want of calls, has had no quiet time.
         site.active = now;
         site.waits = true;
-        if author.is_named() || (author.is_known() && !site.opponent.is_named()) {
-            site.opponent = author.clone();
-        }
         site.repairs.retain(|at| now.saturating_sub(*at) < limits.within || site.fight.is_some());
         if site.fight.is_none() && site.repairs.len() >= limits.calm as usize {
             let since = site.repairs.first().copied().unwrap_or(now);
@@ -256,8 +268,8 @@ impl Fights {
     }
 
     /// Chooses among the places that wait and were seen.
-    fn decide(&mut self, now: Duration, drifts: &[(Place, Author)]) -> Decision {
-        let seen: BTreeSet<&Place> = drifts.iter().map(|(place, _)| place).collect();
+    fn decide(&mut self, now: Duration, drifts: &[Seen]) -> Decision {
+        let seen: BTreeSet<&Place> = drifts.iter().map(|seen| &seen.place).collect();
         let (mut calm, mut fighting) = (Vec::new(), Vec::new());
         let mut next: Option<Duration> = None;
         let mut earliest = |at: Duration| next = Some(next.map_or(at, |next| next.min(at)));

@@ -15,13 +15,17 @@ fn chain(name: impl Into<String>) -> Place {
     Place::Chain(Family::Ipv4, Table::Nat, name.into())
 }
 
-fn by(name: &str) -> Author {
-    Author { name: name.to_owned(), pid: Some(7), ..Author::default() }
+fn by(name: &str) -> Actor {
+    Actor { name: name.to_owned(), pid: Some(7), ..Actor::default() }
+}
+
+fn drift(place: Place, actor: Actor) -> Seen {
+    Seen { place, actors: vec![actor] }
 }
 
 /// Who had ended before it was asked for its name.
-fn gone(pid: u32) -> Author {
-    Author { pid: Some(pid), ..Author::unknown() }
+fn gone(pid: u32) -> Actor {
+    Actor { pid: Some(pid), ..Actor::unknown() }
 }
 
 /// A stranger who undoes each repair of `place` after `delay`, for as long as `until` says; the times of the repairs.
@@ -29,7 +33,7 @@ fn undone(fights: &mut Fights, place: &Place, delay: Duration, from: Duration, u
     let mut repairs = Vec::new();
     let mut now = from;
     while now < until {
-        let decision = fights.seen(now, &[(place.clone(), by("loop"))]);
+        let decision = fights.seen(now, &[drift(place.clone(), by("loop"))]);
         if decision.repair.contains(place) {
             repairs.push(now);
             now += delay;
@@ -45,7 +49,7 @@ fn rare_drift_is_repaired_at_once_for_ever() {
     let mut fights = Fights::new(REFRESH);
     for round in 0..1000 {
         let now = ms(2_500 * round);
-        assert_eq!(fights.seen(now, &[(chain("c"), by("cron"))]).repair, [chain("c")], "round {round}");
+        assert_eq!(fights.seen(now, &[drift(chain("c"), by("cron"))]).repair, [chain("c")], "round {round}");
         assert!(fights.fights(now).is_empty());
     }
 }
@@ -76,18 +80,22 @@ fn a_fight_names_its_opponent_and_ends_when_the_place_is_quiet() {
     let repairs = undone(&mut fights, &place, ms(1), ms(1000), MINUTE);
     let last = *repairs.last().unwrap();
     let [fight] = &fights.fights(MINUTE)[..] else { panic!("one fight") };
-    assert_eq!((fight.place.clone(), fight.since, fight.opponent.name.as_str()), (place.clone(), ms(1000), "loop"));
-    assert_eq!(fight.rounds, repairs.len() as u64);
+    let [loops] = &fight.opponents.iter().collect::<Vec<_>>()[..] else { panic!("one opponent: {fight:?}") };
+    assert_eq!((fight.place.clone(), fight.since, loops.actor.name.as_str()), (place.clone(), ms(1000), "loop"));
+    let made = repairs.len() as u64;
+    assert_eq!((fight.rounds, loops.times), (made, made + 1), "all repairs, the last one as well");
 
     let (mut now, mut pause) = (last, fight.pause);
-    for nameless in [Author::unknown(), gone(8)] {
+    for nameless in [Actor::unknown(), gone(8)] {
         now += pause;
-        let after = fights.seen(now, &[(place.clone(), nameless)]);
+        let after = fights.seen(now, &[drift(place.clone(), nameless)]);
         assert_eq!(after.repair, std::slice::from_ref(&place), "the pause is over");
         let [fight] = &fights.fights(now)[..] else { panic!("one fight") };
-        assert_eq!(fight.opponent, by("loop"), "somebody without a name does not hide the one that has one");
         pause = fight.pause;
     }
+    let [fight] = &fights.fights(now)[..] else { panic!("one fight") };
+    let told: Vec<_> = fight.opponents.iter().map(|one| (one.actor.clone(), one.times)).collect();
+    assert_eq!(told, [(by("loop"), made + 1), (gone(8), 2)], "each of them, and each alone");
 
     let end = now + pause + Limits::default().quiet;
     assert_eq!(fights.next_end(now), Some(end));
@@ -95,39 +103,40 @@ fn a_fight_names_its_opponent_and_ends_when_the_place_is_quiet() {
     assert!(fights.fights(end).is_empty());
     now = end;
     for _ in 0..5 {
-        let decision = fights.seen(now, &[(place.clone(), by("again"))]);
+        let decision = fights.seen(now, &[drift(place.clone(), by("again"))]);
         assert_eq!(decision, Decision { repair: vec![place.clone()], wait_until: None }, "immediate again");
     }
 }
 
 #[test]
-fn of_who_has_no_name_the_last_id_is_told_until_there_is_one() {
+fn each_opponent_counts_once_for_each_repair_that_it_undid() {
     let (mut fights, place) = (Fights::new(REFRESH), chain("c"));
-    let mut opponent = |author: Author| {
-        let _ = fights.seen(ms(0), &[(place.clone(), author)]);
-        fights.fights(ms(0)).pop().map(|fight| fight.opponent)
-    };
-    for pid in 0..5 {
-        assert_eq!(opponent(gone(pid)), None, "no fight yet");
+    for round in 0..5 {
+        let _ = fights.seen(ms(round), &[drift(place.clone(), by(if round % 2 == 0 { "a" } else { "b" }))]);
     }
-    assert_eq!(opponent(gone(8)), Some(gone(8)));
-    assert_eq!(opponent(Author::unknown()), Some(gone(8)));
-    assert_eq!(opponent(by("loop")), Some(by("loop")));
-    assert_eq!(opponent(gone(9)), Some(by("loop")));
-    assert_eq!(opponent(by("cron")), Some(by("cron")));
+    // Now there are pauses: what is seen meanwhile was undone once.
+    for now in [10, 20, 30] {
+        let decision = fights.seen(ms(now), &[drift(place.clone(), by("a"))]);
+        assert!(decision.repair.is_empty(), "a pause");
+    }
+    let both = Seen { place: place.clone(), actors: vec![by("a"), by("c")] };
+    let _ = fights.seen(ms(40), &[both]);
+    let [fight] = &fights.fights(ms(40))[..] else { panic!("one fight") };
+    let told: Vec<_> = fight.opponents.iter().map(|one| (one.actor.name.as_str(), one.times)).collect();
+    assert_eq!(told, [("a", 4), ("b", 2), ("c", 1)]);
 }
 
 #[test]
 fn drift_during_a_pause_neither_lengthens_it_nor_counts() {
     let mut fights = Fights::new(REFRESH);
-    let seen = [(chain("c"), by("loop"))];
+    let seen = [drift(chain("c"), by("loop"))];
     for _ in 0..5 {
         assert_eq!(fights.seen(ms(0), &seen).repair.len(), 1);
     }
     for now in 1..50 {
         assert_eq!(fights.seen(ms(now), &seen), Decision { repair: vec![], wait_until: Some(ms(50)) });
     }
-    let unseen = fights.seen(ms(50), &[(chain("d"), by("loop"))]);
+    let unseen = fights.seen(ms(50), &[drift(chain("d"), by("loop"))]);
     let look_now = Decision { repair: vec![chain("d")], wait_until: Some(ms(50)) };
     assert_eq!(unseen, look_now, "it is due, and nobody has looked at it");
     assert_eq!(fights.seen(ms(50), &seen), Decision { repair: vec![chain("c")], wait_until: None });
@@ -138,7 +147,7 @@ fn drift_during_a_pause_neither_lengthens_it_nor_counts() {
 #[test]
 fn what_is_right_again_does_not_wait_and_has_not_counted() {
     let mut fights = Fights::new(REFRESH);
-    let seen = [(chain("c"), by("loop")), (chain("d"), by("loop"))];
+    let seen = [drift(chain("c"), by("loop")), drift(chain("d"), by("loop"))];
     for _ in 0..5 {
         assert_eq!(fights.seen(ms(0), &seen).repair.len(), 2);
     }
@@ -154,7 +163,7 @@ fn what_is_right_again_does_not_wait_and_has_not_counted() {
 fn other_places_are_repaired_at_once_beside_a_fight() {
     let mut fights = Fights::new(REFRESH);
     undone(&mut fights, &chain("fought"), ms(1), ms(0), MINUTE);
-    let both = [(chain("fought"), by("loop")), (Place::Set("s".into()), by("ipset"))];
+    let both = [drift(chain("fought"), by("loop")), drift(Place::Set("s".into()), by("ipset"))];
     let decision = fights.seen(MINUTE, &both);
     assert_eq!(decision.repair, [Place::Set("s".into())]);
     assert!(decision.wait_until.is_some_and(|at| at > MINUTE), "the other one waits for its pause");
@@ -162,7 +171,7 @@ fn other_places_are_repaired_at_once_beside_a_fight() {
 
 /// Everybody at `places` undoes each repair after a millisecond; the times of the passes.
 fn crowd(fights: &mut Fights, places: u64, until: Duration) -> Vec<Duration> {
-    let all: Vec<_> = (0..places).map(|n| (chain(format!("c{n}")), by("loop"))).collect();
+    let all: Vec<_> = (0..places).map(|n| drift(chain(format!("c{n}")), by("loop"))).collect();
     let mut passes = Vec::new();
     let mut now = ms(0);
     while now < until {
@@ -200,14 +209,14 @@ fn a_stranger_that_touches_ever_new_places_is_bounded_and_starves_nobody() {
         let now = ms(millisecond);
         // What waits is looked at again when it is due.
         let mut seen = if due.is_some_and(|due| due <= now) { std::mem::take(&mut held) } else { Vec::new() };
-        seen.push((chain(format!("new{millisecond}")), by("hostile")));
+        seen.push(drift(chain(format!("new{millisecond}")), by("hostile")));
         if millisecond % 5000 == 4321 {
-            seen.push((chain("ours"), by("admin")));
+            seen.push(drift(chain("ours"), by("admin")));
             waits_since = Some(now);
         }
         let decision = fights.seen(now, &seen);
         due = decision.wait_until;
-        held.extend(seen.into_iter().filter(|(place, _)| !decision.repair.contains(place)));
+        held.extend(seen.into_iter().filter(|seen| !decision.repair.contains(&seen.place)));
         passes += u32::from(!decision.repair.is_empty());
         late += u32::from(!decision.repair.is_empty() && millisecond >= 10_000);
         if decision.repair.contains(&chain("ours")) {
@@ -226,7 +235,7 @@ fn fights_leave_the_budget_of_others_alone() {
     crowd(&mut fights, 200, Duration::from_secs(30));
     for n in 0..20 {
         let place = chain(format!("calm{n}"));
-        let decision = fights.seen(Duration::from_secs(30), &[(place.clone(), by("admin"))]);
+        let decision = fights.seen(Duration::from_secs(30), &[drift(place.clone(), by("admin"))]);
         assert!(decision.repair.contains(&place), "place {n}");
     }
 }
@@ -236,7 +245,7 @@ fn fights_are_remembered_longer_than_calm_places() {
     let mut fights = Fights::new(REFRESH);
     undone(&mut fights, &chain("fought"), ms(1), ms(0), ms(500));
     for n in 0..5000 {
-        let _ = fights.seen(ms(600), &[(chain(format!("c{n}")), by("hostile"))]);
+        let _ = fights.seen(ms(600), &[drift(chain(format!("c{n}")), by("hostile"))]);
     }
     assert_eq!(fights.fights(ms(600)).len(), 1);
 }
@@ -273,24 +282,24 @@ proptest! {
         let mut last = Decision::default();
         for (pause, places) in steps {
             now += ms(pause);
-            let seen: Vec<_> = places.iter().map(|n| (chain(n.to_string()), by("x"))).collect();
-            open.extend(seen.iter().map(|(place, _)| place.clone()));
+            let seen: Vec<_> = places.iter().map(|n| drift(chain(n.to_string()), by("x"))).collect();
+            open.extend(seen.iter().map(|seen| seen.place.clone()));
             last = fights.seen(now, &seen);
             for place in &last.repair {
-                prop_assert!(seen.iter().any(|(of, _)| of == place), "{place} was not seen");
+                prop_assert!(seen.iter().any(|seen| seen.place == *place), "{place} was not seen");
                 open.remove(place);
             }
             if !last.repair.is_empty() {
                 passes.push(now);
             }
             prop_assert_eq!(last.wait_until.is_some(), !open.is_empty());
-            let all_seen = open.iter().all(|place| seen.iter().any(|(of, _)| of == place));
+            let all_seen = open.iter().all(|place| seen.iter().any(|seen| seen.place == *place));
             let first = if all_seen { now + Duration::from_nanos(1) } else { now };
             prop_assert!(last.wait_until.is_none_or(|at| at >= first && at <= now + LONGEST_PAUSE));
         }
         while let Some(at) = last.wait_until {
             now = at;
-            let seen: Vec<_> = open.iter().map(|place| (place.clone(), by("x"))).collect();
+            let seen: Vec<_> = open.iter().map(|place| drift(place.clone(), by("x"))).collect();
             last = fights.seen(now, &seen);
             prop_assert!(last.wait_until.is_none_or(|at| at > now));
             for place in &last.repair {
@@ -320,7 +329,7 @@ fn passes(took: Duration, time: Duration) -> u32 {
     let mut now = Duration::ZERO;
     while now < time {
         let place = chain(format!("c{}", now.as_millis()));
-        let decision = fights.seen(now, &[(place, Author::unknown())]);
+        let decision = fights.seen(now, &[drift(place, Actor::unknown())]);
         if !decision.repair.is_empty() {
             passes += 1;
             fights.took(now, took);
@@ -343,7 +352,7 @@ fn those_that_fight_take_a_fiftieth_of_a_core_in_the_long_run() {
     let took = ms(120);
     let mut fights = Fights::new(Duration::from_secs(3600));
     fights.took(ms(0), took);
-    let all: Vec<_> = (0..100).map(|n| (chain(format!("c{n}")), by("loop"))).collect();
+    let all: Vec<_> = (0..100).map(|n| drift(chain(format!("c{n}")), by("loop"))).collect();
     let (mut now, mut late) = (ms(0), 0);
     while now < 10 * MINUTE {
         // In turn, so that they never all wait for the same time.
@@ -363,10 +372,10 @@ fn one_slow_pass_does_not_use_up_what_is_left() {
     let mut fights = Fights::new(REFRESH);
     fights.took(ms(0), ms(1));
     for n in 0..100 {
-        assert_eq!(fights.seen(ms(n), &[(chain(format!("a{n}")), by("x"))]).repair.len(), 1);
+        assert_eq!(fights.seen(ms(n), &[drift(chain(format!("a{n}")), by("x"))]).repair.len(), 1);
         fights.took(ms(n), if n == 50 { Duration::from_secs(10) } else { ms(1) });
     }
     for n in 100..200 {
-        assert_eq!(fights.seen(ms(n), &[(chain(format!("a{n}")), by("x"))]).repair.len(), 1, "pass {n}");
+        assert_eq!(fights.seen(ms(n), &[drift(chain(format!("a{n}")), by("x"))]).repair.len(), 1, "pass {n}");
     }
 }

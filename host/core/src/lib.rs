@@ -7,8 +7,8 @@
 //! [`plan::Plan`] is committed.
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
+pub mod actor;
 pub mod align;
-pub mod author;
 pub mod check;
 pub mod contribution;
 pub mod difference;

@@ -1,20 +1,20 @@
 //! Incidents: what others did to rules that had been committed, numbered, and told to the operator in one log line each.
 //!
-//! The same thing (place, kind, name of the author) again within a minute is the same incident with a count, so a fight
-//! is one incident. The log can't be flooded: a repeated incident gets a line at its 2nd, 4th, 8th, ... time, and in each
+//! The same thing (place and kind) again within a minute is the same incident with a count, so a fight is one incident. It
+//! names every distinct actor, each with a count of its own. The log can't be flooded: a repeated incident gets a line at its 2nd, 4th, 8th, ... time, and in each
 //! minute at most [`LINES_A_MINUTE`] incidents get a line of their own, the others are counted in one. All of them are in
 //! the reports and in the journal, with at most [`KEPT_LINES`] rules each.
 
 use std::collections::{HashMap, HashSet};
 use std::time::{Duration, SystemTime};
 
-use ruleward_core::author::Author;
+use ruleward_core::actor::{Actor, Actors};
 use ruleward_core::drift::{Drift, Kind};
 use ruleward_core::fight::Place;
 
 use crate::journal::Journal;
 use crate::report::plain::plain;
-use crate::report::{Incident, lines, milliseconds, timestamp};
+use crate::report::{Incident, actors, lines, milliseconds, timestamp};
 
 /// How many incidents a minute are logged one by one.
 pub const LINES_A_MINUTE: u32 = 60;
@@ -28,8 +28,8 @@ const MINUTE: Duration = Duration::from_secs(60);
 /// What was noticed of a drift before a comparison found it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Cause {
-    /// Who did it.
-    pub author: Author,
+    /// Who did it, each once; empty if nothing tells.
+    pub actors: Vec<Actor>,
     /// How many events the kernel sent of it; 0 if only the comparison found it.
     pub events: u64,
     /// How long the drift had waited, because somebody keeps undoing repairs, when the pass began that repaired it.
@@ -49,14 +49,22 @@ pub struct Repair {
     pub latency: Option<Duration>,
 }
 
-/// The same place, kind and author.
-type Same = (Place, Kind, String);
+/// The same place and kind.
+type Same = (Place, Kind);
+
+/// An incident that a repeat would be counted in.
+#[derive(Debug)]
+struct Open {
+    last: SystemTime,
+    incident: Incident,
+    actors: Actors<SystemTime>,
+}
 
 /// Numbers, coalesces and logs incidents, and writes them down.
 #[derive(Debug)]
 pub struct Incidents {
     journal: Journal,
-    open: HashMap<Same, (SystemTime, Incident)>,
+    open: HashMap<Same, Open>,
     minute: Option<SystemTime>,
     logged: u32,
     unlogged: u64,
@@ -78,18 +86,25 @@ impl Incidents {
         at: SystemTime,
     ) -> Vec<Incident> {
         // A clock that was set back ends them all.
-        self.open.retain(|_, (last, _)| at.duration_since(*last).is_ok_and(|elapsed| elapsed < MINUTE));
+        self.open.retain(|_, open| at.duration_since(open.last).is_ok_and(|elapsed| elapsed < MINUTE));
         drifts.iter().map(|drift| self.one(drift, cause(drift), repair, at)).collect()
     }
 
     fn one(&mut self, drift: &Drift, cause: Cause, repair: &Repair, at: SystemTime) -> Incident {
-        let same = (Place::from(drift), drift.kind, cause.author.name.clone());
-        let earlier = self.open.remove(&same).map(|(_, earlier)| earlier);
+        let same = (Place::from(drift), drift.kind);
+        let (earlier, mut actors) = match self.open.remove(&same) {
+            Some(open) => (Some(open.incident), open.actors),
+            None => (None, Actors::default()),
+        };
+        let latest = if cause.actors.is_empty() { vec![Actor::unknown()] } else { cause.actors.clone() };
+        latest.iter().for_each(|actor| actors.note(actor.clone(), at));
         let id = earlier.as_ref().map_or_else(|| self.journal.next_id(), |earlier| earlier.id);
-        let mut incident = first(id, drift, cause, repair, at);
+        let mut incident = first(id, drift, &cause, repair, at);
+        incident.actors = actors::report(&actors, |time| time);
+        (incident.more_actors, incident.latest) = (actors.more(), latest);
         let mut news = true;
         if let Some(earlier) = earlier {
-            news = incident.repaired != earlier.repaired;
+            news = incident.repaired != earlier.repaired || incident.actors.len() > earlier.actors.len();
             repeat(&mut incident, earlier);
             news |= incident.times.is_power_of_two();
         }
@@ -98,7 +113,7 @@ impl Incidents {
         }
         self.journal.record(&incident);
         if self.open.len() < OPEN_INCIDENTS {
-            self.open.insert(same, (at, incident.clone()));
+            self.open.insert(same, Open { last: at, incident: incident.clone(), actors });
         }
         incident
     }
@@ -126,7 +141,7 @@ impl Incidents {
     }
 }
 
-fn first(id: u64, drift: &Drift, cause: Cause, repair: &Repair, at: SystemTime) -> Incident {
+fn first(id: u64, drift: &Drift, cause: &Cause, repair: &Repair, at: SystemTime) -> Incident {
     let kept = |all: &[String]| lines(drift, &all[..all.len().min(KEPT_LINES)]);
     let latency = repair.latency.filter(|_| cause.events > 0 && repair.repaired);
     let latency = latency.map(|latency| milliseconds(latency + cause.waited));
@@ -148,7 +163,9 @@ fn first(id: u64, drift: &Drift, cause: Cause, repair: &Repair, at: SystemTime) 
         latency_ms_max: latency,
         events: cause.events,
         times: 1,
-        author: cause.author,
+        actors: Vec::new(),
+        more_actors: 0,
+        latest: Vec::new(),
     }
 }
 
@@ -179,8 +196,9 @@ fn join(lines: &mut Vec<String>, mut earlier: Vec<String>) {
 fn log(incident: &Incident) {
     let Incident { id, how, took_ms, times, .. } = incident;
     let (kind, place, detail) = (incident.kind.as_str(), plain(&place(incident)), plain(&incident.detail));
-    let author =
-        if incident.author.is_known() { format!(" by {}", plain(&incident.author.to_string())) } else { String::new() };
+    let known: Vec<Actor> = incident.latest.iter().filter(|actor| actor.is_known()).cloned().collect();
+    let by = if known.is_empty() { String::new() } else { format!(" by {}", actors::latest(&known)) };
+    let actor = incident.latest.first().cloned().unwrap_or_default();
     let times = if *times > 1 { format!(" (time {times})") } else { String::new() };
     let how = plain(how);
     let text = match (incident.repaired, incident.latency_ms) {
@@ -195,11 +213,11 @@ fn log(incident: &Incident) {
                 incident = id,
                 kind,
                 place = place.as_str(),
-                author = incident.author.name.as_str(),
-                author_pid = incident.author.pid,
+                actor = actor.name.as_str(),
+                actor_pid = actor.pid,
                 repaired = incident.repaired,
                 latency_ms = incident.latency_ms,
-                "incident {id}: {kind} in {place}{author}{times}: {detail}; {text}"
+                "incident {id}: {kind} in {place}{by}{times}: {detail}; {text}"
             )
         };
     }

@@ -42,7 +42,7 @@ fn outlives_kill_9(backend: Backend) {
         let kept = known.iter().find(|incident| incident.id == told.id);
         let kept = kept.unwrap_or_else(|| panic!("incident {} is forgotten: {known:#?}", told.id));
         assert!(kept.is("rule-deleted", "ipv4", table, hook) && kept.repaired, "{kept:#?}");
-        assert_eq!((&kept.added, &kept.author, &kept.at), (&told.added, &told.author, &told.at));
+        assert_eq!((&kept.added, &kept.actors, &kept.at), (&told.added, &told.actors, &told.at));
         assert!(kept.added.iter().any(|rule| rule.contains(target)), "it does not say which rule: {kept:#?}");
         assert!(told.id > last, "the numbers begin anew: {} after {last}", told.id);
         ids = known.iter().map(|incident| incident.id).collect();

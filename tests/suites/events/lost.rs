@@ -32,7 +32,7 @@ fn restore_text(count: usize, table: &str, last: &str) -> String {
     format!("*{table}\n:theirs - [0:0]\n{rules}{last}\nCOMMIT\n")
 }
 
-/// Each incident at the place names its author or nobody; there is one at least.
+/// Each incident at the place names its actor or nobody; there is one at least.
 #[track_caller]
 fn right_or_unknown(daemon: &Daemon, family: Family, table: &str, name: &str) {
     let here =
@@ -41,7 +41,7 @@ fn right_or_unknown(daemon: &Daemon, family: Family, table: &str, name: &str) {
         status.report.in_sync && status.report.incidents.iter().any(|incident| here(&incident))
     });
     let names: Vec<_> =
-        told.report.incidents.iter().filter(here).map(|incident| incident.author.name.clone()).collect();
+        told.report.incidents.iter().filter(here).map(|incident| incident.actor().name.clone()).collect();
     let kernel_name: String = name.chars().take(15).collect();
     assert!(
         names.iter().all(|found| *found == kernel_name || found == "unknown"),
@@ -77,7 +77,7 @@ fn buffer_overflows(backend: Backend) {
     }
 }
 
-/// Much happens while it can't look: another author in every place.
+/// Much happens while it can't look: another actor in every place.
 fn daemon_is_stopped_for_a_while(backend: Backend) {
     let (node, daemon) = quiet_node(backend, &[]);
     let before = node.save_all();

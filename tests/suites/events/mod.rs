@@ -1,7 +1,7 @@
 //! Nobody asks for a check, and the next periodic one is an hour away: what comes back here comes back because the
 //! daemon heard of the damage itself. And what it says of it: who, what, how often.
 
-mod authors;
+mod actors;
 mod calm;
 mod fights;
 mod journal;
@@ -30,7 +30,7 @@ use crate::strangers::jump;
 pub fn trials() -> Vec<Trial> {
     let suites: [fn() -> Vec<Trial>; 13] = [
         named::trials,
-        authors::trials,
+        actors::trials,
         calm::trials,
         lost::trials,
         races::trials,

@@ -37,10 +37,10 @@ fn calico_10087(backend: Backend) {
         };
         if can_be_told(backend) {
             let incident = until_named(backend, delete);
-            assert_eq!(incident.author.name, family.program(), "{incident:#?}");
+            assert_eq!(incident.actor().name, family.program(), "{incident:#?}");
         } else {
             let incident = delete();
-            assert_eq!(incident.author.name, "unknown", "{incident:#?}");
+            assert_eq!(incident.actor().name, "unknown", "{incident:#?}");
         }
     }
 }

@@ -11,12 +11,12 @@ use super::{JUMPS, comes_back, deletion, quiet_node};
 
 pub fn trials() -> Vec<Trial> {
     let case = |backend: Backend| {
-        trial(format!("events::{backend}::shown::a_repair_and_its_author"), move || a_repair_and_its_author(backend))
+        trial(format!("events::{backend}::shown::a_repair_and_its_actor"), move || a_repair_and_its_actor(backend))
     };
     Backend::ALL.map(case).into()
 }
 
-fn a_repair_and_its_author(backend: Backend) {
+fn a_repair_and_its_actor(backend: Backend) {
     let (node, daemon) = quiet_node(backend, &[]);
     let (table, hook, _) = JUMPS[1];
     assert!(get(&node, "/livez").starts_with("HTTP/1.1 200"));
@@ -43,12 +43,12 @@ fn a_repair_and_its_author(backend: Backend) {
     let page = get(&node, "/");
     assert!(page.contains("<strong>RIGHT</strong>") && page.contains("<strong>rule-deleted</strong>"), "{page}");
     if can_be_told(backend) {
-        let author = &incident.author.name;
+        let actor = &incident.actor().name;
         let kernel_name: String = tool.chars().take(15).collect(); // what the kernel keeps of a name
         // On legacy it may have ended before it was looked at.
-        assert!(*author == kernel_name || (backend == Backend::Legacy && !incident.author.is_named()), "{incident:#?}");
-        assert_eq!(metric(&node, "ruleward_drifts_total", &[drift[0], &format!("author=\"{author}\"")]), 1.0);
-        assert!(page.contains(&format!("by <span class=\"author\">{author} (pid ")), "{page}");
+        assert!(*actor == kernel_name || (backend == Backend::Legacy && !incident.actor().is_named()), "{incident:#?}");
+        assert_eq!(metric(&node, "ruleward_drifts_total", &[drift[0], &format!("actor=\"{actor}\"")]), 1.0);
+        assert!(page.contains(&format!("by <span class=\"actor\">{actor} (pid ")), "{page}");
     }
     daemon.stop();
     assert!(UnixStream::connect(node.path("run/http.sock")).is_err(), "nobody answers any more");

@@ -56,8 +56,8 @@ fn flush(node: &Node, daemon: &Daemon) -> Incident {
 }
 
 /// What is said of who did that, where it can be told.
-fn author_of_a_flush(node: &Node, daemon: &Daemon) -> String {
-    until_named(node.backend, || flush(node, daemon)).author.name
+fn actor_of_a_flush(node: &Node, daemon: &Daemon) -> String {
+    until_named(node.backend, || flush(node, daemon)).actor().name.clone()
 }
 
 fn those_of_the_unit_are_enough(backend: Backend) {
@@ -72,11 +72,11 @@ fn those_of_the_unit_are_enough(backend: Backend) {
     match backend {
         Backend::Nft => {
             assert_eq!((watch.method.as_str(), watch.unproven), ("nf_tables events", 0));
-            assert_eq!(author_of_a_flush(&node, &daemon), tool);
+            assert_eq!(actor_of_a_flush(&node, &daemon), tool);
         }
         Backend::Legacy if sandbox::is_real_root() => {
             assert_eq!(watch.method, "xtables lock by fanotify");
-            assert_eq!(author_of_a_flush(&node, &daemon), tool);
+            assert_eq!(actor_of_a_flush(&node, &daemon), tool);
         }
         Backend::Legacy => assert_eq!(watch.method, "xtables lock by inotify"),
     }
@@ -135,11 +135,11 @@ fn without_sys_admin_nothing_is_rehearsed(backend: Backend) {
     // Repaired all the same; who did it is known on nft only.
     let tool = Family::Ipv4.tool(backend, "");
     match backend {
-        Backend::Nft => assert_eq!(author_of_a_flush(&node, &daemon), tool),
+        Backend::Nft => assert_eq!(actor_of_a_flush(&node, &daemon), tool),
         Backend::Legacy => {
             assert_eq!(watch.method, "xtables lock by inotify");
             assert!(watch.detail.contains("CAP_SYS_ADMIN"), "{watch:?}");
-            assert_eq!(flush(&node, &daemon).author.name, "unknown");
+            assert_eq!(flush(&node, &daemon).actor().name, "unknown");
         }
     }
 }

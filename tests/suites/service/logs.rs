@@ -57,7 +57,7 @@ fn json_is_one_object_a_line_with_fields() {
         log.lines().map(|line| serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"))).collect();
     let incident = lines.iter().find(|line| line["kind"] == "chain-flushed").expect("the incident is logged");
     assert_eq!((&incident["level"], &incident["repaired"]), (&json!("warn"), &json!(true)));
-    assert!(incident["author-pid"].is_u64() && incident["author"].is_string(), "{incident}");
+    assert!(incident["actor-pid"].is_u64() && incident["actor"].is_string(), "{incident}");
     assert!(
         incident["message"].as_str().is_some_and(|text| text.starts_with("incident 1: chain-flushed")),
         "{incident}"

@@ -24,7 +24,7 @@ pub fn trials() -> Vec<Trial> {
         let mut add = |name: &str, test: fn(Backend)| {
             trials.push(trial(format!("shown::traces::{backend}::{name}"), move || test(backend)));
         };
-        add("a_tampering_is_told_with_its_author", a_tampering_is_told_with_its_author);
+        add("a_tampering_is_told_with_its_actor", a_tampering_is_told_with_its_actor);
         add("a_collector_that_hangs_holds_up_nothing", |backend| holds_up_nothing(backend, &Manner::Hang));
         add("a_collector_that_answers_503_holds_up_nothing", |backend| holds_up_nothing(backend, &Manner::Busy));
         add("a_collector_that_is_away_holds_up_nothing", |backend| holds_up_nothing(backend, &Manner::Away));
@@ -235,7 +235,7 @@ fn tamper(node: &Node, daemon: &Daemon) -> Incident {
     daemon.incident_after(&mark, "chain-flushed", Family::Ipv4, "filter", "op-in")
 }
 
-fn a_tampering_is_told_with_its_author(backend: Backend) {
+fn a_tampering_is_told_with_its_actor(backend: Backend) {
     let (node, daemon, mut collector) = node(backend, &Manner::Well, &[]);
     let first = collector.wait_for("the first check", |trace| trace.attribute("ruleward.check.cause") == "start");
     first.assert_nested();
@@ -270,9 +270,9 @@ fn a_tampering_is_told_with_its_author(backend: Backend) {
     assert_eq!(told("ruleward.incident.id"), incident.id.to_string());
     assert_eq!(told("ruleward.incident.kind"), "chain-flushed");
     assert_eq!(told("ruleward.incident.place"), "IPv4 filter op-in");
-    assert_eq!(told("ruleward.author.name"), incident.author.name);
-    assert_eq!(told("ruleward.author.pid"), incident.author.pid.map_or_else(String::new, |pid| pid.to_string()));
-    assert!(backend == Backend::Legacy || incident.author.name == "iptables", "{incident:?}");
+    assert_eq!(told("ruleward.actor.name"), incident.actor().name);
+    assert_eq!(told("ruleward.actor.pid"), incident.actor().pid.map_or_else(String::new, |pid| pid.to_string()));
+    assert!(backend == Backend::Legacy || incident.actor().name == "iptables", "{incident:?}");
     assert_eq!(told("ruleward.incident.times"), "1");
     assert!(!repair.root().to_string().contains("flush-chain"), "command lines stay here: {:#}", repair.root());
 

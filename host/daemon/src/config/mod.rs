@@ -77,7 +77,7 @@ pub struct Config {
     /// kept, so the disk holds twice as much. Default: `8MiB`.
     pub incident_journal_size: u64,
     /// `event-buffer`: nft: room for the kernel's events, `4KiB` to `512MiB`; what does not fit is found by reading
-    /// everything, author unknown. Default: `16MiB`.
+    /// everything, actor unknown. Default: `16MiB`.
     pub event_buffer: u64,
     /// `full-comparison-every`: of so many checks by the clock at least one reads everything, the others read nothing if
     /// the kernel says that nothing has changed; `1` to `1000000`. Default: `10`.

@@ -2,8 +2,11 @@
 
 use ruleward_core::names::{Family, Table};
 
+use ruleward_core::actor::Parent;
+
 use super::*;
 use crate::logs::tests::logged;
+use crate::report::ActorReport;
 
 fn drift(kind: Kind, added: &[&str], removed: &[&str]) -> Drift {
     let strings = |texts: &[&str]| texts.iter().map(|text| (*text).to_owned()).collect();
@@ -23,7 +26,13 @@ fn repair() -> Repair {
 }
 
 fn by(name: &str, events: u64) -> Cause {
-    Cause { author: Author { name: name.to_owned(), pid: Some(4711), ..Author::default() }, events, ..Cause::default() }
+    let actor = Actor { name: name.to_owned(), pid: Some(4711), ..Actor::default() };
+    Cause { actors: vec![actor], events, ..Cause::default() }
+}
+
+/// The actors that an incident names, and how often each did it.
+fn told(incident: &Incident) -> Vec<(String, u64)> {
+    incident.actors.iter().map(|one| (one.actor.name.clone(), one.times)).collect()
 }
 
 fn at(seconds: u64) -> SystemTime {
@@ -43,7 +52,7 @@ fn an_incident_says_what_where_how_and_how_long() {
     assert_eq!(first.added, ["-A POSTROUTING -m comment --comment \"cali:a\" -j cali-POSTROUTING"]);
     assert_eq!(first.took_ms, 12.345);
     assert_eq!((first.latency_ms, first.latency_ms_max), (None, None));
-    assert_eq!(first.author, Author::unknown());
+    assert_eq!(told(first), [("unknown".to_owned(), 1)]);
     assert!(first.detail.ends_with(" missing"), "{}", first.detail);
 }
 
@@ -70,19 +79,54 @@ fn a_fight_is_one_incident_with_counts_the_worst_latency_and_all_rules() {
 }
 
 #[test]
-fn another_time_kind_place_or_author_is_another_incident() {
+fn another_time_kind_or_place_is_another_incident() {
     let mut incidents = Incidents::new(Journal::none());
     let deleted = drift(Kind::RuleDeleted, &["-j X"], &[]);
     let mut record = |drift: &Drift, cause: Cause, time| {
         incidents.record(std::slice::from_ref(drift), |_| cause.clone(), &repair(), time)[0].id
     };
     assert_eq!(record(&deleted, by("a", 1), at(100)), 1);
-    assert_eq!(record(&deleted, by("b", 1), at(100)), 2);
-    assert_eq!(record(&drift(Kind::RuleMoved, &["-j X"], &["-j X"]), by("a", 1), at(100)), 3);
-    assert_eq!(record(&Drift { chain: "INPUT".into(), ..deleted.clone() }, by("a", 1), at(100)), 4);
-    assert_eq!(record(&deleted, by("a", 1), at(159)), 1);
-    assert_eq!(record(&deleted, by("a", 1), at(219)), 5, "a minute after the last");
-    assert_eq!(record(&deleted, by("a", 1), at(10)), 6, "the clock was set back");
+    assert_eq!(record(&drift(Kind::RuleMoved, &["-j X"], &["-j X"]), by("a", 1), at(100)), 2);
+    assert_eq!(record(&Drift { chain: "INPUT".into(), ..deleted.clone() }, by("a", 1), at(100)), 3);
+    assert_eq!(record(&deleted, by("b", 1), at(159)), 1);
+    assert_eq!(record(&deleted, by("a", 1), at(219)), 4, "a minute after the last");
+    assert_eq!(record(&deleted, by("a", 1), at(10)), 5, "the clock was set back");
+}
+
+#[test]
+fn every_actor_of_an_incident_is_kept_with_its_count_and_its_times() {
+    let mut incidents = Incidents::new(Journal::none());
+    let jump = [drift(Kind::RuleDeleted, &["-j X"], &[])];
+    let script = |name: &str| {
+        let parent = Parent { name: "sh".into(), pid: 1, command_line: Some(format!("sh {name}")), parent: None };
+        Actor { name: "iptables".into(), pid: Some(7), parent: Some(Box::new(parent)), ..Actor::default() }
+    };
+    let mut last = None;
+    let causes = [vec![script("a.sh")], vec![script("b.sh")], vec![], vec![script("a.sh"), script("c.sh")]];
+    for (second, actors) in causes.into_iter().enumerate() {
+        let cause = Cause { actors, events: 1, ..Cause::default() };
+        last = incidents.record(&jump, |_| cause.clone(), &repair(), at(second as u64)).pop();
+    }
+    let last = last.unwrap();
+    let second = |number| format!("1970-01-01T00:00:0{number}.000Z");
+    let who = |one: &ActorReport| {
+        let words = one.actor.parents().next().and_then(|parent| parent.command_line.clone());
+        (words.unwrap_or(one.actor.name.clone()), one.times, one.at.clone(), one.last_at.clone())
+    };
+    let expected = [
+        ("sh a.sh".to_owned(), 2, second(0), second(3)),
+        ("sh b.sh".to_owned(), 1, second(1), second(1)),
+        ("unknown".to_owned(), 1, second(2), second(2)),
+        ("sh c.sh".to_owned(), 1, second(3), second(3)),
+    ];
+    assert_eq!(last.actors.iter().map(who).collect::<Vec<_>>(), expected);
+    assert_eq!((last.id, last.times, last.more_actors), (1, 4, 0));
+    assert_eq!(last.latest, [script("a.sh"), script("c.sh")]);
+    for number in 0..20 {
+        let cause = Cause { actors: vec![script(&format!("{number}.sh"))], ..Cause::default() };
+        let recorded = incidents.record(&jump, |_| cause.clone(), &repair(), at(4));
+        assert_eq!(recorded[0].actors.iter().map(|one| one.times).sum::<u64>() + recorded[0].more_actors, 6 + number);
+    }
 }
 
 #[test]
@@ -129,7 +173,7 @@ fn what_is_kept_for_repeats_is_bounded() {
 }
 
 #[test]
-fn the_log_line_of_a_hostile_author_is_one_line() {
+fn the_log_line_of_a_hostile_actor_is_one_line() {
     let mut incidents = Incidents::new(Journal::none());
     let rule = "-m comment --comment \"a\nERROR forged \u{1b}[2J\" -j X";
     let cause = by("ev\nil\u{1b}[31m", 1);

@@ -25,6 +25,8 @@ use std::path::Path;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use ruleward_core::actor::Actor;
+
 use crate::report::Incident;
 use file::JournalFile;
 use writer::{Note, Writer};
@@ -174,7 +176,11 @@ impl Queue {
 /// About as many bytes as it takes.
 fn weight(incident: &Incident) -> usize {
     let lines = incident.added.iter().chain(&incident.removed).map(|line| line.len() + 32);
-    let author = &incident.author;
-    let words = [&author.command_line, &author.cgroup].into_iter().flatten().map(String::len);
-    600 + incident.detail.len() + incident.how.len() + lines.chain(words).sum::<usize>()
+    let words = |actor: &Actor| -> usize {
+        let own = [&actor.executable, &actor.command_line, &actor.cgroup].into_iter().flatten().map(String::len);
+        let parents = actor.parents().map(|parent| 80 + parent.command_line.as_ref().map_or(0, String::len));
+        150 + own.chain(parents).sum::<usize>()
+    };
+    let actors = incident.actors.iter().map(|one| &one.actor).chain(&incident.latest).map(words);
+    600 + incident.detail.len() + incident.how.len() + lines.chain(actors).sum::<usize>()
 }

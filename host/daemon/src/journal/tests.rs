@@ -8,11 +8,13 @@ use std::path::PathBuf;
 use std::process::Command;
 use std::sync::mpsc;
 
+use ruleward_core::actor::Actor;
 use rustix::mount::{MountFlags, mount, mount_remount};
 
 use super::follow::Follower;
 use super::read::{Loaded, ReadError, last_id, load};
 use super::*;
+use crate::report::ActorReport;
 
 const SIZE: u64 = 64 << 10;
 
@@ -35,7 +37,9 @@ fn incident(id: u64, detail: &str) -> Incident {
         latency_ms_max: Some(0.25),
         events: 1,
         times: 1,
-        author: ruleward_core::author::Author { name: "a\nb\u{1b}".to_owned(), ..Default::default() },
+        actors: vec![ActorReport::once(Actor { name: "a\nb\u{1b}".to_owned(), ..Actor::default() }, "then")],
+        more_actors: 0,
+        latest: Vec::new(),
     }
 }
 
@@ -142,7 +146,7 @@ fn damaged_lines_are_left_out_and_counted() {
     let loaded = load(folder.path()).unwrap();
     assert_eq!((ids(&loaded), loaded.damaged), (vec![2, 1], 3));
     assert_eq!(loaded.incidents[1].times, 5);
-    assert_eq!(loaded.incidents[1].author.name, "a\nb\u{1b}");
+    assert_eq!(loaded.incidents[1].actors[0].actor.name, "a\nb\u{1b}");
 }
 
 #[test]
@@ -253,7 +257,7 @@ fn a_missing_journal_says_what_to_do() {
 fn a_follower_misses_nothing_across_rotations() {
     let folder = folder();
     let mut file = JournalFile::open(folder.path(), SIZE).unwrap();
-    let long = "y".repeat(1000);
+    let long = "y".repeat(750);
     let next = |file: &mut JournalFile, id| file.append(&[line(&incident(id, &long))]).unwrap();
     next(&mut file, 1);
     let (mut follower, loaded) = Follower::open(folder.path()).unwrap();

@@ -5,6 +5,8 @@ use std::path::PathBuf;
 use std::sync::PoisonError;
 use std::time::{Duration, Instant};
 
+use ruleward_core::actor::Parent;
+
 use super::{FIRST_PAUSE, Journal, JournalFile, LONGEST_PAUSE, MOST_PACES, Pace, Waiting, read};
 use crate::private_dir::PrivateError;
 use crate::report::Incident;
@@ -13,6 +15,8 @@ use crate::report::Incident;
 const FIRST_RETRY: Duration = Duration::from_millis(500);
 /// Longest pause after a failure.
 const LONGEST_RETRY: Duration = Duration::from_secs(30);
+/// Characters of a control group's path in an incident that is too long.
+const SHORT_WORDS: usize = 100;
 
 /// Says that incidents can't be written, and why; `None` when they can.
 pub type Note = Box<dyn Fn(Option<String>) + Send>;
@@ -181,6 +185,14 @@ fn line(incident: &Incident, size: u64) -> Vec<u8> {
     (short.added, short.removed) = (Vec::new(), Vec::new());
     short.detail = cut(&short.detail) + " (too long for the journal, rules left out)";
     short.how = cut(&short.how);
+    // Names, ids and counts stay.
+    for one in &mut short.actors {
+        let actor = &mut one.actor;
+        (actor.executable, actor.command_line) = (None, None);
+        actor.cgroup = actor.cgroup.as_deref().map(|cgroup| cgroup.chars().take(SHORT_WORDS).collect());
+        actor.parent =
+            actor.parent.take().map(|parent| Box::new(Parent { command_line: None, parent: None, ..*parent }));
+    }
     json(&short)
 }
 

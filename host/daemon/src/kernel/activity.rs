@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 use std::time::Instant;
 
-use ruleward_core::author::Author;
+use ruleward_core::actor::{Actor, Actors};
+use ruleward_core::drift::Kind;
 use ruleward_core::names::{Family, Table};
 
 /// Everything since the last time.
@@ -24,8 +25,10 @@ pub struct Activity {
 /// Changes of one place.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Touch {
-    /// Who made the last of them.
-    pub author: Author,
+    /// Who took rules or chains away.
+    pub removers: Actors<Instant>,
+    /// Who changed anything else, or did what nothing tells.
+    pub changers: Actors<Instant>,
     /// How many.
     pub events: u64,
     /// When the first of them was heard.
@@ -53,19 +56,18 @@ impl Activity {
         self.lost |= later.lost;
     }
 
-    /// Adds who was heard of later, where nobody is known yet; no more.
+    /// Adds who was heard of later, where nothing is known yet of anyone; no more.
     pub fn name_unknown(&mut self, later: &Self) {
         for ((family, table, chain), news) in &later.chains {
             let touch = self.touch(*family, *table, chain);
-            if !touch.author.is_known() {
-                let author = news.author.clone();
-                self.chains.insert((*family, *table, chain.clone()), Touch { author, ..touch });
+            if !touch.any_known() {
+                self.chains.insert((*family, *table, chain.clone()), touch.named_by(news));
             }
         }
         for (place, news) in &later.tables {
             let touch = self.tables.entry(*place).or_default();
-            if !touch.author.is_known() {
-                touch.author = news.author.clone();
+            if !touch.any_known() {
+                *touch = std::mem::take(touch).named_by(news);
             }
         }
     }
@@ -77,33 +79,70 @@ impl Activity {
         exact.or_else(wider).cloned().unwrap_or_default()
     }
 
-    /// Who changed a table: whoever changed all that is known to have changed of it; unknown if there were several.
+    /// Who changed a table: all who are known to have changed anything of it.
     pub fn touch_of_table(&self, family: Family, table: Table) -> Touch {
         let of_table = self.chains.iter().filter(|((f, t, _), _)| (*f, *t) == (family, table)).map(|(_, touch)| touch);
         let mut all: Option<Touch> = None;
         for touch in of_table.chain(self.tables.get(&(family, table))) {
-            match &mut all {
-                None => all = Some(touch.clone()),
-                Some(all) => {
-                    all.events += touch.events;
-                    all.since = all.since.min(touch.since);
-                    if all.author != touch.author {
-                        all.author = Author::unknown();
-                    }
-                }
-            }
+            all.get_or_insert_default().extend(touch.clone());
         }
         all.or_else(|| self.anywhere.clone()).unwrap_or_default()
     }
 }
 
+/// What a change consisted of.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Deeds {
+    /// Rules or chains were taken away.
+    pub removed: bool,
+    /// Anything else was done, or nothing tells what.
+    pub changed: bool,
+}
+
+impl Deeds {
+    /// Nothing tells what was done.
+    pub const UNTOLD: Self = Self { removed: false, changed: true };
+}
+
 impl Touch {
+    /// One change by `actor`.
+    pub fn by(actor: Actor, deeds: Deeds, events: u64, at: Instant) -> Self {
+        let mut touch = Self { events, since: Some(at), ..Self::default() };
+        if deeds.changed {
+            touch.changers.note(actor.clone(), at);
+        }
+        if deeds.removed {
+            touch.removers.note(actor, at);
+        }
+        touch
+    }
+
+    /// Who may have brought about such a drift, each once; who has only added rules has taken none away.
+    pub fn actors_of(&self, kind: Kind) -> Vec<Actor> {
+        let Self { removers, changers, .. } = self;
+        let taken = matches!(kind, Kind::RuleDeleted | Kind::ChainFlushed | Kind::ChainDeleted | Kind::TableFlushed);
+        let (likely, others) = if taken { (removers, changers) } else { (changers, removers) };
+        let who = if likely.is_empty() { others } else { likely };
+        who.iter().map(|noted| noted.actor.clone()).collect()
+    }
+
+    /// Whether anything is known of anyone.
+    pub fn any_known(&self) -> bool {
+        self.removers.any_known() || self.changers.any_known()
+    }
+
+    fn named_by(self, news: &Self) -> Self {
+        Self { removers: news.removers.clone(), changers: news.changers.clone(), ..self }
+    }
+
     fn extend(&mut self, later: Self) {
         self.events += later.events;
-        self.since = self.since.or(later.since);
-        if later.author.is_known() || !self.author.is_known() {
-            self.author = later.author;
-        }
+        self.since = match (self.since, later.since) {
+            (Some(one), Some(other)) => Some(one.min(other)),
+            (one, other) => one.or(other),
+        };
+        self.removers.extend(later.removers);
+        self.changers.extend(later.changers);
     }
 }
 
@@ -111,25 +150,56 @@ impl Touch {
 mod tests {
     use super::*;
 
-    fn by(name: &str, events: u64) -> Touch {
-        Touch { author: Author { name: name.to_owned(), ..Author::unknown() }, events, since: None }
+    const REMOVED: Deeds = Deeds { removed: true, changed: false };
+
+    fn named(name: &str) -> Actor {
+        Actor { name: name.to_owned(), ..Actor::unknown() }
+    }
+
+    fn names(touch: &Touch, kind: Kind) -> Vec<String> {
+        touch.actors_of(kind).into_iter().map(|actor| actor.name).collect()
     }
 
     #[test]
-    fn news_names_who_is_unknown_and_nobody_else() {
+    fn news_names_who_is_unknown_and_no_other() {
         let place = |chain: &str| (Family::Ipv4, Table::Nat, Box::from(chain));
+        let by = |name: &str, events| Touch::by(named(name), Deeds::UNTOLD, events, Instant::now());
         let mut heard = Activity::default();
         heard.chains.insert(place("known"), by("iptables", 2));
-        heard.chains.insert(place("unknown"), by(&Author::unknown().name, 3));
+        heard.chains.insert(place("unknown"), by(&Actor::unknown().name, 3));
         let mut later = Activity::default();
         for chain in ["known", "unknown", "unheard"] {
             later.chains.insert(place(chain), by("nft", 1));
         }
         heard.name_unknown(&later);
         let touch = |chain| heard.touch(Family::Ipv4, Table::Nat, chain);
-        assert_eq!(touch("known"), by("iptables", 2));
-        assert_eq!(touch("unknown"), by("nft", 3));
-        assert_eq!(touch("unheard"), by("nft", 0), "it was found by looking");
+        let told = |chain| (names(&touch(chain), Kind::RuleAdded), touch(chain).events);
+        assert_eq!(told("known"), (vec!["iptables".to_owned()], 2));
+        assert_eq!(told("unknown"), (vec!["nft".to_owned()], 3));
+        assert_eq!(told("unheard"), (vec!["nft".to_owned()], 0), "it was found by looking");
         assert_eq!(touch("other"), Touch::default());
+    }
+
+    #[test]
+    fn who_only_added_rules_has_deleted_none() {
+        let now = Instant::now();
+        let mut touch = Touch::by(named("dockerd"), Deeds::UNTOLD, 10, now);
+        touch.extend(Touch::by(named("script"), REMOVED, 1, now));
+        assert_eq!(names(&touch, Kind::RuleDeleted), ["script"]);
+        assert_eq!(names(&touch, Kind::RuleMoved), ["dockerd"]);
+        assert_eq!(touch.events, 11);
+        let only_added = Touch::by(named("dockerd"), Deeds::UNTOLD, 1, now);
+        assert_eq!(names(&only_added, Kind::RuleDeleted), ["dockerd"], "the best that is known");
+    }
+
+    #[test]
+    fn of_a_table_all_are_named_who_changed_a_part_of_it() {
+        let mut heard = Activity::default();
+        for (chain, name) in [("a", "one"), ("b", "two"), ("c", "one")] {
+            let touch = Touch::by(named(name), REMOVED, 1, Instant::now());
+            heard.chains.insert((Family::Ipv4, Table::Nat, Box::from(chain)), touch);
+        }
+        let touch = heard.touch_of_table(Family::Ipv4, Table::Nat);
+        assert_eq!((names(&touch, Kind::TableFlushed), touch.events), (vec!["one".to_owned(), "two".to_owned()], 3));
     }
 }

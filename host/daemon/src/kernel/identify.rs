@@ -1,6 +1,6 @@
-//! Who a process is, as far as `/proc` tells: name, words, control group, parent.
+//! Who a process is, as far as `/proc` tells: name, file, words, control group, and the processes that started it.
 //!
-//! Runs before a repair, so it reads four small files once and no more. A process may end at any moment, and its id may be
+//! Runs before a repair, so it reads a few small files once and no more. A process may end at any moment, and its id may be
 //! given to another: everything is read through one open directory, which a later process with that id does not share, and
 //! where the kernel named the process before, nothing is claimed of one with another name. What can't be read is left
 //! out. All of it is the process's own word: whoever shows it escapes it.
@@ -8,7 +8,7 @@
 use std::fmt::Write;
 use std::os::fd::OwnedFd;
 
-use ruleward_core::author::{Author, Parent};
+use ruleward_core::actor::{Actor, KEPT_PARENTS, Parent};
 use rustix::fs::{CWD, Mode, OFlags};
 use rustix::io::Errno;
 
@@ -19,9 +19,9 @@ const FILE: usize = 4 << 10;
 
 /// What is known of the process with the id `pid` in our `/proc`; `kernel_name` is what the kernel called it when it did
 /// what we heard of.
-pub fn identify(pid: u32, kernel_name: Option<&str>) -> Author {
-    let named = |name: &str| Author { name: cut(name), pid: (pid != 0).then_some(pid), ..Author::unknown() };
-    let claimed = kernel_name.map_or_else(|| named(&Author::unknown().name), named);
+pub fn identify(pid: u32, kernel_name: Option<&str>) -> Actor {
+    let named = |name: &str| Actor { name: cut(name), pid: (pid != 0).then_some(pid), ..Actor::unknown() };
+    let claimed = kernel_name.map_or_else(|| named(&Actor::unknown().name), named);
     let Some(process) = (pid != 0).then(|| directory(pid)).flatten() else { return claimed };
     let mut buffer = [0; FILE];
     let Some((name, parent)) = read(&process, "stat", &mut buffer).and_then(stat) else { return claimed };
@@ -30,12 +30,25 @@ pub fn identify(pid: u32, kernel_name: Option<&str>) -> Author {
     }
     let command_line = read(&process, "cmdline", &mut buffer).and_then(command_line);
     let cgroup = read(&process, "cgroup", &mut buffer).and_then(cgroup);
-    let parent = parent.and_then(|pid| {
-        let name = read(&directory(pid)?, "comm", &mut buffer)?;
-        let name = String::from_utf8_lossy(name.strip_suffix(b"\n").unwrap_or(name)).into_owned();
-        Some(Parent { name, pid })
-    });
-    Author { command_line, cgroup, parent, ..named(&name) }
+    let executable = executable(&process);
+    let parent = parent.and_then(|pid| parents(pid, KEPT_PARENTS, &mut buffer));
+    Actor { executable, command_line, cgroup, parent, ..named(&name) }
+}
+
+/// A process that started another, and the ones that started it, `most` in all.
+fn parents(pid: u32, most: usize, buffer: &mut [u8; FILE]) -> Option<Box<Parent>> {
+    let process = directory(pid)?;
+    let (name, above) = read(&process, "stat", buffer).and_then(stat)?;
+    let command_line = read(&process, "cmdline", buffer).and_then(command_line);
+    let parent = above.filter(|_| most > 1).and_then(|pid| parents(pid, most - 1, buffer));
+    Some(Box::new(Parent { name: cut(&name), pid, command_line, parent }))
+}
+
+/// The file that a process runs. A file that was replaced since is not told from the one before.
+fn executable(process: &OwnedFd) -> Option<String> {
+    let path = rustix::fs::readlinkat(process, "exe", Vec::with_capacity(128)).ok()?;
+    let path = path.to_string_lossy();
+    Some(cut(path.strip_suffix(" (deleted)").unwrap_or(&path)))
 }
 
 fn directory(pid: u32) -> Option<OwnedFd> {
@@ -105,13 +118,20 @@ mod tests {
     #[test]
     fn a_child_is_named_with_its_words_and_its_parent() {
         let mut child = cat("cat", "a b");
-        let author = identify(child.id(), None);
-        assert_eq!((author.name.as_str(), author.pid), ("cat", Some(child.id())));
-        assert_eq!(author.command_line.as_deref(), Some("cat - a b"));
-        let parent = author.parent.clone().unwrap();
+        let actor = identify(child.id(), None);
+        assert_eq!((actor.name.as_str(), actor.pid), ("cat", Some(child.id())));
+        assert_eq!(actor.command_line.as_deref(), Some("cat - a b"));
+        assert!(
+            actor.executable.as_ref().is_some_and(|file| file.ends_with("/cat") || file.ends_with("box")),
+            "{actor}"
+        );
+        let parent = actor.parent.clone().unwrap();
         assert_eq!(parent.pid, std::process::id());
         assert!(!parent.name.is_empty() && !parent.name.ends_with('\n'), "{parent:?}");
-        assert_eq!(identify(child.id(), Some("cat")), author);
+        assert!(parent.command_line.is_some(), "{parent:?}");
+        let above: Vec<&Parent> = actor.parents().collect();
+        assert!((2..=KEPT_PARENTS).contains(&above.len()), "who started this test, and no endless line: {above:#?}");
+        assert_eq!(identify(child.id(), Some("cat")), actor);
         child.wait().unwrap();
         let gone = identify(child.id(), Some("cat"));
         assert_eq!(gone.to_string(), format!("cat (pid {})", child.id()));
@@ -119,9 +139,9 @@ mod tests {
 
     #[test]
     fn nothing_is_claimed_of_a_process_with_another_name() {
-        let author = identify(std::process::id(), Some("iptables"));
-        assert_eq!(author, Author { name: "iptables".into(), pid: Some(std::process::id()), ..Author::unknown() });
-        assert_eq!(identify(0, None), Author::unknown());
+        let actor = identify(std::process::id(), Some("iptables"));
+        assert_eq!(actor, Actor { name: "iptables".into(), pid: Some(std::process::id()), ..Actor::unknown() });
+        assert_eq!(identify(0, None), Actor::unknown());
         assert_eq!(identify(0, Some("nft")).to_string(), "nft");
         assert_eq!(identify(u32::MAX, None).to_string(), format!("unknown (pid {})", u32::MAX));
     }

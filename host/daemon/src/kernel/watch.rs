@@ -8,11 +8,11 @@ use std::collections::{BTreeMap, HashMap};
 use std::os::fd::BorrowedFd;
 use std::time::{Duration, Instant};
 
-use ruleward_core::author::Author;
+use ruleward_core::actor::Actor;
 use ruleward_core::form::{RawTable, Stamp};
 use ruleward_core::names::{Backend, Family, Table};
 
-use super::activity::{Activity, Touch};
+use super::activity::{Activity, Deeds, Touch};
 use super::legacy::{LegacyReader, LockWatch, LockWatchMethod, Snapshot};
 use super::lock;
 use super::nft::events::Events;
@@ -55,7 +55,7 @@ pub struct TableWatch {
     reader: LegacyReader,
     lock: Result<LockWatch, String>,
     /// Who has opened the lock since the tables were last compared.
-    writers: Vec<Author>,
+    writers: Vec<Actor>,
     places: Vec<Place>,
     /// What the tables were when they were last compared.
     seen: HashMap<Place, Stamp>,
@@ -208,7 +208,7 @@ impl TableWatch {
                     LockWatchMethod::Fanotify => "xtables lock by fanotify",
                     LockWatchMethod::Inotify => "xtables lock by inotify",
                 };
-                let why = lock.refusal().map(|why| format!("; authors stay unknown: {why}")).unwrap_or_default();
+                let why = lock.refusal().map(|why| format!("; actors stay unknown: {why}")).unwrap_or_default();
                 (name.to_owned(), polls + &why)
             }
             Err(reason) => (format!("a look every {poll}"), format!("the xtables lock can't be watched: {reason}")),
@@ -258,11 +258,11 @@ impl TableWatch {
         if digests {
             self.next_digest = Instant::now() + (now.elapsed() * DIGEST_SHARE).max(self.poll);
         }
-        let author = match writers.as_slice() {
+        let actor = match writers.as_slice() {
             [one] if !overflowed => one.clone(),
-            _ => Author::unknown(),
+            _ => Actor::unknown(),
         };
-        let touch = Touch { author, events: 1, since: Some(now) };
+        let touch = Touch::by(actor, Deeds::UNTOLD, 1, now);
         let mut tables = BTreeMap::new();
         for (place, snapshot) in changed {
             self.note(place, snapshot.as_ref().map(Snapshot::stamp));
@@ -314,7 +314,7 @@ impl TableWatch {
 }
 
 /// Whether the words of a process say that it only lists rules: it takes the lock and writes nothing.
-fn only_lists(author: &Author) -> bool {
+fn only_lists(actor: &Actor) -> bool {
     let listing = |word: &str| matches!(word, "-L" | "--list" | "-S" | "--list-rules" | "-C" | "--check");
-    author.command_line.as_ref().is_some_and(|words| words.split(' ').any(listing))
+    actor.command_line.as_ref().is_some_and(|words| words.split(' ').any(listing))
 }

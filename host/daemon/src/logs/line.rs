@@ -160,7 +160,7 @@ mod tests {
     use super::*;
 
     fn line(message: &str) -> Line {
-        let fields = vec![("chain", Value::from("cali-x\nPRIORITY=0")), ("author_pid", Value::from(7))];
+        let fields = vec![("chain", Value::from("cali-x\nPRIORITY=0")), ("actor_pid", Value::from(7))];
         let time = SystemTime::UNIX_EPOCH + Duration::from_millis(1_500);
         Line { time, level: Level::Warn, target: "ruleward::x", message: message.to_owned(), fields }
     }
@@ -178,7 +178,7 @@ mod tests {
         let value: Value = serde_json::from_str(&line("hello").json()).unwrap();
         let expected = serde_json::json!({
             "time": "1970-01-01T00:00:01.500Z", "level": "warn", "message": "hello", "module": "ruleward::x",
-            "chain": "cali-x\nPRIORITY=0", "author-pid": 7,
+            "chain": "cali-x\nPRIORITY=0", "actor-pid": 7,
         });
         assert_eq!(value, expected);
     }
@@ -202,7 +202,7 @@ mod tests {
             ("SYSLOG_IDENTIFIER", "ruleward"),
             ("CODE_MODULE", "ruleward::x"),
             ("RULEWARD_CHAIN", "cali-x\nPRIORITY=0"),
-            ("RULEWARD_AUTHOR_PID", "7"),
+            ("RULEWARD_ACTOR_PID", "7"),
         ];
         assert_eq!(fields, expected.map(|(name, value)| (name.to_owned(), value.to_owned())));
     }

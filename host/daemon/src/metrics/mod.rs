@@ -2,7 +2,7 @@
 //! read from the board when somebody asks ([`snapshot`]).
 //!
 //! Names and units follow Prometheus' conventions: base units (seconds, bytes), `_total` for counters. Label values that come
-//! from outside (names of processes) are bounded in number: see [`MOST_AUTHORS`].
+//! from outside (names of processes) are bounded in number: see [`MOST_ACTORS`].
 
 mod policies;
 mod snapshot;
@@ -23,15 +23,16 @@ use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
+use ruleward_core::actor::Actor;
 
 use crate::report::board::Board;
 use crate::report::plain::plain;
 use crate::report::{Incident, Outcome, Report};
 
-/// How many names of authors have a series of their own. Whoever comes later counts as [`OTHERS`]: names are chosen by
+/// How many names of actors have a series of their own. Whoever comes later counts as [`OTHERS`]: names are chosen by
 /// strangers, and each series costs memory here and in Prometheus.
-pub const MOST_AUTHORS: usize = 32;
-/// The author label of all others. No process can have this name: the kernel keeps 15 bytes of it.
+pub const MOST_ACTORS: usize = 32;
+/// The actor label of all others. No process can have this name: the kernel keeps 15 bytes of it.
 pub const OTHERS: &str = "(too many names)";
 
 /// How fast repairs are: from 50 µs to 10 s.
@@ -80,7 +81,7 @@ struct Drift {
     kind: &'static str,
     family: &'static str,
     table: &'static str,
-    author: String,
+    actor: String,
     repaired: &'static str,
 }
 
@@ -132,7 +133,7 @@ pub struct Metrics {
     policies: PolicyMetrics,
     traces: TraceMetrics,
     counted: snapshot::Counted,
-    authors: Mutex<BTreeSet<String>>,
+    actors: Mutex<BTreeSet<String>>,
 }
 
 impl Default for Metrics {
@@ -160,7 +161,7 @@ impl Metrics {
             policies: PolicyMetrics::new(&mut registry),
             traces: TraceMetrics::new(&mut registry),
             counted: snapshot::Counted::default(),
-            authors: Mutex::new(BTreeSet::new()),
+            actors: Mutex::new(BTreeSet::new()),
             registry: Registry::default(),
         };
         registry.register("checks", "Checks that have ended, by how they ended", metrics.checks.clone());
@@ -173,7 +174,7 @@ impl Metrics {
         registry.register("commit_seconds", "Time that writing to the kernel took", metrics.commit_seconds.clone());
         registry.register(
             "drifts",
-            "What others did to the rules, by kind, place and author; each time counts",
+            "What others did to the rules, by kind, place and actor; each time counts, for each actor",
             metrics.drifts.clone(),
         );
         registry.register(
@@ -228,7 +229,9 @@ impl Metrics {
         }
         self.policies.reported(&report.policies);
         for incident in &report.incidents {
-            self.drifts.get_or_create(&self.labels(incident)).inc();
+            for actor in &incident.latest {
+                self.drifts.get_or_create(&self.labels(incident, actor)).inc();
+            }
             if incident.repaired {
                 self.repair_seconds.observe(incident.took_ms / 1e3);
                 if let Some(latency) = incident.latency_ms {
@@ -241,25 +244,25 @@ impl Metrics {
         }
     }
 
-    fn labels(&self, incident: &Incident) -> Drift {
+    fn labels(&self, incident: &Incident, actor: &Actor) -> Drift {
         Drift {
             kind: incident.kind.as_str(),
             family: incident.family.map_or("", snapshot::family),
             table: incident.table.map_or("", |table| table.as_str()),
-            author: self.author(&incident.author.name),
+            actor: self.actor(&actor.name),
             repaired: if incident.repaired { "true" } else { "false" },
         }
     }
 
-    /// The label of an author: its name while there are not too many.
-    fn author(&self, name: &str) -> String {
+    /// The label of an actor: its name while there are not too many.
+    fn actor(&self, name: &str) -> String {
         let name = plain(name);
-        let authors = &mut *self.authors.lock().unwrap_or_else(PoisonError::into_inner);
-        if !authors.contains(&name) {
-            if authors.len() >= MOST_AUTHORS {
+        let actors = &mut *self.actors.lock().unwrap_or_else(PoisonError::into_inner);
+        if !actors.contains(&name) {
+            if actors.len() >= MOST_ACTORS {
                 return OTHERS.to_owned();
             }
-            authors.insert(name.clone());
+            actors.insert(name.clone());
         }
         name
     }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-use ruleward_core::author::Author;
+use ruleward_core::actor::Actor;
 use ruleward_core::drift::Kind;
 use ruleward_core::expected::{Expected, ExpectedTable};
 use ruleward_core::limit::{Limit, Limits, Usage};
@@ -39,7 +39,9 @@ fn incident(name: &str) -> Incident {
         latency_ms_max: Some(0.6),
         events: 1,
         times: 1,
-        author: Author { name: name.to_owned(), pid: Some(7), ..Author::default() },
+        actors: Vec::new(),
+        more_actors: 0,
+        latest: vec![Actor { name: name.to_owned(), pid: Some(7), ..Actor::default() }],
     }
 }
 
@@ -78,7 +80,7 @@ fn each_series_moves_with_its_cause() {
         "ruleward_check_phase_seconds_count{phase=\"total\"} 1",
         "ruleward_commits_total 1",
         "ruleward_commit_seconds_bucket{le=\"0.005\"} 1",
-        "ruleward_drifts_total{kind=\"rule-deleted\",family=\"ipv4\",table=\"nat\",author=\"iptables\",repaired=\"true\"} 1",
+        "ruleward_drifts_total{kind=\"rule-deleted\",family=\"ipv4\",table=\"nat\",actor=\"iptables\",repaired=\"true\"} 1",
         "ruleward_repair_latency_seconds_bucket{le=\"0.001\"} 1",
         "ruleward_repair_latency_seconds_bucket{le=\"0.0005\"} 0",
         "ruleward_repair_seconds_count 1",
@@ -173,10 +175,10 @@ fn names_of_strangers_are_bounded_and_harmless() {
     }
     let text = render(&board, Format::Text);
     let drifts: Vec<&str> = text.lines().filter(|line| line.starts_with("ruleward_drifts_total{")).collect();
-    assert_eq!(drifts.len(), MOST_AUTHORS + 1, "{drifts:#?}");
-    assert!(drifts.iter().any(|line| line.contains("author=\"a\\\"} 1\\\\nruleward_in_sync 1\\\\\"")), "{drifts:#?}");
+    assert_eq!(drifts.len(), MOST_ACTORS + 1, "{drifts:#?}");
+    assert!(drifts.iter().any(|line| line.contains("actor=\"a\\\"} 1\\\\nruleward_in_sync 1\\\\\"")), "{drifts:#?}");
     let others = drifts.iter().find(|line| line.contains(OTHERS)).unwrap();
-    assert!(others.ends_with(&format!(" {}", 101 - MOST_AUTHORS)), "{others}");
+    assert!(others.ends_with(&format!(" {}", 101 - MOST_ACTORS)), "{others}");
     assert_eq!(text.lines().filter(|line| line.starts_with("ruleward_in_sync ")).count(), 1);
 }
 

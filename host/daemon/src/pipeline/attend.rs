@@ -82,7 +82,7 @@ impl Pipeline {
     /// Drift may have been found before the news of it: they are asked for again where nobody is known. What is heard now is
     /// looked at later like any other. Not on legacy: the lock tells who had it, and not what for.
     pub(super) fn ask_who(&mut self, heard: &mut Activity, drifts: &[Drift]) {
-        let unknown = |drift: &Drift| drift.table.is_some() && !touch(heard, drift).author.is_known();
+        let unknown = |drift: &Drift| drift.table.is_some() && !touch(heard, drift).any_known();
         if self.detection.backend == Backend::Nft && drifts.iter().any(unknown) {
             let later = self.news();
             heard.name_unknown(&later);

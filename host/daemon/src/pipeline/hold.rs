@@ -3,9 +3,8 @@
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
-use ruleward_core::author::Author;
 use ruleward_core::drift::{Drift, Kind};
-use ruleward_core::fight::Place;
+use ruleward_core::fight::{Place, Seen};
 use ruleward_core::names::{Family, Table};
 use ruleward_core::plan::Plan;
 
@@ -33,11 +32,11 @@ impl Keeper {
     fn hold(&mut self, drifts: &[Drift], heard: &Activity, todo: &Plan) -> BTreeSet<Place> {
         let now = self.started.elapsed();
         let rules = drifts.iter().filter(|drift| drift.table.is_some());
-        let seen: Vec<(Place, Author)> = rules.map(|drift| (Place::from(drift), touch(heard, drift).author)).collect();
+        let seen: Vec<Seen> = rules.map(|drift| seen(heard, drift)).collect();
         self.fights.wait_still(&self.held.places);
         let decision = self.fights.seen(now, &seen);
         let mut wait: BTreeSet<Place> =
-            seen.into_iter().map(|(place, _)| place).filter(|place| !decision.repair.contains(place)).collect();
+            seen.into_iter().map(|seen| seen.place).filter(|place| !decision.repair.contains(place)).collect();
         for place in &wait {
             let (family, table, chains): (_, _, Vec<Box<str>>) = match place {
                 Place::Chain(family, table, chain) => (*family, *table, vec![chain.as_str().into()]),
@@ -134,6 +133,11 @@ impl Held {
             Place::Set(_) => false,
         });
     }
+}
+
+/// A drift for [`Fights`](ruleward_core::fight::Fights), with who may have brought it about.
+pub(super) fn seen(heard: &Activity, drift: &Drift) -> Seen {
+    Seen { place: Place::from(drift), actors: touch(heard, drift).actors_of(drift.kind) }
 }
 
 /// What was heard of the place of a drift.

@@ -4,16 +4,15 @@ use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
 use ruleward_core::drift::Drift;
-use ruleward_core::fight::Place;
 use ruleward_core::names::PolicyName;
 use ruleward_core::observed::Observed;
 use ruleward_core::plan::Plan;
 
-use super::hold::touch;
+use super::hold::{seen, touch};
 use super::keeper::Undone;
 use super::{Pass, Pipeline, Stop};
 use crate::incidents::{Cause, Repair};
-use crate::kernel::activity::{Activity, Touch};
+use crate::kernel::activity::Activity;
 use crate::reload::Told;
 use crate::report::{self, ErrorClass, Intent, Outcome, Report, milliseconds};
 use crate::shadows;
@@ -23,7 +22,7 @@ impl Pipeline {
     /// Repairs by a check count in a fight as well; they do not wait.
     pub(super) fn note_repairs(&mut self, drifts: &[Drift], heard: &Activity) {
         let now = self.keeper.started.elapsed();
-        let seen: Vec<_> = drifts.iter().map(|drift| (Place::from(drift), touch(heard, drift).author)).collect();
+        let seen: Vec<_> = drifts.iter().map(|drift| seen(heard, drift)).collect();
         let _ = self.keeper.fights.seen(now, &seen);
     }
 
@@ -59,10 +58,11 @@ impl Pipeline {
         let latency = pass.committed_at.map(|at| at.saturating_duration_since(pass.started));
         let repair = Repair { repaired, how, took: seen.elapsed(), latency };
         let cause = |drift: &Drift| {
-            let Touch { author, events, since } = touch(heard, drift);
+            let touch = touch(heard, drift);
+            let (actors, events, since) = (touch.actors_of(drift.kind), touch.events, touch.since);
             // What was heard before the pass began has waited.
             let waited = since.map(|since| pass.started.saturating_duration_since(since)).unwrap_or_default();
-            Cause { author, events, waited }
+            Cause { actors, events, waited }
         };
         pass.report.incidents = self.incidents.record(drifts, cause, &repair, SystemTime::now());
     }

@@ -168,7 +168,9 @@ fn attributes(report: &Report, cause: &'static str) -> Attributes {
 
 /// What others did. Not with which command line: there may be secrets in it.
 fn drift(incident: &Incident, at: Instant) -> Event {
-    let author = &incident.author;
+    let actor = incident.latest.first().cloned().unwrap_or_default();
+    let all = incident.actors.iter().map(|one| format!("{} ({})", plain(&one.actor.name), one.times));
+    let all = all.collect::<Vec<_>>().join(", ");
     let mut attributes = vec![
         ("ruleward.incident.id", incident.id.into()),
         ("ruleward.incident.kind", incident.kind.as_str().into()),
@@ -177,13 +179,14 @@ fn drift(incident: &Incident, at: Instant) -> Event {
         ("ruleward.incident.repaired", incident.repaired.into()),
         ("ruleward.incident.how", plain(&incident.how).as_str().into()),
         ("ruleward.incident.times", incident.times.into()),
-        ("ruleward.author.name", plain(&author.name).as_str().into()),
+        ("ruleward.incident.actors", all.as_str().into()),
+        ("ruleward.actor.name", plain(&actor.name).as_str().into()),
     ];
     attributes.extend(incident.latency_ms.map(|latency| ("ruleward.incident.latency_ms", latency.into())));
-    attributes.extend(author.pid.map(|pid| ("ruleward.author.pid", pid.into())));
-    let cgroup = author.cgroup.as_ref().map(|cgroup| ("ruleward.author.cgroup", plain(cgroup).as_str().into()));
+    attributes.extend(actor.pid.map(|pid| ("ruleward.actor.pid", pid.into())));
+    let cgroup = actor.cgroup.as_ref().map(|cgroup| ("ruleward.actor.cgroup", plain(cgroup).as_str().into()));
     attributes.extend(cgroup);
-    let parent = author.parent.as_ref().map(|parent| ("ruleward.author.parent", plain(&parent.name).as_str().into()));
+    let parent = actor.parent.as_ref().map(|parent| ("ruleward.actor.parent", plain(&parent.name).as_str().into()));
     attributes.extend(parent);
     Event { name: "drift", at, attributes }
 }

@@ -3,9 +3,9 @@
 
 use std::fmt::Write;
 
-use super::Incident;
 use super::plain::plain;
 use super::text::{Style, repair};
+use super::{Incident, actors};
 use crate::incidents::place;
 
 /// The block of one incident, without anything that could leave it.
@@ -18,7 +18,9 @@ pub fn block(incident: &Incident, style: Style) -> String {
     if *times > 1 {
         let _ = writeln!(text, "  times: {times}, the last at {}", plain(&incident.last_at));
     }
-    let _ = writeln!(text, "  who: {}", plain(&incident.author.to_string()));
+    for (number, line) in actors::lines(&incident.actors, incident.more_actors).iter().enumerate() {
+        let _ = writeln!(text, "  {} {line}", if number == 0 { "who:" } else { "    " });
+    }
     let noticed = match events {
         0 => "by comparison".to_owned(),
         1 => "by 1 event".to_owned(),

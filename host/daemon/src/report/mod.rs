@@ -4,6 +4,7 @@
 //! Field names and values are an interface that scripts rely on: they only grow. Reports are complete also for a check
 //! that failed half-way; phases that did not run took 0 ms.
 
+pub mod actors;
 pub mod board;
 pub mod checks;
 pub mod incident_text;
@@ -16,13 +17,14 @@ pub mod text;
 
 use std::time::{Duration, SystemTime};
 
-use ruleward_core::author::Author;
+use ruleward_core::actor::Actor;
 use ruleward_core::drift::{Drift, Kind};
 use ruleward_core::names::{Backend, Family, Table};
 use ruleward_core::schedule;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+pub use actors::ActorReport;
 pub use checks::{Checks, Intent};
 
 /// What one check has found and done.
@@ -246,8 +248,8 @@ pub fn lines(drift: &Drift, lines: &[String]) -> Vec<String> {
     lines.iter().map(whole).collect()
 }
 
-/// A drift that was seen, and what became of it. The same thing (place, kind and name of the author) again within a
-/// minute is the same incident: what differs is then of the last time, except where it says otherwise.
+/// A drift that was seen, and what became of it. The same thing (place and kind) again within a minute is the same
+/// incident: what differs is then of the last time, except where it says otherwise.
 #[derive(Debug, Clone, PartialEq, JsonSchema, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Incident {
@@ -285,8 +287,15 @@ pub struct Incident {
     pub events: u64,
     /// How often it happened.
     pub times: u64,
-    /// Who did it.
-    pub author: Author,
+    /// Who did it: every distinct program, the first sixteen. Where several changed the same place before one repair,
+    /// each counts, so that their times are more than those of the incident.
+    pub actors: Vec<ActorReport>,
+    /// How often programs did it that `actors` does not name.
+    #[serde(default)]
+    pub more_actors: u64,
+    /// Who did it the last time; for the log, metrics and traces.
+    #[serde(skip)]
+    pub latest: Vec<Actor>,
 }
 
 /// How a policy stands.

@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime};
 use super::plain::plain;
 use super::status::{FightReport, Status};
 use super::text::{Style, duration, notes, plural, policies, repair};
-use super::{Basis, Incident, Outcome};
+use super::{Basis, Incident, Outcome, actors};
 use crate::incidents::place;
 
 /// How many incidents it shows.
@@ -47,11 +47,12 @@ pub fn status(status: &Status, now: SystemTime, style: Style) -> String {
 }
 
 fn alarm(fight: &FightReport) -> String {
-    let (opponent, place) = (plain(&fight.opponent.to_string()), plain(&fight.place));
+    let opponents = actors::lines(&fight.opponents, fight.more_opponents).join("; ");
+    let (keep, place) = (if fight.opponents.len() > 1 { "keep" } else { "keeps" }, plain(&fight.place));
     let (rounds, since) = (plural(usize::try_from(fight.rounds).unwrap_or(usize::MAX), "repair"), plain(&fight.since));
     let pause = duration(fight.pause_ms);
     format!(
-        "ALARM: {opponent} keeps undoing {place} since {since}: {rounds}, now with {pause} between two; find out which \
+        "ALARM: {opponents} {keep} undoing {place} since {since}: {rounds}, now with {pause} between two; find out which \
          of the two should own it"
     )
 }
@@ -101,18 +102,22 @@ fn incident_line(text: &mut String, incident: &Incident, now: SystemTime, style:
     let place = plain(&place(incident));
     let when = age(last_at, now).map_or_else(|| plain(last_at), |time| format!("{time} ago"));
     let times = if incident.times > 1 { format!(" ({} times)", incident.times) } else { String::new() };
-    let author = if incident.author.is_known() {
-        format!(" by {}", style.head(&plain(&incident.author.to_string())))
-    } else {
-        String::new()
+    let who = actors::lines(&incident.actors, incident.more_actors);
+    let (by, beneath) = match (who.as_slice(), incident.actors.as_slice()) {
+        (_, [one]) if who.len() == 1 && !one.actor.is_known() => (String::new(), None),
+        ([one], _) => (format!(" by {}", style.head(one)), None),
+        _ => (format!(" by {}", style.head("several programs")), Some(who)),
     };
     let _ = writeln!(
         text,
-        "  {when}: #{id} {} in {place}{times}{author}: {}; {}",
+        "  {when}: #{id} {} in {place}{times}{by}: {}; {}",
         kind.as_str(),
         plain(&incident.detail),
         repair(incident, style)
     );
+    for line in beneath.iter().flatten() {
+        let _ = writeln!(text, "      {line}");
+    }
 }
 
 /// How long ago that was, in its two largest units: `3 h 12 min`. None: it is no time, or still to come.

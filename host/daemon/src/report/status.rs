@@ -2,12 +2,11 @@
 
 use std::time::{Duration, SystemTime};
 
-use ruleward_core::author::Author;
 use ruleward_core::fight::Fight;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Report, milliseconds, timestamp};
+use super::{ActorReport, Report, actors, milliseconds, timestamp};
 
 /// The JSON of `status`.
 #[derive(Debug, Clone, PartialEq, JsonSchema, Serialize, Deserialize)]
@@ -56,8 +55,11 @@ pub struct FightReport {
     pub place: String,
     /// Since when: RFC 3339, UTC.
     pub since: String,
-    /// Who does it: the last one whose name is known, or else of whom anything is.
-    pub opponent: Author,
+    /// Who does it: every distinct program, the first sixteen.
+    pub opponents: Vec<ActorReport>,
+    /// How often programs did it that `opponents` does not name.
+    #[serde(default)]
+    pub more_opponents: u64,
     /// How many repairs there were in this fight.
     pub rounds: u64,
     /// The pause between two repairs now, in milliseconds.
@@ -67,10 +69,12 @@ pub struct FightReport {
 impl FightReport {
     /// Of a fight whose times count from `started`.
     pub fn new(fight: &Fight, started: SystemTime) -> Self {
+        let at = |time| started.checked_add(time).unwrap_or(started);
         Self {
             place: fight.place.to_string(),
-            since: timestamp(started.checked_add(fight.since).unwrap_or(started)),
-            opponent: fight.opponent.clone(),
+            since: timestamp(at(fight.since)),
+            opponents: actors::report(&fight.opponents, at),
+            more_opponents: fight.opponents.more(),
             rounds: fight.rounds,
             pause_ms: milliseconds(fight.pause),
         }

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, SystemTime};
 
-use ruleward_core::author::Author;
+use ruleward_core::actor::Actor;
 use ruleward_core::drift::Kind;
 use ruleward_core::names::Backend;
 
@@ -10,7 +10,7 @@ use super::*;
 use crate::report::board::Board;
 use crate::report::screen::status;
 use crate::report::status::{FightReport, WatchReport};
-use crate::report::{Basis, ErrorClass, Timings};
+use crate::report::{ActorReport, Basis, ErrorClass, Timings};
 
 const STYLE: Style = Style { colours: false };
 
@@ -69,7 +69,9 @@ fn incident() -> Incident {
         latency_ms_max: None,
         events: 0,
         times: 1,
-        author: Author::unknown(),
+        actors: vec![ActorReport::once(Actor::unknown(), "1970-01-01T00:00:01.000Z")],
+        more_actors: 0,
+        latest: Vec::new(),
     }
 }
 
@@ -126,7 +128,11 @@ pub(crate) fn board() -> Board {
     board.fights(vec![FightReport {
         place: "IPv4 nat POST\nROUTING".to_owned(),
         since: "1970-01-01T00:00:00.500Z".to_owned(),
-        opponent: Author { name: "ev\u{1b}[2Jil".to_owned(), pid: Some(7), ..Author::default() },
+        opponents: vec![ActorReport::once(
+            Actor { name: "ev\u{1b}[2Jil".to_owned(), pid: Some(7), ..Actor::default() },
+            "1970-01-01T00:00:01.000Z",
+        )],
+        more_opponents: 0,
         rounds: 12,
         pause_ms: 30_000.0,
     }]);
@@ -174,13 +180,13 @@ fn the_status_screen_says_first_whether_all_is_right() {
 }
 
 #[test]
-fn an_incident_of_a_hostile_author_stays_in_its_block() {
+fn an_incident_of_a_hostile_actor_stays_in_its_block() {
     let mut incident = incident();
-    incident.author = Author {
+    incident.actors[0].actor = Actor {
         name: "a\nb".to_owned(),
         pid: Some(9),
         command_line: Some("x \u{1b}]0;title\u{7} \u{202e}y".to_owned()),
-        ..Author::default()
+        ..Actor::default()
     };
     (incident.times, incident.events) = (3, 10_000);
     (incident.latency_ms, incident.latency_ms_max) = (Some(0.25), Some(1500.0));

@@ -27,11 +27,11 @@ fn trace(ended: Instant) -> Trace {
     policy.parent = Some(1);
     policy.problem = Some("panicked".to_owned());
     let spans = vec![Span::new("facts", at(99), at(80)), Span::new("evaluate", at(75), at(55)), policy];
-    let author = vec![("ruleward.author.name", "ipt\"ables\n".into()), ("ruleward.author.pid", 7_u32.into())];
+    let actor = vec![("ruleward.actor.name", "ipt\"ables\n".into()), ("ruleward.actor.pid", 7_u32.into())];
     Trace {
         root,
         ended: UNIX_EPOCH + Duration::from_nanos(1_700_000_000_123_456_789),
-        events: vec![Event { name: "drift", at: at(100), attributes: author }],
+        events: vec![Event { name: "drift", at: at(100), attributes: actor }],
         events_left_out: 3,
         spans,
     }

@@ -6,7 +6,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use ruleward::kernel::legacy::{LockActivity, LockWatch, LockWatchMethod};
-use ruleward_core::author::UNKNOWN;
+use ruleward_core::actor::UNKNOWN;
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::time::Timespec;
 
@@ -77,16 +77,16 @@ pub fn writers_are_named() {
         assert!(command.env("XTABLES_LOCKFILE", &lock.path).status().unwrap().success());
         let activity = wait(&mut watch, |sum| sum.closed && !sum.writers.is_empty());
         assert!(!activity.overflowed);
-        let [author] = &*activity.writers else { panic!("round {round}: {activity:?}") };
-        assert!(author.pid.is_some(), "round {round}: {author}");
-        if !author.is_known() || author.name == UNKNOWN {
+        let [actor] = &*activity.writers else { panic!("round {round}: {activity:?}") };
+        assert!(actor.pid.is_some(), "round {round}: {actor}");
+        if !actor.is_known() || actor.name == UNKNOWN {
             continue;
         }
-        assert_eq!(author.name, "iptables-legacy", "round {round}: {author}");
-        let Some(words) = &author.command_line else { continue };
+        assert_eq!(actor.name, "iptables-legacy", "round {round}: {actor}");
+        let Some(words) = &actor.command_line else { continue };
         assert_eq!(*words, format!("iptables-legacy -A INPUT -m mark --mark {mark}"));
-        if let Some(parent) = &author.parent {
-            assert_eq!(parent.name == "sh", through_shell, "{author}");
+        if let Some(parent) = &actor.parent {
+            assert_eq!(parent.name == "sh", through_shell, "{actor}");
         }
         named += 1;
     }

@@ -5,7 +5,7 @@
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use ruleward_core::author::Author;
+use ruleward_core::actor::Actor;
 use rustix::event::{EventfdFlags, eventfd};
 use rustix::io::Errno;
 
@@ -17,7 +17,7 @@ const WRITERS: usize = 64;
 pub struct LockActivity {
     /// Who opened the lock file, each once, in that order. Also tools that only list take the lock. Who opened it may
     /// be told before it has changed anything, and its [`LockActivity::closed`] the next time.
-    pub writers: Vec<Author>,
+    pub writers: Vec<Actor>,
     /// Somebody closed it, or it may be so: look at the tables now.
     pub closed: bool,
     /// More happened than is told here: writers are missing.
@@ -50,7 +50,7 @@ impl Mailbox {
     }
 
     /// Somebody opened the file. `identify` is called only where the answer is of use, and with nothing locked.
-    pub(super) fn opened(&self, pid: Option<u32>, identify: impl FnOnce() -> Author) {
+    pub(super) fn opened(&self, pid: Option<u32>, identify: impl FnOnce() -> Actor) {
         let writers = self.pending().writers.iter().map(|writer| writer.pid).collect::<Vec<_>>();
         if writers.contains(&pid) {
             return;
@@ -58,8 +58,8 @@ impl Mailbox {
         if writers.len() >= WRITERS {
             return self.note(|pending| pending.overflowed = true);
         }
-        let author = identify();
-        self.note(|pending| pending.writers.push(author));
+        let actor = identify();
+        self.note(|pending| pending.writers.push(actor));
     }
 
     /// Somebody closed it.
@@ -87,8 +87,8 @@ impl Mailbox {
 mod tests {
     use super::*;
 
-    fn author(pid: u32) -> Author {
-        Author { pid: Some(pid), ..Author::unknown() }
+    fn actor(pid: u32) -> Actor {
+        Actor { pid: Some(pid), ..Actor::unknown() }
     }
 
     fn is_readable(mailbox: &Mailbox) -> bool {
@@ -100,11 +100,11 @@ mod tests {
     fn it_signals_while_something_is_in_it() {
         let mailbox = Mailbox::open().unwrap();
         assert!(!is_readable(&mailbox));
-        mailbox.opened(Some(7), || author(7));
+        mailbox.opened(Some(7), || actor(7));
         mailbox.opened(Some(7), || panic!("asked twice who 7 is"));
         mailbox.closed();
         assert!(is_readable(&mailbox));
-        let expected = LockActivity { writers: vec![author(7)], closed: true, overflowed: false };
+        let expected = LockActivity { writers: vec![actor(7)], closed: true, overflowed: false };
         assert_eq!(mailbox.take(), expected);
         assert!(!is_readable(&mailbox));
         assert_eq!(mailbox.take(), LockActivity::default());
@@ -114,10 +114,10 @@ mod tests {
     fn a_flood_is_bounded_and_said() {
         let mailbox = Mailbox::open().unwrap();
         for pid in 1..=100_000 {
-            mailbox.opened(Some(pid), || author(pid));
+            mailbox.opened(Some(pid), || actor(pid));
         }
         let activity = mailbox.take();
         assert_eq!((activity.writers.len(), activity.closed, activity.overflowed), (WRITERS, false, true));
-        assert_eq!(activity.writers[0], author(1));
+        assert_eq!(activity.writers[0], actor(1));
     }
 }

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use ruleward_core::author::Author;
+use ruleward_core::actor::Actor;
 use rustix::event::{EventfdFlags, eventfd};
 
 use super::lock_activity::{LockActivity, Mailbox};
@@ -148,7 +148,7 @@ fn watch(source: &LockSource, mailbox: &Mailbox, stop: &OwnedFd) {
 fn tell(news: News, ours: u32, source: &LockSource, mailbox: &Mailbox) {
     match news {
         News::Opened(Some(pid)) | News::Closed(Some(pid)) if pid == ours => {}
-        News::Opened(Some(0)) => mailbox.opened(None, Author::unknown),
+        News::Opened(Some(0)) => mailbox.opened(None, Actor::unknown),
         News::Opened(Some(pid)) => mailbox.opened(Some(pid), || identify(pid, None)),
         // Of whom nothing is known there is nothing to tell; that it closes is what counts.
         News::Opened(None) => {}

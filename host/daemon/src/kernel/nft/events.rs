@@ -8,13 +8,13 @@ use std::collections::{BTreeMap, HashSet};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
 
-use ruleward_core::author::Author;
+use ruleward_core::actor::Actor;
 use ruleward_core::names::{Family, Table};
 use rustix::io::Errno;
 use rustix::net::netlink::{NETFILTER, SocketAddrNetlink};
 use rustix::net::{AddressFamily, RecvFlags, SocketFlags, SocketType};
 
-use super::super::activity::{Activity, Touch};
+use super::super::activity::{Activity, Deeds, Touch};
 use super::super::identify::identify;
 use super::super::nfnetlink::{Attributes, Message, Messages, Nfnetlink, Request, number, text};
 use super::wire;
@@ -33,7 +33,7 @@ pub struct Events {
     socket: OwnedFd,
     buffer: Box<[u8]>,
     /// Of the transaction whose end has not come yet: by table, and chain if it is one.
-    pending: BTreeMap<(Family, Table, Option<Box<str>>), u64>,
+    pending: BTreeMap<(Family, Table, Option<Box<str>>), (u64, Deeds)>,
     /// Handles of chains that concern the caller; not known yet, or not any more, if none.
     handles: Option<HashSet<(Family, Table, u64)>>,
     lister: Nfnetlink,
@@ -141,6 +141,13 @@ impl Events {
         }
         let Some(table) = table else { return };
         let ours = chain.as_ref().is_none_or(|chain| concerns(family, table, chain));
+        let removed = matches!(kind, wire::DELETE_TABLE | wire::DELETE_CHAIN | wire::DELETE_RULE);
+        let mut note = |place| {
+            let (events, deeds) = self.pending.entry(place).or_default();
+            *events += 1;
+            deeds.removed |= removed;
+            deeds.changed |= !removed;
+        };
         if let (Some(handle), Some(handles)) = (handle, &mut self.handles) {
             let place = (family, table, handle);
             if kind == wire::DELETE_CHAIN {
@@ -149,11 +156,11 @@ impl Events {
                 handles.insert(place);
             } else if handles.remove(&place) {
                 // One of ours has a name now that is not ours.
-                *self.pending.entry((family, table, None)).or_default() += 1;
+                note((family, table, None));
             }
         }
         if ours {
-            *self.pending.entry((family, table, chain.map(Into::into))).or_default() += 1;
+            note((family, table, chain.map(Into::into)));
         }
     }
 
@@ -187,7 +194,7 @@ impl Events {
         self.handles = None;
     }
 
-    /// The transaction is complete: now its author is known.
+    /// The transaction is complete: now its actor is known.
     fn close(&mut self, attributes: &[u8], known: &dyn Fn(u32) -> bool, activity: &mut Activity) {
         let (mut generation, mut pid, mut name) = (None, None, None);
         for (kind, content) in Attributes(attributes) {
@@ -210,10 +217,10 @@ impl Events {
             return;
         }
         let since = Instant::now();
-        let author = pid.map_or_else(Author::unknown, |pid| identify(pid, name.as_deref()));
+        let actor = pid.map_or_else(Actor::unknown, |pid| identify(pid, name.as_deref()));
         let mut heard = Activity::default();
-        for ((family, table, chain), events) in pending {
-            let touch = Touch { author: author.clone(), events, since: Some(since) };
+        for ((family, table, chain), (events, deeds)) in pending {
+            let touch = Touch::by(actor.clone(), deeds, events, since);
             match chain {
                 Some(chain) => drop(heard.chains.insert((family, table, chain), touch)),
                 None => drop(heard.tables.insert((family, table), touch)),

@@ -5,6 +5,7 @@ use maud::{DOCTYPE, Markup, html};
 
 use super::{plots, usage};
 use crate::incidents::place;
+use crate::report::actors;
 use crate::report::board::Board;
 use crate::report::plain::plain;
 use crate::report::status::Status;
@@ -83,7 +84,8 @@ fn state(status: &Status) -> Markup {
         @for fight in &status.fights {
             p.bad {
                 strong { "Fight" } " over " (plain(&fight.place)) " since " (time(&fight.since)) ": "
-                (plain(&fight.opponent.to_string())) " has undone " (fight.rounds) " repairs; the pause between two is now "
+                (actors::lines(&fight.opponents, fight.more_opponents).join("; ")) " undid " (fight.rounds)
+                " repairs; the pause between two is now "
                 (format!("{:.0} ms", fight.pause_ms)) "."
             }
         }
@@ -140,7 +142,7 @@ fn incidents(status: &Status) -> Markup {
 }
 
 fn one(incident: &Incident) -> Markup {
-    let author = plain(&incident.author.to_string());
+    let who = actors::lines(&incident.actors, incident.more_actors);
     let (class, end) = match (incident.repaired, incident.latency_ms) {
         (true, Some(latency)) => ("good", format!("repaired {latency:.2} ms after the change, by {}", incident.how)),
         (true, None) => ("good", format!("repaired in {:.1} ms, by {}", incident.took_ms, incident.how)),
@@ -151,7 +153,7 @@ fn one(incident: &Incident) -> Markup {
             summary id=(format!("summary-{}", incident.id)) {
                 (time(&incident.at)) " " strong { (incident.kind.as_str()) } " in " (plain(&place(incident)))
                 @if incident.times > 1 { " (" (incident.times) " times)" }
-                " by " span.author { (author) } ": " span class=(class) { (plain(&end)) }
+                " by " @for (number, one) in who.iter().enumerate() { @if number > 0 { "; " } span.actor { (one) } } ": " span class=(class) { (plain(&end)) }
             }
             p { (plain(&incident.detail)) }
             (diff(&format!("Rules of incident {}", incident.id), &incident.removed, &incident.added))

@@ -5,13 +5,13 @@ use std::net::TcpStream;
 use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant, SystemTime};
 
-use ruleward_core::author::Author;
+use ruleward_core::actor::Actor;
 use ruleward_core::drift::Kind;
 
 use super::connection::is_local_host;
 use super::*;
 use crate::report::{
-    CandidateReport, CandidateState, ErrorClass, Incident, Outcome, PolicyReport, PolicyState, Report,
+    ActorReport, CandidateReport, CandidateState, ErrorClass, Incident, Outcome, PolicyReport, PolicyState, Report,
 };
 
 struct Server {
@@ -51,7 +51,7 @@ impl Server {
 }
 
 fn incident(name: &str) -> Incident {
-    let unknown = Author::unknown();
+    let unknown = Actor::unknown();
     Incident {
         id: 1,
         at: "2026-01-01T00:00:00.000Z".to_owned(),
@@ -70,7 +70,9 @@ fn incident(name: &str) -> Incident {
         latency_ms_max: None,
         events: 0,
         times: 1,
-        author: Author { name: name.to_owned(), pid: Some(1), ..unknown },
+        actors: vec![ActorReport::once(Actor { name: name.to_owned(), pid: Some(1), ..unknown }, "then")],
+        more_actors: 0,
+        latest: Vec::new(),
     }
 }
 

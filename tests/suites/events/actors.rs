@@ -6,7 +6,7 @@ use std::sync::Arc;
 use libtest_mimic::Trial;
 use ruleward_tests::fake_tool::{FakeTool, Trouble, When};
 use ruleward_tests::trial::trial;
-use ruleward_tests::{Author, Backend, Command, Daemon, Family, Incident, Node, can_be_told, sandbox, until_named};
+use ruleward_tests::{Actor, Backend, Command, Daemon, Family, Incident, Node, can_be_told, sandbox, until_named};
 
 use super::{JUMPS, comes_back, deletion, quiet_node};
 
@@ -14,7 +14,7 @@ pub fn trials() -> Vec<Trial> {
     let mut trials = Vec::new();
     for backend in Backend::ALL {
         let mut add = |name: &str, test: fn(Backend)| {
-            trials.push(trial(format!("events::{backend}::authors::{name}"), move || test(backend)));
+            trials.push(trial(format!("events::{backend}::actors::{name}"), move || test(backend)));
         };
         add("iptables", iptables);
         add("iptables_restore", iptables_restore);
@@ -22,10 +22,10 @@ pub fn trials() -> Vec<Trial> {
         add("in_another_pid_namespace", in_another_pid_namespace);
         add("without_sys_admin", without_sys_admin);
     }
-    trials.push(trial("events::nft::authors::nft", nft));
-    trials.push(trial("events::nft::authors::found_before_its_news", found_before_its_news));
-    trials.push(trial("events::nft::authors::raw_netlink", raw_netlink));
-    trials.push(trial("events::legacy::authors::setsockopt_past_the_lock", setsockopt_past_the_lock));
+    trials.push(trial("events::nft::actors::nft", nft));
+    trials.push(trial("events::nft::actors::found_before_its_news", found_before_its_news));
+    trials.push(trial("events::nft::actors::raw_netlink", raw_netlink));
+    trials.push(trial("events::legacy::actors::setsockopt_past_the_lock", setsockopt_past_the_lock));
     trials
 }
 
@@ -35,7 +35,7 @@ struct Scene {
     backend: Backend,
 }
 
-/// The jump that all authors here delete.
+/// The jump that all actors here delete.
 const JUMP: (&str, &str, &str) = JUMPS[1];
 
 impl Scene {
@@ -65,7 +65,7 @@ impl Scene {
                 running.finish();
                 pid
             });
-            if let Some(told) = incident.author.pid.filter(|_| sandbox::sees_real_pids()) {
+            if let Some(told) = incident.actor().pid.filter(|_| sandbox::sees_real_pids()) {
                 assert_eq!(told, pid, "{incident:#?}");
             }
             incident
@@ -77,17 +77,17 @@ impl Scene {
     fn accuses(&self, name: &str, word: &str, damage: impl Fn() -> Incident) -> Option<Incident> {
         let damage = || {
             let incident = damage();
-            never_wrong(&incident.author, word);
+            never_wrong(incident.actor(), word);
             incident
         };
         if !can_be_told(self.backend) {
             let incident = damage();
-            assert_eq!(incident.author, nobody(), "{incident:#?}");
+            assert_eq!(*incident.actor(), nobody(), "{incident:#?}");
             return None;
         }
         let incident = until_named(self.backend, damage);
-        assert_eq!(incident.author.name, name, "{incident:#?}");
-        assert!(!sandbox::sees_real_pids() || incident.author.pid.is_some(), "{incident:#?}");
+        assert_eq!(incident.actor().name, name, "{incident:#?}");
+        assert!(!sandbox::sees_real_pids() || incident.actor().pid.is_some(), "{incident:#?}");
         Some(incident)
     }
 
@@ -103,18 +103,18 @@ impl Scene {
 }
 
 /// Of whom nothing is known.
-fn nobody() -> Author {
-    Author { name: "unknown".to_owned(), pid: None, command_line: None, cgroup: None, parent: None }
+fn nobody() -> Actor {
+    Actor { name: "unknown".to_owned(), pid: None, executable: None, command_line: None, cgroup: None, parent: None }
 }
 
-/// A process that has ended leaves no command line, and on legacy no name; a command line that is given must be the author's.
+/// A process that has ended leaves no command line, and on legacy no name; a command line that is given must be the actor's.
 #[track_caller]
-fn never_wrong(author: &Author, word: &str) {
-    if let Some(words) = &author.command_line {
-        assert!(words.contains(word), "this is somebody else's command line: {author:#?}");
+fn never_wrong(actor: &Actor, word: &str) {
+    if let Some(words) = &actor.command_line {
+        assert!(words.contains(word), "this is somebody else's command line: {actor:#?}");
     }
-    if !author.is_named() {
-        assert_eq!(*author, Author { pid: author.pid, ..nobody() }, "of somebody without a name more is known");
+    if !actor.is_named() {
+        assert_eq!(*actor, Actor { pid: actor.pid, ..nobody() }, "of somebody without a name more is known");
     }
 }
 
@@ -169,7 +169,7 @@ fn setsockopt_past_the_lock() {
         // Behind the stranger's rule that came first.
         let words = ["legacy-delete", &family.to_string(), JUMP.0, JUMP.1, "2"];
         let (incident, _) = scene.incident(family, || scene.node.raw(&words).must());
-        assert_eq!(incident.author, nobody(), "{incident:#?}");
+        assert_eq!(*incident.actor(), nobody(), "{incident:#?}");
     }
 }
 
@@ -190,14 +190,14 @@ fn through_a_shell(backend: Backend) {
             });
             let shell = running.pid();
             running.finish();
-            if let Some(parent) = &incident.author.parent {
+            if let Some(parent) = &incident.actor().parent {
                 assert_eq!(parent.name, "sh", "{incident:#?}");
                 assert!(!sandbox::sees_real_pids() || parent.pid == shell, "{incident:#?}");
             }
             incident
         });
         let Some(incident) = told else { return };
-        parents += usize::from(incident.author.parent.is_some());
+        parents += usize::from(incident.actor().parent.is_some());
     }
     assert!(parents > 0, "in no try was the shell named that started it");
 }
@@ -210,7 +210,7 @@ fn in_another_pid_namespace(backend: Backend) {
     let words = ["--pid", "--fork", "--mount-proc", "sh", "-c", &line];
     scene.accuses(&kernel_name(&family.tool(backend, "")), "-D POSTROUTING", || {
         let (incident, _) = scene.incident(family, || scene.node.command("unshare").args(&words).must());
-        assert_ne!(incident.author.pid, Some(1), "process 1 of this machine did not do it: {incident:#?}");
+        assert_ne!(incident.actor().pid, Some(1), "process 1 of this machine did not do it: {incident:#?}");
         incident
     });
 }
@@ -226,8 +226,8 @@ fn without_sys_admin(backend: Backend) {
     let line = format!("{} {}", family.tool(backend, ""), scene.shell_words(family));
     let (incident, _) = scene.incident(family, || scene.node.command("sh").args(&["-c", &line]).must());
     let expected = if backend == Backend::Nft { family.tool(backend, "") } else { "unknown".to_owned() };
-    assert_eq!(incident.author.name, kernel_name(&expected), "{incident:#?}");
-    never_wrong(&incident.author, "-D POSTROUTING");
+    assert_eq!(incident.actor().name, kernel_name(&expected), "{incident:#?}");
+    never_wrong(incident.actor(), "-D POSTROUTING");
 }
 
 /// Somebody deletes the jump while the daemon reads, table by table: it is seen to be missing before anybody says so. Once
@@ -249,8 +249,8 @@ fn found_before_its_news() {
             troubled(Trouble::Then(line.clone()), 1);
             begin(&scene);
         });
-        assert_eq!(incident.author.name, kernel_name(&family.tool(backend, "")), "{incident:#?}");
-        never_wrong(&incident.author, "-D POSTROUTING");
+        assert_eq!(incident.actor().name, kernel_name(&family.tool(backend, "")), "{incident:#?}");
+        never_wrong(incident.actor(), "-D POSTROUTING");
     }
     fake.remove();
 }
