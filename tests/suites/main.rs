@@ -13,6 +13,7 @@ mod hostile;
 mod kit;
 mod lock;
 mod matrix;
+mod packets;
 mod raw;
 mod reload;
 mod scopes;
@@ -36,7 +37,7 @@ fn main() -> ExitCode {
         return ExitCode::FAILURE;
     }
     ruleward_tests::trial::quiet_panics();
-    let suites: [fn() -> Vec<Trial>; 18] = [
+    let suites: [fn() -> Vec<Trial>; 19] = [
         kit::trials,
         raw::trials,
         takeover::trials,
@@ -49,6 +50,7 @@ fn main() -> ExitCode {
         failure::trials,
         crash::trials,
         matrix::trials,
+        packets::trials,
         events::trials,
         reload::trials,
         versions::trials,

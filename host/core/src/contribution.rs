@@ -99,6 +99,11 @@ impl Verdict {
             Self::Drop => "DROP",
         }
     }
+
+    /// From the name that iptables gives it.
+    pub fn from_name(name: &str) -> Option<Self> {
+        [Self::Accept, Self::Drop].into_iter().find(|verdict| verdict.as_str() == name)
+    }
 }
 
 impl fmt::Display for Verdict {

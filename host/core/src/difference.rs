@@ -111,8 +111,12 @@ fn chains(state: &Expected, place: (Family, Table), as_shown: bool) -> Lists {
         (name.to_string(), std::iter::once(definition).chain(rules).collect())
     });
     let built_in = table.hooks.iter().map(|(hook, rules)| {
+        let policy = rules.policy.iter().map(|(_, policy)| format!(":{hook} {policy} [0:0]"));
         let rules = rules.first.iter().chain(&rules.last);
-        (hook.to_string(), rules.map(|ExpectedAttachment { rule, .. }| line(hook.as_str(), rule)).collect())
+        (
+            hook.to_string(),
+            policy.chain(rules.map(|ExpectedAttachment { rule, .. }| line(hook.as_str(), rule))).collect(),
+        )
     });
     own.chain(built_in).collect()
 }

@@ -4,6 +4,8 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::base_chain::Structure;
+use crate::contribution::Verdict;
 use crate::expected::{Expected, ExpectedHook};
 use crate::names::{Family, Hook, Table};
 use crate::observed::Observed;
@@ -32,6 +34,14 @@ pub enum Kind {
     TableFlushed,
     /// A chain with a name of ours that nobody asked for.
     ChainAdded,
+    /// A table is switched off (`flags dormant`): no packet meets any of its rules.
+    TableDormant,
+    /// A table is owned by another process, which alone may change it.
+    TableOwned,
+    /// A built-in chain has another hook, type or priority or none, or a chain of ours has one.
+    BaseChainChanged,
+    /// The policy of a built-in chain was changed.
+    PolicyChanged,
     /// A set of ours is empty.
     SetEmptied,
     /// A set of ours has other members or options.
@@ -57,6 +67,10 @@ impl Kind {
             Self::ChainDeleted => "chain-deleted",
             Self::TableFlushed => "table-flushed",
             Self::ChainAdded => "chain-added",
+            Self::TableDormant => "table-dormant",
+            Self::TableOwned => "table-owned",
+            Self::BaseChainChanged => "base-chain-changed",
+            Self::PolicyChanged => "policy-changed",
             Self::SetEmptied => "set-emptied",
             Self::SetChanged => "set-changed",
             Self::SetDeleted => "set-deleted",
@@ -67,7 +81,7 @@ impl Kind {
 }
 
 /// One thing that differs from what should be.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Drift {
     /// Which family; none for a set.
@@ -121,7 +135,7 @@ fn name_sets(drifts: &mut Vec<Drift>, plan: &Plan, observed: &Observed) {
 fn flushed(plan: &TablePlan, expected: &Expected, observed: &Observed) -> Option<Drift> {
     let place = (plan.family, plan.table);
     let (wanted, has) = (expected.tables.get(&place)?, observed.tables.get(&place)?);
-    if !has.covers_all() {
+    if !has.covers_all() || plan.structure.iter().any(Structure::needs_transaction) {
         return None;
     }
     let rules = |hook: &ExpectedHook| hook.first.len() + hook.last.len();
@@ -155,7 +169,23 @@ fn name_table(drifts: &mut Vec<Drift>, plan: &TablePlan, observed: &Observed) {
         removed,
     };
     let Some(has) = observed.tables.get(&place) else { return };
-    for chain in &plan.chains {
+    for step in &plan.structure {
+        let (kind, added, removed) = match step {
+            Structure::Wake { .. } => (Kind::TableDormant, Vec::new(), Vec::new()),
+            Structure::Rebuild { chain, was, .. } => {
+                let edit = plan.chains.iter().find(|plan| *plan.chain == **chain);
+                let added = edit.map(|plan| plan.added.clone()).unwrap_or_default();
+                (Kind::BaseChainChanged, added, vec![format!(":{chain} {was}")])
+            }
+            Structure::Policy { hook, policy, was } => policy_change(*hook, *was, Some(*policy)),
+            // Its rules are missing, or its policy is: then it is named here.
+            Structure::Make { hook, policy: Some(policy), .. } => policy_change(*hook, None, Some(*policy)),
+            Structure::Make { policy: None, .. } => continue,
+        };
+        drifts.push(drift(step.chain().unwrap_or_default(), kind, added, removed));
+    }
+    let anew = |chain: &ChainPlan| plan.structure.iter().any(|step| step.rebuilds(&chain.chain));
+    for chain in plan.chains.iter().filter(|chain| !anew(chain)) {
         if Hook::from_name(&chain.chain).is_some() || (has.has(&chain.chain) && !has.rules(&chain.chain).is_empty()) {
             let all = has.rules(&chain.chain);
             drifts.extend(
@@ -172,6 +202,12 @@ fn name_table(drifts: &mut Vec<Drift>, plan: &TablePlan, observed: &Observed) {
         let rules = has.rules(chain).into_iter().map(str::to_owned).collect();
         drifts.push(drift(chain, Kind::ChainAdded, Vec::new(), rules));
     }
+}
+
+/// A policy of a built-in chain that is `now` and was, or should be, another: as a drift whose repair would bring that back.
+pub fn policy_change(hook: Hook, now: Option<Verdict>, other: Option<Verdict>) -> (Kind, Vec<String>, Vec<String>) {
+    let line = |policy: Option<Verdict>| policy.map(|policy| format!("-P {hook} {policy}")).into_iter().collect();
+    (Kind::PolicyChanged, line(other), line(now))
 }
 
 type Named = (Kind, Vec<String>, Vec<String>);

@@ -3,13 +3,15 @@
 //! That text is learned, never guessed: from a rehearsal in a private namespace, or, where none can be made, from the
 //! read-back right after a commit. Until either has happened it is unknown, and whatever is unknown is written anew.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use serde::Serialize;
 use thiserror::Error;
 
+use crate::base_chain::BaseChain;
 use crate::check::CheckedRule;
+use crate::contribution::Verdict;
 use crate::forms::Forms;
 use crate::merge::{Desired, DesiredAttachment, DesiredHook};
 use crate::names::{ChainName, Family, Hook, PolicyName, SetName, Table};
@@ -43,6 +45,9 @@ pub struct Expected {
     /// Rules in built-in chains that carry a granted comment but jump to a stranger's chain that exists are left
     /// alone: that chain's owner wants them as well. For `cleanup`.
     pub spare_shared: bool,
+    /// Built-in chains whose policy was asked for and is not any more: to accept again, as iptables makes them. Where a
+    /// policy drops and the rules that let packets in are gone, nobody could reach the node.
+    pub released: BTreeSet<(Family, Table, Hook)>,
     /// The byte forms of its rules, if a rehearsal has learned them.
     pub forms: Option<Arc<Forms>>,
 }
@@ -54,6 +59,8 @@ pub struct ExpectedTable {
     pub chains: BTreeMap<ChainName, (PolicyName, Vec<ExpectedRule>)>,
     /// Rules in built-in chains.
     pub hooks: BTreeMap<Hook, ExpectedHook>,
+    /// How the built-in chains are made, as far as a rehearsal has shown it.
+    pub bases: BTreeMap<Hook, BaseChain>,
 }
 
 /// Rules in one built-in chain.
@@ -63,6 +70,8 @@ pub struct ExpectedHook {
     pub first: Vec<ExpectedAttachment>,
     /// After them.
     pub last: Vec<ExpectedAttachment>,
+    /// The chain's policy, if one is asked for, and by whom.
+    pub policy: Option<(PolicyName, Verdict)>,
 }
 
 /// A rule in a built-in chain.
@@ -157,7 +166,10 @@ impl Expected {
                 (name, (policy, rules.into_iter().map(ExpectedRule::unproven).collect()))
             });
             let hooks = table.hooks.into_iter().map(|(hook, rules)| (hook, ExpectedHook::unproven(rules)));
-            tables.insert(place, ExpectedTable { chains: chains.collect(), hooks: hooks.collect() });
+            tables.insert(
+                place,
+                ExpectedTable { chains: chains.collect(), hooks: hooks.collect(), ..ExpectedTable::default() },
+            );
         }
         let sets = desired.sets.into_iter().map(|(name, set)| {
             let set = ExpectedSet { create: set.create, members: set.members, dynamic: set.dynamic, show: None };
@@ -169,6 +181,7 @@ impl Expected {
             sets: sets.collect(),
             ownership: desired.ownership,
             spare_shared: false,
+            released: BTreeSet::new(),
             forms: None,
         }
     }
@@ -176,7 +189,29 @@ impl Expected {
     /// Nothing at all, where `ownership` reaches: what `cleanup` brings about.
     pub fn nothing(ownership: Ownership, families: Vec<Family>) -> Self {
         let desired = Desired { ownership, families, ..Desired::default() };
-        Self { basis: Basis::Rehearsed, spare_shared: true, ..Self::unproven(desired) }
+        let places = || {
+            desired
+                .families
+                .iter()
+                .flat_map(|family| desired.ownership.tables().into_iter().map(|table| (*family, table)))
+        };
+        let hooks = places().flat_map(|(family, table)| table.hooks().iter().map(move |hook| (family, table, *hook)));
+        let released = hooks.filter(|(_, table, hook)| desired.ownership.owns_policy(*table, *hook)).collect();
+        Self { basis: Basis::Rehearsed, spare_shared: true, released, ..Self::unproven(desired) }
+    }
+
+    /// The policies of built-in chains that are asked for.
+    pub fn policies(&self) -> impl Iterator<Item = (Family, Table, Hook)> + '_ {
+        self.tables.iter().flat_map(|((family, table), wanted)| {
+            let asked = wanted.hooks.iter().filter(|(_, rules)| rules.policy.is_some());
+            asked.map(|(hook, _)| (*family, *table, *hook))
+        })
+    }
+
+    /// What was asked for `before` and is not any more.
+    pub fn no_longer_asked(&self, before: &Self) -> BTreeSet<(Family, Table, Hook)> {
+        let asked: BTreeSet<_> = self.policies().collect();
+        before.policies().filter(|place| !asked.contains(place)).collect()
     }
 
     /// The same rules where others are owned: nothing of them may be owned by nobody then. Tables in which nothing can be
@@ -218,6 +253,8 @@ impl Expected {
                 }
                 rules.iter_mut().zip(shown).for_each(|(rule, shown)| rule.prove(shown));
             }
+            let base = |hook: &Hook| Some((*hook, observed.state(hook.as_str())?.base.clone()?));
+            expected.bases = table.hooks().iter().filter_map(base).collect();
             for (hook, rules) in &mut expected.hooks {
                 let shown = observed.rules(hook.as_str());
                 let held = |one: &&mut ExpectedAttachment| {
@@ -267,6 +304,6 @@ impl ExpectedHook {
             };
             attachments.into_iter().map(one).collect()
         };
-        Self { first: list(hook.first), last: list(hook.last) }
+        Self { first: list(hook.first), last: list(hook.last), policy: hook.policy }
     }
 }

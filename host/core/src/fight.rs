@@ -211,6 +211,18 @@ impl Fights {
         decision
     }
 
+    /// These repairs were refused, so nobody can have undone them: they do not count.
+    pub fn refused(&mut self, places: &[Place]) {
+        for place in places {
+            let Some(site) = self.sites.get_mut(place) else { continue };
+            site.repairs.pop();
+            site.waits = true;
+            if let Some(fight) = &mut site.fight {
+                fight.rounds = fight.rounds.saturating_sub(1);
+            }
+        }
+    }
+
     /// Of the places that wait, those that do so still. Others were looked at and are right again, whoever did that.
     pub fn wait_still(&mut self, places: &BTreeSet<Place>) {
         for (place, site) in &mut self.sites {

@@ -4,6 +4,8 @@
 //! whose names stand beside the bytes. So the same rule has the same form in every namespace, and after its set was made
 //! anew under another index.
 
+use crate::base_chain::{ChainState, TableState};
+
 /// One rule.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Form {
@@ -38,6 +40,8 @@ pub struct RawChain {
     pub name: Box<str>,
     /// Its rules, in their order.
     pub rules: Vec<RawRule>,
+    /// What else it is.
+    pub state: ChainState,
 }
 
 /// A table or a part of it. One that does not exist is empty.
@@ -45,6 +49,8 @@ pub struct RawChain {
 pub struct RawTable {
     /// Chains that were read, built-in ones included.
     pub chains: Vec<RawChain>,
+    /// What it is besides its chains.
+    pub state: TableState,
     /// What the whole table was when it was read, on a backend without generations.
     pub stamp: Option<Stamp>,
 }

@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
 use crate::form::Form;
-use crate::names::{Family, Hook, Table};
+use crate::names::{Family, Table};
 
 type Place = (Family, Table);
 
@@ -25,7 +25,6 @@ pub struct Forms {
 struct TableForms {
     shown: HashMap<Arc<Form>, Arc<str>>,
     written: HashMap<Arc<str>, Replay>,
-    hooks: BTreeMap<Hook, Box<[u8]>>,
     /// How many forms are known beside those that were learned.
     others: usize,
     by_text: Option<String>,
@@ -107,11 +106,6 @@ impl Forms {
         }
     }
 
-    /// How a base chain has to be made, in the backend's words.
-    pub fn learn_hook(&mut self, place: Place, hook: Hook, definition: Box<[u8]>) {
-        self.tables.entry(place).or_default().hooks.insert(hook, definition);
-    }
-
     /// The rule must not be replayed in the form that it has first. False: it has no other.
     pub fn doubt(&mut self, place: Place, written: &str, reason: &str) -> bool {
         let Some(table) = self.tables.get_mut(&place) else { return false };
@@ -152,11 +146,6 @@ impl Forms {
             Some(Replay { doubt: Some(reason), .. }) => Err(reason.to_string()),
             Some(Replay { form, doubt: None, .. }) => Ok(form),
         }
-    }
-
-    /// How to make a base chain; `None` if no rehearsal has made one.
-    pub fn hook(&self, place: Place, hook: Hook) -> Option<&[u8]> {
-        self.tables.get(&place)?.hooks.get(&hook).map(|definition| &**definition)
     }
 
     /// How much of it can be replayed.

@@ -9,6 +9,7 @@
 
 pub mod actor;
 pub mod align;
+pub mod base_chain;
 pub mod check;
 pub mod contribution;
 pub mod difference;

@@ -5,6 +5,7 @@ use std::borrow::Borrow;
 use std::collections::BTreeMap;
 
 use crate::check::{Checked, CheckedRule, CheckedSet};
+use crate::contribution::Verdict;
 use crate::names::{ChainName, Family, Hook, Placement, PolicyName, SetName, Table};
 use crate::ownership::Ownership;
 
@@ -37,6 +38,8 @@ pub struct DesiredHook {
     pub first: Vec<DesiredAttachment>,
     /// After them.
     pub last: Vec<DesiredAttachment>,
+    /// The chain's policy, if one is asked for, and by whom.
+    pub policy: Option<(PolicyName, Verdict)>,
 }
 
 /// An attachment with the policy that wants it.
@@ -65,6 +68,10 @@ pub fn merge<C: Borrow<Checked>>(contributions: &[C], ownership: Ownership, fami
         }
         for (site, attachments) in &checked.attachments {
             sites.entry(*site).or_default().extend(attachments.iter().map(|one| (&checked.policy, one)));
+        }
+        for ((family, table, hook), policy) in &checked.policies {
+            let hooks = &mut desired.tables.entry((*family, *table)).or_default().hooks;
+            hooks.entry(*hook).or_default().policy = Some((checked.policy.clone(), *policy));
         }
         desired.sets.extend(checked.sets.iter().map(|(name, set)| (name.clone(), set.clone())));
     }

@@ -9,6 +9,8 @@ use std::ops::Range;
 
 use thiserror::Error;
 
+use crate::base_chain::{ChainState, TableState};
+use crate::contribution::Verdict;
 use crate::names::{Family, Hook, Table};
 use crate::sets::ObservedSet;
 
@@ -53,6 +55,8 @@ pub struct ObservedTable {
     chains: Vec<ObservedChain>,
     by_name: HashMap<Box<str>, usize>,
     covered: Option<BTreeSet<Box<str>>>,
+    /// What it is besides its chains, if that is known.
+    state: Option<TableState>,
 }
 
 /// One chain of a table.
@@ -61,6 +65,8 @@ struct ObservedChain {
     name: Box<str>,
     rules: Vec<Range<u32>>,
     handles: Vec<u64>,
+    policy: Option<Verdict>,
+    state: Option<ChainState>,
 }
 
 impl ObservedTable {
@@ -90,11 +96,13 @@ impl ObservedTable {
                 }
                 _ if !inside => return Err(error("outside of a table")),
                 b':' => {
-                    let name = line[1..].split(' ').next().unwrap_or_default();
+                    let mut words = line[1..].split(' ');
+                    let name = words.next().unwrap_or_default();
                     if name.is_empty() {
                         return Err(error("a chain without a name"));
                     }
-                    parsed.chain_index(name);
+                    let index = parsed.chain_index(name);
+                    parsed.chains[index].policy = words.next().and_then(Verdict::from_name);
                 }
                 b'C' if line == "COMMIT" => (inside, complete) = (false, true),
                 _ => {
@@ -134,6 +142,33 @@ impl ObservedTable {
         }
     }
 
+    /// Takes note of what the table is besides its chains.
+    pub fn set_table_state(&mut self, state: TableState) {
+        self.state = Some(state);
+    }
+
+    /// Takes note of what a chain is besides its rules.
+    pub fn set_state(&mut self, chain: &str, state: ChainState) {
+        let index = self.chain_index(chain);
+        self.chains[index].policy = state.policy;
+        self.chains[index].state = Some(state);
+    }
+
+    /// What the table is besides its chains, if that is known.
+    pub fn table_state(&self) -> Option<&TableState> {
+        self.state.as_ref()
+    }
+
+    /// What a chain is besides its rules, if that is known.
+    pub fn state(&self, chain: &str) -> Option<&ChainState> {
+        self.chains[*self.by_name.get(chain)?].state.as_ref()
+    }
+
+    /// The policy of a built-in chain, if it has one and it is known.
+    pub fn policy(&self, chain: &str) -> Option<Verdict> {
+        self.chains[*self.by_name.get(chain)?].policy
+    }
+
     /// More than 4 GiB of text can't come from a kernel: its last rules would be empty here.
     fn push_text(&mut self, text: &str) -> Range<u32> {
         let from = self.text.len();
@@ -161,7 +196,13 @@ impl ObservedTable {
         if let Some(index) = self.by_name.get(name) {
             return *index;
         }
-        self.chains.push(ObservedChain { name: name.into(), rules: Vec::new(), handles: Vec::new() });
+        self.chains.push(ObservedChain {
+            name: name.into(),
+            rules: Vec::new(),
+            handles: Vec::new(),
+            policy: None,
+            state: None,
+        });
         self.by_name.insert(name.into(), self.chains.len() - 1);
         self.chains.len() - 1
     }

@@ -7,7 +7,7 @@
 use std::collections::BTreeSet;
 
 use crate::grants::{Grants, HOST_PREFIX};
-use crate::names::{PolicyName, Table};
+use crate::names::{Hook, PolicyName, Table};
 use crate::quote;
 
 /// Beginning of the comments that the host writes itself: `rw:POLICY:ID`.
@@ -58,6 +58,11 @@ impl Ownership {
     /// Whether a chain of this name in this table is ours.
     pub fn owns_chain(&self, table: Table, chain: &str) -> bool {
         self.chain_owner(table, chain).is_some()
+    }
+
+    /// Whether a policy may set the policy of this built-in chain.
+    pub fn owns_policy(&self, table: Table, hook: Hook) -> bool {
+        self.policies.iter().any(|(_, grants)| grants.sets_policy(table, hook))
     }
 
     /// Whether a set of this name is ours.

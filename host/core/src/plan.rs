@@ -8,9 +8,11 @@
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use crate::align;
+use crate::base_chain::{Structure, TableState};
+use crate::drift::Drift;
 use crate::expected::{Expected, ExpectedAttachment, ExpectedRule, ExpectedSet, ExpectedTable};
 use crate::grants::HOST_PREFIX;
-use crate::names::{Family, Hook, SetName, Table};
+use crate::names::{ChainName, Family, Hook, SetName, Table};
 use crate::observed::{Observed, ObservedTable};
 use crate::quote;
 use crate::sets::ObservedSet;
@@ -28,7 +30,9 @@ pub struct Plan {
     pub tables: Vec<TablePlan>,
     /// After the tables: sets that nothing wants any more.
     pub remove_sets: Vec<String>,
-    /// What keeps the node from being right, and no write of ours can change.
+    /// Tables and chains of which nothing can be written.
+    pub stuck: Vec<Stuck>,
+    /// What keeps the node from being right, and no write of ours can change; what is stuck as well.
     pub problems: Vec<String>,
     /// What an operator may want to know.
     pub notes: Vec<String>,
@@ -41,6 +45,15 @@ impl Plan {
     pub fn is_empty(&self) -> bool {
         self.sets.is_empty() && self.tables.is_empty() && self.remove_sets.is_empty()
     }
+}
+
+/// A table or a chain that is not as it should be, and that no write of ours can change.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Stuck {
+    /// Which, and what is wrong with it.
+    pub drift: Drift,
+    /// What is wrong, and what to do.
+    pub problem: String,
 }
 
 /// One change of a set.
@@ -80,10 +93,19 @@ pub struct TablePlan {
     pub family: Family,
     /// Which table.
     pub table: Table,
+    /// What changes besides rules.
+    pub structure: Vec<Structure>,
     /// Chains that change, built-in ones last.
     pub chains: Vec<ChainPlan>,
     /// Chains of ours that nothing wants: emptied with the rest, deleted after it.
     pub remove: Vec<String>,
+}
+
+impl TablePlan {
+    /// Whether there is nothing to write.
+    pub fn is_empty(&self) -> bool {
+        self.structure.is_empty() && self.chains.is_empty() && self.remove.is_empty()
+    }
 }
 
 /// Changes of one chain.
@@ -142,14 +164,22 @@ pub fn plan(expected: &Expected, observed: &Observed) -> Plan {
             has => has.unwrap_or(&absent),
         };
         let (family, table) = (*family, *table);
-        let mut work = TableWork { family, table, wanted, has, expected };
-        let mut chains = work.chains(&mut plan.notes);
+        let work = TableWork { family, table, wanted, has, expected };
+        let (mut structure, skipped) = structure::of_table(&work, &mut plan.stuck);
+        let mut chains = work.chains(&skipped, &structure, &mut plan.notes);
         let (remove, emptied) = work.obsolete_chains(&mut plan.notes);
         chains.extend(emptied);
-        if !chains.is_empty() || !remove.is_empty() {
-            plan.tables.push(TablePlan { family, table, chains, remove });
+        structure.extend(structure::missing(wanted, has, &chains));
+        let of_table = TablePlan { family, table, structure, chains, remove };
+        if of_table.is_empty() {
+            continue;
+        }
+        match has.table_state() {
+            Some(TableState { owner: Some(owner), .. }) => plan.stuck.push(structure::owned(&of_table, owner)),
+            _ => plan.tables.push(of_table),
         }
     }
+    plan.problems.extend(plan.stuck.iter().map(|stuck| stuck.problem.clone()));
     if let Some(sets) = &observed.sets {
         plan_sets(&mut plan, expected, sets);
     }
@@ -165,11 +195,20 @@ struct TableWork<'a> {
 }
 
 impl TableWork<'_> {
-    fn chains(&mut self, notes: &mut Vec<String>) -> Vec<ChainPlan> {
+    /// `skipped`: built-in chains of which nothing is changed. `structure`: what is made anew.
+    fn chains(&self, skipped: &BTreeSet<Hook>, structure: &[Structure], notes: &mut Vec<String>) -> Vec<ChainPlan> {
+        let anew = |name: &str| structure.iter().any(|step| step.rebuilds(name));
         let own = self.wanted.chains.iter().filter(|(name, _)| self.has.covers(name.as_str()));
-        let mut plans: Vec<ChainPlan> =
-            own.filter_map(|(name, (_, rules))| own_chain(name.as_str(), rules, self.has)).collect();
-        for hook in self.table.hooks().iter().filter(|hook| self.has.covers(hook.as_str())) {
+        let of_chain = |(name, (_, rules)): (&ChainName, &(_, Vec<ExpectedRule>))| {
+            if anew(name.as_str()) {
+                Some(whole_chain(name.as_str(), rules, self.has))
+            } else {
+                own_chain(name.as_str(), rules, self.has)
+            }
+        };
+        let mut plans: Vec<ChainPlan> = own.filter_map(of_chain).collect();
+        let hooks = self.table.hooks().iter().filter(|hook| self.has.covers(hook.as_str()) && !skipped.contains(hook));
+        for hook in hooks {
             plans.extend(self.built_in(*hook, notes));
         }
         plans
@@ -240,26 +279,28 @@ fn texts(rules: &[ExpectedRule]) -> Vec<String> {
     rules.iter().map(|rule| rule.show().unwrap_or(rule.write()).to_owned()).collect()
 }
 
+/// All rules of a chain of ours go, and all come.
+fn whole_chain(name: &str, rules: &[ExpectedRule], has: &ObservedTable) -> ChainPlan {
+    let removed = has.rules(name).into_iter().map(str::to_owned).collect();
+    let edit = Edit::Replace { rules: rules.iter().map(|rule| rule.write().into()).collect() };
+    ChainPlan { chain: name.to_owned(), edit, removed, added: texts(rules) }
+}
+
 fn own_chain(name: &str, rules: &[ExpectedRule], has: &ObservedTable) -> Option<ChainPlan> {
     let shown = has.rules(name);
-    let replace = |removed: Vec<String>| {
-        let written = rules.iter().map(|rule| rule.write().into()).collect();
-        let edit = Edit::Replace { rules: written };
-        Some(ChainPlan { chain: name.to_owned(), edit, removed, added: texts(rules) })
-    };
+    let replace = || Some(whole_chain(name, rules, has));
     if !has.has(name) {
-        return replace(Vec::new());
+        return replace();
     }
-    let all = || shown.iter().map(|rule| (*rule).to_owned()).collect();
     let Some(wanted) = rules.iter().map(ExpectedRule::show).collect::<Option<Vec<&str>>>() else {
-        return replace(all());
+        return replace();
     };
     if wanted == shown {
         return None;
     }
     let stay = align::stay(&shown, &wanted);
     if stay.is_empty() {
-        return replace(all());
+        return replace();
     }
     let keep_old: BTreeSet<usize> = stay.iter().map(|pair| pair.0).collect();
     let keep_new: BTreeSet<usize> = stay.iter().map(|pair| pair.1).collect();
@@ -403,6 +444,8 @@ fn set_step(name: &str, set: &ExpectedSet, has: Option<&ObservedSet>) -> Result<
 fn family_word(options: &str) -> Option<&str> {
     options.split(' ').skip_while(|word| *word != "family").nth(1)
 }
+
+mod structure;
 
 #[cfg(test)]
 #[path = "plan_tests.rs"]

@@ -5,7 +5,9 @@ use std::collections::BTreeMap;
 use proptest::prelude::*;
 
 use super::*;
+use crate::base_chain::{self, BaseChain, ChainState, Owner};
 use crate::check::{CheckedRule, CheckedSet};
+use crate::contribution::Verdict;
 use crate::expected::Basis;
 use crate::forms::Forms;
 use crate::grants::{Grants, Pattern};
@@ -49,7 +51,7 @@ fn expected(
             .iter()
             .map(|(name, rules)| (ChainName::new(name).unwrap(), (policy(), rules.iter().map(rule).collect())))
             .collect(),
-        hooks: [(Hook::Postrouting, DesiredHook { first: attach(first), last: attach(last) })].into(),
+        hooks: [(Hook::Postrouting, DesiredHook { first: attach(first), last: attach(last), policy: None })].into(),
     };
     let sets = sets.iter().map(|(name, members)| {
         let set = CheckedSet { create: "hash:net family inet".into(), members: members.clone(), dynamic: false };
@@ -172,6 +174,44 @@ proptest! {
         }
     }
 
+    /// Whatever others did to the table and its chains, one transaction lets packets meet our rules again, and nothing
+    /// foreign is lost.
+    #[test]
+    fn a_plan_puts_flags_and_base_chains_right(
+        (chains, first, has_hook) in (own_chains(), marked_rules(), hook_rules()),
+        (dormant, hook_hangs, own_hangs, drops) in (any::<bool>(), 0_u8..3, any::<bool>(), any::<bool>()),
+    ) {
+        let first = without_repetition(first);
+        let mut expected = expected(&chains, &first, &[], &BTreeMap::new());
+        let asked = first.len() % 2 == 0;
+        let policy = asked.then(|| (policy(), Verdict::Drop));
+        expected.tables.get_mut(&PLACE).unwrap().hooks.get_mut(&Hook::Postrouting).unwrap().policy = policy;
+        let elsewhere = || Some(BaseChain { definition: b"elsewhere".as_slice().into(), shown: "elsewhere".into() });
+        let mut kernel = Simulated::default();
+        kernel.table(PLACE.0, PLACE.1).insert("POSTROUTING".into(), has_hook.clone());
+        kernel.table(PLACE.0, PLACE.1).insert("our-a".into(), vec!["-j RETURN".into()]);
+        kernel.table_state(PLACE).dormant = dormant;
+        *kernel.policy(PLACE, Hook::Postrouting) = if drops { Verdict::Drop } else { Verdict::Accept };
+        match hook_hangs {
+            0 => kernel.hang(PLACE, "POSTROUTING", None),
+            1 => kernel.hang(PLACE, "POSTROUTING", elsewhere()),
+            _ => {}
+        }
+        if own_hangs {
+            kernel.hang(PLACE, "our-a", elsewhere());
+        }
+        let wanted = !chains.is_empty() || !first.is_empty() || asked;
+        transact(&expected, &mut kernel);
+        let want: Vec<String> = first.iter().cloned().chain(strangers(&has_hook)).collect();
+        prop_assert_eq!(&kernel.table(PLACE.0, PLACE.1)["POSTROUTING"], &want);
+        prop_assert!(!wanted || kernel.table_state(PLACE).dormant == false);
+        if !first.is_empty() {
+            prop_assert!(kernel.is_usual(PLACE), "{kernel:?}");
+            prop_assert_eq!(*kernel.policy(PLACE, Hook::Postrouting), if asked || drops && hook_hangs != 0 { Verdict::Drop } else { Verdict::Accept });
+        }
+        prop_assert!(plan(&expected, &kernel.observe([PLACE])).is_empty());
+    }
+
     #[test]
     fn one_change_in_a_chain_is_one_edit(len in 2_usize..40, at in 0_usize..40) {
         let at = at % len;
@@ -198,14 +238,48 @@ fn transact(expected: &Expected, kernel: &mut Simulated) {
         forms.learn(PLACE, &rule.write().into(), shown, form_of(shown), None);
     }
     let mut table = ObservedTable::default();
-    for chain in kernel.raw(PLACE.0, PLACE.1).chains {
+    let raw = kernel.raw(PLACE.0, PLACE.1);
+    table.set_table_state(raw.state);
+    for chain in raw.chains {
         let texts: Vec<String> =
             chain.rules.iter().map(|rule| String::from_utf8(rule.form.bytes.to_vec()).unwrap()).collect();
         table.push_chain(&chain.name, texts.iter().map(String::as_str).zip(chain.rules.iter().map(|rule| rule.handle)));
+        let misplaced = base_chain::is_misplaced(wanted, &chain.name, &chain.state);
+        let rules = misplaced.then(|| chain.rules.iter().map(|rule| rule.form.clone()).collect());
+        table.set_state(&chain.name, ChainState { rules, ..chain.state });
     }
     let observed = Observed { tables: [(PLACE, table)].into(), generation: Some(1), ..Observed::default() };
     let transaction = transaction(&plan(expected, &observed), &observed, &forms).expect("everything is proven");
     kernel.transact(&transaction).expect("it can be carried out");
+}
+
+#[test]
+fn what_is_stuck_is_told_and_the_rest_is_planned() {
+    let chains = [("our-a".to_owned(), vec!["-j RETURN".to_owned()])].into();
+    let expected = expected(&chains, &["-m comment --comment our:1 -j our-a".to_owned()], &[], &BTreeMap::new());
+    let mut kernel = Simulated::default();
+    kernel.table(PLACE.0, PLACE.1).insert("POSTROUTING".into(), vec!["-j ACCEPT".into()]);
+    kernel.hang(PLACE, "POSTROUTING", None);
+    // `observe` gives no rules to make the chain anew with.
+    let first = plan(&expected, &kernel.observe([PLACE]));
+    assert!(matches!(first.stuck.as_slice(), [one] if one.drift.chain == "POSTROUTING"), "{first:?}");
+    assert!(first.problems[0].contains("nft delete chain ip nat POSTROUTING"), "{first:?}");
+    assert_eq!(first.tables[0].chains.iter().map(|chain| chain.chain.as_str()).collect::<Vec<_>>(), ["our-a"]);
+    carry_out(&first, &mut kernel);
+    let second = plan(&expected, &kernel.observe([PLACE]));
+    assert!(second.is_empty() && second.stuck == first.stuck, "{second:?}");
+}
+
+#[test]
+fn nothing_is_planned_for_a_table_that_another_process_owns() {
+    let expected = expected(&[("our-a".to_owned(), Vec::new())].into(), &[], &[], &BTreeMap::new());
+    let mut kernel = Simulated::default();
+    kernel.table(PLACE.0, PLACE.1);
+    let owner = Owner { port: 7, process: Some("nft (pid 7)".into()) };
+    kernel.table_state(PLACE).owner = Some(owner);
+    let plan = plan(&expected, &kernel.observe([PLACE]));
+    assert!(plan.is_empty() && plan.problems[0].contains("nft (pid 7)"), "{plan:?}");
+    assert_eq!(plan.stuck[0].drift.kind, crate::drift::Kind::TableOwned);
 }
 
 #[test]

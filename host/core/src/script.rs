@@ -6,9 +6,11 @@
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
+use crate::base_chain::Structure;
+use crate::contribution::Verdict;
 use crate::grants::HOST_PREFIX;
 use crate::merge::{Desired, DesiredTable};
-use crate::names::{Family, PolicyName, SetName, Table};
+use crate::names::{Family, Hook, PolicyName, SetName, Table};
 use crate::plan::{Edit, Insert, SetChange, SetStep, TablePlan};
 
 /// Where a line of a rehearsal came from.
@@ -35,7 +37,9 @@ impl<'a> Rehearsal<'a> {
         let attachments = wanted.hooks.values().flat_map(|hook| hook.first.iter().chain(&hook.last));
         let stubs = attachments.filter_map(|one| one.awaits.as_ref());
         let chains: BTreeSet<&str> = wanted.chains.keys().chain(stubs).map(|name| name.as_str()).collect();
-        let heads = chains.into_iter().map(|name| format!(":{name} - [0:0]")).collect();
+        let policies = wanted.hooks.iter().filter_map(|(hook, rules)| Some((hook, rules.policy.as_ref()?.1)));
+        let policies = policies.map(|(hook, policy)| format!(":{hook} {policy} [0:0]"));
+        let heads = policies.chain(chains.into_iter().map(|name| format!(":{name} - [0:0]"))).collect();
         Self { family, table, wanted, heads }
     }
 
@@ -66,7 +70,7 @@ impl<'a> Rehearsal<'a> {
     /// Where rule number `index` (from 0) came from.
     pub fn origin_of_rule(&self, index: usize) -> Option<Origin> {
         let (chain, text, policy, number) = self.lines().nth(index)?;
-        let place = match crate::names::Hook::from_name(chain) {
+        let place = match Hook::from_name(chain) {
             Some(hook) => format!("attachment {number} to {}/{hook} ({}) `{text}`", self.table, self.family),
             None => format!("chain {chain} in {} ({}), rule {number} `{text}`", self.table, self.family),
         };
@@ -111,10 +115,14 @@ pub enum Deletion {
 
 /// The script that changes one table, chains that are to be deleted emptied with it. `None` if there is nothing to do.
 pub fn update(plan: &TablePlan, deletion: Deletion) -> Option<String> {
-    if plan.chains.is_empty() && plan.remove.is_empty() {
+    let policies = || plan.structure.iter().filter_map(policy_of);
+    if plan.chains.is_empty() && plan.remove.is_empty() && policies().next().is_none() {
         return None;
     }
     let mut script = format!("*{}\n", plan.table);
+    for (hook, policy) in policies() {
+        let _ = writeln!(script, ":{hook} {policy} [0:0]");
+    }
     for chain in &plan.chains {
         if let Edit::Replace { .. } = chain.edit {
             let _ = writeln!(script, ":{} - [0:0]", chain.chain);
@@ -144,6 +152,16 @@ pub fn update(plan: &TablePlan, deletion: Deletion) -> Option<String> {
     }
     script.push_str("COMMIT\n");
     Some(script)
+}
+
+/// The policy that a step gives to a built-in chain.
+fn policy_of(step: &Structure) -> Option<(Hook, Verdict)> {
+    match step {
+        Structure::Policy { hook, policy, .. } | Structure::Make { hook, policy: Some(policy), .. } => {
+            Some((*hook, *policy))
+        }
+        _ => None,
+    }
 }
 
 fn push_inserts(script: &mut String, chain: &str, inserts: &[Insert]) {

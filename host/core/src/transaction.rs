@@ -10,11 +10,13 @@ use std::sync::Arc;
 
 use thiserror::Error;
 
+use crate::base_chain::Structure;
+use crate::contribution::Verdict;
 use crate::form::Form;
 use crate::forms::Forms;
 use crate::names::{Family, Hook, Table};
 use crate::observed::{Observed, ObservedTable};
-use crate::plan::{ChainPlan, Edit, Insert, Plan};
+use crate::plan::{ChainPlan, Edit, Insert, Plan, TablePlan};
 
 /// All or nothing.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -47,6 +49,20 @@ pub enum Change {
         hook: Hook,
         /// How, in the backend's words.
         definition: Box<[u8]>,
+        /// Its policy; the kernel's own is to accept.
+        policy: Option<Verdict>,
+    },
+    /// Sets the policy of a base chain.
+    SetPolicy {
+        /// Which.
+        hook: Hook,
+        /// To what.
+        policy: Verdict,
+    },
+    /// Switches a table on.
+    Wake {
+        /// Its other flags.
+        flags: u32,
     },
     /// Makes a chain.
     AddChain(Box<str>),
@@ -124,13 +140,19 @@ pub fn transaction_without(
     let mut build = Build { forms, observed, skip, steps: Vec::new() };
     // A jump needs its target: all chains come first, of all tables.
     for table in &plan.tables {
-        build.make_chains((table.family, table.table), &table.chains)?;
+        build.make_chains(table)?;
     }
     for table in &plan.tables {
         let place = (table.family, table.table);
         for chain in &table.chains {
-            build.edit(place, chain)?;
+            match table.structure.iter().find(|step| step.rebuilds(&chain.chain)) {
+                Some(step) if Hook::from_name(&chain.chain).is_some() => {
+                    build.rebuild_hook(place, step, Some(chain))?
+                }
+                _ => build.edit(place, chain)?,
+            }
         }
+        build.restructure(table)?;
         let gone = |name: &String| name.as_str().into();
         build.extend(place, table.remove.iter().map(|name| Change::Flush(gone(name))));
         build.extend(place, table.remove.iter().map(|name| Change::DeleteChain(gone(name))));
@@ -141,6 +163,32 @@ pub fn transaction_without(
         NoTransaction::Unknown { family, table, reason: "the generation that was compared is not known".to_owned() }
     })?;
     Ok(Transaction { generation, steps: build.steps })
+}
+
+/// Makes a chain of ours anew, empty and as one that only jumps lead to.
+fn remake(chain: &str) -> [Change; 3] {
+    [Change::Flush(chain.into()), Change::DeleteChain(chain.into()), Change::AddChain(chain.into())]
+}
+
+/// The parts of a plan that the stock tools can't do, each as a transaction of its own for the generation that is current
+/// then: one that is refused holds up no other. What it is about, and its steps.
+pub fn structural(plan: &TablePlan) -> Vec<(String, Vec<Step>)> {
+    let (family, table) = (plan.family, plan.table);
+    let (observed, forms) = (Observed::default(), Forms::default());
+    let one = |step: &Structure| {
+        let mut build = Build { forms: &forms, observed: &observed, skip: &|_, _| false, steps: Vec::new() };
+        match step {
+            Structure::Rebuild { chain, base: None, .. } => build.extend((family, table), remake(chain)),
+            step => {
+                let alone = TablePlan { family, table, structure: vec![step.clone()], chains: vec![], remove: vec![] };
+                build.restructure(&alone).ok()?;
+            }
+        }
+        let what =
+            step.chain().map_or_else(|| format!("{family} {table}"), |chain| format!("{family} {table} {chain}"));
+        Some((what, build.steps))
+    };
+    plan.structure.iter().filter(|step| step.needs_transaction()).filter_map(one).collect()
 }
 
 struct Build<'a> {
@@ -159,21 +207,31 @@ impl Build<'_> {
         self.observed.tables.get(&place)
     }
 
-    fn make_chains(&mut self, place: (Family, Table), plans: &[ChainPlan]) -> Result<(), NoTransaction> {
+    fn make_chains(&mut self, table: &TablePlan) -> Result<(), NoTransaction> {
+        let place = (table.family, table.table);
         let mut made = Vec::new();
-        for plan in plans {
+        for step in &table.structure {
+            match step {
+                Structure::Make { hook, base, policy } => {
+                    made.push(Change::AddHook { hook: *hook, definition: base.definition.clone(), policy: *policy });
+                }
+                Structure::Rebuild { chain, base: None, .. } => self.extend(place, remake(chain)),
+                _ => {}
+            }
+        }
+        for plan in &table.chains {
             if self.table(place).is_some_and(|table| table.has(&plan.chain)) {
                 continue;
             }
             made.push(match Hook::from_name(&plan.chain) {
                 None => Change::AddChain(plan.chain.as_str().into()),
                 Some(hook) => {
-                    let definition = self.forms.hook(place, hook).ok_or_else(|| NoTransaction::Unknown {
-                        family: place.0,
-                        table: place.1,
-                        reason: format!("the base chain {hook} is missing, and how to make it is not known"),
-                    })?;
-                    Change::AddHook { hook, definition: definition.into() }
+                    let is_made = |step: &Structure| step.chain() == Some(hook.as_str());
+                    if table.structure.iter().any(is_made) {
+                        continue;
+                    }
+                    let reason = format!("the base chain {hook} is missing, and how to make it is not known");
+                    return Err(NoTransaction::Unknown { family: place.0, table: place.1, reason });
                 }
             });
         }
@@ -182,6 +240,79 @@ impl Build<'_> {
             self.extend(place, made);
         }
         Ok(())
+    }
+
+    /// What is done to a table besides rules, but for chains of ours.
+    fn restructure(&mut self, table: &TablePlan) -> Result<(), NoTransaction> {
+        let place = (table.family, table.table);
+        for step in &table.structure {
+            match step {
+                Structure::Rebuild { chain, base: Some(_), .. } => {
+                    if !table.chains.iter().any(|plan| *plan.chain == **chain) {
+                        self.rebuild_hook(place, step, None)?;
+                    }
+                }
+                Structure::Policy { hook, policy, .. } => {
+                    self.extend(place, [Change::SetPolicy { hook: *hook, policy: *policy }]);
+                }
+                Structure::Make { .. } | Structure::Rebuild { base: None, .. } | Structure::Wake { .. } => {}
+            }
+        }
+        // Last: the kernel makes no base chain in a table whose flags change in the same transaction.
+        let flags = table.structure.iter().find_map(|step| match step {
+            Structure::Wake { flags } => Some(*flags),
+            _ => None,
+        });
+        self.extend(place, flags.map(|flags| Change::Wake { flags }));
+        Ok(())
+    }
+
+    /// Makes a built-in chain anew, with the rules that it has and the changes of `plan`.
+    fn rebuild_hook(
+        &mut self,
+        place: (Family, Table),
+        step: &Structure,
+        plan: Option<&ChainPlan>,
+    ) -> Result<(), NoTransaction> {
+        let Structure::Rebuild { chain, base: Some(base), policy, rules, .. } = step else { return Ok(()) };
+        let Some(hook) = Hook::from_name(chain) else { return Ok(()) };
+        let (family, table) = place;
+        let unknown = |reason: String| NoTransaction::Unknown { family, table, reason };
+        let mut forms: Vec<Arc<Form>> = rules.iter().cloned().map(Arc::new).collect();
+        match plan.map(|plan| &plan.edit) {
+            None => {}
+            Some(Edit::BuiltIn { delete, insert }) => {
+                for (_, number) in delete {
+                    if *number == 0 || *number > forms.len() {
+                        return Err(unknown(format!("the rules of {chain} are not known")));
+                    }
+                    forms.remove(number - 1);
+                }
+                for insert in insert.iter().filter(|insert| !(self.skip)(place, &insert.text)) {
+                    let form = self.form(place, chain, &insert.text)?;
+                    let at = insert.number.map_or(forms.len(), |number| (number - 1).min(forms.len()));
+                    forms.insert(at, form);
+                }
+            }
+            Some(_) => return Err(unknown(format!("{chain} is not planned as a built-in chain"))),
+        }
+        let name = || chain.clone();
+        self.extend(place, [Change::Flush(name()), Change::DeleteChain(name())]);
+        self.extend(place, [Change::AddHook { hook, definition: base.definition.clone(), policy: *policy }]);
+        let add = |form| Change::AddRule { chain: name(), before: None, form, text: Box::default() };
+        self.extend(place, forms.into_iter().map(add));
+        Ok(())
+    }
+
+    fn form(&self, place: (Family, Table), chain: &str, text: &str) -> Result<Arc<Form>, NoTransaction> {
+        let form = self.forms.replay(place, text).map_err(|reason| NoTransaction::Unproven {
+            family: place.0,
+            table: place.1,
+            chain: chain.to_owned(),
+            rule: text.to_owned(),
+            reason,
+        })?;
+        Ok(Arc::clone(form))
     }
 
     fn edit(&mut self, place: (Family, Table), plan: &ChainPlan) -> Result<(), NoTransaction> {
@@ -225,14 +356,7 @@ impl Build<'_> {
                 continue;
             }
             let passed = insert.number.map_or(kept.len(), |number| (number - 1).saturating_sub(added));
-            let form = self.forms.replay(place, &insert.text).map_err(|reason| NoTransaction::Unproven {
-                family: place.0,
-                table: place.1,
-                chain: chain.to_owned(),
-                rule: insert.text.to_string(),
-                reason,
-            })?;
-            let (form, text) = (Arc::clone(form), insert.text.clone());
+            let (form, text) = (self.form(place, chain, &insert.text)?, insert.text.clone());
             let before = kept.get(passed).copied();
             self.extend(place, [Change::AddRule { chain: chain.into(), before, form, text }]);
         }

@@ -14,7 +14,7 @@ use ruleward_core::fight::Place;
 
 use crate::journal::Journal;
 use crate::report::plain::plain;
-use crate::report::{Incident, actors, lines, milliseconds, timestamp};
+use crate::report::{Incident, ONLY_RECORDED, actors, lines, milliseconds, timestamp};
 
 /// How many incidents a minute are logged one by one.
 pub const LINES_A_MINUTE: u32 = 60;
@@ -142,7 +142,9 @@ impl Incidents {
 }
 
 fn first(id: u64, drift: &Drift, cause: &Cause, repair: &Repair, at: SystemTime) -> Incident {
-    let kept = |all: &[String]| lines(drift, &all[..all.len().min(KEPT_LINES)]);
+    // What is only recorded brings nothing back and takes nothing away.
+    let most = if repair.how == ONLY_RECORDED { 0 } else { KEPT_LINES };
+    let kept = |all: &[String]| lines(drift, &all[..all.len().min(most)]);
     let latency = repair.latency.filter(|_| cause.events > 0 && repair.repaired);
     let latency = latency.map(|latency| milliseconds(latency + cause.waited));
     Incident {
@@ -204,6 +206,7 @@ fn log(incident: &Incident) {
     let text = match (incident.repaired, incident.latency_ms) {
         (true, Some(latency)) => format!("repaired by {how} {latency:.2} ms after the change"),
         (true, None) => format!("repaired by {how} in {took_ms:.1} ms"),
+        (false, _) if incident.is_only_recorded() => how,
         (false, _) => format!("NOT repaired: {how}"),
     };
     // Besides the message the same for programs.
@@ -221,7 +224,7 @@ fn log(incident: &Incident) {
             )
         };
     }
-    if incident.repaired { say!(warn) } else { say!(error) }
+    if incident.repaired || incident.is_only_recorded() { say!(warn) } else { say!(error) }
 }
 
 /// `IPv4 nat POSTROUTING`, or `set NAME`.
@@ -243,7 +246,18 @@ fn detail(drift: &Drift) -> String {
         many if many.len() > KEPT_LINES => format!("{} {what}s (the first {KEPT_LINES} are kept)", many.len()),
         many => format!("{} {what}s", many.len()),
     };
+    let policy = |lines: &[String]| lines.first().and_then(|line| line.rsplit(' ').next().map(str::to_owned));
     match (drift.added.as_slice(), drift.removed.as_slice(), drift.kind) {
+        (added, removed, Kind::PolicyChanged) => {
+            let unknown = || "none".to_owned();
+            let (before, now) = (policy(added).unwrap_or_else(unknown), policy(removed).unwrap_or_else(unknown));
+            format!("its policy went from {before} to {now}")
+        }
+        (_, _, Kind::TableDormant) => "the table was switched off (`flags dormant`)".to_owned(),
+        (_, _, Kind::TableOwned) => "another process owns the table (`flags owner`)".to_owned(),
+        (_, [was], Kind::BaseChainChanged) => {
+            format!("it was made anew as {}", was.split_once(' ').map_or("", |(_, was)| was))
+        }
         ([], [], Kind::ChainFlushed | Kind::ChainDeleted) => "it has no rules".to_owned(),
         ([], [], Kind::ChainAdded) => "an empty chain that no policy wants".to_owned(),
         ([], [], _) => "nothing but its place or options".to_owned(),

@@ -11,6 +11,7 @@ mod clean;
 mod hold;
 mod intake;
 mod keeper;
+mod noted;
 mod outcome;
 mod prove;
 mod show;
@@ -44,6 +45,7 @@ pub use aside::Aside;
 use calm::Calm;
 use intake::{Offered, Survey};
 use keeper::{Keeper, Undone};
+use noted::Noted;
 use prove::Proven;
 use traced::Stage;
 
@@ -165,9 +167,18 @@ impl Pipeline {
         let mut heard = std::mem::take(&mut self.keeper.heard);
         heard.extend(self.keeper.waiting.clone());
         let mut observed = self.observe(pass, &mut expected)?;
+        let released = in_force.as_deref().map(|before| expected.no_longer_asked(before)).unwrap_or_default();
+        if !released.is_empty() {
+            Arc::make_mut(&mut expected).released = released;
+        }
         let mut plan = pass.timed(Stage::Plan, || plan(&expected, &observed));
         let drifts = drifts(in_force.as_deref(), &observed);
+        let mut noted = self.keeper.seen.look(&expected, &observed, &plan, &Scope::All);
+        if in_force.is_none() {
+            noted = Noted::default(); // nothing was ours to lose
+        }
         self.ask_who(&mut heard, &drifts);
+        self.ask_who(&mut heard, &noted.drifts());
         pass.report.changes = drift::list(&plan, &observed).into_iter().map(Change::from).collect();
         let seen = Instant::now();
         let mut result = Ok("nothing: it was right again by then");
@@ -179,9 +190,13 @@ impl Pipeline {
             result = self.keeper.write(&*self.port, pass, &mut expected, &mut observed, &mut plan, &scope);
         }
         let concluding = Instant::now();
+        if !expected.released.is_empty() {
+            Arc::make_mut(&mut expected).released.clear();
+        }
         self.enforce(merged, expected, result.is_ok());
         self.settle(pass, &observed, &plan, result.is_ok());
         self.record(pass, &drifts, &heard, &result, seen);
+        self.record_noted(pass, &noted, &heard);
         let concluded = self.conclude(pass, result.map(drop));
         pass.recorder.done(traced::REPORT, concluding);
         concluded

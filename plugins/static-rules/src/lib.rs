@@ -19,7 +19,7 @@ mod word;
 use std::collections::BTreeSet;
 
 use ruleward_sdk::{
-    Attachment, Chain, Contribution, Description, Facts, Failure, Families, Ownership, Policy, Rule, Table,
+    Attachment, Chain, ChainPolicy, Contribution, Description, Facts, Failure, Families, Ownership, Policy, Rule, Table,
 };
 
 use crate::rule::{ReadRule, Scratch, Surroundings};
@@ -50,6 +50,16 @@ impl Policy for StaticRules {
         }
         for (at, entry) in settings.attachments.iter().enumerate() {
             add_attachment(&mut contribution, at, entry, &names, possible)?;
+        }
+        for entry in &settings.policies {
+            let families = Families::from(entry.families) & possible;
+            let policy = ChainPolicy {
+                table: entry.table.into(),
+                hook: entry.hook.into(),
+                families,
+                policy: entry.policy.into(),
+            };
+            contribution.policies.extend((!families.is_empty()).then_some(policy));
         }
         for (at, entry) in settings.sets.iter().enumerate() {
             let set = set::read(entry)

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::fmt;
 
-use ruleward_sdk::{Families, Family, Hook, Placement, Table};
+use ruleward_sdk::{Families, Family, Hook, Placement, Table, Verdict};
 use serde::Deserialize;
 use serde::de::{self, Deserializer, SeqAccess, Visitor};
 
@@ -23,6 +23,9 @@ pub struct Settings<'a> {
     /// Address sets.
     #[serde(borrow, default)]
     pub sets: Vec<SetEntry<'a>>,
+    /// Policies of built-in chains.
+    #[serde(default)]
+    pub policies: Vec<PolicyEntry>,
 }
 
 /// A chain.
@@ -65,6 +68,21 @@ pub struct AttachmentEntry<'a> {
     /// The rule jumps to somebody else's chain.
     #[serde(default)]
     pub awaits_target: bool,
+}
+
+/// The policy of a built-in chain.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct PolicyEntry {
+    /// Which table.
+    pub table: TableName,
+    /// Which built-in chain.
+    pub hook: HookName,
+    /// For which families.
+    #[serde(default)]
+    pub families: FamilyList,
+    /// What it should be.
+    pub policy: VerdictName,
 }
 
 /// An address set.
@@ -129,6 +147,14 @@ words!(
         Forward => "FORWARD",
         Output => "OUTPUT",
         Postrouting => "POSTROUTING",
+    }
+);
+words!(
+    /// What happens to a packet that no rule decided.
+    VerdictName for Verdict {
+        #[default]
+        Accept => "ACCEPT",
+        Drop => "DROP",
     }
 );
 words!(

@@ -10,7 +10,7 @@ use ruleward_core::names::{Family, Table};
 use ruleward_core::observed::{Observed, ObservedTable};
 use ruleward_core::plan::{Edit, Plan, TablePlan};
 use ruleward_core::script::{self, Deletion};
-use ruleward_core::transaction::transaction;
+use ruleward_core::transaction::{Transaction, structural, transaction};
 use thiserror::Error;
 
 use super::port::{Port, TransactError};
@@ -41,7 +41,7 @@ pub enum CommitError {
 #[derive(Debug, Default)]
 pub struct Partial {
     /// What was refused, with the reason.
-    pub failed: Vec<(String, RestoreError)>,
+    pub failed: Vec<(String, String)>,
     /// What was committed.
     pub done: Vec<String>,
 }
@@ -93,7 +93,7 @@ fn commit_sets(port: &dyn Port, plan: &Plan, partial: &mut Partial) -> Result<()
         Ok(()) => partial.done.push("sets".to_owned()),
         // Rules that need these sets would be refused for a reason that is not theirs.
         Err(error) => {
-            partial.failed.push(("sets".to_owned(), error));
+            partial.failed.push(("sets".to_owned(), error.to_string()));
             return Err(CommitError::Partial(std::mem::take(partial)));
         }
     }
@@ -118,12 +118,15 @@ pub fn commit(port: &dyn Port, plan: &Plan) -> Result<Committed, CommitError> {
     }
     let mut partial = Partial::default();
     let mut committed = Committed::default();
+    if restructure(port, plan, &mut partial)? {
+        return Ok(committed); // what iptables-save showed before is not what it shows now
+    }
     commit_sets(port, plan, &mut partial)?;
     for table in &plan.tables {
         let what = format!("{} {}", table.family, table.table);
         match commit_table(port, table) {
             Ok(()) => partial.done.push(what),
-            Err(error) => partial.failed.push((what, error)),
+            Err(error) => partial.failed.push((what, error.to_string())),
         }
     }
     if !partial.failed.is_empty() {
@@ -139,6 +142,23 @@ pub fn commit(port: &dyn Port, plan: &Plan) -> Result<Committed, CommitError> {
     }
     remove_sets(port, plan, &mut committed);
     Ok(committed)
+}
+
+/// What the stock tools can't do comes first, each chain for itself: where one is refused, the others and the rules are still
+/// put right. Whether anything was done.
+fn restructure(port: &dyn Port, plan: &Plan, partial: &mut Partial) -> Result<bool, CommitError> {
+    let parts: Vec<_> = plan.tables.iter().flat_map(structural).collect();
+    let Some(mut generation) = port.generation().filter(|_| !parts.is_empty()) else { return Ok(false) };
+    let mut done = false;
+    for (what, steps) in parts {
+        match port.transact(&Transaction { generation, steps }) {
+            Ok(()) => (generation, done) = (generation.wrapping_add(1), true),
+            Err(TransactError::Stale) if !done => return Err(CommitError::Stale),
+            Err(TransactError::Stale) => break,
+            Err(error) => partial.failed.push((what, error.to_string())),
+        }
+    }
+    Ok(done)
 }
 
 fn commit_table(port: &dyn Port, plan: &TablePlan) -> Result<(), RestoreError> {

@@ -6,7 +6,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use ruleward_core::form::{Form, RawTable, Stamp};
-use ruleward_core::names::{Backend, Family, Hook, Table};
+use ruleward_core::names::{Backend, Family, Table};
 use ruleward_core::simulate::{Simulated, form_of};
 use ruleward_core::transaction::{self, Transaction};
 
@@ -169,9 +169,8 @@ impl Port for Fake {
         Ok(wanted.narrow(RawTable { stamp: self.stamp(family, table), ..raw }))
     }
 
-    fn hook_definition(&self, family: Family, table: Table, hook: Hook) -> Option<Box<[u8]>> {
-        let raw = self.state().kernel.raw(family, table);
-        raw.chains.iter().any(|chain| &*chain.name == hook.as_str()).then(|| hook.as_str().as_bytes().into())
+    fn stands_alone(&self, form: &Form) -> bool {
+        !String::from_utf8_lossy(&form.bytes).contains("anonymous")
     }
 
     fn marks(&self, _: Family, form: &Form) -> String {

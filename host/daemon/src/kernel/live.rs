@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use ruleward_core::form::{Form, RawTable, Stamp};
-use ruleward_core::names::{Backend, Family, Hook, Table};
+use ruleward_core::names::{Backend, Family, Table};
 use ruleward_core::transaction::Transaction;
 
 use super::legacy::{self, LegacyReader};
@@ -141,8 +141,8 @@ impl Port for Live {
         }
     }
 
-    fn hook_definition(&self, family: Family, table: Table, hook: Hook) -> Option<Box<[u8]>> {
-        self.rules.nft()?.hook_definition(family, table, hook).ok()?
+    fn stands_alone(&self, form: &Form) -> bool {
+        nft::stands_alone(form)
     }
 
     fn marks(&self, family: Family, form: &Form) -> String {

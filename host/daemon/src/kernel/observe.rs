@@ -6,10 +6,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use ruleward_core::expected::Expected;
-use ruleward_core::form::{Form, RawTable, Stamp};
+use ruleward_core::base_chain::{self, ChainState};
+use ruleward_core::expected::{Expected, ExpectedTable};
+use ruleward_core::form::{Form, RawChain, RawTable, Stamp};
 use ruleward_core::forms::Forms;
-use ruleward_core::names::{Family, Hook, Table};
+use ruleward_core::names::{Backend, Family, Hook, Table};
 use ruleward_core::observed::{Observed, ObservedTable, SaveError};
 use ruleward_core::sets::{self, ListError};
 use thiserror::Error;
@@ -102,7 +103,10 @@ fn read(port: &dyn Port, expected: &Expected) -> Result<Observed, ObserveError> 
     let read_family = |family: Family| {
         let tables = places.iter().filter(move |(of, _)| *of == family);
         let read_table = |(_, table): &(Family, Table)| {
-            let parsed = ObservedTable::parse(*table, port.save(family, *table)?)?;
+            let mut parsed = ObservedTable::parse(*table, port.save(family, *table)?)?;
+            if let Some(wanted) = expected.tables.get(&(family, *table)) {
+                add_states(port, wanted, (family, *table), &mut parsed)?;
+            }
             Ok::<_, ObserveError>(((family, *table), parsed))
         };
         tables.map(read_table).collect::<Result<Vec<_>, _>>()
@@ -115,6 +119,44 @@ fn read(port: &dyn Port, expected: &Expected) -> Result<Observed, ObserveError> 
     let mut observed = Observed { sets: read_sets(port, expected)?, ..Observed::default() };
     observed.tables.extend(ipv4?.into_iter().chain(ipv6?));
     Ok(observed)
+}
+
+/// What iptables-save does not show: what the table and its chains are besides rules. On legacy they are what their names
+/// say, and the save has the policies.
+///
+/// # Errors
+/// When the kernel does not answer as it should.
+pub fn add_states(
+    port: &dyn Port,
+    wanted: &ExpectedTable,
+    (family, table): (Family, Table),
+    parsed: &mut ObservedTable,
+) -> Result<(), RawError> {
+    if port.backend() == Backend::Legacy {
+        return Ok(());
+    }
+    let raw = match port.raw(family, table, Wanted::Which(&|_| false)) {
+        Err(RawError::Unsupported(_)) => return Ok(()),
+        other => other?,
+    };
+    let misplaced = |chain: &&RawChain| base_chain::is_misplaced(wanted, &chain.name, &chain.state);
+    let misplaced: BTreeSet<Box<str>> = raw.chains.iter().filter(misplaced).map(|chain| chain.name.clone()).collect();
+    parsed.set_table_state(raw.state);
+    raw.chains.into_iter().for_each(|chain| parsed.set_state(&chain.name, chain.state));
+    if !misplaced.is_empty() {
+        for chain in port.raw(family, table, Wanted::Only(&misplaced))?.chains {
+            parsed.set_state(&chain.name, with_rules(port, wanted, &chain));
+        }
+    }
+    Ok(())
+}
+
+/// What a chain is, with its rules if it has to be made anew and they can be.
+fn with_rules(port: &dyn Port, wanted: &ExpectedTable, chain: &RawChain) -> ChainState {
+    let all = || chain.rules.iter().all(|rule| port.stands_alone(&rule.form));
+    let needed = base_chain::is_misplaced(wanted, &chain.name, &chain.state) && all();
+    let rules = needed.then(|| chain.rules.iter().map(|rule| rule.form.clone()).collect());
+    ChainState { rules, ..chain.state.clone() }
 }
 
 fn read_sets(
@@ -199,7 +241,10 @@ fn read_table(
     let Source { port, expected, forms } = *source;
     let (family, table) = place;
     if !forms.trusts(place) {
-        let parsed = ObservedTable::parse(table, port.save(family, table)?)?;
+        let mut parsed = ObservedTable::parse(table, port.save(family, table)?)?;
+        if let Some(wanted) = expected.tables.get(&place) {
+            add_states(port, wanted, place, &mut parsed)?;
+        }
         reading.observed.tables.insert(place, parsed);
         return Ok(());
     }
@@ -213,10 +258,14 @@ fn read_table(
         // Whether it can go depends on who else refers to it.
         raw = port.raw(family, table, Wanted::Which(&|_| true))?;
     }
-    let RawTable { chains, stamp } = raw;
+    let RawTable { chains, state, stamp } = raw;
     reading.stamps.extend(stamp.map(|stamp| (place, stamp)));
     let mut observed = ObservedTable::default();
+    observed.set_table_state(state);
+    let nothing = ExpectedTable::default();
+    let table_wanted = expected.tables.get(&place).unwrap_or(&nothing);
     for chain in chains {
+        let state = with_rules(port, table_wanted, &chain);
         let mut texts: Vec<(std::borrow::Cow<'_, str>, u64)> = Vec::with_capacity(chain.rules.len());
         for (at, rule) in chain.rules.into_iter().enumerate() {
             let text = match forms.text(place, &rule.form) {
@@ -237,6 +286,7 @@ fn read_table(
             texts.push((text, rule.handle));
         }
         observed.push_chain(&chain.name, texts.iter().map(|(text, handle)| (&**text, *handle)));
+        observed.set_state(&chain.name, state);
     }
     if let Wanted::Only(chains) = wanted {
         observed.cover_only(chains.clone());

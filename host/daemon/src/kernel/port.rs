@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 
 use ruleward_core::form::{Form, RawTable, Stamp};
-use ruleward_core::names::{Backend, Family, Hook, Table};
+use ruleward_core::names::{Backend, Family, Table};
 use ruleward_core::quote;
 use ruleward_core::transaction::Transaction;
 use thiserror::Error;
@@ -138,8 +138,8 @@ pub trait Port: Sync {
     /// [`RawError`]
     fn raw(&self, family: Family, table: Table, wanted: Wanted<'_>) -> Result<RawTable, RawError>;
 
-    /// How a base chain was made, in the words of a transaction; `None` if it does not exist or can't be made by one.
-    fn hook_definition(&self, family: Family, table: Table, hook: Hook) -> Option<Box<[u8]>>;
+    /// Whether a rule is no more than its form, so that it can be deleted and made again.
+    fn stands_alone(&self, form: &Form) -> bool;
 
     /// A line for a rule of unknown text: its comments, its target, and a number that tells it from others.
     fn marks(&self, family: Family, form: &Form) -> String;

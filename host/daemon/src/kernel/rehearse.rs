@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 
-use ruleward_core::expected::{Basis, Expected, Mismatch};
+use ruleward_core::expected::{Basis, Expected, ExpectedTable, Mismatch};
 use ruleward_core::forms::Forms;
 use ruleward_core::merge::Desired;
 use ruleward_core::names::{Family, Table};
@@ -13,7 +13,8 @@ use ruleward_core::script::{self, Origin, Rehearsal};
 use ruleward_core::sets::{self, ListError};
 use thiserror::Error;
 
-use super::port::{Port, Wanted};
+use super::observe;
+use super::port::{Port, RawError, Wanted};
 use super::process::ToolError;
 use super::prove::{Stage, prove};
 use super::scratch::ScratchError;
@@ -57,6 +58,9 @@ pub enum RehearseError {
     /// The tools themselves failed: this says nothing about the desired state.
     #[error("the rehearsal failed: {0}")]
     Tool(#[from] ToolError),
+    /// The kernel did not tell what its chains are.
+    #[error("the rehearsal failed: {0}")]
+    Raw(#[from] RawError),
     /// What the tools printed is not understood.
     #[error("the rehearsal failed: {0}")]
     Save(#[from] SaveError),
@@ -160,11 +164,6 @@ fn learn_forms(scratch: &dyn Port, desired: &Desired, shown: &Observed) -> Resul
                 forms.learn(*place, written, shown, rule.form, lighter);
             }
         }
-        for hook in table.hooks() {
-            if let Some(definition) = scratch.hook_definition(family, table, *hook) {
-                forms.learn_hook(*place, *hook, definition);
-            }
-        }
     }
     Ok(forms)
 }
@@ -210,7 +209,9 @@ fn load_family(scratch: &dyn Port, desired: &Desired, family: Family) -> Result<
                 return Err(RehearseError::Refused { origin: None, reason: error.to_string() });
             }
         }
-        tables.insert((family, *table), ObservedTable::parse(*table, scratch.save(family, *table)?)?);
+        let mut parsed = ObservedTable::parse(*table, scratch.save(family, *table)?)?;
+        observe::add_states(scratch, &ExpectedTable::default(), (family, *table), &mut parsed)?;
+        tables.insert((family, *table), parsed);
     }
     Ok(tables)
 }

@@ -10,7 +10,7 @@ use ruleward_core::drift::{self, Drift};
 use ruleward_core::expected::{Expected, ExpectedHook};
 use ruleward_core::fight::Place;
 use ruleward_core::names::{Backend, Family, Hook, Table};
-use ruleward_core::plan::plan;
+use ruleward_core::plan::{Plan, plan};
 use ruleward_core::schedule::Reason;
 
 use super::hold::{AFTER_FAILURE, touch};
@@ -49,7 +49,8 @@ impl Pipeline {
             return None;
         }
         self.calm = None;
-        let scope = self.scope(&expected, &heard, due);
+        // What can't be put right may have been by somebody: that shows in its place alone, and not in what was heard.
+        let scope = if self.keeper.problems.is_empty() { self.scope(&expected, &heard, due) } else { Scope::All };
         let mut pass = self.begin(Intent::Write);
         (pass.started, pass.cause, pass.undone) = (began, traced::DRIFT, Undone::CountsAnew);
         pass.recorder.add(|| Span::new(traced::LISTEN, began, listened));
@@ -180,12 +181,17 @@ impl Pipeline {
         } else if self.keeper.verified.is_some() {
             self.keeper.verified = heard.generation.or(self.keeper.verified);
         }
+        let noted = self.keeper.seen.look(&expected, &observed, &todo, scope);
+        let had_problems = !self.keeper.problems.is_empty();
         let strange = std::mem::take(&mut self.keeper.strange);
         let mut drifts = drift::name(&todo, &expected, &observed);
         self.ask_who(&mut heard, &drifts);
+        self.ask_who(&mut heard, &noted.drifts());
         let wait = self.keeper.hold_back(&drifts, &heard, scope, &todo);
         self.keeper.leave_out_held(&mut todo);
-        if todo.is_empty() && wait.is_empty() {
+        self.keep_problems(&todo, scope);
+        let problems = had_problems || !self.keeper.problems.is_empty();
+        if todo.is_empty() && wait.is_empty() && noted.is_empty() && !problems {
             return Ok(true);
         }
         let was_right = std::mem::take(&mut self.keeper.right);
@@ -202,8 +208,15 @@ impl Pipeline {
             self.put_into_words(&mut drifts, &strange);
             self.record(pass, &drifts, &heard, &written, seen);
             pass.recorder.done(traced::REPORT, concluding);
+            self.keep_problems(&todo, scope);
+            if written.is_err() {
+                let refused: Vec<Place> = drifts.iter().map(Place::from).collect();
+                self.keeper.fights.refused(&refused);
+                self.record_noted(pass, &noted, &heard);
+            }
             written?;
         }
+        self.record_noted(pass, &noted, &heard);
         let waits = !self.keeper.held.is_empty();
         if waits {
             self.keeper.verified = None; // what waits is not as it should be
@@ -211,9 +224,26 @@ impl Pipeline {
         }
         // All that was heard of is right again, and all else was: nothing was missed, or everything was read.
         let all_read = *scope != Scope::All || !observed.partial;
-        self.keeper.right = was_right && !waits && all_read;
+        // What can't be written is looked at again by every check.
+        let stuck = !self.keeper.problems.is_empty();
+        if stuck {
+            self.keeper.verified = None;
+        }
+        self.keeper.right = was_right && !waits && all_read && !stuck;
         pass.report.in_sync = self.add_standing(pass) && !waits;
         Ok(false)
+    }
+
+    /// What can't be written, after a look at `scope`.
+    fn keep_problems(&mut self, todo: &Plan, scope: &Scope) {
+        if *scope == Scope::All {
+            self.keeper.problems.clear();
+        }
+        for problem in &todo.problems {
+            if !self.keeper.problems.contains(problem) {
+                self.keeper.problems.push(problem.clone());
+            }
+        }
     }
 
     /// Gives rules that were taken away the text that iptables-save has for them. Not in a fight, where it was done before.

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
+use ruleward_core::base_chain::Structure;
 use ruleward_core::drift::{Drift, Kind};
 use ruleward_core::fight::{Place, Seen};
 use ruleward_core::names::{Family, Table};
@@ -42,7 +43,10 @@ impl Keeper {
                 Place::Chain(family, table, chain) => (*family, *table, vec![chain.as_str().into()]),
                 Place::Table(family, table) => {
                     let of_table = todo.tables.iter().filter(|plan| (plan.family, plan.table) == (*family, *table));
-                    let chains = of_table.flat_map(|plan| plan.chains.iter().map(|chain| chain.chain.as_str().into()));
+                    let chains = of_table.flat_map(|plan| {
+                        let rebuilt = plan.structure.iter().filter_map(Structure::chain);
+                        plan.chains.iter().map(|chain| chain.chain.as_str()).chain(rebuilt).map(Box::from)
+                    });
                     (*family, *table, chains.collect())
                 }
                 Place::Set(_) => continue,
@@ -80,8 +84,10 @@ impl Keeper {
             let Some(held) = self.held.chains.get(&(table.family, table.table)) else { continue };
             table.chains.retain(|chain| !held.contains(chain.chain.as_str()));
             table.remove.retain(|chain| !held.contains(chain.as_str()));
+            let whole = self.held.places.contains(&Place::Table(table.family, table.table));
+            table.structure.retain(|step| step.chain().map_or(!whole, |chain| !held.contains(chain)));
         }
-        todo.tables.retain(|table| !table.chains.is_empty() || !table.remove.is_empty());
+        todo.tables.retain(|table| !table.is_empty());
     }
 }
 

@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use ruleward_core::base_chain::Structure;
 use ruleward_core::drift;
 use ruleward_core::expected::{Basis, Expected};
 use ruleward_core::fight::Fights;
@@ -18,6 +19,7 @@ use ruleward_core::observed::Observed;
 use ruleward_core::plan::{Plan, plan};
 
 use super::hold::Held;
+use super::noted::Seen;
 use super::traced::Stage;
 use super::{Pass, Stop};
 use crate::kernel::activity::Activity;
@@ -30,7 +32,8 @@ use crate::report::ErrorClass;
 /// What a plan is about.
 fn only(todo: &Plan) -> Scope {
     let tables = todo.tables.iter().map(|table| {
-        let chains = table.chains.iter().map(|chain| Box::from(chain.chain.as_str())).collect();
+        let chains = table.chains.iter().map(|chain| chain.chain.as_str());
+        let chains = chains.chain(table.structure.iter().filter_map(Structure::chain)).map(Box::from).collect();
         ((table.family, table.table), table.remove.is_empty().then_some(chains))
     });
     Scope::Part { tables: tables.collect(), sets: false }
@@ -103,6 +106,8 @@ pub(super) struct Keeper {
     pub right: bool,
     /// What `status` was told of these forms.
     pub coverage: Option<(Arc<Forms>, Coverage)>,
+    /// What tables and built-in chains were when they were looked at last, besides their rules.
+    pub seen: Seen,
     /// What the last full look had to say beside changes.
     pub problems: Vec<String>,
     pub notes: Vec<String>,
@@ -131,6 +136,7 @@ impl Keeper {
             steady: true,
             right: false,
             coverage: None,
+            seen: Seen::default(),
             problems: Vec::new(),
             notes: Vec::new(),
         }
@@ -276,7 +282,7 @@ impl Keeper {
                         self.by_tools = None;
                         self.count_own_commit(observed, todo);
                     }
-                    if expected.basis == Basis::Unproven {
+                    if expected.basis == Basis::Unproven && !restructures(todo) {
                         *expected = super::learn(Arc::clone(expected), port);
                     }
                 }
@@ -352,6 +358,11 @@ impl Keeper {
         }
         heard
     }
+}
+
+/// Whether the stock tools have written nothing of `todo` yet, but what they can't do was done.
+fn restructures(todo: &Plan) -> bool {
+    todo.tables.iter().flat_map(|table| &table.structure).any(Structure::needs_transaction)
 }
 
 /// Whether nobody need hear of what made a generation: we did, or everything was right then or later.

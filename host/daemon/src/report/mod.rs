@@ -242,10 +242,23 @@ impl From<Drift> for Change {
 /// Rules as iptables-save shows them, with their chain; members of a set as they are.
 pub fn lines(drift: &Drift, lines: &[String]) -> Vec<String> {
     let whole = |line: &String| match drift.family {
-        Some(_) if !line.starts_with("-A ") => format!("-A {} {line}", drift.chain).trim_end().to_owned(),
+        // Policies (`-P`) and what a chain is (`:NAME ...`) name their chain as well.
+        Some(_) if !["-A ", "-P ", ":"].iter().any(|word| line.starts_with(word)) => {
+            format!("-A {} {line}", drift.chain).trim_end().to_owned()
+        }
         _ => line.clone(),
     };
     lines.iter().map(whole).collect()
+}
+
+/// What is said of a change that concerns packets and that no policy asks to undo.
+pub const ONLY_RECORDED: &str = "left as it is: no policy asks for a policy of this chain";
+
+impl Incident {
+    /// Whether it was recorded and nothing was to repair: the node is in sync all the same.
+    pub fn is_only_recorded(&self) -> bool {
+        !self.repaired && self.how == ONLY_RECORDED
+    }
 }
 
 /// A drift that was seen, and what became of it. The same thing (place and kind) again within a minute is the same

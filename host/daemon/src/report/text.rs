@@ -219,6 +219,9 @@ fn candidate_line(candidate: &CandidateReport, style: Style) -> String {
 
 /// How it was repaired and how fast, or why not.
 pub(super) fn repair(incident: &Incident, style: Style) -> String {
+    if incident.is_only_recorded() {
+        return plain(&incident.how);
+    }
     if !incident.repaired {
         return style.bad(&format!("NOT repaired: {}", plain(&incident.how)));
     }

@@ -5,6 +5,8 @@
 //! table. That is how every program on top of libiptc writes a table, and what iptables-legacy-save reads. Bytes in any other
 //! order are refused: a rule that can't be seen would be worse than an error.
 
+use ruleward_core::base_chain::ChainState;
+use ruleward_core::contribution::Verdict;
 use ruleward_core::form::{RawChain, RawRule, RawTable};
 use ruleward_core::names::Family;
 
@@ -14,6 +16,10 @@ use crate::kernel::set_index::SetIndexError;
 
 /// The built-in chains, by the number of their hook.
 pub(super) const HOOKS: [&[u8]; 5] = [b"PREROUTING", b"INPUT", b"FORWARD", b"OUTPUT", b"POSTROUTING"];
+/// `-NF_DROP - 1`
+const DROP: i32 = -1;
+/// `-NF_ACCEPT - 1`
+const ACCEPT: i32 = -2;
 /// `-NF_REPEAT - 1`
 const RETURN: i32 = -5;
 
@@ -60,9 +66,10 @@ pub(super) fn table(
             Ok(RawRule { form, handle: 0 })
         });
         let rules = rules.collect::<Result<_, FormError>>()?;
-        chains.push(RawChain { name: String::from_utf8_lossy(span.name).into(), rules });
+        let state = ChainState { policy: policy_of(layout, span), ..ChainState::default() };
+        chains.push(RawChain { name: String::from_utf8_lossy(span.name).into(), rules, state });
     }
-    Ok(RawTable { chains, stamp: None })
+    Ok(RawTable { chains, ..RawTable::default() })
 }
 
 /// Cuts a table into its chains.
@@ -115,6 +122,17 @@ fn rules_of<'a, 'b>(layout: &Layout, span: &'b Span<'a>) -> Result<&'b [Entry<'a
         return Ok(rules);
     }
     Err(last.malformed("a chain ends there with a rule, not with its policy or its return"))
+}
+
+/// The policy of a built-in chain: the verdict of its last entry.
+fn policy_of(layout: &Layout, span: &Span<'_>) -> Option<Verdict> {
+    span.underflow?;
+    let target = layout.target(span.entries.last()?.bytes)?;
+    match i32_at(target.data, 0).filter(|_| target.name == STANDARD)? {
+        DROP => Some(Verdict::Drop),
+        ACCEPT => Some(Verdict::Accept),
+        _ => None,
+    }
 }
 
 fn returns(layout: &Layout, entry: &Entry<'_>) -> bool {

@@ -6,14 +6,16 @@
 pub mod events;
 mod reader;
 mod rule;
+mod state;
 mod write;
 
 pub use reader::Nft;
-pub use rule::{is_of_iptables, lighter, marks};
+pub use rule::{is_of_iptables, lighter, marks, stands_alone};
 
 /// `linux/netfilter/nf_tables.h`: messages, and the attributes that are read or written.
 mod wire {
     pub const NEW_TABLE: u8 = 0;
+    pub const GET_TABLE: u8 = 1;
     pub const DELETE_TABLE: u8 = 2;
     pub const NEW_CHAIN: u8 = 3;
     pub const GET_CHAIN: u8 = 4;
@@ -24,10 +26,14 @@ mod wire {
     pub const NEW_GENERATION: u8 = 15;
 
     pub const TABLE_NAME: u16 = 1;
+    pub const TABLE_FLAGS: u16 = 2;
+    pub const TABLE_OWNER: u16 = 7;
     pub const CHAIN_TABLE: u16 = 1;
     pub const CHAIN_HANDLE: u16 = 2;
     pub const CHAIN_NAME: u16 = 3;
     pub const CHAIN_HOOK: u16 = 4;
+    pub const CHAIN_POLICY: u16 = 5;
+    pub const CHAIN_USE: u16 = 6;
     pub const CHAIN_TYPE: u16 = 7;
     pub const RULE_TABLE: u16 = 1;
     pub const RULE_CHAIN: u16 = 2;

@@ -2,18 +2,19 @@
 
 use std::collections::HashMap;
 
+use ruleward_core::base_chain::{ChainState, TableState};
 use ruleward_core::form::{RawChain, RawRule, RawTable};
-use ruleward_core::names::{Family, Hook, Table};
+use ruleward_core::names::{Family, Table};
 use rustix::io::Errno;
 
 use super::super::generation::{self, GenerationError};
-use super::super::nfnetlink::{Attributes, Nfnetlink, Request, push_attribute, push_nested, push_text, text};
+use super::super::nfnetlink::{Attributes, Nfnetlink, Request, push_text, text};
 use super::super::port::Wanted;
 use super::super::set_index::SetIndexes;
-use super::{rule, wire};
+use super::{rule, state, wire};
 
-/// A chain's table and name.
-type Listed = (Table, Box<str>);
+/// A chain: its table, its name and what it is besides its rules.
+type Listed = (Table, Box<str>, ChainState);
 
 /// A socket for nf_tables, with what it needs to tell sets by name. Works in the network namespace of the thread that
 /// opened it, from whatever thread.
@@ -48,19 +49,19 @@ impl Nft {
     /// The kernel's; a dump that is interrupted again and again is one.
     pub fn table(&mut self, family: Family, table: Table, wanted: Wanted<'_>) -> Result<RawTable, Errno> {
         let mut names: HashMap<u16, Option<Box<str>>> = HashMap::new();
-        let mut read = RawTable::default();
+        let mut read = RawTable { state: self.table_state(family, table)?, ..RawTable::default() };
         match wanted {
             Wanted::Which(which) => {
-                for name in self.chains(family, table)? {
+                for (name, state) in self.chains(family, table)? {
                     let rules = if which(&name) { self.rules(family, table, &name, &mut names)? } else { Vec::new() };
-                    read.chains.push(RawChain { name, rules });
+                    read.chains.push(chain(name, rules, state));
                 }
             }
             Wanted::Only(chains) => {
                 for name in chains {
-                    if self.has_chain(family, table, name)? {
+                    if let Some(attributes) = self.chain_attributes(family, table, name)? {
                         let rules = self.rules(family, table, name, &mut names)?;
-                        read.chains.push(RawChain { name: name.clone(), rules });
+                        read.chains.push(chain(name.clone(), rules, state::of_chain(&attributes)));
                     }
                 }
             }
@@ -68,8 +69,22 @@ impl Nft {
         Ok(read)
     }
 
-    /// The names of a table's chains.
-    fn chains(&mut self, family: Family, table: Table) -> Result<Vec<Box<str>>, Errno> {
+    /// What a table is besides its chains.
+    fn table_state(&mut self, family: Family, table: Table) -> Result<TableState, Errno> {
+        let mut attributes = Vec::with_capacity(32);
+        push_text(&mut attributes, wire::TABLE_NAME, table.as_str());
+        let protocol = wire::protocol(family);
+        let request =
+            Request { message: wire::GET_TABLE, family: protocol, attributes: &attributes, ..Request::default() };
+        let take = |found: &mut TableState, attributes: &[u8]| *found = state::of_table(attributes);
+        match self.netlink.ask(request, TableState::default, take) {
+            Err(Errno::NOENT) => Ok(TableState::default()),
+            other => other,
+        }
+    }
+
+    /// A table's chains.
+    fn chains(&mut self, family: Family, table: Table) -> Result<Vec<(Box<str>, ChainState)>, Errno> {
         let generation = self.generation().map_err(|_| Errno::PROTO)?;
         if self.listed.get(&family).is_none_or(|(of, _)| *of != generation) {
             let protocol = wire::protocol(family);
@@ -83,17 +98,15 @@ impl Nft {
                         _ => {}
                     }
                 }
-                found.extend(table.zip(name.map(Into::into)));
+                let named = table.zip(name.map(Into::into));
+                found.extend(named.map(|(table, name)| (table, name, state::of_chain(attributes))));
             };
             let found = self.netlink.ask(request, Vec::new, take)?;
             self.listed.insert(family, (generation, found));
         }
         let of_family = self.listed.get(&family).map_or(&[][..], |(_, chains)| chains);
-        Ok(of_family.iter().filter(|(of, _)| *of == table).map(|(_, name)| name.clone()).collect())
-    }
-
-    fn has_chain(&mut self, family: Family, table: Table, chain: &str) -> Result<bool, Errno> {
-        Ok(self.chain_attributes(family, table, chain)?.is_some())
+        let of_table = of_family.iter().filter(|(of, ..)| *of == table);
+        Ok(of_table.map(|(_, name, state)| (name.clone(), state.clone())).collect())
     }
 
     fn chain_attributes(&mut self, family: Family, table: Table, chain: &str) -> Result<Option<Vec<u8>>, Errno> {
@@ -138,21 +151,11 @@ impl Nft {
         };
         self.netlink.ask(request, Vec::new, take)
     }
+}
 
-    /// How a base chain was made: its hook, type and flags, as they are sent again.
-    ///
-    /// # Errors
-    /// The kernel's.
-    pub fn hook_definition(&mut self, family: Family, table: Table, hook: Hook) -> Result<Option<Box<[u8]>>, Errno> {
-        let Some(attributes) = self.chain_attributes(family, table, hook.as_str())? else { return Ok(None) };
-        let mut definition = Vec::new();
-        for (kind, content) in Attributes(&attributes) {
-            match kind {
-                wire::CHAIN_HOOK => push_nested(&mut definition, kind, content),
-                wire::CHAIN_TYPE => push_attribute(&mut definition, kind, content),
-                _ => {}
-            }
-        }
-        Ok((!definition.is_empty()).then(|| definition.into()))
-    }
+/// The kernel counts its rules with the jumps to it.
+fn chain(name: Box<str>, rules: Vec<RawRule>, state: ChainState) -> RawChain {
+    let own = u32::try_from(rules.len()).unwrap_or(u32::MAX);
+    let jumps = state.jumps.saturating_sub(own);
+    RawChain { name, rules, state: ChainState { jumps, ..state } }
 }

@@ -181,6 +181,13 @@ fn compared_protocol(content: &[u8]) -> Option<(u8, bool)> {
     Some((*value.first()?, inverted))
 }
 
+/// Whether nothing belongs to the rule that goes with it when it is deleted: an anonymous set, map or chain. Then its form is
+/// all of it.
+pub fn stands_alone(form: &Form) -> bool {
+    let has = |word: &[u8]| form.bytes.windows(word.len()).any(|window| window == word);
+    !has(b"__set") && !has(b"__map") && !has(b"__chain")
+}
+
 /// What can be said of a rule that is not one of ours: its comments and where it goes, in the words of iptables, and a
 /// number that tells it from others. Not the rule's text, which only the tools know.
 pub fn marks(form: &Form) -> String {

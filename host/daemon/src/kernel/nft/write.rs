@@ -7,7 +7,7 @@ use ruleward_core::transaction::{Change, Step, Transaction};
 use super::super::nfnetlink::{Batch, BatchError, push_attribute, push_text};
 use super::super::port::TransactError;
 use super::super::set_index::SetIndexes;
-use super::{Nft, wire};
+use super::{Nft, state, wire};
 
 const NLM_F_CREATE: u16 = 0x400;
 const NLM_F_EXCL: u16 = 0x200;
@@ -43,13 +43,25 @@ fn push(batch: &mut Batch, sets: Option<&SetIndexes>, step: &Step) -> Result<(),
         Change::AddTable => {
             batch.push(wire::NEW_TABLE, family, NLM_F_CREATE, |bytes| push_text(bytes, wire::TABLE_NAME, table));
         }
-        Change::AddHook { hook, definition } => {
+        Change::AddHook { hook, definition, policy } => {
             batch.push(wire::NEW_CHAIN, family, NLM_F_CREATE | NLM_F_EXCL, |bytes| {
                 push_text(bytes, wire::CHAIN_TABLE, table);
                 push_text(bytes, wire::CHAIN_NAME, hook.as_str());
                 bytes.extend_from_slice(definition);
+                if let Some(policy) = policy {
+                    push_attribute(bytes, wire::CHAIN_POLICY, &state::verdict(*policy));
+                }
             });
         }
+        Change::SetPolicy { hook, policy } => batch.push(wire::NEW_CHAIN, family, NLM_F_CREATE, |bytes| {
+            push_text(bytes, wire::CHAIN_TABLE, table);
+            push_text(bytes, wire::CHAIN_NAME, hook.as_str());
+            push_attribute(bytes, wire::CHAIN_POLICY, &state::verdict(*policy));
+        }),
+        Change::Wake { flags } => batch.push(wire::NEW_TABLE, family, NLM_F_CREATE, |bytes| {
+            push_text(bytes, wire::TABLE_NAME, table);
+            push_attribute(bytes, wire::TABLE_FLAGS, &flags.to_be_bytes());
+        }),
         Change::AddChain(name) => {
             batch.push(wire::NEW_CHAIN, family, NLM_F_CREATE | NLM_F_EXCL, |bytes| {
                 push_text(bytes, wire::CHAIN_TABLE, table);

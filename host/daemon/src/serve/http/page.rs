@@ -146,6 +146,7 @@ fn one(incident: &Incident) -> Markup {
     let (class, end) = match (incident.repaired, incident.latency_ms) {
         (true, Some(latency)) => ("good", format!("repaired {latency:.2} ms after the change, by {}", incident.how)),
         (true, None) => ("good", format!("repaired in {:.1} ms, by {}", incident.took_ms, incident.how)),
+        (false, _) if incident.is_only_recorded() => ("", incident.how.clone()),
         (false, _) => ("bad", format!("NOT repaired: {}", incident.how)),
     };
     html! {
