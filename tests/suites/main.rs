@@ -18,6 +18,7 @@ mod raw;
 mod reload;
 mod scopes;
 mod service;
+mod shipped;
 mod shown;
 mod strangers;
 mod takeover;
@@ -42,6 +43,7 @@ fn main() -> ExitCode {
         raw::trials,
         takeover::trials,
         traffic::trials,
+        shipped::trials,
         scopes::trials,
         strangers::trials,
         bad_input::trials,
