@@ -38,7 +38,7 @@ fn main() -> ExitCode {
         return ExitCode::FAILURE;
     }
     ruleward_tests::trial::quiet_panics();
-    let suites: [fn() -> Vec<Trial>; 19] = [
+    let suites: &[fn() -> Vec<Trial>] = &[
         kit::trials,
         raw::trials,
         takeover::trials,

@@ -1,7 +1,7 @@
 //! Which of its dataplanes Felix runs. With nftables it keeps its rules in a table of its own, `calico`, and removes
 //! those in iptables' tables: then there is nothing here to keep or to take over.
 
-use ruleward_sdk::Failure;
+use ruleward_sdk::{Facts, Failure, NftTable};
 
 use crate::parameters::Found;
 
@@ -36,10 +36,15 @@ impl NftablesMode {
 ///
 /// # Errors
 /// [`Failure::Waiting`] beside Felix, [`Failure::Other`] in its place.
-pub fn need_iptables(mode: NftablesMode, beside_felix: bool) -> Result<(), Failure> {
+pub fn need_iptables(mode: NftablesMode, facts: &Facts, beside_felix: bool) -> Result<(), Failure> {
+    let own = |table: &&NftTable| table.name == "calico" && matches!(&*table.family, "ip" | "ip6");
     let reason = match mode {
-        NftablesMode::Enabled => "nftablesMode is Enabled",
-        NftablesMode::Disabled | NftablesMode::Auto => return Ok(()),
+        NftablesMode::Enabled => "nftablesMode is Enabled".to_owned(),
+        NftablesMode::Disabled => return Ok(()),
+        NftablesMode::Auto => match facts.system.nft_tables.iter().find(own) {
+            Some(table) => format!("the kernel has its table {} calico", table.family),
+            None => return Ok(()),
+        },
     };
     Err(if beside_felix {
         Failure::Waiting(format!("Felix uses nftables ({reason}), so there is no jump of Felix's to keep"))

@@ -50,6 +50,7 @@ impl Policy for CalicoPostrouting {
         Description::new("calico-postrouting", env!("CARGO_PKG_VERSION"), env!("CARGO_PKG_DESCRIPTION"))
             .schema(settings::SCHEMA)
             .reading(["FelixConfiguration", "IPPool", "Node", "WorkloadEndpoint"])
+            .reading_nft_tables()
             .wanting(wants)
     }
 
@@ -58,7 +59,7 @@ impl Policy for CalicoPostrouting {
         let felix = Felix::read(facts, felix, release)?;
         let families: Vec<Family> = felix.families(facts.system.families).collect();
         let beside_felix = !facts.granted.covers_chain(chains::POSTROUTING);
-        dataplane::need_iptables(felix.nftables, beside_felix)?;
+        dataplane::need_iptables(felix.nftables, facts, beside_felix)?;
         if beside_felix {
             let attachments = jumps::all(&felix, release, &families);
             return Ok(Contribution { attachments, ..Contribution::new() });

@@ -4,7 +4,7 @@
 
 mod support;
 
-use ruleward_sdk::Failure;
+use ruleward_sdk::{Failure, NftTable};
 use support::refusal;
 use support::resources::{NODE, felix, pool, workload};
 
@@ -115,6 +115,18 @@ fn where_felix_uses_nftables_there_is_nothing_to_keep_or_to_take_over() {
         panic!("in Felix's place the policy is refused")
     };
     assert!(reason.contains("nftablesMode is Enabled") && reason.contains("nftablesMode: Disabled"), "{reason}");
+    // Where Felix decides by itself, its table tells; `Disabled` says that the table is left over.
+    let table = || NftTable { family: "ip".into(), name: "calico".into() };
+    for (spec, waits) in [("", true), ("nftablesMode: Auto", true), ("nftablesMode: Disabled", false)] {
+        let mut facts = support::facts_beside_felix(&felix("default", spec));
+        facts.system.nft_tables = vec![NftTable { family: "inet".into(), ..table() }, table()];
+        let answer = support::evaluate(&facts, "{}");
+        assert_eq!(matches!(&answer, Err(Failure::Waiting(reason)) if reason.contains("table ip calico")), waits);
+        facts.granted = support::facts("").granted;
+        assert_eq!(matches!(support::evaluate(&facts, "{}"), Err(Failure::Other(_))), waits);
+        facts.system.nft_tables = vec![NftTable { family: "inet".into(), ..table() }];
+        support::evaluate(&facts, "{}").unwrap();
+    }
     for spec in ["nftablesMode: Disabled", "nftablesMode: Auto", ""] {
         support::evaluate(&support::facts(&felix("default", spec)), settings).unwrap();
     }
