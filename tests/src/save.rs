@@ -46,8 +46,9 @@ pub fn assert_same(what: &str, expected: &str, actual: &str) {
 
 /// The rule lines of one chain, in order.
 pub fn rules_of<'a>(save: &'a str, chain: &str) -> Vec<&'a str> {
-    let start = format!("-A {chain} ");
-    save.lines().filter(|line| line.starts_with(&start)).collect()
+    let start = format!("-A {chain}");
+    let of_chain = |line: &&str| line.strip_prefix(&start).is_some_and(|rest| rest.is_empty() || rest.starts_with(' '));
+    save.lines().filter(of_chain).collect()
 }
 
 /// Names of the chains that `save` declares.

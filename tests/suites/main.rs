@@ -7,6 +7,7 @@ mod author;
 mod bad_input;
 mod crash;
 mod crowd;
+mod differential;
 mod events;
 mod failure;
 mod hostile;
@@ -59,6 +60,7 @@ fn main() -> ExitCode {
         service::trials,
         shown::trials,
         author::trials,
+        differential::trials,
     ];
     let trials = suites.iter().flat_map(|suite| suite()).collect();
     let conclusion = libtest_mimic::run(&arguments, trials);

@@ -9,12 +9,14 @@ use crate::progress::step;
 use crate::wasm_target::Toolchain;
 
 /// Programs that must be there, and the Debian package of each. `nft` is what the tests' stranger tampers with.
-const TOOLS: [(&str, &str); 9] = [
+const TOOLS: [(&str, &str); 11] = [
     ("iptables-restore", "iptables"),
     ("iptables-save", "iptables"),
     ("ip6tables-restore", "iptables"),
     ("ip6tables-save", "iptables"),
     ("ipset", "ipset"),
+    ("nfacct", "nfacct"),
+    ("nfct", "nfct"),
     ("ip", "iproute2"),
     ("nft", "nftables"),
     ("unshare", "util-linux"),

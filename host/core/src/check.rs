@@ -378,13 +378,18 @@ impl<'a> Judge<'a> {
     fn cycles(&mut self, contribution: &'a Contribution) {
         let mut jumps: BTreeMap<(Family, Table, &ChainName), Vec<&ChainName>> = BTreeMap::new();
         for chain in &contribution.chains {
-            let targets = chain.rules.iter().filter_map(|rule| match &rule.target {
-                Some(Target::Jump(target) | Target::Goto(target)) => Some(target),
-                _ => None,
-            });
-            let targets: BTreeSet<&ChainName> = targets.collect();
             for family in chain.families.iter() {
-                jumps.insert((family, chain.table, &chain.name), targets.iter().copied().collect());
+                let known = |name: &str| {
+                    let own = self.known_chains.iter().filter(|(of, table, _)| (*of, *table) == (family, chain.table));
+                    own.map(|(_, _, own)| *own).find(|own| own.as_str() == name)
+                };
+                let targets = chain.rules.iter().filter_map(|rule| match &rule.target {
+                    Some(Target::Jump(target) | Target::Goto(target)) => Some(target),
+                    Some(_) => None,
+                    None => jump_at_end(rule).and_then(known),
+                });
+                let targets: BTreeSet<&ChainName> = targets.collect();
+                jumps.insert((family, chain.table, &chain.name), targets.into_iter().collect());
             }
         }
         if let Some((table, path)) = find_cycle(&jumps) {
@@ -392,6 +397,13 @@ impl<'a> Judge<'a> {
             self.refuse(format!("chain {} in {table}", names[0]), format!("jumps in a circle: {}", names.join(" -> ")));
         }
     }
+}
+
+/// Where a whole rule that ends with a jump leads. The last two words of a rule can be nothing else.
+fn jump_at_end(rule: &Rule) -> Option<&str> {
+    let [Match::Verbatim(words)] = rule.matches.as_slice() else { return None };
+    let [.., option, chain] = words.as_slice() else { return None };
+    matches!(option.as_str(), "-j" | "-g" | "--jump" | "--goto").then_some(chain)
 }
 
 fn no_pattern(key: &str, granted: &[Pattern]) -> String {

@@ -248,7 +248,6 @@ fn a_whole_rule_stands_alone_and_every_word_is_quoted() {
     for (rule, reason) in [
         (plain(vec![words(&whole), words(&whole)], None, None), "beside another match"),
         (plain(vec![words(&whole)], Some(Target::Drop), None), "beside a target"),
-        (plain(vec![words(&["-p", ""])], None, None), "word 2 is empty"),
         (plain(vec![words(&["a\nb"])], None, None), "control character"),
     ] {
         let refused = refusals(one(rule));

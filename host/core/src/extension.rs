@@ -139,7 +139,10 @@ fn judge(name: &str, number: usize, word: &str) -> Result<(), ExtensionError> {
             let option = option.split('=').next().unwrap_or(option);
             !EXACT.contains(&(name.as_str(), option)) && GENERIC.iter().any(|known| known.starts_with(option))
         }
-        None => word.starts_with('-'),
+        // -1 is a number; -4 and -6 are options.
+        None => word.strip_prefix('-').is_some_and(|rest| {
+            rest.bytes().next().is_none_or(|first| !first.is_ascii_digit()) || matches!(rest, "4" | "6")
+        }),
     };
     if generic {
         return Err(ExtensionError::Generic { name, number, word: word.chars().take(80).collect() });
@@ -163,12 +166,14 @@ mod tests {
         assert_eq!(line("recent", &["--set", "--name", "a b"]).unwrap(), "-m recent --set --name \"a b\"");
         assert_eq!(line("string", &["--string", "x\" -j DROP"]).unwrap(), r#"-m string --string "x\" -j DROP""#);
         assert_eq!(line("tcp", &["!", "--dport", "22"]).unwrap(), "-m tcp ! --dport 22");
+        assert_eq!(line("SET", &["--timeout", "-1"]).unwrap(), "-m SET --timeout -1");
     }
 
     #[test]
     fn options_of_iptables_are_refused_in_every_spelling() {
         for word in [
             "-j",
+            "-4",
             "-jACCEPT",
             "-A",
             "-t",

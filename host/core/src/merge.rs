@@ -3,6 +3,7 @@
 
 use std::borrow::Borrow;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use crate::check::{Checked, CheckedRule, CheckedSet};
 use crate::contribution::Verdict;
@@ -29,6 +30,39 @@ pub struct DesiredTable {
     pub chains: BTreeMap<ChainName, (PolicyName, Vec<CheckedRule>)>,
     /// Rules in built-in chains.
     pub hooks: BTreeMap<Hook, DesiredHook>,
+}
+
+impl DesiredTable {
+    /// Puts several rules in the place of each that iptables makes several of (`-s 192.0.2.1,192.0.2.2`): `several` gives
+    /// them by chain and text.
+    pub fn expand(&mut self, several: &BTreeMap<(String, Arc<str>), Vec<Arc<str>>>) {
+        let of = |chain: &str, rule: &CheckedRule| {
+            let several = several.get(&(chain.to_owned(), Arc::clone(&rule.text)));
+            let one = std::slice::from_ref(&rule.text);
+            let texts = several.map_or(one, Vec::as_slice);
+            texts.iter().map(|text| CheckedRule { text: Arc::clone(text), number: rule.number }).collect::<Vec<_>>()
+        };
+        for (name, (_, rules)) in &mut self.chains {
+            *rules = rules.iter().flat_map(|rule| of(name.as_str(), rule)).collect();
+        }
+        for (hook, rules) in &mut self.hooks {
+            for list in [&mut rules.first, &mut rules.last] {
+                let each = |one: &DesiredAttachment| {
+                    let one = one.clone();
+                    of(hook.as_str(), &one.rule.clone())
+                        .into_iter()
+                        .map(move |rule| DesiredAttachment { rule, ..one.clone() })
+                };
+                *list = list.iter().flat_map(each).collect();
+            }
+        }
+    }
+
+    /// All rules, in no order that means anything.
+    pub fn rules(&self) -> impl Iterator<Item = &CheckedRule> {
+        let in_hooks = self.hooks.values().flat_map(|hook| hook.first.iter().chain(&hook.last)).map(|one| &one.rule);
+        self.chains.values().flat_map(|(_, rules)| rules).chain(in_hooks)
+    }
 }
 
 /// Rules in one built-in chain, in order.

@@ -12,6 +12,7 @@ use thiserror::Error;
 use crate::base_chain::{ChainState, TableState};
 use crate::contribution::Verdict;
 use crate::names::{Family, Hook, Table};
+use crate::save_lines::{SaveLine, save_lines};
 use crate::sets::ObservedSet;
 
 /// Everything that was read at one time.
@@ -78,12 +79,8 @@ impl ObservedTable {
         let mut parsed = Self::default();
         let mut inside = false;
         let mut complete = false;
-        let mut offset = 0_usize;
-        for (number, line) in text.split_inclusive('\n').enumerate() {
-            let start = offset;
-            offset += line.len();
-            let line = line.trim_end_matches('\n');
-            let error = |reason| SaveError { table, line: number + 1, reason, text: line.chars().take(120).collect() };
+        for SaveLine { number, start, text: line } in save_lines(&text) {
+            let error = |reason| SaveError { table, line: number, reason, text: line.chars().take(120).collect() };
             if line.is_empty() || line.starts_with('#') {
                 continue;
             }
@@ -249,6 +246,13 @@ mod tests {
         assert_eq!(table.rules("a"), ["", "-j RETURN"]);
         assert_eq!(table.rules("PREROUTING"), ["-j a"]);
         assert!(!table.has("b"));
+    }
+
+    #[test]
+    fn a_line_break_in_a_comment_is_part_of_its_rule() {
+        let rule = "-m comment --comment \"a\n-A a -j DROP\" -j RETURN";
+        let save = SAVE.replace("-A a -j RETURN", &format!("-A a {rule}"));
+        assert_eq!(ObservedTable::parse(Table::Nat, save).unwrap().rules("a"), ["", rule]);
     }
 
     #[test]

@@ -10,6 +10,7 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 use crate::align;
 use crate::base_chain::{Structure, TableState};
 use crate::drift::Drift;
+use crate::estimator;
 use crate::expected::{Expected, ExpectedAttachment, ExpectedRule, ExpectedSet, ExpectedTable};
 use crate::grants::HOST_PREFIX;
 use crate::names::{ChainName, Family, Hook, SetName, Table};
@@ -180,10 +181,46 @@ pub fn plan(expected: &Expected, observed: &Observed) -> Plan {
         }
     }
     plan.problems.extend(plan.stuck.iter().map(|stuck| stuck.problem.clone()));
+    makers_first(&mut plan);
     if let Some(sets) = &observed.sets {
         plan_sets(&mut plan, expected, sets);
     }
     plan
+}
+
+impl ChainPlan {
+    /// Whether a rule that comes may make an estimator.
+    fn makes_estimator(&self) -> bool {
+        match &self.edit {
+            Edit::Replace { rules } => rules.iter().any(|rule| estimator::makes(rule)),
+            Edit::Splice { insert, .. } | Edit::BuiltIn { insert, .. } => {
+                insert.iter().any(|insert| estimator::makes(&insert.text))
+            }
+        }
+    }
+}
+
+impl TablePlan {
+    /// The chains whose rules make estimators, and all the rest; `None` if one of these is nothing. iptables-legacy sorts
+    /// the chains of a table by name, so only a commit before the other puts the first before the second.
+    pub fn makers_and_rest(&self) -> Option<(Self, Self)> {
+        let (makers, rest): (Vec<_>, Vec<_>) = self.chains.iter().cloned().partition(ChainPlan::makes_estimator);
+        if makers.is_empty() || rest.is_empty() {
+            return None;
+        }
+        let makers =
+            Self { chains: makers, remove: Vec::new(), structure: Vec::new(), family: self.family, table: self.table };
+        Some((makers, Self { chains: rest, ..self.clone() }))
+    }
+}
+
+/// What makes an estimator is written before what may refer to it.
+fn makers_first(plan: &mut Plan) {
+    let makes = |table: &TablePlan| table.chains.iter().any(ChainPlan::makes_estimator);
+    if plan.tables.iter().any(makes) {
+        plan.tables.iter_mut().for_each(|table| table.chains.sort_by_key(|chain| !chain.makes_estimator()));
+        plan.tables.sort_by_key(|table| !makes(table));
+    }
 }
 
 struct TableWork<'a> {

@@ -67,7 +67,7 @@ fn expected(
     scratch.restore_sets(&script::rehearsal_sets(&desired)).unwrap();
     let rehearsal = Rehearsal::new(PLACE.0, PLACE.1, &desired.tables[&PLACE]);
     scratch.table(PLACE.0, PLACE.1);
-    scratch.restore(PLACE.0, &rehearsal.script(usize::MAX)).unwrap();
+    scratch.restore(PLACE.0, &rehearsal.script(&rehearsal.rules())).unwrap();
     let shown = scratch.observe([PLACE]);
     Expected::unproven(desired).prove(Basis::Rehearsed, &shown).unwrap()
 }

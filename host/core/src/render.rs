@@ -121,9 +121,7 @@ fn verbatim(rule: &Rule) -> Result<Option<&[String]>> {
         return Err(RenderError::VerbatimBeside("a target"));
     }
     for (at, word) in words.iter().enumerate() {
-        let reason = if word.is_empty() {
-            "is empty, which iptables-restore can't read; leave it out".to_owned()
-        } else if word.len() > 1023 {
+        let reason = if word.len() > 1023 {
             format!("is {} bytes long; iptables-restore reads at most 1023", word.len())
         } else if let Some(found) = word.chars().find(|c| c.is_control()) {
             format!("contains the control character {found:?}; remove it")

@@ -5,21 +5,25 @@
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
+use std::sync::Arc;
 
 use crate::base_chain::Structure;
+use crate::check::CheckedRule;
 use crate::contribution::Verdict;
 use crate::grants::HOST_PREFIX;
 use crate::merge::{Desired, DesiredTable};
 use crate::names::{Family, Hook, PolicyName, SetName, Table};
 use crate::plan::{Edit, Insert, SetChange, SetStep, TablePlan};
 
-/// Where a line of a rehearsal came from.
+/// Where a rule or set of a rehearsal came from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Origin {
     /// Whose.
     pub policy: PolicyName,
-    /// `chain web-in in filter (IPv4), rule 3` and the rule
+    /// `chain web-in in filter (IPv4), rule 3`
     pub place: String,
+    /// The rule, in the words in which it is written; empty for a set.
+    pub text: Arc<str>,
 }
 
 /// A table of the desired state for an empty namespace, with a stub for each chain that is awaited.
@@ -31,61 +35,85 @@ pub struct Rehearsal<'a> {
     heads: Vec<String>,
 }
 
+/// A rule of a rehearsal.
+#[derive(Debug, Clone)]
+pub struct RehearsedRule<'a> {
+    /// In which chain.
+    pub chain: &'a str,
+    /// Without `-A CHAIN`.
+    pub text: Arc<str>,
+    policy: &'a PolicyName,
+    number: u32,
+}
+
+impl RehearsedRule<'_> {
+    /// The same rule in other words.
+    #[must_use]
+    pub fn with_text(&self, text: &str) -> Self {
+        Self { text: text.into(), ..self.clone() }
+    }
+}
+
 impl<'a> Rehearsal<'a> {
     /// Of one table.
     pub fn new(family: Family, table: Table, wanted: &'a DesiredTable) -> Self {
         let attachments = wanted.hooks.values().flat_map(|hook| hook.first.iter().chain(&hook.last));
         let stubs = attachments.filter_map(|one| one.awaits.as_ref());
         let chains: BTreeSet<&str> = wanted.chains.keys().chain(stubs).map(|name| name.as_str()).collect();
+        // A chain of ours is emptied by its line; one that is built in has to be told.
+        let built_in = wanted.hooks.keys().map(|hook| format!("-F {hook}"));
         let policies = wanted.hooks.iter().filter_map(|(hook, rules)| Some((hook, rules.policy.as_ref()?.1)));
         let policies = policies.map(|(hook, policy)| format!(":{hook} {policy} [0:0]"));
-        let heads = policies.chain(chains.into_iter().map(|name| format!(":{name} - [0:0]"))).collect();
+        let chains = chains.into_iter().map(|name| format!(":{name} - [0:0]"));
+        let heads = built_in.chain(policies).chain(chains).collect();
         Self { family, table, wanted, heads }
     }
 
-    /// Number of rule lines.
-    pub fn rules(&self) -> usize {
-        self.lines().count()
+    /// All rules, in the order in which they are loaded.
+    pub fn rules(&self) -> Vec<RehearsedRule<'a>> {
+        let chains = self.wanted.chains.iter().flat_map(|(name, (policy, rules))| {
+            let rule = move |rule: &'a CheckedRule| (name.as_str(), &rule.text, policy, rule.number);
+            rules.iter().map(rule)
+        });
+        let hooks = self.wanted.hooks.iter().flat_map(|(hook, rules)| {
+            let all = rules.first.iter().chain(&rules.last);
+            all.map(move |one| (hook.as_str(), &one.rule.text, &one.policy, one.rule.number))
+        });
+        let all = chains.chain(hooks);
+        let rule = |(chain, text, policy, number)| RehearsedRule { chain, text: Arc::clone(text), policy, number };
+        all.map(rule).collect()
     }
 
-    /// The script with the first `rules` rules only; all of them for `usize::MAX`.
-    pub fn script(&self, rules: usize) -> String {
+    /// The script with these of the rules.
+    pub fn script<'r>(&self, rules: impl IntoIterator<Item = &'r RehearsedRule<'a>>) -> String
+    where
+        'a: 'r,
+    {
         let mut script = format!("*{}\n", self.table);
         for head in &self.heads {
             script.push_str(head);
             script.push('\n');
         }
-        for (chain, text, _, _) in self.lines().take(rules) {
-            push_rule(&mut script, "-A", chain, None, text);
+        for rule in rules {
+            push_rule(&mut script, "-A", rule.chain, None, &rule.text);
         }
         script.push_str("COMMIT\n");
         script
     }
 
-    /// Where the rule on line `line` (from 1) of the script came from; `None` if that line is no rule.
-    pub fn origin_of_line(&self, line: usize) -> Option<Origin> {
-        self.origin_of_rule(line.checked_sub(2 + self.heads.len())?)
+    /// Which of the rules in a script stands on line `line` (from 1), counted from 0; `None` if that line is no rule.
+    pub fn rule_of_line(&self, line: usize) -> Option<usize> {
+        line.checked_sub(2 + self.heads.len())
     }
 
-    /// Where rule number `index` (from 0) came from.
-    pub fn origin_of_rule(&self, index: usize) -> Option<Origin> {
-        let (chain, text, policy, number) = self.lines().nth(index)?;
+    /// Where a rule came from.
+    pub fn origin(&self, rule: &RehearsedRule<'_>) -> Origin {
+        let RehearsedRule { chain, number, .. } = rule;
         let place = match Hook::from_name(chain) {
-            Some(hook) => format!("attachment {number} to {}/{hook} ({}) `{text}`", self.table, self.family),
-            None => format!("chain {chain} in {} ({}), rule {number} `{text}`", self.table, self.family),
+            Some(hook) => format!("attachment {number} to {}/{hook} ({})", self.table, self.family),
+            None => format!("chain {chain} in {} ({}), rule {number}", self.table, self.family),
         };
-        Some(Origin { policy: policy.clone(), place })
-    }
-
-    fn lines(&self) -> impl Iterator<Item = (&'a str, &'a str, &'a PolicyName, u32)> + use<'a> {
-        let chains = self.wanted.chains.iter().flat_map(|(name, (policy, rules))| {
-            rules.iter().map(move |rule| (name.as_str(), &*rule.text, policy, rule.number))
-        });
-        let hooks = self.wanted.hooks.iter().flat_map(|(hook, rules)| {
-            let all = rules.first.iter().chain(&rules.last);
-            all.map(move |one| (hook.as_str(), &*one.rule.text, &one.policy, one.rule.number))
-        });
-        chains.chain(hooks)
+        Origin { policy: rule.policy.clone(), place, text: Arc::clone(&rule.text) }
     }
 }
 
@@ -111,6 +139,14 @@ pub enum Deletion {
     /// By their number: for the few rules whose text the tools do not find again (some extensions, native nft
     /// rules). Only while nobody else can have written since the plan was made.
     ByNumber,
+}
+
+/// Whether a rule that is deleted by its text holds a line break, which no line of a script can.
+pub fn has_line_breaks(plan: &TablePlan) -> bool {
+    plan.chains.iter().any(|chain| match &chain.edit {
+        Edit::BuiltIn { delete, .. } => delete.iter().any(|(text, _)| text.contains('\n')),
+        Edit::Replace { .. } | Edit::Splice { .. } => false,
+    })
 }
 
 /// The script that changes one table, chains that are to be deleted emptied with it. `None` if there is nothing to do.

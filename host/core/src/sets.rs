@@ -45,6 +45,12 @@ pub fn parse_list(text: &str) -> Result<BTreeMap<String, ObservedSet>, ListError
     let mut members = false;
     for (number, line) in text.lines().enumerate() {
         let error = || ListError { line: number + 1, text: line.chars().take(120).collect() };
+        if let (true, Some((_, set))) = (members, &mut current)
+            && let Some(member) = set.members.last_mut().filter(|member| has_open_quote(member))
+        {
+            member.extend(["\n", line]);
+            continue;
+        }
         if line.is_empty() {
             (members, _) = (false, finish(&mut sets, &mut current));
             continue;
@@ -60,7 +66,8 @@ pub fn parse_list(text: &str) -> Result<BTreeMap<String, ObservedSet>, ListError
         } else if line == "Members:" {
             members = true;
         } else {
-            let (key, value) = line.split_once(':').ok_or_else(error)?;
+            // The rest of a name with a line break: it can be no name of ours.
+            let Some((key, value)) = line.split_once(':') else { continue };
             match key {
                 "Type" => value.trim().clone_into(&mut set.kind),
                 "Header" => set.options = comparable_options(value),
@@ -71,6 +78,11 @@ pub fn parse_list(text: &str) -> Result<BTreeMap<String, ObservedSet>, ListError
     }
     finish(&mut sets, &mut current);
     Ok(sets)
+}
+
+/// A comment may hold a line break, and no quote.
+fn has_open_quote(member: &str) -> bool {
+    member.bytes().filter(|byte| *byte == b'"').count() % 2 == 1
 }
 
 fn finish(sets: &mut BTreeMap<String, ObservedSet>, current: &mut Option<(String, ObservedSet)>) {
@@ -138,6 +150,9 @@ mod tests {
         assert_eq!(sets["a"].options, "family inet maxelem 65536");
         assert_eq!(sets["a"].members, ["10.1.0.0/16", "10.2.0.0/16"]);
         assert_eq!((sets["a"].references, sets["b"].references), (2, 0));
+        let broken = LIST.replace("10.2.0.0/16", "10.2.0.0/16 comment \"a\n\nName: c\nb\"");
+        assert_eq!(parse_list(&broken).unwrap()["a"].members[1], "10.2.0.0/16 comment \"a\n\nName: c\nb\"");
+        assert_eq!(parse_list(&LIST.replace("Name: a", "Name: a\nx")).unwrap().len(), 2);
         assert!(parse_list("").unwrap().is_empty());
         assert!(parse_list("garbage").is_err());
     }

@@ -68,9 +68,7 @@ fn rehearsed(port: Option<&dyn Port>, desired: Desired) -> Rehearsed {
     let Some(port) = port else { return unproven(desired) };
     match rehearse(port, desired.clone(), Learn::Nothing) {
         Ok(done) => Rehearsed { expected: done.expected, note: done.impossible, refused: None },
-        Err(error @ RehearseError::Refused { .. }) => {
-            Rehearsed { refused: Some(error.to_string()), ..unproven(desired) }
-        }
+        Err(error @ RehearseError::Refused(_)) => Rehearsed { refused: Some(error.to_string()), ..unproven(desired) },
         Err(error) => Rehearsed { note: Some(error.to_string()), ..unproven(desired) },
     }
 }

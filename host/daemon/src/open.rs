@@ -4,10 +4,12 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::Duration;
 
+use ruleward_core::contribution::Families;
 use ruleward_core::facts::Version;
 use ruleward_core::names::Backend;
 
-use crate::config::{BackendChoice, Config, Mode};
+use crate::author::rehearsal::{Verdict, rehearse_answer};
+use crate::config::{BackendChoice, Config, Mode, Written};
 use crate::facts;
 use crate::history::History;
 use crate::history::store::Bounds;
@@ -167,7 +169,8 @@ fn find_backend(config: &Config, tools: &Tools) -> Result<Detection, Box<Report>
     })
 }
 
-/// Loads and asks every policy on this machine's facts, and looks at nothing that needs a privilege.
+/// Loads and asks every policy on this machine's facts, and tries their rules on this kernel where a private namespace can
+/// be made, by an ordinary user in a user namespace. Looks at nothing that needs a privilege.
 ///
 /// # Errors
 /// A report that says why the policies could not even be asked.
@@ -223,8 +226,31 @@ pub fn check_configuration(config: &Config) -> Result<Report, Box<Report>> {
         if !right {
             let reason = policy.reason.as_deref().unwrap_or("it has not answered");
             report.problems.push(format!("policy {}: {reason}", policy.name));
-            (report.class, report.outcome, report.in_sync) = (ErrorClass::Configuration, Outcome::Refused, false);
         }
     }
+    try_rules(config, &roster, backend, families, &mut report);
+    if !report.problems.is_empty() {
+        (report.class, report.outcome, report.in_sync) = (ErrorClass::Configuration, Outcome::Refused, false);
+    }
     Ok(report)
+}
+
+/// Has the rules of each policy loaded into a private namespace.
+fn try_rules(config: &Config, roster: &Roster, backend: Backend, families: Families, report: &mut Report) {
+    for (name, grants, contribution) in roster.answers() {
+        match rehearse_answer(name, backend, families, grants, contribution) {
+            Verdict::Takes { warnings, .. } => report.notes.extend(warnings),
+            Verdict::Refuses { reason, rules } => {
+                let written = Written::read(&config.file, name);
+                let mut places: Vec<String> =
+                    rules.iter().filter_map(|rule| written.rule(rule)).map(|place| place.to_string()).collect();
+                places.dedup();
+                let places = if places.is_empty() { String::new() } else { format!(" ({})", places.join("; ")) };
+                report.problems.push(format!("policy {name}: this kernel refuses its answer: {reason}{places}"));
+            }
+            Verdict::NotAsked { reason } => report.notes.push(format!(
+                "policy {name}: whether the kernel and the tools take its rules was not tried: {reason}"
+            )),
+        }
+    }
 }

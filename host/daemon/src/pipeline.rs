@@ -70,6 +70,8 @@ pub struct Pipeline {
     replayed: bool,
     /// Something else that was rehearsed, and could not be put in force.
     prepared: Option<Proven>,
+    /// Rules that can never match.
+    unmatchable: Vec<String>,
     /// Why no rehearsal could be held, if so.
     no_rehearsal: Option<String>,
     /// Why rules are not compared byte for byte, if so.
@@ -141,6 +143,7 @@ impl Pipeline {
             committed: false,
             replayed: true,
             prepared: None,
+            unmatchable: Vec::new(),
             no_rehearsal: None,
             no_forms: None,
             keeper,

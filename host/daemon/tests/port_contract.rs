@@ -361,9 +361,11 @@ fn refused_by_name(backend: Backend) -> Result<(), libtest_mimic::Failed> {
         let masquerade = Target::Masquerade { ports: None, random: false, random_fully: false };
         contribution.chains[0].rules.insert(1, rule(Vec::new(), masquerade));
         let error = rehearse(&port, desired(&contribution), Learn::Nothing).unwrap_err();
-        let RehearseError::Refused { origin: Some(origin), .. } = &error else { panic!("{error}") };
+        let RehearseError::Refused(refused) = &error else { panic!("{error}") };
+        let origin = refused[0].origin.as_ref().unwrap_or_else(|| panic!("{error}"));
         assert_eq!(origin.policy, policy());
-        assert_eq!(origin.place, "chain web-in in filter (IPv4), rule 2 `-j MASQUERADE`", "{error}");
+        assert_eq!(origin.place, "chain web-in in filter (IPv4), rule 2", "{error}");
+        assert_eq!(&*origin.text, "-j MASQUERADE");
     };
     scratch.run(run).map_err(|error| error.to_string().into())
 }

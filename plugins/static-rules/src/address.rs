@@ -1,20 +1,9 @@
-//! The values of `-s` and `-d`: one or several addresses or networks, with iptables' spellings of masks.
+//! Addresses and networks in sets, with iptables' spellings of masks.
 
 use std::net::{IpAddr, Ipv4Addr};
 
 use ruleward_sdk::IpNetwork;
 use ruleward_sdk::ipnet::IpNet;
-
-/// Reads `10.0.0.0/8,192.0.2.1`: the first, and the others if there are any.
-///
-/// # Errors
-/// What is wrong with it.
-pub fn list(text: &str) -> Result<(IpNetwork, Vec<IpNetwork>), String> {
-    match text.split_once(',') {
-        None => Ok((one(text)?, Vec::new())),
-        Some((first, others)) => Ok((one(first)?, others.split(',').map(one).collect::<Result<_, _>>()?)),
-    }
-}
 
 /// Reads one address or network.
 ///
@@ -79,7 +68,6 @@ mod tests {
         ] {
             assert_eq!(one(text).unwrap(), same.parse::<IpNetwork>().unwrap(), "{text}");
         }
-        assert_eq!(list("192.0.2.1,192.0.2.2,192.0.2.3").unwrap().1.len(), 2);
         for bad in [
             "",
             "localhost",
@@ -91,7 +79,7 @@ mod tests {
             "192.0.2.1,",
             "10.0.0.0/+8",
         ] {
-            assert!(list(bad).is_err(), "{bad:?} was taken for a network");
+            assert!(one(bad).is_err(), "{bad:?} was taken for a network");
         }
     }
 }

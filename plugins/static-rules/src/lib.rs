@@ -1,6 +1,6 @@
 //! Chains, rules in built-in chains, and address sets, straight from the settings. Rules are written in iptables' own
-//! syntax, so every match and target that the installed iptables knows can be used. What the contract has a case for
-//! becomes that case; everything else goes on as an extension, word by word, and the host quotes the words.
+//! syntax. They are split into words here, and the words go on as they are: the installed iptables alone says what they
+//! mean, so every match and target that it knows can be used, in every spelling that it takes.
 //!
 //! The policy reads nothing of the node but which families it can filter. A rule that can't be read is refused by its
 //! place in the settings (`/chains/0/rules/3`), with what to write instead.
@@ -8,21 +8,17 @@
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
 mod address;
-mod conversion;
-mod option;
 mod protocol_name;
 mod rule;
 mod set;
 mod settings;
 mod word;
 
-use std::collections::BTreeSet;
-
 use ruleward_sdk::{
     Attachment, Chain, ChainPolicy, Contribution, Description, Facts, Failure, Families, Ownership, Policy, Rule, Table,
 };
 
-use crate::rule::{ReadRule, Scratch, Surroundings};
+use crate::rule::ReadRule;
 use crate::settings::{AttachmentEntry, ChainEntry, Settings};
 
 /// The policy.
@@ -41,15 +37,12 @@ impl Policy for StaticRules {
         let settings: Settings<'_> =
             serde_json::from_str(settings).map_err(|error| Failure::in_settings("", error.to_string()))?;
         let possible = facts.system.families;
-        let names: BTreeSet<(Table, &str)> =
-            settings.chains.iter().map(|chain| (chain.table.into(), chain.name.as_str())).collect();
         let mut contribution = Contribution::new();
-        let mut scratch = Scratch::default();
         for (at, entry) in settings.chains.iter().enumerate() {
-            add_chain((&mut contribution, &mut scratch), at, entry, &names, possible)?;
+            add_chain(&mut contribution, at, entry, possible)?;
         }
         for (at, entry) in settings.attachments.iter().enumerate() {
-            add_attachment(&mut contribution, at, entry, &names, possible)?;
+            add_attachment(&mut contribution, at, entry, possible)?;
         }
         for entry in &settings.policies {
             let families = Families::from(entry.families) & possible;
@@ -72,28 +65,24 @@ impl Policy for StaticRules {
     }
 }
 
-fn add_chain<'a>(
-    (contribution, scratch): (&mut Contribution, &mut Scratch<'a>),
+fn add_chain(
+    contribution: &mut Contribution,
     at: usize,
-    entry: &'a ChainEntry<'_>,
-    names: &BTreeSet<(Table, &str)>,
+    entry: &ChainEntry<'_>,
     possible: Families,
 ) -> Result<(), Failure> {
     let table = entry.table.into();
     let families = entry.families.into();
-    let surroundings = Surroundings { table, chains: names, families, awaits_target: false };
     let mut rules: Vec<Rule> = Vec::with_capacity(entry.rules.len());
     // The rules that -4 or -6 keeps from a family of the chain.
     let mut restricted: Vec<(usize, Families)> = Vec::new();
     for (number, text) in entry.rules.iter().enumerate() {
-        let read = ReadRule::parse(text.as_str(), &surroundings, scratch)
-            .map_err(|message| Failure::in_settings(format!("/chains/{at}/rules/{number}"), message))?;
-        read.expand(|applies, rule| {
-            if applies != families {
-                restricted.push((rules.len(), applies));
-            }
-            rules.push(rule);
-        });
+        let read = ReadRule::parse(text.as_str(), families)
+            .map_err(|message| refused(format!("/chains/{at}/rules/{number}"), text.as_str(), &message))?;
+        if read.families != families {
+            restricted.push((rules.len(), read.families));
+        }
+        rules.push(read.rule);
     }
     let families = families & possible;
     let chain = |families, rules| Chain { table, families, name: entry.name.as_str().to_owned(), rules };
@@ -131,23 +120,22 @@ fn add_attachment(
     contribution: &mut Contribution,
     at: usize,
     entry: &AttachmentEntry<'_>,
-    names: &BTreeSet<(Table, &str)>,
     possible: Families,
 ) -> Result<(), Failure> {
-    let table = entry.table.into();
-    let families = entry.families.into();
-    let surroundings = Surroundings { table, chains: names, families, awaits_target: entry.awaits_target };
-    let read = ReadRule::parse(entry.rule.as_str(), &surroundings, &mut Scratch::default())
-        .map_err(|message| Failure::in_settings(format!("/attachments/{at}/rule"), message))?;
-    read.expand(|applies, rule| {
-        let families = applies & possible;
-        if !families.is_empty() {
-            let attachment = Attachment::new(table, entry.hook.into(), entry.placement.into(), rule);
-            let attachment = attachment.families(families).order(entry.order);
-            contribution.attachments.push(attachment);
-        }
-    });
+    let read = ReadRule::parse(entry.rule.as_str(), entry.families.into())
+        .map_err(|message| refused(format!("/attachments/{at}/rule"), entry.rule.as_str(), &message))?;
+    let families = read.families & possible;
+    if !families.is_empty() {
+        let attachment = Attachment::new(entry.table.into(), entry.hook.into(), entry.placement.into(), read.rule);
+        contribution.attachments.push(attachment.families(families).order(entry.order));
+    }
     Ok(())
+}
+
+/// Quotes the rule.
+fn refused(place: String, text: &str, message: &str) -> Failure {
+    let cut: String = text.chars().take(200).collect();
+    Failure::in_settings(place, format!("`{cut}`: {message}"))
 }
 
 ruleward_sdk::export_policy!(StaticRules);

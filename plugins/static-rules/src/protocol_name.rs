@@ -41,20 +41,3 @@ pub fn number(text: &str) -> Result<u8, String> {
     let found = text.parse().ok().or_else(named);
     found.ok_or_else(|| format!("protocol {text:?} is not known here; write its number, 0 to 255"))
 }
-
-/// The match module that iptables takes for the options of a protocol when none is named.
-pub fn module(number: u8) -> Option<&'static str> {
-    match number {
-        1 => Some("icmp"),
-        6 => Some("tcp"),
-        17 => Some("udp"),
-        33 => Some("dccp"),
-        50 => Some("esp"),
-        51 => Some("ah"),
-        58 => Some("icmp6"),
-        132 => Some("sctp"),
-        135 => Some("mh"),
-        136 => Some("udplite"),
-        _ => None,
-    }
-}

@@ -56,7 +56,7 @@ pub struct AttachmentEntry<'a> {
     /// For which families.
     #[serde(default)]
     pub families: FamilyList,
-    /// Before or after strangers' rules.
+    /// Before or after foreign rules.
     #[serde(default)]
     pub placement: PlacementName,
     /// Among attachments at the same place.
@@ -65,9 +65,6 @@ pub struct AttachmentEntry<'a> {
     /// The rule.
     #[serde(borrow)]
     pub rule: Text<'a>,
-    /// The rule jumps to somebody else's chain.
-    #[serde(default)]
-    pub awaits_target: bool,
 }
 
 /// The policy of a built-in chain.

@@ -14,7 +14,7 @@ use ruleward_core::ownership::Ownership;
 use serde::{Deserialize, Serialize};
 
 use super::case::Case;
-use crate::kernel::rehearse::{RehearseError, try_out};
+use crate::kernel::rehearse::{RehearseError, TriedOut, try_out};
 use crate::kernel::scratch;
 use crate::kernel::tools::Tools;
 use crate::open::rehearsals;
@@ -30,11 +30,15 @@ pub enum Verdict {
     Takes {
         /// Of all tables that the policy asks for something in.
         rules: String,
+        /// Rules that can never match.
+        warnings: Vec<String>,
     },
     /// It, or a tool, refuses one.
     Refuses {
         /// Which, and why.
         reason: String,
+        /// The refused rules, in the words in which they were written.
+        rules: Vec<String>,
     },
     /// It could not be asked.
     NotAsked {
@@ -61,11 +65,23 @@ struct Question {
 
 /// Asks the kernel, with the tools of the case's backend.
 pub fn rehearse(policy: &PolicyName, case: &Case, contribution: &Contribution) -> Verdict {
+    let system = &case.facts.system;
+    rehearse_answer(policy, system.backend, system.families, &case.grants, contribution)
+}
+
+/// Asks the kernel about an answer of a policy that may own this.
+pub fn rehearse_answer(
+    policy: &PolicyName,
+    backend: Backend,
+    families: Families,
+    grants: &Grants,
+    contribution: &Contribution,
+) -> Verdict {
     let question = Question {
         policy: policy.clone(),
-        backend: case.facts.system.backend,
-        families: case.facts.system.families,
-        grants: case.grants.clone(),
+        backend,
+        families,
+        grants: grants.clone(),
         contribution: contribution.clone(),
     };
     ask(&question).unwrap_or_else(|error| Verdict::not_asked(format!("the rehearsal's process failed: {error}")))
@@ -106,6 +122,7 @@ fn answer(question: &Question) -> Verdict {
         Err(refusals) => {
             return Verdict::Refuses {
                 reason: refusals.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "),
+                rules: Vec::new(),
             };
         }
     };
@@ -114,8 +131,12 @@ fn answer(question: &Question) -> Verdict {
     let port = rehearsals(Tools::new(*backend).with_command_timeout(TIME), TIME);
     match try_out(&port, &desired) {
         Err(error) => Verdict::not_asked(error),
-        Ok(Ok(rules)) => Verdict::Takes { rules },
-        Ok(Err(error @ RehearseError::Refused { .. })) => Verdict::Refuses { reason: error.to_string() },
+        Ok(Ok(TriedOut { text, warnings })) => Verdict::Takes { rules: text, warnings },
+        Ok(Err(RehearseError::Refused(refused))) => {
+            let rules = refused.iter().filter_map(|one| one.origin.as_ref()).map(|one| one.text.to_string()).collect();
+            let reason = RehearseError::Refused(refused).to_string();
+            Verdict::Refuses { reason, rules }
+        }
         Ok(Err(error)) => Verdict::not_asked(error),
     }
 }

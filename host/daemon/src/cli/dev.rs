@@ -148,7 +148,7 @@ fn push_case(text: &mut String, judged: &Judged) {
     let _ = match rehearsal {
         None => Ok(()),
         Some(Verdict::Takes { .. }) => writeln!(text, "kernel   {case}: takes them, in a private namespace"),
-        Some(Verdict::Refuses { reason }) => writeln!(text, "kernel   {case}: REFUSES them: {reason}"),
+        Some(Verdict::Refuses { reason, .. }) => writeln!(text, "kernel   {case}: REFUSES them: {reason}"),
         Some(Verdict::NotAsked { reason }) => writeln!(text, "kernel   {case}: was not asked: {reason}"),
     };
 }

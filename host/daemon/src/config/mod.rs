@@ -17,6 +17,7 @@ mod quantity;
 mod reference;
 mod section;
 mod settings;
+mod written;
 
 #[cfg(test)]
 mod tests;
@@ -38,6 +39,7 @@ pub use files::MAX_FILE_SIZE;
 pub use limits::Ceiling;
 pub use problem::{ConfigError, Place, Problem, Source};
 pub use quantity::{format_duration, format_size, parse_duration, parse_size};
+pub use written::Written;
 
 /// Where the configuration is unless `--config` says otherwise.
 pub const DEFAULT_FILE: &str = "/etc/ruleward/ruleward.toml";

@@ -4,6 +4,7 @@
 
 use ruleward_core::contribution::Families;
 use ruleward_core::names::{Backend, Family, Hook, Table};
+use ruleward_core::save_lines::save_lines;
 use rustix::io::Errno;
 
 use super::nfnetlink::{Attributes, Nfnetlink, Request, number, text};
@@ -74,7 +75,8 @@ pub(super) fn in_legacy(tools: &Tools, families: Families) -> Result<Holdings, T
     let mut holdings = Holdings::default();
     for family in families.iter() {
         let mut table = None;
-        for line in tools.save_all(family)?.lines() {
+        let save = tools.save_all(family)?;
+        for line in save_lines(&save).map(|line| line.text) {
             if let Some(name) = line.strip_prefix('*') {
                 table = Table::from_name(name);
             } else if line.starts_with("-A ") {

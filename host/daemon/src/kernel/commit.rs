@@ -6,7 +6,7 @@
 use std::fmt;
 
 use ruleward_core::forms::Forms;
-use ruleward_core::names::{Family, Table};
+use ruleward_core::names::{Backend, Family, Table};
 use ruleward_core::observed::{Observed, ObservedTable};
 use ruleward_core::plan::{Edit, Plan, TablePlan};
 use ruleward_core::script::{self, Deletion};
@@ -162,15 +162,27 @@ fn restructure(port: &dyn Port, plan: &Plan, partial: &mut Partial) -> Result<bo
 }
 
 fn commit_table(port: &dyn Port, plan: &TablePlan) -> Result<(), RestoreError> {
+    if port.backend() == Backend::Legacy
+        && let Some((makers, rest)) = plan.makers_and_rest()
+        && commit_at_once_in(port, &makers).is_ok()
+    {
+        return commit_at_once_in(port, &rest);
+    }
+    commit_at_once_in(port, plan)
+}
+
+fn commit_at_once_in(port: &dyn Port, plan: &TablePlan) -> Result<(), RestoreError> {
     let Some(update) = script::update(plan, Deletion::ByText) else { return Ok(()) };
-    let refused = match port.restore(plan.family, &update) {
-        Err(error @ RestoreError::Refused { .. }) => error,
-        other => return other,
+    let refused = if script::has_line_breaks(plan) {
+        Err(RestoreError::Unwritable { reason: "a rule that is to be deleted holds a line break" })
+    } else {
+        port.restore(plan.family, &update)
     };
+    let Err(RestoreError::Refused { .. } | RestoreError::Unwritable { .. }) = refused else { return refused };
     // The tools don't find some rules again by the text that they print. Numbers do, if nothing has moved.
     match script::update(plan, Deletion::ByNumber) {
         Some(update) if numbers_hold(port, plan.family, plan.table, plan) => port.restore(plan.family, &update),
-        _ => Err(refused),
+        _ => refused,
     }
 }
 

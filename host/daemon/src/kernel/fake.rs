@@ -102,7 +102,14 @@ impl Fake {
 
     fn refused(script: &str, (line, message): (usize, String)) -> RestoreError {
         let text = script.lines().nth(line.saturating_sub(1)).map(str::to_owned);
-        RestoreError::Refused { program: "fake-restore".to_owned(), status: 1, line: Some(line), text, message }
+        RestoreError::Refused {
+            program: "fake-restore".to_owned(),
+            status: 1,
+            line: Some(line),
+            text,
+            message,
+            vague: false,
+        }
     }
 }
 

@@ -13,6 +13,7 @@ use super::legacy::{self, LegacyReader};
 use super::lock::{self, LockError, LockWait, PrivateLock, XtablesLock};
 use super::nfnetlink::Nfnetlink;
 use super::nft::{self, Nft};
+use super::objects::Objects;
 use super::port::{Port, RawError, TransactError, Wanted, marks_line};
 use super::process::ToolError;
 use super::scratch::{Scratch, ScratchError};
@@ -85,6 +86,11 @@ impl Live {
     }
 }
 
+fn locked(netlink: &Mutex<Nfnetlink>) -> MutexGuard<'_, Nfnetlink> {
+    // A panic while it was held leaves a socket whose old answers are told apart by their number.
+    netlink.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 fn open_netlink() -> Option<Arc<Mutex<Nfnetlink>>> {
     Some(Arc::new(Mutex::new(Nfnetlink::open().ok()?)))
 }
@@ -102,12 +108,16 @@ impl Port for Live {
         self.tools.restore(family, script)
     }
 
+    fn why_refused(&self, family: Family, table: Table, chain: &str, rule: &str) -> Option<String> {
+        self.tools.why_refused(family, table, chain, rule)
+    }
+
     fn sets(&self) -> Result<String, ToolError> {
         self.tools.ipset_list()
     }
 
     fn sets_digest(&self, owns: &dyn Fn(&str) -> bool) -> Option<u64> {
-        let mut netlink = self.netlink.as_ref()?.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut netlink = locked(self.netlink.as_ref()?);
         set_digest::digest(&mut netlink, owns).ok()
     }
 
@@ -209,9 +219,16 @@ impl Port for Live {
         let scratch = Scratch::create()?;
         let tools = scratch.tools(&self.tools);
         let lock = self.lock.clone();
+        let objects = self.netlink.as_ref().map(|netlink| Objects::read(&mut locked(netlink))).unwrap_or_default();
         scratch.run(|| {
             let rules = Rules::open(tools.backend());
-            work(&Self { tools, rules, netlink: open_netlink(), lock, held: None });
+            let netlink = open_netlink();
+            if let Some(netlink) = netlink.as_ref().filter(|_| !objects.is_empty())
+                && let Err(error) = objects.make(&mut locked(netlink))
+            {
+                tracing::debug!("not all accounting and timeout objects can be made for a rehearsal: {error}");
+            }
+            work(&Self { tools, rules, netlink, lock, held: None });
         })
     }
 }

@@ -12,6 +12,7 @@ use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use ruleward_core::bytes;
 use rustix::fs::{FlockOperation, MemfdFlags, Mode, OFlags, Stat};
 use rustix::io::Errno;
 use thiserror::Error;
@@ -177,8 +178,8 @@ fn is_at(file: &File, path: &Path) -> bool {
 /// Who holds a lock on `file`, as far as it can be seen from here.
 fn holder(file: &File) -> Option<Holder> {
     let pid = holder_pid(&std::fs::read_to_string("/proc/locks").ok()?, &rustix::fs::fstat(file).ok()?)?;
-    let name = std::fs::read_to_string(format!("/proc/{pid}/comm")).ok();
-    Some(Holder { pid, name: name.map(|name| name.trim_end().to_owned()) })
+    let name = std::fs::read(format!("/proc/{pid}/comm")).ok();
+    Some(Holder { pid, name: name.map(|name| bytes::decode(name).trim_end().to_owned()) })
 }
 
 /// Finds the line `1: FLOCK  ADVISORY  WRITE 15329 00:27:2 0 EOF`; waiters have `->` after the number.

@@ -21,6 +21,7 @@ const NLMSG_DONE: u16 = 3;
 const NLM_F_REQUEST: u16 = 1;
 const NLM_F_ACK: u16 = 4;
 const NLM_F_DUMP: u16 = 0x300;
+const NLM_F_CREATE: u16 = 0x400;
 const NLM_F_DUMP_INTR: u16 = 0x10;
 const NFNL_SUBSYS_NFTABLES: u16 = 10;
 const NFNL_MSG_BATCH_BEGIN: u16 = 0x10;
@@ -54,6 +55,8 @@ pub(super) struct Request<'a> {
     pub family: u8,
     /// All objects, not one.
     pub dump: bool,
+    /// Makes an object; the kernel answers when it has done so.
+    pub changes: bool,
     /// What narrows it down: encoded attributes.
     pub attributes: &'a [u8],
     /// Who is asked.
@@ -68,6 +71,10 @@ pub(super) enum Subsystem {
     Nftables = 10,
     /// `NFNL_SUBSYS_IPSET`
     Ipset = 6,
+    /// `NFNL_SUBSYS_ACCT`
+    Accounting = 7,
+    /// `NFNL_SUBSYS_CTNETLINK_TIMEOUT`
+    Timeout = 8,
 }
 
 impl Nfnetlink {
@@ -101,7 +108,11 @@ impl Nfnetlink {
 
     fn send(&mut self, request: Request<'_>) -> Result<(), Errno> {
         self.sequence = self.sequence.wrapping_add(1);
-        let flags = if request.dump { NLM_F_REQUEST | NLM_F_DUMP } else { NLM_F_REQUEST };
+        let flags = match request {
+            Request { dump: true, .. } => NLM_F_REQUEST | NLM_F_DUMP,
+            Request { changes: true, .. } => NLM_F_REQUEST | NLM_F_ACK | NLM_F_CREATE,
+            _ => NLM_F_REQUEST,
+        };
         let kind = (request.subsystem as u16) << 8 | u16::from(request.message);
         let mut message = Vec::with_capacity(FULL_HEADER + request.attributes.len());
         push_header(&mut message, kind, flags, self.sequence, request.family, 0);

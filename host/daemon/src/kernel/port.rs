@@ -110,6 +110,13 @@ pub trait Port: Sync {
     /// With the number of the refused line, if the tool tells.
     fn restore(&self, family: Family, script: &str) -> Result<(), RestoreError>;
 
+    /// Why the tool does not append a rule to a chain, asked for this rule alone. The rule may be there afterwards: for a
+    /// private namespace only.
+    fn why_refused(&self, family: Family, table: Table, chain: &str, rule: &str) -> Option<String> {
+        let _ = (family, table, chain, rule);
+        None
+    }
+
     /// `ipset list`: all sets.
     ///
     /// # Errors

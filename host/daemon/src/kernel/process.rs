@@ -16,6 +16,7 @@ use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use ruleward_core::bytes;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{MemfdFlags, OFlags, SealFlags};
 use rustix::io::Errno;
@@ -53,7 +54,7 @@ pub struct Invocation<'a> {
 pub struct Finished {
     /// Exit status.
     pub status: i32,
-    /// What it printed.
+    /// What it printed, in the text of [`bytes`].
     pub stdout: String,
     /// What it printed as errors, at most [`LONGEST_ERROR_OUTPUT`] bytes; bytes that are not UTF-8 replaced.
     pub stderr: String,
@@ -111,9 +112,7 @@ impl Invocation<'_> {
         let Some(status) = status.code() else {
             return Err(ToolError::Killed { program: program(), signal: status.signal().unwrap_or(0), stderr });
         };
-        let stdout = String::from_utf8(stdout)
-            .map_err(|error| ToolError::NotText { program: program(), position: error.utf8_error().valid_up_to() })?;
-        Ok(Finished { status, stdout, stderr, took: started.elapsed() })
+        Ok(Finished { status, stdout: bytes::decode(stdout), stderr, took: started.elapsed() })
     }
 
     /// Reads both outputs until the tool has ended. What a tool printed before its end lies in the pipes by then,
@@ -343,9 +342,9 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_text_is_refused() {
-        let error = run("printf 'ab\\377'").unwrap_err();
-        assert_eq!(error.to_string(), "sh printed something that is not UTF-8, from byte 2 on");
+    fn what_is_not_utf8_is_read_all_the_same() {
+        let finished = run("printf 'ab\\377'").unwrap();
+        assert_eq!(bytes::encode(&finished.stdout).as_ref(), b"ab\xff");
     }
 
     #[test]

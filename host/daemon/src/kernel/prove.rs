@@ -17,6 +17,7 @@ use ruleward_core::plan::plan;
 use ruleward_core::script;
 use ruleward_core::transaction::{Change, transaction_without};
 
+use super::estimators::Estimators;
 use super::port::{Port, TransactError, Wanted};
 
 type Place = (Family, Table);
@@ -27,20 +28,20 @@ const TRIES: usize = 8;
 /// What has to be there before the rules can come.
 pub struct Stage {
     sets: String,
-    /// A script for each table with the chains of strangers that attachments wait for.
+    /// Scripts of one table each: the foreign chains that attachments wait for, and estimators.
     stubs: Vec<(Family, String)>,
 }
 
 impl Stage {
     /// For this desired state.
-    pub fn of(desired: &Desired) -> Self {
+    pub fn of(desired: &Desired, estimators: &Estimators) -> Self {
         let sets = if desired.sets.is_empty() {
             String::new()
         } else {
             // A set before all others: the indexes are not those of the first namespace.
             format!("create {HOST_PREFIX}padding hash:ip\n{}", script::rehearsal_sets(desired))
         };
-        let mut stubs = Vec::new();
+        let mut stubs: Vec<_> = estimators.scripts().collect();
         for ((family, table), wanted) in &desired.tables {
             let attachments = wanted.hooks.values().flat_map(|hook| hook.first.iter().chain(&hook.last));
             let chains: BTreeSet<&str> =

@@ -3,22 +3,24 @@
 //! the kernel holds there, byte for byte, is what the live one must hold ([`super::prove`] makes sure of that).
 
 use std::collections::BTreeMap;
+use std::fmt;
 
-use ruleward_core::expected::{Basis, Expected, ExpectedTable, Mismatch};
+use ruleward_core::expected::{Basis, Expected, Mismatch};
 use ruleward_core::forms::Forms;
 use ruleward_core::merge::Desired;
 use ruleward_core::names::{Family, Table};
-use ruleward_core::observed::{Observed, ObservedTable, SaveError};
-use ruleward_core::script::{self, Origin, Rehearsal};
-use ruleward_core::sets::{self, ListError};
+use ruleward_core::observed::{Observed, SaveError};
+use ruleward_core::script::Origin;
+use ruleward_core::sets::ListError;
+use ruleward_core::unmatchable;
 use thiserror::Error;
 
-use super::observe;
+use super::estimators::Estimators;
+use super::load::load;
 use super::port::{Port, RawError, Wanted};
 use super::process::ToolError;
 use super::prove::{Stage, prove};
 use super::scratch::ScratchError;
-use super::tools::RestoreError;
 
 /// What came of a rehearsal.
 #[derive(Debug)]
@@ -31,17 +33,41 @@ pub struct Rehearsed {
     pub no_forms: Option<String>,
 }
 
+/// A rule or set that this kernel or these tools refuse.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refused {
+    /// Which, if it could be found out.
+    pub origin: Option<Origin>,
+    /// In the tool's words.
+    pub reason: String,
+}
+
+impl Refused {
+    /// Of nothing in particular.
+    pub fn somewhere(reason: impl Into<String>) -> Self {
+        Self { origin: None, reason: reason.into() }
+    }
+}
+
+impl fmt::Display for Refused {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.origin {
+            Some(Origin { place, text, .. }) if text.is_empty() => write!(f, "{place}: {}", self.reason),
+            Some(Origin { place, text, .. }) => write!(f, "{place} `{text}`: {}", self.reason),
+            None => f.write_str(&self.reason),
+        }
+    }
+}
+
 /// Why a desired state can't be put in force.
 #[derive(Debug, Error)]
 pub enum RehearseError {
     /// This kernel or these tools refuse it.
-    #[error("{}{reason}", .origin.as_ref().map(|origin| format!("{}: ", origin.place)).unwrap_or_default())]
-    Refused {
-        /// The rule or set that is refused, if it could be found out.
-        origin: Option<Origin>,
-        /// In the tool's words.
-        reason: String,
-    },
+    #[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))]
+    Refused(
+        /// At least one; not all, where there are very many.
+        Vec<Refused>,
+    ),
     /// More than the tools can send to the kernel at once; no policy's fault.
     #[error(
         "{family} {table}: the tools can't send so many rules to the kernel in one transaction ({reason}); in a user \
@@ -85,10 +111,13 @@ pub enum Learn<'a> {
 ///
 /// # Errors
 /// [`RehearseError`]
-pub fn rehearse(port: &dyn Port, desired: Desired, learn: Learn<'_>) -> Result<Rehearsed, RehearseError> {
+pub fn rehearse(port: &dyn Port, mut desired: Desired, learn: Learn<'_>) -> Result<Rehearsed, RehearseError> {
     let mut outcome = None;
+    let estimators = Estimators::of(port, &desired);
     let held = port.in_scratch(&mut |scratch| {
-        outcome = Some(load(scratch, &desired).map(|shown| {
+        outcome = Some(load(scratch, &desired, &estimators).map(|loaded| {
+            loaded.expand(&mut desired);
+            let shown = loaded.shown;
             let forms = match learn {
                 Learn::Nothing => Err("the configuration says replay = \"off\"".to_owned()),
                 Learn::Forms(known) => learn_forms(scratch, &desired, &shown).map(|forms| (forms, known)),
@@ -99,7 +128,7 @@ pub fn rehearse(port: &dyn Port, desired: Desired, learn: Learn<'_>) -> Result<R
     let impossible = match (held, outcome) {
         (Ok(()), Some(loaded)) => {
             let (shown, forms) = loaded?;
-            let stage = Stage::of(&desired);
+            let stage = Stage::of(&desired, &estimators);
             let mut expected = Expected::unproven(desired).prove(Basis::Rehearsed, &shown)?;
             let proven = forms.and_then(|(mut forms, known)| {
                 known.into_iter().for_each(|known| forms.inherit(known));
@@ -114,13 +143,31 @@ pub fn rehearse(port: &dyn Port, desired: Desired, learn: Learn<'_>) -> Result<R
     Ok(Rehearsed { expected: Expected::unproven(desired), impossible: Some(impossible), no_forms })
 }
 
-/// Loads a desired state as a rehearsal does, and gives what `iptables-save` then prints of its tables.
+/// What a kernel makes of a desired state.
+#[derive(Debug, Default)]
+pub struct TriedOut {
+    /// What `iptables-save` prints of its tables.
+    pub text: String,
+    /// Rules that can never match.
+    pub warnings: Vec<String>,
+}
+
+/// Loads a desired state as a rehearsal does.
 ///
 /// # Errors
 /// [`RehearseError`]; inside is a [`ScratchError`] when no namespace can be made.
-pub fn try_out(port: &dyn Port, desired: &Desired) -> Result<Result<String, RehearseError>, ScratchError> {
-    let mut outcome = Ok(String::new());
-    port.in_scratch(&mut |scratch| outcome = load(scratch, desired).and_then(|_| saved(scratch, desired)))?;
+pub fn try_out(port: &dyn Port, desired: &Desired) -> Result<Result<TriedOut, RehearseError>, ScratchError> {
+    let mut outcome = Ok(TriedOut::default());
+    let estimators = Estimators::of(port, desired);
+    port.in_scratch(&mut |scratch| {
+        outcome = load(scratch, desired, &estimators).and_then(|loaded| {
+            let text = saved(scratch, desired)?;
+            let mut desired = desired.clone();
+            loaded.expand(&mut desired);
+            let expected = Expected::unproven(desired).prove(Basis::Rehearsed, &loaded.shown)?;
+            Ok(TriedOut { text, warnings: unmatchable::warnings(&expected) })
+        });
+    })?;
     Ok(outcome)
 }
 
@@ -166,82 +213,4 @@ fn learn_forms(scratch: &dyn Port, desired: &Desired, shown: &Observed) -> Resul
         }
     }
     Ok(forms)
-}
-
-fn load(scratch: &dyn Port, desired: &Desired) -> Result<Observed, RehearseError> {
-    let mut observed = Observed::default();
-    if !desired.sets.is_empty() {
-        let script = script::rehearsal_sets(desired);
-        scratch.restore_sets(&script).map_err(|error| refused_set(desired, error))?;
-        observed.sets = Some(sets::parse_list(&scratch.sets()?)?);
-    }
-    let families = desired.families.clone();
-    let loaded = std::thread::scope(|scope| {
-        let start = |family: Family| scope.spawn(move || load_family(scratch, desired, family));
-        let threads: Vec<_> = families.into_iter().map(start).collect();
-        let join = |thread: std::thread::ScopedJoinHandle<'_, _>| {
-            thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
-        };
-        threads.into_iter().map(join).collect::<Result<Vec<_>, RehearseError>>()
-    })?;
-    observed.tables = loaded.into_iter().flatten().collect();
-    Ok(observed)
-}
-
-type Tables = BTreeMap<(Family, Table), ObservedTable>;
-
-fn load_family(scratch: &dyn Port, desired: &Desired, family: Family) -> Result<Tables, RehearseError> {
-    let mut tables = Tables::new();
-    for ((_, table), wanted) in desired.tables.iter().filter(|((of, _), _)| *of == family) {
-        let rehearsal = Rehearsal::new(family, *table, wanted);
-        match scratch.restore(family, &rehearsal.script(usize::MAX)) {
-            Ok(()) => {}
-            Err(RestoreError::Refused { message, .. }) if message.contains("Message too long") => {
-                return Err(RehearseError::TooMuch { family, table: *table, reason: message });
-            }
-            Err(RestoreError::Refused { line, message, .. }) => {
-                let origin = line.and_then(|line| rehearsal.origin_of_line(line));
-                let origin = origin.or_else(|| first_refused(scratch, family, &rehearsal));
-                return Err(RehearseError::Refused { origin, reason: message });
-            }
-            Err(RestoreError::Tool(error)) => return Err(error.into()),
-            Err(error @ RestoreError::LockBusy { .. }) => {
-                return Err(RehearseError::Refused { origin: None, reason: error.to_string() });
-            }
-        }
-        let mut parsed = ObservedTable::parse(*table, scratch.save(family, *table)?)?;
-        observe::add_states(scratch, &ExpectedTable::default(), (family, *table), &mut parsed)?;
-        tables.insert((family, *table), parsed);
-    }
-    Ok(tables)
-}
-
-/// Legacy names only the COMMIT: the shortest refused beginning of the script ends with the rule that is to blame.
-fn first_refused(scratch: &dyn Port, family: Family, rehearsal: &Rehearsal<'_>) -> Option<Origin> {
-    let (mut taken, mut refused) = (0, rehearsal.rules());
-    while taken + 1 < refused {
-        let middle = taken.midpoint(refused);
-        // A script of this table replaces our chains; what an earlier try left in built-in chains does no harm here.
-        match scratch.restore(family, &rehearsal.script(middle)) {
-            Ok(()) => taken = middle,
-            Err(RestoreError::Refused { .. }) => refused = middle,
-            Err(_) => return None,
-        }
-    }
-    rehearsal.origin_of_rule(refused.checked_sub(1)?)
-}
-
-fn refused_set(desired: &Desired, error: RestoreError) -> RehearseError {
-    match error {
-        RestoreError::Refused { line, message, .. } => {
-            let found = line.and_then(|line| script::set_of_line(desired, line));
-            let origin = found.and_then(|(name, member)| {
-                let place = if member == 0 { format!("set {name}") } else { format!("set {name}, member {member}") };
-                Some(Origin { policy: desired.ownership.set_owner(name.as_str())?.clone(), place })
-            });
-            RehearseError::Refused { origin, reason: message }
-        }
-        RestoreError::Tool(error) => error.into(),
-        RestoreError::LockBusy { .. } => RehearseError::Refused { origin: None, reason: error.to_string() },
-    }
 }

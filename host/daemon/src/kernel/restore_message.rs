@@ -11,23 +11,43 @@ pub(super) struct Refusal {
     pub line: Option<usize>,
     /// The reason in the tool's words, without its name and its advice to read the help.
     pub message: String,
+    /// What it warned of, maybe of other rules: no reasons.
+    pub warnings: Vec<String>,
+    /// More than one thing was said, maybe of several rules.
+    pub vague: bool,
 }
 
 /// Takes the error output of `program` apart.
 pub(super) fn parse(stderr: &str) -> Refusal {
     let mut line = None;
     let mut reasons: Vec<&str> = Vec::new();
+    let mut warnings: Vec<String> = Vec::new();
     for text in stderr.lines() {
         let text = without_name(text.trim());
         if let Some((number, rest)) = line_number(text) {
             line = line.or(Some(number));
             reasons.extend(Some(rest).filter(|rest| !rest.is_empty()));
-        } else if !text.is_empty() && !text.starts_with("Try `") && !text.starts_with("# Warning: ") {
+        } else if is_warning(text) {
+            warnings.push(text.to_owned());
+        } else if !text.is_empty() && !is_advice(text) {
             reasons.push(text);
         }
     }
-    reasons.truncate(3);
-    Refusal { line, message: reasons.join(" / ") }
+    // Of what it prints the last is what ended it.
+    let vague = reasons.len() > 1 || !warnings.is_empty();
+    let last = reasons.split_off(reasons.len().saturating_sub(3));
+    Refusal { line, message: last.join(" / "), warnings, vague }
+}
+
+/// Whether it is no reason to refuse anything: the tool goes on after it.
+fn is_warning(text: &str) -> bool {
+    let text = text.trim_start_matches("# ");
+    text.get(..8).is_some_and(|start| start.eq_ignore_ascii_case("warning:"))
+}
+
+/// Whether it is advice for who sits at a terminal.
+fn is_advice(text: &str) -> bool {
+    text.starts_with("Try `") || text.starts_with("# ")
 }
 
 /// Drops `iptables-restore v1.8.9 (legacy): `, `iptables-nft-restore: ` and `ipset v7.17: `, also when doubled.
@@ -61,7 +81,8 @@ mod tests {
 
     #[track_caller]
     fn says(stderr: &str, line: impl Into<Option<usize>>, message: &str) {
-        assert_eq!(parse(stderr), Refusal { line: line.into(), message: message.to_owned() });
+        let refusal = parse(stderr);
+        assert_eq!((refusal.line, &*refusal.message), (line.into(), message));
     }
 
     #[test]
@@ -110,6 +131,13 @@ mod tests {
         says(text, None, "No command specified: unknown argument nonsense");
         says("", None, "");
         says("line x failed", None, "line x failed");
+    }
+
+    #[test]
+    fn a_warning_is_no_reason() {
+        let warning = "Warning: weird character in interface `a/b' ('/' and ' ' are not allowed by the kernel).";
+        let refusal = parse(&format!("{warning}\niptables-restore: line 5 failed\n"));
+        assert_eq!((refusal.line, &*refusal.message, refusal.warnings), (Some(5), "", vec![warning.to_owned()]));
     }
 
     #[test]

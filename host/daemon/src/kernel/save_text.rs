@@ -6,6 +6,7 @@
 //! chains that iptables has no name for, and those are not ours.
 
 use ruleward_core::names::Table;
+use ruleward_core::save_lines::{SaveLine, save_lines};
 use thiserror::Error;
 
 /// What is wrong with a save text.
@@ -33,7 +34,7 @@ pub(super) fn check(text: &str, wanted: Option<Table>) -> Result<(), SaveTextErr
     let mut inside: Option<&str> = None;
     let mut seen: Vec<&str> = Vec::new();
     let mut remark = None;
-    for (index, line) in text.lines().enumerate() {
+    for SaveLine { number, text: line, .. } in save_lines(text) {
         match (line.as_bytes().first(), inside) {
             (None, _) => {}
             (Some(b'#'), _) if line.contains("is incompatible, use") => {
@@ -52,7 +53,7 @@ pub(super) fn check(text: &str, wanted: Option<Table>) -> Result<(), SaveTextErr
             // With counters a rule begins with `[packets:bytes]`.
             (Some(b'[' | b'-'), Some(_)) if line.contains("-A ") => {}
             (Some(b'C'), Some(_)) if line == "COMMIT" => inside = None,
-            _ => return Err(SaveTextError::Garbage { line: index + 1, text: shortened(line) }),
+            _ => return Err(SaveTextError::Garbage { line: number, text: shortened(line) }),
         }
     }
     if let Some(table) = inside {
@@ -109,6 +110,11 @@ mod tests {
     fn a_comment_of_a_rule_is_not_a_remark() {
         let text = NAT.replace("a b", "# Table is incompatible, use 'nft' tool");
         assert_eq!(check(&text, Some(Table::Nat)), Ok(()));
+    }
+
+    #[test]
+    fn a_line_break_in_a_comment_is_no_garbage() {
+        assert_eq!(check(&NAT.replace("a b", "a\nb"), Some(Table::Nat)), Ok(()));
     }
 
     #[test]

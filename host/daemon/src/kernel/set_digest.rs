@@ -73,5 +73,5 @@ fn version() -> Vec<u8> {
 }
 
 fn request(attributes: &[u8]) -> Request<'_> {
-    Request { message: LIST, family: 2, dump: true, attributes, subsystem: Subsystem::Ipset }
+    Request { message: LIST, family: 2, dump: true, attributes, subsystem: Subsystem::Ipset, ..Request::default() }
 }

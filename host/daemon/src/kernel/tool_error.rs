@@ -74,14 +74,6 @@ pub enum ToolError {
         /// The limit in bytes.
         limit: usize,
     },
-    /// It printed something that is not text.
-    #[error("{program} printed something that is not UTF-8, from byte {position} on")]
-    NotText {
-        /// Name of the program.
-        program: String,
-        /// Offset of the first byte that is wrong.
-        position: usize,
-    },
     /// The kernel's list of iptables-legacy tables can't be read.
     #[error("{path}, the kernel's list of iptables-legacy tables, can't be read: {source}; run as root")]
     TableList {

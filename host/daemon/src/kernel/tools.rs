@@ -11,16 +11,19 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
+use ruleward_core::bytes;
 use ruleward_core::contribution::Families;
 use ruleward_core::facts::Version;
 use ruleward_core::names::{Backend, Family, Table};
+use ruleward_core::quote;
 use thiserror::Error;
 
 use super::chains::{self, HeldChain};
 use super::lock::PrivateLock;
 use super::process::{Finished, Invocation, ToolError};
+use super::restore_message::{self, Refusal};
+use super::save_text;
 use super::tool_path::is_installed;
-use super::{restore_message, save_text};
 
 /// Why a script was not carried out. With several tables in it, those before the refused one are committed.
 #[derive(Debug, Error)]
@@ -46,6 +49,16 @@ pub enum RestoreError {
         text: Option<String>,
         /// The reason.
         message: String,
+        /// It may be no reason for the rule that is to blame: the tool gave none, or warned of rules that it took.
+        vague: bool,
+    },
+    /// A script has no words for it.
+    #[error(
+        "iptables-restore can't be told: {reason}, and rules have moved since it was read; the next check tries again"
+    )]
+    Unwritable {
+        /// Why.
+        reason: &'static str,
     },
     /// The tool did not run to its end. Whether the script took effect is not known.
     #[error(transparent)]
@@ -212,11 +225,27 @@ impl Tools {
             Backend::Legacy if self.private_lock.is_some() => (&["--noflush", "--wait"], Duration::ZERO),
             Backend::Legacy => (&["--noflush", "--wait", &seconds], waited),
         };
-        let finished = self.run(&program, "iptables", arguments, script.as_bytes(), extra)?;
+        let finished = self.run(&program, "iptables", arguments, &bytes::encode(script), extra)?;
         if finished.status == 4 && finished.stderr.contains("holding the xtables lock") {
             return Err(RestoreError::LockBusy { program, waited });
         }
         judge(program, script, finished)
+    }
+
+    /// Why the tool does not append `rule` to a chain that exists, in its own words; `None` if it does, or does not say.
+    /// It is appended then: for a scratch namespace only.
+    pub fn why_refused(&self, family: Family, table: Table, chain: &str, rule: &str) -> Option<String> {
+        let program = program(self.backend, family, "");
+        let words: Vec<_> = quote::words(rule).collect();
+        let mut arguments = vec!["-t", table.as_str(), "-A", chain];
+        arguments.extend(words.iter().map(|word| &**word));
+        let finished = self.run(&program, "iptables", &arguments, b"", Duration::ZERO).ok()?;
+        if finished.status == 0 {
+            return None;
+        }
+        let Refusal { message, warnings, .. } = restore_message::parse(&finished.stderr);
+        let reason: Vec<String> = Some(message).into_iter().chain(warnings).filter(|part| !part.is_empty()).collect();
+        (!reason.is_empty()).then(|| reason.join(" / "))
     }
 
     /// All sets with type, options, number of references and members, as `ipset list` prints them.
@@ -232,7 +261,7 @@ impl Tools {
     /// # Errors
     /// [`RestoreError`]
     pub fn ipset_restore(&self, script: &str) -> Result<(), RestoreError> {
-        let finished = self.run("ipset", "ipset", &["restore"], script.as_bytes(), Duration::ZERO)?;
+        let finished = self.run("ipset", "ipset", &["restore"], &bytes::encode(script), Duration::ZERO)?;
         judge("ipset restore".to_owned(), script, finished)
     }
 
@@ -324,7 +353,7 @@ fn judge(program: String, script: &str, finished: Finished) -> Result<(), Restor
         return Ok(());
     }
     let refusal = restore_message::parse(&finished.stderr);
-    let text = refusal.line.and_then(|line| script.lines().nth(line.checked_sub(1)?));
+    let text = refusal.line.and_then(|line| script.split('\n').nth(line.checked_sub(1)?));
     let message = match (refusal.message.is_empty(), text) {
         (false, _) => refusal.message,
         (true, Some("COMMIT")) => {
@@ -334,7 +363,8 @@ fn judge(program: String, script: &str, finished: Finished) -> Result<(), Restor
         (true, _) => format!("it gives no reason (status {})", finished.status),
     };
     let text = text.map(|text| text.chars().take(300).collect());
-    Err(RestoreError::Refused { program, status: finished.status, line: refusal.line, text, message })
+    let vague = refusal.vague || text.as_deref() == Some("COMMIT");
+    Err(RestoreError::Refused { program, status: finished.status, line: refusal.line, text, message, vague })
 }
 
 /// `iptables v1.8.9 (nf_tables)`

@@ -169,8 +169,12 @@ impl Pipeline {
         pass.evaluated(began, &asked);
         self.roster.contributions().map(drop).map_err(|silent| {
             let names: Vec<String> = silent.iter().map(ToString::to_string).collect();
-            let reason =
-                format!("nothing is written before every enabled policy has answered; missing: {}", names.join(", "));
+            let (behind, _) = self.roster.behind();
+            let reason = if behind.is_empty() {
+                format!("nothing is written before every enabled policy has answered; missing: {}", names.join(", "))
+            } else {
+                behind.join("; ")
+            };
             pass.stop(ErrorClass::Configuration, reason)
         })
     }

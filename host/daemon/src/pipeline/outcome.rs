@@ -162,6 +162,7 @@ impl Pipeline {
         let shadows = self.offered.shadows.keys().map(|name| of(name).unwrap_or_else(|| shadows::empty(name)));
         pass.report.policies.extend(shadows);
         pass.report.notes.extend(self.roster.notes().iter().cloned());
+        pass.report.notes.extend(self.unmatchable.iter().cloned());
         if let Some(why) = &self.no_rehearsal {
             pass.report
                 .notes

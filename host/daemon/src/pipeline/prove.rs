@@ -7,10 +7,12 @@ use ruleward_core::check::Checked;
 use ruleward_core::expected::Expected;
 use ruleward_core::merge::{Desired, merge};
 use ruleward_core::names::PolicyName;
+use ruleward_core::unmatchable;
 
 use super::traced::Stage;
 use super::{Pass, Pipeline, Stop};
-use crate::kernel::rehearse::{Learn, RehearseError, Rehearsed, rehearse};
+use crate::config::Written;
+use crate::kernel::rehearse::{Learn, Refused, RehearseError, Rehearsed, rehearse};
 use crate::report::ErrorClass;
 
 /// What was rehearsed, and of what it was made.
@@ -85,6 +87,9 @@ impl Pipeline {
             tracing::info!("rules are compared by their text: {why}");
         }
         self.no_forms = rehearsed.no_forms;
+        let unmatchable = unmatchable::warnings(&rehearsed.expected);
+        unmatchable.iter().filter(|line| !self.unmatchable.contains(line)).for_each(|line| tracing::warn!("{line}"));
+        self.unmatchable = unmatchable;
         Proven { merged, expected: Arc::new(rehearsed.expected), replay: self.config.replay }
     }
 
@@ -94,25 +99,38 @@ impl Pipeline {
         let told = |name: &PolicyName, error: &RehearseError| {
             let lasting = !matches!(error, RehearseError::Tool(_));
             let reason = match error {
-                RehearseError::Refused { .. } => format!("this kernel refuses its answer: {error}"),
+                RehearseError::Refused(refused) => self.told_of(name, refused),
                 _ => error.to_string(),
             };
             (name.clone(), reason, lasting)
         };
         let news = self.roster.news();
-        if let RehearseError::Refused { origin: Some(origin), .. } = error
-            && news.contains(&origin.policy)
+        if let RehearseError::Refused(refused) = error
+            && let Some(origin) =
+                refused.iter().filter_map(|one| one.origin.as_ref()).find(|one| news.contains(&one.policy))
         {
             return Some(told(&origin.policy, error));
         }
         let has_fallback = |name: &&PolicyName| self.roster.has_fallback(name);
-        let refused = matches!(error, RehearseError::Refused { .. });
+        let refused = matches!(error, RehearseError::Refused(_));
         let alone = |name: &PolicyName| {
             let desired = self.merge(&self.roster.contributions_with_only(name));
             Some(told(name, &rehearse(&*self.port, desired, Learn::Nothing).err()?))
         };
         // What is no refusal may be nobody's fault, and costs as much again to find out: only where that helps.
         news.iter().filter(|name| refused || has_fallback(name)).find_map(alone)
+    }
+
+    /// What is refused of one policy's answer, each where it stands in the configuration if it does.
+    fn told_of(&self, name: &PolicyName, refused: &[Refused]) -> String {
+        let written = Written::read(&self.config.file, name);
+        let of_others = |one: &&Refused| one.origin.as_ref().is_some_and(|origin| origin.policy != *name);
+        let told = |one: &Refused| match one.origin.as_ref().and_then(|origin| written.rule(&origin.text)) {
+            Some(place) => format!("{one} ({place})"),
+            None => one.to_string(),
+        };
+        let all: Vec<String> = refused.iter().filter(|one| !of_others(one)).map(told).collect();
+        format!("this kernel refuses its answer: {}", all.join("; "))
     }
 
     /// What was proven is in force, or could not be put in force: then what was before still counts.

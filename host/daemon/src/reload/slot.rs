@@ -200,6 +200,7 @@ impl Slot {
         }
         let Wanted { settings, grants, limits, .. } = self.wanted.clone();
         let version = Version::new(self.name.clone(), loaded.with_limits(&limits), settings, grants);
+        let version = version.written_in(&self.place.file);
         // The very same one stays what it is.
         let same = matches!(&self.state, WishState::Loaded(own) if own.id() == version.id());
         if !same {

@@ -1,10 +1,17 @@
 //! Texts from outside on a terminal or in a log: what is shown is one line, and nothing in it moves the cursor, changes
 //! colours, forges lines or turns the reading direction.
 
-/// `text` with control characters and invisible ones that change how the rest is read shown escaped.
+use std::fmt::Write;
+
+use ruleward_core::bytes;
+
+/// `text` with control characters and invisible ones that change how the rest is read shown escaped, and bytes that are not
+/// UTF-8 as `\xff`.
 pub fn plain(text: &str) -> String {
     text.chars().fold(String::with_capacity(text.len()), |mut line, c| {
-        if c.is_control() || deceives(c) {
+        if let Some(byte) = bytes::byte_of(c) {
+            let _ = write!(line, "\\x{byte:02x}");
+        } else if c.is_control() || deceives(c) {
             line.extend(c.escape_default());
         } else {
             line.push(c);
@@ -21,6 +28,11 @@ fn deceives(c: char) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn bytes_that_are_not_utf8_are_shown_by_their_number() {
+        assert_eq!(plain(&bytes::decode(b"a\xff\xc3b".to_vec())), "a\\xff\\xc3b");
+    }
 
     #[test]
     fn nothing_leaves_its_line() {

@@ -22,6 +22,7 @@ use std::sync::Arc;
 use ruleward_core::check::Checked;
 use ruleward_core::contribution::{Contribution, Families};
 use ruleward_core::facts::Facts;
+use ruleward_core::grants::Grants;
 use ruleward_core::names::PolicyName;
 use ruleward_core::ownership::Ownership;
 
@@ -194,6 +195,13 @@ impl Roster {
             return Err(silent);
         }
         Ok(self.members.iter().filter_map(|member| Some(Arc::clone(&member.chosen()?.0.checked))).collect())
+    }
+
+    /// Of each policy what would be put in force, with the grants by which it was judged.
+    pub fn answers(&self) -> impl Iterator<Item = (&PolicyName, &Grants, &Contribution)> {
+        let members = self.members.iter().filter(|member| !member.leaving);
+        members
+            .filter_map(|member| member.chosen().map(|(answer, grants)| (&member.name, grants, &*answer.contribution)))
     }
 
     /// Policies of which something else is chosen than what is in force.

@@ -1,6 +1,7 @@
 //! A version of a policy: all that its answer depends on besides the facts. It never changes, so that an evaluation sees
 //! one component, one set of settings, grants and limits, and one snapshot of facts, whatever is edited meanwhile.
 
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
 use ruleward_core::check::{self, Checked, OutputLimits};
@@ -10,6 +11,7 @@ use ruleward_core::grants::Grants;
 use ruleward_core::names::PolicyName;
 use sha2::{Digest, Sha256};
 
+use crate::config::Written;
 use crate::digest;
 use crate::policies::{Cause, Limit, Limits, LoadedPolicy, Log, LogLevel, Refusal, contribution_digest};
 
@@ -21,6 +23,8 @@ pub struct Version {
     settings: String,
     grants: Grants,
     id: String,
+    /// The main file of the configuration that it comes from.
+    file: Option<PathBuf>,
 }
 
 /// A contribution that passed the check.
@@ -67,7 +71,13 @@ impl Version {
     /// allow.
     pub fn new(policy: PolicyName, loaded: LoadedPolicy, settings: String, grants: Grants) -> Self {
         let id = identity(loaded.digest(), &settings, &grants, loaded.limits());
-        Self { policy, loaded, settings, grants, id }
+        Self { policy, loaded, settings, grants, id, file: None }
+    }
+
+    /// The same, and where its settings are written: refusals of them name file and line.
+    #[must_use]
+    pub fn written_in(self, file: &Path) -> Self {
+        Self { file: Some(file.to_owned()), ..self }
     }
 
     /// Whose.
@@ -123,6 +133,10 @@ impl Version {
     /// A pointer such as `/chains/3/rules/0` says little to a person; the name of what it points into says more.
     fn whose_setting(&self, cause: &Cause) -> String {
         let Cause::Refused(Refusal::Settings { place, .. }) = cause else { return String::new() };
+        let written = self.file.as_ref().and_then(|file| Written::read(file, &self.policy).setting(place));
+        if let Some(written) = written {
+            return format!(" ({written})");
+        }
         let Ok(settings) = serde_json::from_str::<serde_json::Value>(&self.settings) else { return String::new() };
         let mut pointer = place.as_str();
         while let Some(at) = pointer.rfind('/') {

@@ -3,12 +3,8 @@
 #![allow(dead_code, reason = "each suite uses its part")]
 
 use std::collections::BTreeMap;
-use std::net::IpAddr;
 
-use ruleward_sdk::{
-    Backend, ConntrackStates, Contribution, Direction, Extension, Facts, Failure, Families, IpNetwork, Match,
-    Ownership, Policy, PortMatch, Rule, System, Target, Version,
-};
+use ruleward_sdk::{Backend, Contribution, Facts, Failure, Families, Match, Ownership, Policy, Rule, System, Version};
 use static_rules::StaticRules;
 
 pub fn facts(families: Families) -> Facts {
@@ -68,74 +64,17 @@ pub fn refused_rule(text: &str) -> (String, String) {
     refusal(&settings(&["-j ACCEPT", text], "filter"))
 }
 
+/// Its words, those with blanks in brackets.
 pub fn describe(rule: &Rule) -> String {
-    let mut words: Vec<String> = rule.matches.iter().map(condition).collect();
-    words.extend(rule.target.as_ref().map(target));
-    words.extend(rule.comment.as_ref().map(|comment| format!("# {comment}")));
-    words.join(" ")
-}
-
-fn is(negated: bool) -> &'static str {
-    if negated { "!=" } else { "=" }
-}
-
-fn network(network: IpNetwork) -> String {
-    format!("{}/{}", IpAddr::from(network.address), network.prefix_length)
-}
-
-fn ports(ports: &PortMatch) -> String {
-    let range = |range: &ruleward_sdk::PortRange| {
-        if range.first == range.last { range.first.to_string() } else { format!("{}:{}", range.first, range.last) }
-    };
-    format!("{}{}", is(ports.negated), ports.ranges.iter().map(range).collect::<Vec<_>>().join(","))
-}
-
-fn extension(kind: char, extension: &Extension) -> String {
-    let word = |word: &String| if word.contains(' ') { format!("<{word}>") } else { word.clone() };
-    let words: Vec<String> = extension.arguments.iter().map(word).collect();
-    format!("{kind}:{}[{}]", extension.name, words.join(" "))
-}
-
-fn condition(condition: &Match) -> String {
-    match condition {
-        Match::Protocol(found) => format!("p{}{}", is(found.negated), found.number),
-        Match::Source(found) => format!("s{}{}", is(found.negated), network(found.network)),
-        Match::Destination(found) => format!("d{}{}", is(found.negated), network(found.network)),
-        Match::InInterface(found) => format!("i{}{}", is(found.negated), found.name),
-        Match::OutInterface(found) => format!("o{}{}", is(found.negated), found.name),
-        Match::SourcePorts(found) => format!("sports{}", ports(found)),
-        Match::DestinationPorts(found) => format!("dports{}", ports(found)),
-        Match::ConntrackState(found) => {
-            let names = [
-                (ConntrackStates::NEW, "NEW"),
-                (ConntrackStates::ESTABLISHED, "ESTABLISHED"),
-                (ConntrackStates::RELATED, "RELATED"),
-                (ConntrackStates::INVALID, "INVALID"),
-            ];
-            let names: Vec<&str> =
-                names.iter().filter(|(state, _)| found.states.contains(*state)).map(|(_, name)| *name).collect();
-            format!("ct{}{}", is(found.negated), names.join("|"))
+    assert!(rule.target.is_none() && rule.comment.is_none(), "{rule:?}");
+    match &rule.matches[..] {
+        [] => String::new(),
+        [Match::Verbatim(words)] => {
+            let word = |word: &String| {
+                if word.is_empty() || word.contains(' ') { format!("<{word}>") } else { word.clone() }
+            };
+            words.iter().map(word).collect::<Vec<_>>().join(" ")
         }
-        Match::Mark(found) => format!("mark{}{:#x}/{:#x}", is(found.negated), found.value, found.mask),
-        Match::Set(found) => {
-            let ends: Vec<&str> =
-                found.directions.iter().map(|end| if *end == Direction::Source { "src" } else { "dst" }).collect();
-            format!("set{}{}:{}", is(found.negated), found.name, ends.join(","))
-        }
-        Match::Extension(found) => extension('m', found),
-        other => panic!("{other:?}"),
-    }
-}
-
-fn target(target: &Target) -> String {
-    match target {
-        Target::Accept => "ACCEPT".into(),
-        Target::Drop => "DROP".into(),
-        Target::Return => "RETURN".into(),
-        Target::Jump(chain) => format!("jump {chain}"),
-        Target::Goto(chain) => format!("goto {chain}"),
-        Target::Masquerade(_) => "masquerade".into(),
-        Target::Extension(found) => extension('j', found),
         other => panic!("{other:?}"),
     }
 }

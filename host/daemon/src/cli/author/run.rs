@@ -30,8 +30,8 @@ pub fn once(policy: &Path, files: &CaseFiles, rehearse: bool, output: Output) ->
             let verdict = rehearse.then(|| rehearsal::rehearse(&policy, &case, &answer.contribution));
             let rules = match verdict {
                 None => answer.rules,
-                Some(Verdict::Takes { rules }) => rules,
-                Some(Verdict::Refuses { reason } | Verdict::NotAsked { reason }) => {
+                Some(Verdict::Takes { rules, .. }) => rules,
+                Some(Verdict::Refuses { reason, .. } | Verdict::NotAsked { reason }) => {
                     output.complain(&format!("rehearsal: {reason}\n"));
                     return Ok(REFUSED);
                 }

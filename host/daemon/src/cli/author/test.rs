@@ -69,7 +69,7 @@ fn line((result, verdict): (&CaseResult, &Option<Verdict>)) -> String {
     let name = &result.name;
     let kernel = match verdict {
         None | Some(Verdict::Takes { .. }) => String::new(),
-        Some(Verdict::Refuses { reason }) => format!("FAILED   {name}: the kernel refuses it: {reason}\n"),
+        Some(Verdict::Refuses { reason, .. }) => format!("FAILED   {name}: the kernel refuses it: {reason}\n"),
         Some(Verdict::NotAsked { reason }) => format!("FAILED   {name}: the kernel could not be asked: {reason}\n"),
     };
     kernel

@@ -235,7 +235,7 @@ fn verbatim(words: Vec<String>) -> Lifted<Vec<String>> {
     if words.is_empty() || words.len() > MOST_WORDS {
         return Err(Wrong::new(format!("there are {} words; give 1 to {MOST_WORDS}", words.len())));
     }
-    for (index, one) in words.iter().enumerate() {
+    for (index, one) in words.iter().enumerate().filter(|(_, one)| !one.is_empty()) {
         word(one).map_err(|problem| problem.within(&format!("word {}", index + 1)))?;
     }
     Ok(words)
