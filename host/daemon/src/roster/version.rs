@@ -130,24 +130,26 @@ impl Version {
         judge(&self.policy, &self.grants, self.loaded.limits(), contribution, families)
     }
 
-    /// A pointer such as `/chains/3/rules/0` says little to a person; the name of what it points into says more.
+    /// A pointer such as `/chains/3/rules/0` says little to a person; the name of what it points into says more, and the line.
     fn whose_setting(&self, cause: &Cause) -> String {
         let Cause::Refused(Refusal::Settings { place, .. }) = cause else { return String::new() };
+        let named = self.named(place);
         let written = self.file.as_ref().and_then(|file| Written::read(file, &self.policy).setting(place));
-        if let Some(written) = written {
-            return format!(" ({written})");
-        }
-        let Ok(settings) = serde_json::from_str::<serde_json::Value>(&self.settings) else { return String::new() };
-        let mut pointer = place.as_str();
+        let told: Vec<String> = named.into_iter().chain(written.map(|place| place.to_string())).collect();
+        if told.is_empty() { String::new() } else { format!(" ({})", told.join("; ")) }
+    }
+
+    /// What a pointer leads into that has a name.
+    fn named(&self, place: &str) -> Option<String> {
+        let settings: serde_json::Value = serde_json::from_str(&self.settings).ok()?;
+        let mut pointer = place;
         while let Some(at) = pointer.rfind('/') {
             pointer = &pointer[..at];
-            if let Some(name) =
-                settings.pointer(pointer).and_then(|value| value.get("name")).and_then(|name| name.as_str())
-            {
-                return format!(" (in {pointer}, which is {name:?})");
+            if let Some(name) = settings.pointer(pointer).and_then(|value| value.get("name")?.as_str()) {
+                return Some(format!("in {pointer}, which is {name:?}"));
             }
         }
-        String::new()
+        None
     }
 }
 
