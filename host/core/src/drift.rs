@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::base_chain::Structure;
 use crate::contribution::Verdict;
-use crate::expected::{Expected, ExpectedHook};
+use crate::expected::{Expected, ExpectedAttachment, ExpectedHook};
 use crate::names::{Family, Hook, Table};
 use crate::observed::Observed;
 use crate::plan::{ChainPlan, Plan, SetStep, TablePlan};
@@ -138,7 +138,8 @@ fn flushed(plan: &TablePlan, expected: &Expected, observed: &Observed) -> Option
     if !has.covers_all() || plan.structure.iter().any(Structure::needs_transaction) {
         return None;
     }
-    let rules = |hook: &ExpectedHook| hook.first.len() + hook.last.len();
+    let in_force = |one: &&ExpectedAttachment| one.awaits.as_ref().is_none_or(|chain| has.has(chain.as_str()));
+    let rules = |hook: &ExpectedHook| hook.first.iter().chain(&hook.last).filter(in_force).count();
     let sites = wanted.chains.values().filter(|(_, rules)| !rules.is_empty()).count()
         + wanted.hooks.values().filter(|hook| rules(hook) > 0).count();
     let gone = |hook: &Hook, wanted: &ExpectedHook| {

@@ -4,6 +4,8 @@
 //! - More often is a *fight*: between two repairs of that place lies a pause, [`Limits::first_pause`] and doubling up to
 //!   the refresh interval or [`LONGEST_PAUSE`], whichever is shorter. A pause counts from the last repair, and drift that
 //!   comes after it is repaired at once.
+//! - Rules that others put in before ours undo nothing: ours are moved back, at most once in [`Limits::move_pause`]. That is a fight
+//!   if it goes on for longer than [`Limits::within`]: two programs that both insist on being first.
 //! - A fight is over when the place was quiet (no drift, no repair) for its last pause and [`Limits::quiet`] more. The
 //!   next repair is immediate again.
 //! - However many places drift, one decision is one pass, and passes are bounded, for places that fight and for all
@@ -80,6 +82,10 @@ pub struct Limits {
     pub first_pause: Duration,
     /// How long a place must be quiet, after its last pause, for its fight to be over.
     pub quiet: Duration,
+    /// Between two moves of our rules back to their place ...
+    pub move_pause: Duration,
+    /// ... of which so many in this time are a fight, if they go on for longer than `within`.
+    pub moves_within: Duration,
     /// How many passes there may be at once for places that do not fight ...
     pub calm_burst: u32,
     /// ... and for those that do.
@@ -96,6 +102,8 @@ impl Default for Limits {
             within: Duration::from_secs(10),
             first_pause: Duration::from_millis(50),
             quiet: Duration::from_secs(10),
+            move_pause: Duration::from_secs(1),
+            moves_within: Duration::from_secs(60),
             calm_burst: 250,
             fight_burst: 30,
             cost: Duration::from_millis(500),
@@ -119,6 +127,8 @@ pub struct Seen {
     pub place: Place,
     /// Who may have brought it about, each once; empty if nothing tells.
     pub actors: Vec<Actor>,
+    /// Our rules are all there, and rules that others put in stand where ours should.
+    pub pushed: bool,
 }
 
 /// A place that somebody keeps undoing.
@@ -141,10 +151,14 @@ pub struct Fight {
 struct Site {
     /// Times of the last repairs, oldest first; at most `calm` of them.
     repairs: Vec<Duration>,
+    /// Times at which our rules were only moved back, oldest first.
+    moves: Vec<Duration>,
     /// The last drift or repair.
     active: Duration,
     /// Seen, and not repaired yet.
     waits: bool,
+    /// Nothing but rules that others put in is wrong there.
+    pushed: bool,
     opponents: Actors<Duration>,
     fight: Option<Rounds>,
 }
@@ -257,8 +271,10 @@ impl Fights {
         let limits = self.limits;
         let site = self.sites.entry(seen.place.clone()).or_insert_with(|| Site {
             repairs: Vec::new(),
+            moves: Vec::new(),
             active: now,
             waits: false,
+            pushed: true,
             opponents: Actors::default(),
             fight: None,
         });
@@ -270,11 +286,24 @@ impl Fights {
         }
         // One that waited too long, for want of calls, has had no quiet time.
         site.active = now;
+        site.pushed = seen.pushed && (!site.waits || site.pushed);
         site.waits = true;
         site.repairs.retain(|at| now.saturating_sub(*at) < limits.within || site.fight.is_some());
-        if site.fight.is_none() && site.repairs.len() >= limits.calm as usize {
+        if site.fight.is_none() && !site.pushed && site.repairs.len() >= limits.calm as usize {
             let since = site.repairs.first().copied().unwrap_or(now);
             let rounds = site.repairs.len() as u64;
+            site.fight = Some(Rounds { since, rounds, pause: limits.first_pause.min(self.longest) });
+        }
+        // A program that starts puts in many rules, one after the other. Who still does so a while later insists.
+        site.moves.retain(|at| now.saturating_sub(*at) < limits.moves_within);
+        if let Some(since) = site.moves.first().copied()
+            && site.fight.is_none()
+            && site.pushed
+            && site.moves.len() >= limits.calm as usize
+            && now.saturating_sub(since) >= limits.within
+        {
+            let rounds = site.moves.len() as u64;
+            site.repairs = site.moves.split_off(site.moves.len() - (limits.calm as usize).min(site.moves.len()));
             site.fight = Some(Rounds { since, rounds, pause: limits.first_pause.min(self.longest) });
         }
     }
@@ -288,7 +317,7 @@ impl Fights {
         for (place, site) in self.sites.iter().filter(|(_, site)| site.waits) {
             let (places, purse) =
                 if site.fight.is_none() { (&mut calm, &self.calm) } else { (&mut fighting, &self.fighting) };
-            match site.due() {
+            match site.due(self.limits.move_pause) {
                 at if at > now => earliest(at),
                 _ if seen.contains(place) => places.push(place.clone()),
                 _ => earliest(purse.affordable_at().max(now)),
@@ -320,7 +349,8 @@ impl Fights {
     fn ends(&self, site: &Site) -> Duration {
         match site.fight {
             Some(fight) => site.active + fight.pause + self.limits.quiet,
-            None => site.active + self.limits.within,
+            None if site.moves.is_empty() => site.active + self.limits.within,
+            None => site.active + self.limits.moves_within,
         }
     }
 
@@ -342,18 +372,23 @@ impl Fights {
 
 impl Site {
     /// The earliest time of its next repair.
-    fn due(&self) -> Duration {
-        match (self.fight, self.repairs.last()) {
-            (Some(fight), Some(last)) => *last + fight.pause,
+    fn due(&self, move_pause: Duration) -> Duration {
+        match (self.fight, self.repairs.last(), self.moves.last()) {
+            (Some(fight), Some(last), _) => *last + fight.pause,
+            (None, _, Some(last)) if self.pushed => *last + move_pause,
             _ => Duration::ZERO,
         }
     }
 
     fn repaired(&mut self, now: Duration, kept: usize, longest: Duration) {
-        if self.repairs.len() >= kept.max(1) {
-            self.repairs.remove(0);
+        if self.pushed && self.fight.is_none() {
+            self.moves.push(now);
+        } else {
+            if self.repairs.len() >= kept.max(1) {
+                self.repairs.remove(0);
+            }
+            self.repairs.push(now);
         }
-        self.repairs.push(now);
         self.active = now;
         self.waits = false;
         if let Some(fight) = &mut self.fight {

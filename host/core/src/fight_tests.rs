@@ -20,7 +20,7 @@ fn by(name: &str) -> Actor {
 }
 
 fn drift(place: Place, actor: Actor) -> Seen {
-    Seen { place, actors: vec![actor] }
+    Seen { place, actors: vec![actor], pushed: false }
 }
 
 /// Who had ended before it was asked for its name.
@@ -119,11 +119,58 @@ fn each_opponent_counts_once_for_each_repair_that_it_undid() {
         let decision = fights.seen(ms(now), &[drift(place.clone(), by("a"))]);
         assert!(decision.repair.is_empty(), "a pause");
     }
-    let both = Seen { place: place.clone(), actors: vec![by("a"), by("c")] };
+    let both = Seen { place: place.clone(), actors: vec![by("a"), by("c")], pushed: false };
     let _ = fights.seen(ms(40), &[both]);
     let [fight] = &fights.fights(ms(40))[..] else { panic!("one fight") };
     let told: Vec<_> = fight.opponents.iter().map(|one| (one.actor.name.as_str(), one.times)).collect();
     assert_eq!(told, [("a", 4), ("b", 2), ("c", 1)]);
+}
+
+/// Rules that another program puts before ours.
+fn push(fights: &mut Fights, now: Duration) -> Decision {
+    fights.seen(now, &[Seen { pushed: true, ..drift(chain("FORWARD"), by("dockerd")) }])
+}
+
+#[test]
+fn a_burst_of_additions_is_no_fight_and_ours_are_moved_back_after_it() {
+    let mut fights = Fights::new(REFRESH);
+    let mut moves = 0;
+    for insertion in 0..30 {
+        let now = ms(100 * insertion);
+        moves += push(&mut fights, now).repair.len();
+        assert!(fights.fights(now).is_empty(), "insertion {insertion}");
+    }
+    assert_eq!(moves, 3, "at most one in a second");
+    let last = push(&mut fights, ms(3_000));
+    assert_eq!(last.repair, [chain("FORWARD")], "whatever came last is moved back as well");
+    // A rule of ours that is deleted meanwhile does not wait.
+    assert!(push(&mut fights, ms(3_100)).repair.is_empty());
+    assert_eq!(fights.seen(ms(3_101), &[drift(chain("FORWARD"), by("script"))]).repair, [chain("FORWARD")]);
+    assert!(fights.fights(ms(3_101)).is_empty());
+}
+
+#[test]
+fn two_programs_that_both_insist_on_being_first_fight() {
+    let mut fights = Fights::new(REFRESH);
+    let (mut now, mut moves) = (ms(0), 0);
+    while now < MINUTE && fights.fights(now).is_empty() {
+        let decision = push(&mut fights, now);
+        moves += decision.repair.len();
+        now = decision.wait_until.unwrap_or(now + ms(50)); // its answer
+    }
+    let [fight] = &fights.fights(now)[..] else { panic!("no fight after {moves} moves") };
+    assert_eq!((fight.since, fight.opponents.last().name.as_str()), (ms(0), "dockerd"));
+    assert!(now >= Limits::default().within && moves >= 5, "{moves} moves, {now:?}");
+}
+
+#[test]
+fn a_rule_that_is_deleted_again_and_again_is_a_fight_beside_additions() {
+    let mut fights = Fights::new(REFRESH);
+    for round in 0..6 {
+        let _ = push(&mut fights, ms(200 * round));
+        let _ = fights.seen(ms(200 * round + 1), &[drift(chain("FORWARD"), by("script"))]);
+    }
+    assert_eq!(fights.fights(ms(1_300)).len(), 1);
 }
 
 #[test]

@@ -9,6 +9,7 @@
 
 pub mod actor;
 pub mod align;
+pub mod awaited;
 pub mod base_chain;
 pub mod bytes;
 pub mod check;

@@ -166,6 +166,17 @@ impl ObservedTable {
         self.chains[*self.by_name.get(chain)?].policy
     }
 
+    /// Takes out the rules of a chain for which `gone` says so.
+    pub fn leave_out(&mut self, chain: &str, gone: impl Fn(&str) -> bool) {
+        let stays: Vec<bool> = self.rules(chain).into_iter().map(|rule| !gone(rule)).collect();
+        let Some(index) = self.by_name.get(chain).copied() else { return };
+        let ObservedChain { rules, handles, .. } = &mut self.chains[index];
+        let mut at = stays.iter();
+        rules.retain(|_| *at.next().unwrap_or(&true));
+        let mut at = stays.iter();
+        handles.retain(|_| *at.next().unwrap_or(&true));
+    }
+
     /// More than 4 GiB of text can't come from a kernel: its last rules would be empty here.
     fn push_text(&mut self, text: &str) -> Range<u32> {
         let from = self.text.len();

@@ -119,7 +119,7 @@ impl Incidents {
     }
 
     /// Whether one more line fits into this minute.
-    fn may_log(&mut self, at: SystemTime) -> bool {
+    pub fn may_log(&mut self, at: SystemTime) -> bool {
         // A clock that was set back begins a new minute as well.
         let same_minute =
             self.minute.is_some_and(|begin| at.duration_since(begin).is_ok_and(|elapsed| elapsed < MINUTE));

@@ -8,6 +8,7 @@ mod aside;
 mod attend;
 mod calm;
 mod clean;
+mod found;
 mod hold;
 mod intake;
 mod keeper;
@@ -43,6 +44,7 @@ use crate::traces::Recorder;
 
 pub use aside::Aside;
 use calm::Calm;
+use found::Found;
 use intake::{Offered, Survey};
 use keeper::{Keeper, Undone};
 use noted::Noted;
@@ -85,6 +87,10 @@ pub struct Pipeline {
 /// What is said while a repair waits.
 const FIGHTING: &str = "somebody keeps undoing repairs, which are made at growing pauses; `ruleward status` names who";
 
+/// What is said while our rules wait to be moved back.
+const MOVED: &str =
+    "another program puts rules before ours; ours are moved back when it pauses, within a second or two";
+
 /// Ends a pass early. The report says why.
 struct Stop;
 
@@ -101,6 +107,8 @@ struct Pass {
     settled: bool,
     /// What becomes of a repair that is undone before it is read back.
     undone: Undone,
+    /// The drift that was found.
+    found: Found,
     /// What is done when, for a trace.
     recorder: Recorder,
     /// Why it runs, in a trace.
@@ -175,18 +183,20 @@ impl Pipeline {
             Arc::make_mut(&mut expected).released = released;
         }
         let mut plan = pass.timed(Stage::Plan, || plan(&expected, &observed));
-        let drifts = drifts(in_force.as_deref(), &observed);
+        pass.found.drifts = self.drifts(in_force.as_deref(), &observed);
+        let turns = in_force.as_deref().map(|before| self.keeper.awaited.turns(before, &observed)).unwrap_or_default();
         let mut noted = self.keeper.seen.look(&expected, &observed, &plan, &Scope::All);
         if in_force.is_none() {
             noted = Noted::default(); // nothing was ours to lose
         }
-        self.ask_who(&mut heard, &drifts);
+        pass.found.measure = in_force;
+        self.ask_who(&mut heard, &pass.found.drifts);
         self.ask_who(&mut heard, &noted.drifts());
         pass.report.changes = drift::list(&plan, &observed).into_iter().map(Change::from).collect();
         let seen = Instant::now();
         let mut result = Ok("nothing: it was right again by then");
         if !plan.is_empty() && pass.intent == Intent::Write {
-            self.note_repairs(&drifts, &heard);
+            self.note_repairs(&pass.found.drifts, &heard);
             self.keeper.held.clear();
             self.board.step("writing");
             let scope = Scope::All;
@@ -198,8 +208,11 @@ impl Pipeline {
         }
         self.enforce(merged, expected, result.is_ok());
         self.settle(pass, &observed, &plan, result.is_ok());
-        self.record(pass, &drifts, &heard, &result, seen);
+        self.record(pass, &heard, &result, seen);
         self.record_noted(pass, &noted, &heard);
+        if result.is_ok() && pass.intent == Intent::Write {
+            self.tell_turns(pass, &turns);
+        }
         let concluded = self.conclude(pass, result.map(drop));
         pass.recorder.done(traced::REPORT, concluding);
         concluded
@@ -208,6 +221,12 @@ impl Pipeline {
     /// What must be shown if nothing else is wanted from now on: the measure of drift.
     fn in_force(&self) -> Option<Arc<Expected>> {
         self.expected.clone().filter(|_| self.committed)
+    }
+
+    /// What others changed in what had been committed before this pass.
+    fn drifts(&self, in_force: Option<&Expected>, observed: &Observed) -> Vec<Drift> {
+        let drifts = |before| self.keeper.awaited.drifts(before, observed, &plan(before, observed));
+        in_force.map_or_else(Vec::new, drifts)
     }
 
     fn observe(&mut self, pass: &mut Pass, expected: &mut Arc<Expected>) -> Result<Observed, Stop> {
@@ -232,11 +251,6 @@ fn learn(expected: Arc<Expected>, port: &dyn Port) -> Arc<Expected> {
     }
 }
 
-/// What others changed in what had been committed before this pass.
-fn drifts(in_force: Option<&Expected>, observed: &Observed) -> Vec<Drift> {
-    in_force.map_or_else(Vec::new, |in_force| drift::name(&plan(in_force, observed), in_force, observed))
-}
-
 impl Checks for Pipeline {
     fn check(&mut self, intent: Intent, reason: Reason) -> Arc<Report> {
         let offered = self.take_offers();
@@ -251,7 +265,7 @@ impl Checks for Pipeline {
         pass.cause = traced::cause(reason);
         if !offered && self.is_fighting(reason) {
             pass.report.outcome = Outcome::Unchanged;
-            pass.report.problems.push(FIGHTING.to_owned());
+            pass.report.problems.push(self.why_it_waits());
             return Arc::new(self.end(pass));
         }
         // What is offered is for the straight path alone.

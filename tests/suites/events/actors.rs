@@ -6,7 +6,9 @@ use std::sync::Arc;
 use libtest_mimic::Trial;
 use ruleward_tests::fake_tool::{FakeTool, Trouble, When};
 use ruleward_tests::trial::trial;
-use ruleward_tests::{Actor, Backend, Command, Daemon, Family, Incident, Node, can_be_told, sandbox, until_named};
+use ruleward_tests::{
+    Actor, Backend, Command, Daemon, Family, Incident, Node, Parent, can_be_told, poll, sandbox, until_named,
+};
 
 use super::{JUMPS, comes_back, deletion, quiet_node};
 
@@ -21,6 +23,7 @@ pub fn trials() -> Vec<Trial> {
         add("through_a_shell", through_a_shell);
         add("in_another_pid_namespace", in_another_pid_namespace);
         add("without_sys_admin", without_sys_admin);
+        add("two_scripts_are_two_actors", two_scripts_are_two_actors);
     }
     trials.push(trial("events::nft::actors::nft", nft));
     trials.push(trial("events::nft::actors::found_before_its_news", found_before_its_news));
@@ -200,6 +203,52 @@ fn through_a_shell(backend: Backend) {
         parents += usize::from(incident.actor().parent.is_some());
     }
     assert!(parents > 0, "in no try was the shell named that started it");
+}
+
+/// Both run `iptables`, one through a further shell. Whoever has ended stays in `/proc` until the script asks for it, so the
+/// scripts are there to be found, and on a machine that is busy it may take several tries.
+fn two_scripts_are_two_actors(backend: Backend) {
+    let scene = Scene::new(backend);
+    let (node, family) = (&scene.node, Family::Ipv4);
+    let iptables = format!("{} {}", family.tool(backend, ""), scene.shell_words(family));
+    node.write("first.sh", &format!("{iptables} &\nread end\nwait\n"));
+    node.write("second.sh", &format!("sh -c '{} & read end; wait'\n", iptables.replace('\'', "\"")));
+    let scripts = ["first.sh", "second.sh"];
+    let strike = |script: &str| {
+        let (incident, running) =
+            scene.incident(family, || node.command("sh").args(&[node.path(script).as_os_str()]).start());
+        running.finish();
+        incident
+    };
+    if !can_be_told(backend) {
+        scripts.iter().for_each(|script| drop(strike(script)));
+        return;
+    }
+    let has = |incident: &Incident, script: &str| {
+        let from = |mut parent: Option<&Parent>| {
+            while let Some(one) = parent {
+                if one.command_line.as_ref().is_some_and(|words| words.contains(script)) {
+                    return true;
+                }
+                parent = one.parent.as_deref();
+            }
+            false
+        };
+        incident.actors.iter().any(|one| one.times >= 1 && from(one.actor.parent.as_deref()))
+    };
+    let told = (0..8).find_map(|_| {
+        let [_, last] = scripts.map(strike);
+        scripts.iter().all(|script| has(&last, script)).then_some(last)
+    });
+    let incident = told.expect("in no try were both scripts named in one incident");
+    let counted: u64 = incident.actors.iter().map(|one| one.times).sum();
+    assert!(counted == incident.times && incident.more_actors == 0, "{incident:#?}");
+    for command in ["status", "incidents"] {
+        poll(&format!("`ruleward {command}` names both scripts"), || {
+            let text = node.ruleward(&[command]).must();
+            scripts.iter().all(|script| text.contains(script)).then_some(())
+        });
+    }
 }
 
 /// There it is process 1. That number is somebody else here.

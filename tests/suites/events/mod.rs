@@ -2,7 +2,9 @@
 //! daemon heard of the damage itself. And what it says of it: who, what, how often.
 
 mod actors;
+mod awaited;
 mod calm;
+mod counted;
 mod fights;
 mod journal;
 mod leaks;
@@ -28,8 +30,10 @@ use crate::strangers::jump;
 
 /// All of them.
 pub fn trials() -> Vec<Trial> {
-    let suites: [fn() -> Vec<Trial>; 13] = [
+    let suites: [fn() -> Vec<Trial>; 15] = [
         named::trials,
+        awaited::trials,
+        counted::trials,
         actors::trials,
         calm::trials,
         lost::trials,

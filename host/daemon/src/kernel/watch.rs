@@ -37,6 +37,8 @@ const SIGN_CREDIT: Duration = Duration::from_millis(200);
 
 /// Of more writers at a time than this none is named.
 const MOST_WRITERS: usize = 8;
+/// How many ids of processes that are done are kept.
+const MOST_CLOSERS: usize = 64;
 
 /// What tells of changes.
 #[derive(Debug)]
@@ -56,6 +58,8 @@ pub struct TableWatch {
     lock: Result<LockWatch, String>,
     /// Who has opened the lock since the tables were last compared.
     writers: Vec<Actor>,
+    /// The ids of those who have closed it since then.
+    closers: Vec<u32>,
     places: Vec<Place>,
     /// What the tables were when they were last compared.
     seen: HashMap<Place, Stamp>,
@@ -85,6 +89,7 @@ impl Watch {
                     reader,
                     lock: LockWatch::open(&lock::default_path()).map_err(|error| error.to_string()),
                     writers: Vec::new(),
+                    closers: Vec::new(),
                     places: Vec::new(),
                     seen: HashMap::new(),
                     read: HashMap::new(),
@@ -125,6 +130,14 @@ impl Watch {
             Self::Off(_) => Activity::default(),
             Self::Events(events) => events.take(known, concerns),
             Self::Tables(tables) => tables.take(),
+        }
+    }
+
+    /// On legacy, while we have the lock: the one who wrote since the last time, if it was one.
+    pub fn take_finished(&mut self) -> Vec<Actor> {
+        match self {
+            Self::Tables(tables) => tables.take_finished(),
+            _ => Vec::new(),
         }
     }
 
@@ -218,7 +231,7 @@ impl TableWatch {
     fn take(&mut self) -> Activity {
         self.read = HashMap::new();
         let now = Instant::now();
-        let lock = self.lock.as_mut().map(LockWatch::take).unwrap_or_default();
+        self.hear_lock();
         let polled = now >= self.next_poll;
         if polled {
             self.next_poll = now + self.poll;
@@ -229,23 +242,15 @@ impl TableWatch {
                 self.lock = Err(error.to_string());
             }
         }
-        self.signed |= lock.closed || lock.overflowed;
-        self.overflowed |= lock.overflowed;
         // Somebody takes the lock all the time: what it costs us to look has a bound.
         let signed = self.signed && self.paid_at <= now + SIGN_CREDIT * SIGN_SHARE;
-        // A writer is told of when it opens the lock, and may not have written yet.
-        for writer in lock.writers {
-            if !only_lists(&writer)
-                && !self.writers.iter().any(|known| known.pid == writer.pid)
-                && self.writers.len() < MOST_WRITERS
-            {
-                self.writers.push(writer);
-            }
-        }
         if !signed && !polled {
             return Activity::default();
         }
         let writers = if signed { std::mem::take(&mut self.writers) } else { Vec::new() };
+        if signed {
+            self.closers.clear();
+        }
         let digests = signed || now >= self.next_digest;
         let changed = self.changed(digests);
         if signed {
@@ -270,6 +275,37 @@ impl TableWatch {
             tables.insert(place, touch.clone());
         }
         Activity { tables, ..Activity::default() }
+    }
+
+    fn hear_lock(&mut self) {
+        let lock = self.lock.as_mut().map(LockWatch::take).unwrap_or_default();
+        self.signed |= lock.closed || lock.overflowed;
+        self.overflowed |= lock.overflowed;
+        let room = MOST_CLOSERS.saturating_sub(self.closers.len());
+        self.closers.extend(lock.closers.into_iter().take(room));
+        // A writer is told of when it opens the lock, and may not have written yet.
+        for writer in lock.writers {
+            if !only_lists(&writer)
+                && !self.writers.iter().any(|known| known.pid == writer.pid)
+                && self.writers.len() < MOST_WRITERS
+            {
+                self.writers.push(writer);
+            }
+        }
+    }
+
+    /// Who has had the lock since the last time, and is done with it: the caller has it now, so whoever has not closed it has
+    /// not written. If there were several, it is not known which of them it was.
+    fn take_finished(&mut self) -> Vec<Actor> {
+        self.hear_lock();
+        let closers = std::mem::take(&mut self.closers);
+        let finished = |writer: &Actor| writer.pid.is_some_and(|pid| closers.contains(&pid));
+        let (mut done, waiting): (Vec<_>, Vec<_>) = self.writers.drain(..).partition(finished);
+        self.writers = waiting;
+        if done.len() != 1 || self.overflowed {
+            done.clear();
+        }
+        done
     }
 
     /// With a sign and without credit: when there is some again.

@@ -10,13 +10,14 @@ use ruleward_core::drift::{self, Drift};
 use ruleward_core::expected::{Expected, ExpectedHook};
 use ruleward_core::fight::Place;
 use ruleward_core::names::{Backend, Family, Hook, Table};
+use ruleward_core::observed::Observed;
 use ruleward_core::plan::{Plan, plan};
 use ruleward_core::schedule::Reason;
 
 use super::hold::{AFTER_FAILURE, touch};
 use super::keeper::{Chains, Keeper, Undone};
 use super::traced::{self, Stage};
-use super::{FIGHTING, Pass, Pipeline, Stop};
+use super::{FIGHTING, MOVED, Pass, Pipeline, Stop};
 use crate::kernel::activity::Activity;
 use crate::kernel::describe::describe;
 use crate::kernel::observe::{Scope, Strange};
@@ -91,7 +92,7 @@ impl Pipeline {
         }
     }
 
-    fn news(&mut self) -> Activity {
+    pub(super) fn news(&mut self) -> Activity {
         let Some(expected) = self.expected.clone() else {
             // Nothing is wanted yet: the first check reads everything.
             let _ = self.keeper.watch.take(&|_| false, &|_, _, _| false);
@@ -184,33 +185,45 @@ impl Pipeline {
         let noted = self.keeper.seen.look(&expected, &observed, &todo, scope);
         let had_problems = !self.keeper.problems.is_empty();
         let strange = std::mem::take(&mut self.keeper.strange);
-        let mut drifts = drift::name(&todo, &expected, &observed);
+        let mut drifts = self.keeper.awaited.drifts(&expected, &observed, &todo);
+        let turns = self.keeper.awaited.turns(&expected, &observed);
         self.ask_who(&mut heard, &drifts);
         self.ask_who(&mut heard, &noted.drifts());
         let wait = self.keeper.hold_back(&drifts, &heard, scope, &todo);
         self.keeper.leave_out_held(&mut todo);
         self.keep_problems(&todo, scope);
         let problems = had_problems || !self.keeper.problems.is_empty();
-        if todo.is_empty() && wait.is_empty() && noted.is_empty() && !problems {
-            return Ok(true);
+        if todo.is_empty() && wait.is_empty() {
+            // Whoever made the chain may have put the jump in as well.
+            self.renew_awaited(&expected, &observed);
+            self.tell_turns(pass, &turns);
+            if noted.is_empty() && !problems {
+                return Ok(true);
+            }
         }
         let was_right = std::mem::take(&mut self.keeper.right);
         pass.report.outcome = Outcome::Unchanged;
         if !todo.is_empty() {
             drifts.retain(|drift| !wait.contains(&Place::from(drift)));
+            let refused: Vec<Place> = drifts.iter().map(Place::from).collect();
+            pass.found.drifts = drifts;
+            pass.found.measure = Some(Arc::clone(&expected));
             let changes = drift::list(&todo, &observed);
             let seen = Instant::now();
             let written = self.keeper.write(&*self.port, pass, &mut expected, &mut observed, &mut todo, scope);
+            if written.is_ok() {
+                self.renew_awaited(&expected, &observed);
+                self.tell_turns(pass, &turns);
+            }
             self.expected = Some(expected);
             pass.report.changes = changes.into_iter().map(Change::from).collect();
             pass.report.outcome = Outcome::Changed;
             let concluding = Instant::now();
-            self.put_into_words(&mut drifts, &strange);
-            self.record(pass, &drifts, &heard, &written, seen);
+            self.put_into_words(&mut pass.found.drifts, &strange);
+            self.record(pass, &heard, &written, seen);
             pass.recorder.done(traced::REPORT, concluding);
             self.keep_problems(&todo, scope);
             if written.is_err() {
-                let refused: Vec<Place> = drifts.iter().map(Place::from).collect();
                 self.keeper.fights.refused(&refused);
                 self.record_noted(pass, &noted, &heard);
             }
@@ -220,7 +233,7 @@ impl Pipeline {
         let waits = !self.keeper.held.is_empty();
         if waits {
             self.keeper.verified = None; // what waits is not as it should be
-            pass.report.problems.push(FIGHTING.to_owned());
+            pass.report.problems.push(self.why_it_waits());
         }
         // All that was heard of is right again, and all else was: nothing was missed, or everything was read.
         let all_read = *scope != Scope::All || !observed.partial;
@@ -244,6 +257,17 @@ impl Pipeline {
                 self.keeper.problems.push(problem.clone());
             }
         }
+    }
+
+    fn renew_awaited(&mut self, expected: &Expected, observed: &Observed) {
+        let Keeper { awaited, held, .. } = &mut self.keeper;
+        awaited.renew(expected, observed, |family, table, hook| held.has((family, table), hook.as_str()));
+    }
+
+    /// What is said of what waits.
+    pub(super) fn why_it_waits(&self) -> String {
+        let fighting = !self.keeper.fights.fights(self.keeper.started.elapsed()).is_empty();
+        (if fighting { FIGHTING } else { MOVED }).to_owned()
     }
 
     /// Gives rules that were taken away the text that iptables-save has for them. Not in a fight, where it was done before.

@@ -143,7 +143,10 @@ impl Held {
 
 /// A drift for [`Fights`](ruleward_core::fight::Fights), with who may have brought it about.
 pub(super) fn seen(heard: &Activity, drift: &Drift) -> Seen {
-    Seen { place: Place::from(drift), actors: touch(heard, drift).actors_of(drift.kind) }
+    let touch = touch(heard, drift);
+    // All our rules are there, and where the kernel tells, no rule was taken away.
+    let pushed = drift.kind == Kind::RuleMoved && touch.removers.is_empty();
+    Seen { place: Place::from(drift), actors: touch.actors_of(drift.kind), pushed }
 }
 
 /// What was heard of the place of a drift.

@@ -8,8 +8,8 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use ruleward_core::awaited::Awaited;
 use ruleward_core::base_chain::Structure;
-use ruleward_core::drift;
 use ruleward_core::expected::{Basis, Expected};
 use ruleward_core::fight::Fights;
 use ruleward_core::form::Stamp;
@@ -71,6 +71,17 @@ pub(super) enum Undone {
     Insists,
 }
 
+/// What was written in a pass before it looks again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Since {
+    /// Nothing yet.
+    Start,
+    /// A commit has just been made.
+    Commit,
+    /// A commit was made, and the one after it failed.
+    Failure,
+}
+
 /// What is kept from one look to the next.
 pub(super) struct Keeper {
     pub watch: Watch,
@@ -96,6 +107,8 @@ pub(super) struct Keeper {
     pub by_tools: Option<String>,
     /// What the sets were when they were last compared.
     pub sets: Option<u64>,
+    /// The chains of other programs that attachments wait for, as they were when all was last in sync.
+    pub awaited: Awaited,
     /// What the tables were when they were last looked at (legacy).
     stamps: BTreeMap<(Family, Table), Stamp>,
     /// Rules of unknown form that the last look found, and that only have a line of marks.
@@ -131,6 +144,7 @@ impl Keeper {
             skipped: 0,
             by_tools: None,
             sets: None,
+            awaited: Awaited::default(),
             stamps: BTreeMap::new(),
             strange: Vec::new(),
             steady: true,
@@ -235,6 +249,7 @@ impl Keeper {
         let replayable = expected.forms.as_ref().is_some_and(|forms| forms.replayable);
         let mut by = if replayable { Self::by(expected) } else { By::Text };
         let mut how = UNWRITTEN;
+        let mut since = Since::Start;
         let mut lost = 0;
         let mut scope = Cow::Borrowed(scope);
         // On legacy the picture is older than the lock: unless the tables are the same still, it is taken again.
@@ -249,8 +264,9 @@ impl Keeper {
                     .map_err(|error| pass.stop(ErrorClass::Temporary, format!("the kernel can't be read: {error}")))?;
                 *todo = plan(expected, observed);
                 self.leave_out_held(todo);
-                if how != UNWRITTEN && pass.undone == Undone::CountsAnew {
-                    self.hold_again(&drift::name(todo, expected, observed), todo);
+                self.note_found(pass, since, expected, observed, todo);
+                if since == Since::Commit {
+                    since = Since::Failure;
                 }
                 if todo.is_empty() || tried == TRIES {
                     break;
@@ -272,6 +288,7 @@ impl Keeper {
                 Ok(committed) => {
                     pass.report.notes.extend(committed.notes);
                     pass.committed_at = Some(Instant::now());
+                    since = Since::Commit;
                     how = match by {
                         _ if todo.tables.is_empty() => "ipset",
                         By::Forms => "netlink",
@@ -312,6 +329,33 @@ impl Keeper {
         }
         let reason = format!("somebody else changes the same rules again and again; gave up after {TRIES} tries");
         Err(pass.stop(ErrorClass::Temporary, reason))
+    }
+
+    /// Takes note of what another program has changed between two looks of one pass.
+    fn note_found(
+        &mut self,
+        pass: &mut Pass,
+        since: Since,
+        expected: &Arc<Expected>,
+        observed: &Observed,
+        todo: &mut Plan,
+    ) {
+        if since != Since::Start {
+            if pass.undone == Undone::CountsAnew {
+                self.hold_again(&self.awaited.drifts(expected, observed, todo), todo);
+            }
+            pass.found.after_writing(self.awaited.drifts(expected, observed, todo), since == Since::Commit);
+            return;
+        }
+        let Some(measure) = pass.found.measure.clone() else { return };
+        let found = if Arc::ptr_eq(&measure, expected) {
+            self.awaited.drifts(expected, observed, todo)
+        } else {
+            let mut todo = plan(&measure, observed);
+            self.leave_out_held(&mut todo);
+            self.awaited.drifts(&measure, observed, &todo)
+        };
+        pass.found.before_writing(found, || self.watch.take_finished());
     }
 
     /// Whether the tables that `todo` changes are as they were when they were looked at last.

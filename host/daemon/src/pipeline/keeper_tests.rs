@@ -9,9 +9,12 @@ use ruleward_core::names::{Backend, Hook, Placement, PolicyName};
 use ruleward_core::ownership::Ownership;
 use ruleward_core::rule::{Rule, Target};
 
+use ruleward_core::drift;
+
 use super::*;
 use crate::kernel::fake::{Fake, Fault};
 use crate::kernel::rehearse::{Learn, rehearse};
+use crate::pipeline::found::Found;
 use crate::report::{Intent, Outcome, Report};
 use crate::traces::Recorder;
 
@@ -58,6 +61,7 @@ fn repair(port: &Fake, keeper: &mut Keeper, expected: &mut Arc<Expected>, undone
         committing: false,
         settled: false,
         undone,
+        found: Found { measure: Some(Arc::clone(expected)), ..Found::default() },
         recorder: Recorder::new(false),
         cause: "",
     };

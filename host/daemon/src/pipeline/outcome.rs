@@ -3,17 +3,20 @@
 use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
+use ruleward_core::awaited::Turn;
 use ruleward_core::drift::Drift;
-use ruleward_core::names::PolicyName;
+use ruleward_core::names::{Backend, PolicyName};
 use ruleward_core::observed::Observed;
 use ruleward_core::plan::Plan;
 
+use super::found::Found;
 use super::hold::{seen, touch};
 use super::keeper::Undone;
 use super::{Pass, Pipeline, Stop};
 use crate::incidents::{Cause, Repair};
-use crate::kernel::activity::Activity;
+use crate::kernel::activity::{Activity, Deeds, Touch};
 use crate::reload::Told;
+use crate::report::plain::plain;
 use crate::report::{self, ErrorClass, Intent, Outcome, Report, milliseconds};
 use crate::shadows;
 use crate::traces::Recorder;
@@ -34,6 +37,9 @@ impl Pipeline {
         self.keeper.right = written && plan.problems.is_empty() && self.keeper.steady;
         self.keeper.verified = observed.generation.filter(|_| self.keeper.right);
         if written {
+            if let Some(expected) = &self.expected {
+                self.keeper.awaited.renew(expected, observed, |_, _, _| false);
+            }
             self.keeper.held.clear();
             self.keeper.waiting = Activity::default();
             self.keeper.due = None;
@@ -42,8 +48,36 @@ impl Pipeline {
         }
     }
 
-    /// Makes incidents of what others did.
+    /// Makes incidents of what others did, also of what they did while the repair was made.
     pub(super) fn record(
+        &mut self,
+        pass: &mut Pass,
+        heard: &Activity,
+        written: &Result<&'static str, Stop>,
+        seen: Instant,
+    ) {
+        let drifts = std::mem::take(&mut pass.found.drifts);
+        self.record_these(pass, &drifts, heard, written, seen);
+        let late = std::mem::take(&mut pass.found.late);
+        if late.is_empty() {
+            return;
+        }
+        let mut heard = if self.detection.backend == Backend::Legacy { Activity::default() } else { heard.clone() };
+        if self.detection.backend == Backend::Legacy {
+            for place in late.iter().filter_map(|drift| drift.family.zip(drift.table)) {
+                for writer in &pass.found.late_writers {
+                    heard.tables.insert(place, Touch::by(writer.clone(), Deeds::UNTOLD, 0, seen));
+                }
+            }
+        } else {
+            let later = self.news();
+            heard.extend(later.clone());
+            self.keeper.heard.extend(later);
+        }
+        self.record_these(pass, &late, &heard, written, seen);
+    }
+
+    fn record_these(
         &mut self,
         pass: &mut Pass,
         drifts: &[Drift],
@@ -64,7 +98,19 @@ impl Pipeline {
             let waited = since.map(|since| pass.started.saturating_duration_since(since)).unwrap_or_default();
             Cause { actors, events, waited }
         };
-        pass.report.incidents = self.incidents.record(drifts, cause, &repair, SystemTime::now());
+        let incidents = self.incidents.record(drifts, cause, &repair, SystemTime::now());
+        pass.report.incidents.extend(incidents);
+    }
+
+    /// Says which attachments have begun or ended to wait for another program's chain.
+    pub(super) fn tell_turns(&mut self, pass: &mut Pass, turns: &[Turn]) {
+        for turn in turns {
+            let text = turn.to_string();
+            if self.incidents.may_log(SystemTime::now()) {
+                tracing::info!(policy = turn.policy.as_str(), "{}", plain(&text));
+            }
+            pass.report.notes.push(text);
+        }
     }
 
     /// Fills in what the pass came to.
@@ -145,6 +191,7 @@ impl Pipeline {
             committing: false,
             settled: false,
             undone: Undone::Insists,
+            found: Found::default(),
             recorder: Recorder::new(self.aside.traces().are_wanted()),
             cause: "",
         }

@@ -18,6 +18,8 @@ pub struct LockActivity {
     /// Who opened the lock file, each once, in that order. Also tools that only list take the lock. Who opened it may
     /// be told before it has changed anything, and its [`LockActivity::closed`] the next time.
     pub writers: Vec<Actor>,
+    /// The ids of processes that closed it, where that is told.
+    pub closers: Vec<u32>,
     /// Somebody closed it, or it may be so: look at the tables now.
     pub closed: bool,
     /// More happened than is told here: writers are missing.
@@ -62,9 +64,14 @@ impl Mailbox {
         self.note(|pending| pending.writers.push(actor));
     }
 
-    /// Somebody closed it.
-    pub(super) fn closed(&self) {
-        self.note(|pending| pending.closed = true);
+    /// It was closed, by this process if that is told.
+    pub(super) fn closed(&self, pid: Option<u32>) {
+        self.note(|pending| {
+            pending.closed = true;
+            if pending.closers.len() < WRITERS {
+                pending.closers.extend(pid);
+            }
+        });
     }
 
     /// Something happened that was not seen.
@@ -102,9 +109,9 @@ mod tests {
         assert!(!is_readable(&mailbox));
         mailbox.opened(Some(7), || actor(7));
         mailbox.opened(Some(7), || panic!("asked twice who 7 is"));
-        mailbox.closed();
+        mailbox.closed(Some(7));
         assert!(is_readable(&mailbox));
-        let expected = LockActivity { writers: vec![actor(7)], closed: true, overflowed: false };
+        let expected = LockActivity { writers: vec![actor(7)], closers: vec![7], closed: true, overflowed: false };
         assert_eq!(mailbox.take(), expected);
         assert!(!is_readable(&mailbox));
         assert_eq!(mailbox.take(), LockActivity::default());

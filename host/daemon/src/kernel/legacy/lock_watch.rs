@@ -152,7 +152,7 @@ fn tell(news: News, ours: u32, source: &LockSource, mailbox: &Mailbox) {
         News::Opened(Some(pid)) => mailbox.opened(Some(pid), || identify(pid, None)),
         // Of whom nothing is known there is nothing to tell; that it closes is what counts.
         News::Opened(None) => {}
-        News::Closed(_) => mailbox.closed(),
+        News::Closed(pid) => mailbox.closed(pid.filter(|pid| *pid != 0)),
         News::Lost => mailbox.missed(),
         News::Replaced => match source.arm() {
             Ok(false) => {}

@@ -1,0 +1,109 @@
+//! Chains of another program that our jumps wait for come and go as their owner likes: the jumps come and go with them, and
+//! that is no incident. What else was changed in the same write is one.
+
+use std::sync::Arc;
+
+use libtest_mimic::Trial;
+use ruleward_tests::policies::calico_jumps;
+use ruleward_tests::save::rules_of;
+use ruleward_tests::trial::trial;
+use ruleward_tests::{Backend, Daemon, Family, Node, poll};
+use serde_json::json;
+
+use super::settled;
+
+pub fn trials() -> Vec<Trial> {
+    let mut trials = Vec::new();
+    for backend in Backend::ALL {
+        let mut add = |name: &str, test: fn(Backend)| {
+            trials.push(trial(format!("events::{backend}::awaited::{name}"), move || test(backend)));
+        };
+        add("a_chain_that_comes_and_goes_is_no_incident", a_chain_that_comes_and_goes_is_no_incident);
+        add("what_else_is_deleted_is_one", what_else_is_deleted_is_one);
+    }
+    trials
+}
+
+/// The chains that Felix jumps to from the built-in chains of `nat`.
+const CHAINS: [(&str, &str); 3] =
+    [("PREROUTING", "cali-PREROUTING"), ("OUTPUT", "cali-OUTPUT"), ("POSTROUTING", "cali-POSTROUTING")];
+
+fn node_before_felix(backend: Backend) -> (Arc<Node>, Daemon) {
+    let node = Node::new(backend);
+    node.documents(include_str!("../../data/captures/v3.28.3/vxlan/resources.yaml"));
+    let policies = json!({ "calico-postrouting": calico_jumps("3.28.2") });
+    node.configure(json!({ "refresh-interval": "1h", "watch": "auto", "policies": policies }));
+    let daemon = settled(&node);
+    (node, daemon)
+}
+
+/// Writes these lines to `nat` by one restore, as Felix does.
+fn restore(node: &Node, family: Family, lines: &[String]) {
+    node.add(family, &format!("*nat\n{}\nCOMMIT\n", lines.join("\n")));
+}
+
+fn made(chains: &[(&str, &str)]) -> Vec<String> {
+    chains.iter().map(|(_, chain)| format!(":{chain} - [0:0]")).collect()
+}
+
+/// Our jumps, each with its hook, once those to `chains` are there and no other.
+#[track_caller]
+fn jumps(node: &Node, family: Family, chains: &[(&str, &str)]) -> Vec<String> {
+    poll(&format!("{family}: jumps to {chains:?}"), || {
+        let save = node.save(family, "nat");
+        let jumps: Vec<String> =
+            CHAINS.iter().flat_map(|(hook, _)| rules_of(&save, hook)).map(|rule| rule.to_string()).collect();
+        let all = chains.iter().all(|(_, chain)| jumps.iter().any(|jump| jump.ends_with(&format!("-j {chain}"))));
+        (all && jumps.len() == chains.len()).then_some(jumps)
+    })
+}
+
+fn a_chain_that_comes_and_goes_is_no_incident(backend: Backend) {
+    let (node, daemon) = node_before_felix(backend);
+    for family in Family::ALL {
+        restore(&node, family, &made(&CHAINS));
+        let all = jumps(&node, family, &CHAINS);
+        // Felix stops, or begins to use nftables: it takes away its jumps with its chains.
+        let mut lines: Vec<String> = all.iter().map(|jump| jump.replacen("-A ", "-D ", 1)).collect();
+        lines.extend(CHAINS.iter().flat_map(|(_, chain)| [format!("-F {chain}"), format!("-X {chain}")]));
+        restore(&node, family, &lines);
+        jumps(&node, family, &[]);
+        // And begins anew, with the same jumps of its own.
+        let mut lines = made(&CHAINS);
+        lines.extend(all.iter().cloned());
+        restore(&node, family, &lines);
+        jumps(&node, family, &CHAINS);
+        node.stranger(family).new_chain("nat", "cali-unrelated");
+    }
+    let report = daemon.refresh();
+    assert!(report.in_sync && report.incidents.is_empty(), "{report:#?}");
+    let status = daemon.status();
+    assert!(status.report.incidents.is_empty() && status.fights.is_empty(), "{:#?}", status.report.incidents);
+    let log = daemon.log();
+    for told in ["appeared, the jump of calico-postrouting is in place", "the jump of calico-postrouting waits for it"]
+    {
+        assert!(log.contains(told), "the log does not say {told:?}:\n{log}");
+    }
+}
+
+fn what_else_is_deleted_is_one(backend: Backend) {
+    let (node, daemon) = node_before_felix(backend);
+    let [prerouting, output, postrouting] = CHAINS;
+    for family in Family::ALL {
+        restore(&node, family, &made(&[prerouting]));
+        let [jump] = &jumps(&node, family, &[prerouting])[..] else { panic!("one jump") };
+        let before = daemon.status().mark();
+        // In one transaction two chains appear, and the jump to the one that was there goes.
+        let mut lines = made(&[output, postrouting]);
+        lines.push(jump.replacen("-A ", "-D ", 1));
+        restore(&node, family, &lines);
+        jumps(&node, family, &CHAINS);
+        let incident = daemon.incident_after(&before, "rule-deleted", family, "nat", "PREROUTING");
+        assert_eq!(incident.added, std::slice::from_ref(jump), "{incident:#?}");
+        let all = daemon.status().since(&before);
+        assert!(all.len() == 1 && incident.times == 1, "{all:#?}");
+        restore(&node, family, &["-D PREROUTING 1".to_owned(), "-X cali-PREROUTING".to_owned()]);
+        jumps(&node, family, &[output, postrouting]);
+        assert_eq!(daemon.status().since(&before).len(), 1, "a jump and its chain that go together are none");
+    }
+}
