@@ -204,7 +204,7 @@ proptest! {
         transact(&expected, &mut kernel);
         let want: Vec<String> = first.iter().cloned().chain(strangers(&has_hook)).collect();
         prop_assert_eq!(&kernel.table(PLACE.0, PLACE.1)["POSTROUTING"], &want);
-        prop_assert!(!wanted || kernel.table_state(PLACE).dormant == false);
+        prop_assert!(!wanted || !kernel.table_state(PLACE).dormant);
         if !first.is_empty() {
             prop_assert!(kernel.is_usual(PLACE), "{kernel:?}");
             prop_assert_eq!(*kernel.policy(PLACE, Hook::Postrouting), if asked || drops && hook_hangs != 0 { Verdict::Drop } else { Verdict::Accept });

@@ -1,8 +1,10 @@
 //! Policies of built-in chains: each change is recorded with who made it, on both backends.
 
 use libtest_mimic::Trial;
+use ruleward_tests::policies::static_rules;
 use ruleward_tests::trial::trial;
-use ruleward_tests::{Backend, Family};
+use ruleward_tests::{Backend, Family, Node};
+use serde_json::{Value, json};
 
 use super::node;
 
@@ -13,13 +15,15 @@ pub fn trials() -> Vec<Trial> {
         for family in Family::ALL {
             let name = format!("packets::{backend}::{family}::policies::a_change_is_recorded_and_left");
             trials.push(trial(name, move || a_change_is_recorded_and_left(backend, family)));
+            let name = format!("packets::{backend}::{family}::policies::one_that_is_asked_for_is_kept");
+            trials.push(trial(name, move || one_that_is_asked_for_is_kept(backend, family)));
         }
     }
     trials
 }
 
 #[track_caller]
-pub fn set(node: &ruleward_tests::Node, backend: Backend, family: Family, table: &str, hook: &str, policy: &str) {
+fn set(node: &Node, backend: Backend, family: Family, table: &str, hook: &str, policy: &str) {
     node.command(family.tool(backend, "")).args(&["-w", "-t", table, "-P", hook, policy]).must();
 }
 
@@ -50,4 +54,57 @@ fn a_change_is_recorded_and_left(backend: Backend, family: Family) {
         }
         daemon.refresh().assert_unchanged();
     }
+}
+
+/// A policy that asks for these policies of built-in chains in one family, as `TABLE/HOOK` and what each should be.
+fn asking(family: Family, policies: &[(&str, &str)]) -> Value {
+    let mut policy = static_rules(&[], &[], &[]);
+    let asked = policies.iter().map(|(place, policy)| {
+        let (table, hook) = place.split_once('/').expect("TABLE/HOOK");
+        json!({ "table": table, "hook": hook, "families": [family.to_string()], "policy": policy })
+    });
+    policy["settings"]["policies"] = asked.collect();
+    policy["grants"]["policies"] = json!(["filter/FORWARD", "mangle/PREROUTING"]);
+    json!({ "web": policy })
+}
+
+#[track_caller]
+fn has(node: &Node, family: Family, table: &str, hook: &str, policy: &str) -> bool {
+    node.save_exact(family, table).contains(&format!(":{hook} {policy} "))
+}
+
+fn one_that_is_asked_for_is_kept(backend: Backend, family: Family) {
+    let node = Node::new(backend);
+    let asked = [("filter/FORWARD", "DROP"), ("mangle/PREROUTING", "ACCEPT")];
+    node.configure(json!({ "refresh-interval": "1h", "watch": "auto", "policies": asking(family, &asked) }));
+    let plan = node.plan(2);
+    let planned = |kind: &str, line: &str| {
+        plan.changes.iter().any(|change| change.kind == kind && change.added.iter().any(|added| added == line))
+    };
+    assert!(planned("policy-changed", "-P FORWARD DROP"), "{plan:#?}");
+    node.apply();
+    assert!(has(&node, family, "filter", "FORWARD", "DROP"), "after `apply`");
+    node.apply().assert_unchanged();
+
+    let daemon = node.daemon();
+    for (table, hook, wanted, other) in
+        [("filter", "FORWARD", "DROP", "ACCEPT"), ("mangle", "PREROUTING", "ACCEPT", "DROP")]
+    {
+        let mark = daemon.status().mark();
+        set(&node, backend, family, table, hook, other);
+        daemon.incident_after(&mark, "policy-changed", family, table, hook);
+        assert!(has(&node, family, table, hook, wanted), "{table}/{hook} after the repair");
+    }
+    daemon.refresh().assert_unchanged();
+
+    // Nobody asks for it any longer: the node can be reached as before.
+    node.set("policies", asking(family, &asked[1..]));
+    daemon.reload(0);
+    assert!(has(&node, family, "filter", "FORWARD", "ACCEPT"), "after it is asked for no longer");
+    node.set("policies", asking(family, &asked));
+    daemon.reload(0);
+    assert!(has(&node, family, "filter", "FORWARD", "DROP"), "asked for again");
+    daemon.stop();
+    node.cleanup();
+    assert!(has(&node, family, "filter", "FORWARD", "ACCEPT"), "after `cleanup`");
 }

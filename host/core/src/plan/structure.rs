@@ -19,10 +19,13 @@ pub(super) fn of_table(work: &TableWork<'_>, stuck: &mut Vec<Stuck>) -> (Vec<Str
     let own = has.user_chains().filter(|name| has.covers(name) && expected.ownership.owns_chain(table, name));
     steps.extend(own.filter_map(|name| judge_own(name, has)));
     for (hook, rules) in wanted.hooks.iter().filter(|(hook, rules)| has.covers(hook.as_str()) && is_wanted(rules)) {
+        let policy = rules.policy.as_ref().map(|(_, policy)| *policy);
         if !has.has(hook.as_str()) {
+            // Where it is not known how to make it, the stock tools do. Without it all packets pass.
+            let by_tools = policy.filter(|policy| *policy == Verdict::Drop && !wanted.bases.contains_key(hook));
+            steps.extend(by_tools.map(|policy| Structure::Policy { hook: *hook, policy, was: None }));
             continue;
         }
-        let policy = rules.policy.as_ref().map(|(_, policy)| *policy);
         let judged = wanted.bases.get(hook).map(|base| judge_hook(place, *hook, base, policy, has));
         match judged {
             Some(Judged::Rebuild(step)) => steps.push(step),
@@ -72,7 +75,8 @@ pub(super) fn missing<'a>(
     has: &'a ObservedTable,
     chains: &'a [ChainPlan],
 ) -> impl Iterator<Item = Structure> + 'a {
-    let asked = wanted.hooks.iter().filter(|(_, rules)| rules.policy.is_some()).map(|(hook, _)| *hook);
+    let drops = |rules: &ExpectedHook| rules.policy.as_ref().is_some_and(|(_, policy)| *policy == Verdict::Drop);
+    let asked = wanted.hooks.iter().filter(|(_, rules)| drops(rules)).map(|(hook, _)| *hook);
     let hooks: BTreeSet<Hook> = chains.iter().filter_map(|plan| Hook::from_name(&plan.chain)).chain(asked).collect();
     let hooks = hooks.into_iter().filter(|hook| has.covers(hook.as_str()) && !has.has(hook.as_str()));
     hooks.filter_map(|hook| {
