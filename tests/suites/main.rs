@@ -14,6 +14,7 @@ mod hostile;
 mod kit;
 mod lock;
 mod matrix;
+mod neighbours;
 mod packets;
 mod raw;
 mod reload;
@@ -55,6 +56,7 @@ fn main() -> ExitCode {
         matrix::trials,
         packets::trials,
         events::trials,
+        neighbours::trials,
         reload::trials,
         versions::trials,
         service::trials,

@@ -40,6 +40,7 @@ pub mod schedule;
 pub mod script;
 pub mod set_words;
 pub mod sets;
+pub mod settle;
 pub mod simulate;
 pub mod transaction;
 pub mod unmatchable;

@@ -136,7 +136,8 @@ impl Pipeline {
         watch: Watch,
         (board, aside): (Board, Aside),
     ) -> Self {
-        let keeper = Keeper::new(watch, config.refresh_interval);
+        let mut keeper = Keeper::new(watch, config.refresh_interval);
+        keeper.settling.set_bounds(config.repair_bounds());
         Self {
             config,
             detection,
@@ -174,6 +175,9 @@ impl Pipeline {
         }
         let listening = Instant::now();
         self.listen();
+        if pass.intent == Intent::Write {
+            self.let_writers_finish();
+        }
         pass.recorder.done(traced::LISTEN, listening);
         let mut heard = std::mem::take(&mut self.keeper.heard);
         heard.extend(self.keeper.waiting.clone());
@@ -295,8 +299,8 @@ impl Checks for Pipeline {
         self.attend_now()
     }
 
-    fn signal(&self) -> Option<BorrowedFd<'_>> {
-        self.keeper.watch.fd()
+    fn signals(&self) -> Vec<BorrowedFd<'_>> {
+        self.keeper.signals()
     }
 
     fn rest(&self) -> Option<Duration> {

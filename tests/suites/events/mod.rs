@@ -53,7 +53,7 @@ pub fn trials() -> Vec<Trial> {
 }
 
 /// Where our jumps are in [`policy`]: table, hook, the chain that they go to.
-const JUMPS: [(&str, &str, &str); 4] = [
+pub(crate) const JUMPS: [(&str, &str, &str); 4] = [
     ("filter", "INPUT", "op-in"),
     ("nat", "POSTROUTING", "op-post"),
     ("mangle", "PREROUTING", "op-mark"),
@@ -74,7 +74,7 @@ fn policy() -> Value {
 /// A node under [`policy`] with a stranger's rule beside each jump, these keys configured, and a daemon that nobody
 /// asks.
 #[track_caller]
-fn quiet_node(backend: Backend, keys: &[(&str, Value)]) -> (Arc<Node>, Daemon) {
+pub(crate) fn quiet_node(backend: Backend, keys: &[(&str, Value)]) -> (Arc<Node>, Daemon) {
     let node = Node::new(backend);
     for family in Family::ALL {
         for (table, hook, _) in JUMPS {

@@ -57,6 +57,8 @@ impl Config {
             full_comparison_every: self.full_comparison_every,
             log: self.log,
             log_format: self.log_format,
+            repair_wait: self.repair_wait,
+            repair_wait_mass: self.repair_wait_mass,
             replay: self.replay,
             traces: self.traces,
             limits_ceiling: self.limits_ceiling,

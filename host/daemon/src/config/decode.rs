@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use ruleward_core::contribution::Families;
 use ruleward_core::names::{Backend, Family};
+use ruleward_core::settle::Bounds;
 use toml::Spanned;
 use toml::de::DeTable;
 
@@ -17,7 +18,7 @@ use super::{limits, policy};
 use crate::logs::{Level, LogFormat};
 use crate::traces::Endpoint;
 
-pub(super) const KEYS: [&str; 28] = [
+pub(super) const KEYS: [&str; 30] = [
     "backend",
     "command-timeout",
     "compile-memory",
@@ -39,6 +40,8 @@ pub(super) const KEYS: [&str; 28] = [
     "policies",
     "policy-directory",
     "refresh-interval",
+    "repair-wait",
+    "repair-wait-mass",
     "replay",
     "runtime-directory",
     "socket-group",
@@ -89,6 +92,12 @@ pub(super) fn decode(file: &Path, sources: &[Source], mut problems: ConfigError)
             .and_then(|checks| u32::try_from(checks).ok())
             .unwrap_or(10),
         legacy_poll_interval: top.duration("legacy-poll-interval", "1s", SHORTEST / 10, HOUR).unwrap_or(HOUR / 3600),
+        repair_wait: top
+            .duration("repair-wait", "250ms", Duration::ZERO, HOUR / 360)
+            .unwrap_or(Bounds::default().single),
+        repair_wait_mass: top
+            .duration("repair-wait-mass", "2s", Duration::ZERO, HOUR / 60)
+            .unwrap_or(Bounds::default().mass),
         replay: top.choice("replay", &[("auto", true), ("off", false)]).unwrap_or(true),
         watch: top.choice("watch", &[("auto", true), ("off", false)]).unwrap_or(true),
         http: http(&mut top),

@@ -31,6 +31,7 @@ use ruleward_core::contribution::Families;
 use ruleward_core::grants::Grants;
 use ruleward_core::limit::Limits;
 use ruleward_core::names::{Backend, PolicyName};
+use ruleward_core::settle::Bounds;
 
 use crate::logs::{Level, LogFormat};
 use crate::traces::Endpoint;
@@ -87,6 +88,12 @@ pub struct Config {
     /// `legacy-poll-interval`: legacy: how often the tables are looked at for writers that do not take the xtables lock,
     /// `10ms` to `1h`. Default: `1s`.
     pub legacy_poll_interval: Duration,
+    /// `repair-wait`: longest time that the repair of one rule waits until the program that changed it is done; see
+    /// [other programs that write](operating.md#other-programs-that-write). `0s` to `10s`. Default: `250ms`.
+    pub repair_wait: Duration,
+    /// `repair-wait-mass`: the same after a flush, a reload or any other change of more than one rule, which is repaired after
+    /// nothing was written for a tenth of this time; `0s` to `1m`. Default: `2s`.
+    pub repair_wait_mass: Duration,
     /// `log`: least important log lines: `error`, `warn`, `info`, `debug` or `trace`; see [logs](operating.md#logs).
     /// Default: `info`.
     pub log: Level,
@@ -172,6 +179,11 @@ pub enum Mode {
 }
 
 impl Config {
+    /// How long a repair waits for other programs.
+    pub fn repair_bounds(&self) -> Bounds {
+        Bounds { single: self.repair_wait, mass: self.repair_wait_mass }
+    }
+
     /// Reads `file` and `conf.d/*.toml` beside it.
     ///
     /// # Errors

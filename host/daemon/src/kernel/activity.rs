@@ -6,6 +6,7 @@ use std::time::Instant;
 use ruleward_core::actor::{Actor, Actors};
 use ruleward_core::drift::Kind;
 use ruleward_core::names::{Family, Table};
+use ruleward_core::settle::Extent;
 
 /// Everything since the last time.
 #[derive(Debug, Clone, Default)]
@@ -20,6 +21,28 @@ pub struct Activity {
     pub generation: Option<u32>,
     /// Changes were missed.
     pub lost: bool,
+    /// The writes that this is about, each by one process. [`Activity::extend`] leaves them out.
+    pub writes: Vec<Write>,
+    /// Others wrote something that does not concern us.
+    pub elsewhere: bool,
+}
+
+/// What a process has written at once.
+#[derive(Debug, Clone)]
+pub struct Write {
+    /// Which process; unknown if it is not told, or if there were several.
+    pub actor: Actor,
+    /// How much.
+    pub extent: Extent,
+}
+
+impl Write {
+    /// Of a process that changed this much. A flush is one also where it took one rule away: more may follow.
+    pub fn new(actor: Actor, extent: Extent) -> Self {
+        let flushes = |word: &str| matches!(word, "-F" | "--flush" | "-X" | "--delete-chain" | "flush");
+        let says_so = actor.command_line.as_ref().is_some_and(|words| words.split(' ').any(flushes));
+        Self { extent: if says_so { Extent::Mass } else { extent }, actor }
+    }
 }
 
 /// Changes of one place.

@@ -3,12 +3,13 @@
 use std::ops::ControlFlow;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use ruleward_core::form::{Form, RawTable, Stamp};
 use ruleward_core::names::{Backend, Family, Table};
 use ruleward_core::transaction::Transaction;
 
+use super::in_flight::InFlight;
 use super::legacy::{self, LegacyReader};
 use super::lock::{self, LockError, LockWait, PrivateLock, XtablesLock};
 use super::nfnetlink::Nfnetlink;
@@ -29,6 +30,7 @@ pub struct Live {
     rules: Rules,
     /// For sets, which both backends have.
     netlink: Option<Arc<Mutex<Nfnetlink>>>,
+    clients: Arc<Mutex<InFlight>>,
     lock: LockSettings,
     held: Option<XtablesLock>,
 }
@@ -82,7 +84,7 @@ impl Live {
         let private = if nft { None } else { PrivateLock::create().ok().map(Arc::new) };
         let lock = LockSettings { path: lock::default_path(), timeout: lock_timeout, on_wait, private };
         let netlink = open_netlink();
-        Self { tools, rules, netlink, lock, held: None }
+        Self { tools, rules, netlink, clients: Arc::default(), lock, held: None }
     }
 }
 
@@ -180,6 +182,11 @@ impl Port for Live {
         }
     }
 
+    fn wait_for_clients(&self, until: Instant) -> bool {
+        // On legacy the lock keeps writers apart.
+        self.backend() == Backend::Nft && self.clients.lock().unwrap_or_else(PoisonError::into_inner).wait(until)
+    }
+
     fn exclusive(&self) -> Result<Box<dyn Port + '_>, LockError> {
         let lock = self.lock.clone();
         if self.backend() == Backend::Nft || self.held.is_some() {
@@ -187,6 +194,7 @@ impl Port for Live {
                 tools: self.tools.clone(),
                 rules: self.rules.clone(),
                 netlink: self.netlink.clone(),
+                clients: Arc::clone(&self.clients),
                 lock,
                 held: None,
             }));
@@ -197,6 +205,7 @@ impl Port for Live {
                 tools: self.tools.clone(),
                 rules: self.rules.clone(),
                 netlink: self.netlink.clone(),
+                clients: Arc::clone(&self.clients),
                 lock,
                 held: None,
             }));
@@ -212,7 +221,9 @@ impl Port for Live {
         };
         let held = XtablesLock::acquire(&lock.path, lock.timeout, &mut on_wait);
         let _ = (lock.on_wait)(None); // nothing is waited for any more
-        Ok(Box::new(Self { tools, rules: self.rules.clone(), netlink: self.netlink.clone(), held: Some(held?), lock }))
+        let clients = Arc::clone(&self.clients);
+        let (rules, netlink) = (self.rules.clone(), self.netlink.clone());
+        Ok(Box::new(Self { tools, rules, netlink, clients, held: Some(held?), lock }))
     }
 
     fn in_scratch(&self, work: &mut (dyn FnMut(&dyn Port) + Send)) -> Result<(), ScratchError> {
@@ -228,7 +239,7 @@ impl Port for Live {
             {
                 tracing::debug!("not all accounting and timeout objects can be made for a rehearsal: {error}");
             }
-            work(&Self { tools, rules, netlink, lock, held: None });
+            work(&Self { tools, rules, netlink, clients: Arc::default(), lock, held: None });
         })
     }
 }

@@ -2,6 +2,7 @@
 //! tools, or a kernel of plain data. Both pass the same contract tests (`contract_tests.rs`).
 
 use std::collections::BTreeSet;
+use std::time::Instant;
 
 use ruleward_core::form::{Form, RawTable, Stamp};
 use ruleward_core::names::{Backend, Family, Table};
@@ -162,6 +163,12 @@ pub trait Port: Sync {
     /// # Errors
     /// [`TransactError`]
     fn transact(&self, transaction: &Transaction) -> Result<(), TransactError>;
+
+    /// Waits until no other program is between reading the rules and committing to what it has read, as far as that can be
+    /// seen, but not after `until`. True if it had to wait.
+    fn wait_for_clients(&self, _until: Instant) -> bool {
+        false
+    }
 
     /// The same namespace with writers shut out as far as the backend allows: on legacy the xtables lock is held until
     /// the answer is dropped; on nft there is nothing to hold, and [`Port::generation`] tells whether somebody wrote.

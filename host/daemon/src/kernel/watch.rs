@@ -11,8 +11,9 @@ use std::time::{Duration, Instant};
 use ruleward_core::actor::Actor;
 use ruleward_core::form::{RawTable, Stamp};
 use ruleward_core::names::{Backend, Family, Table};
+use ruleward_core::settle::Extent;
 
-use super::activity::{Activity, Deeds, Touch};
+use super::activity::{Activity, Deeds, Touch, Write};
 use super::legacy::{LegacyReader, LockWatch, LockWatchMethod, Snapshot};
 use super::lock;
 use super::nft::events::Events;
@@ -63,6 +64,8 @@ pub struct TableWatch {
     places: Vec<Place>,
     /// What the tables were when they were last compared.
     seen: HashMap<Place, Stamp>,
+    /// How many entries they had when they were last read here: what went at once is told from that.
+    entries: HashMap<Place, u32>,
     /// The tables that the last look found changed, for the comparison that follows.
     read: HashMap<Place, Snapshot>,
     poll: Duration,
@@ -92,6 +95,7 @@ impl Watch {
                     closers: Vec::new(),
                     places: Vec::new(),
                     seen: HashMap::new(),
+                    entries: HashMap::new(),
                     read: HashMap::new(),
                     poll: options.poll_interval,
                     next_poll: Instant::now(),
@@ -231,7 +235,7 @@ impl TableWatch {
     fn take(&mut self) -> Activity {
         self.read = HashMap::new();
         let now = Instant::now();
-        self.hear_lock();
+        let elsewhere = self.hear_lock();
         let polled = now >= self.next_poll;
         if polled {
             self.next_poll = now + self.poll;
@@ -245,7 +249,7 @@ impl TableWatch {
         // Somebody takes the lock all the time: what it costs us to look has a bound.
         let signed = self.signed && self.paid_at <= now + SIGN_CREDIT * SIGN_SHARE;
         if !signed && !polled {
-            return Activity::default();
+            return Activity { elsewhere, ..Activity::default() };
         }
         let writers = if signed { std::mem::take(&mut self.writers) } else { Vec::new() };
         if signed {
@@ -268,17 +272,36 @@ impl TableWatch {
             _ => Actor::unknown(),
         };
         let touch = Touch::by(actor, Deeds::UNTOLD, 1, now);
+        let writes = if changed.is_empty() { Vec::new() } else { self.writes(&changed, &writers) };
         let mut tables = BTreeMap::new();
         for (place, snapshot) in changed {
             self.note(place, snapshot.as_ref().map(Snapshot::stamp));
             self.read.extend(snapshot.map(|snapshot| (place, snapshot)));
             tables.insert(place, touch.clone());
         }
-        Activity { tables, ..Activity::default() }
+        Activity { tables, writes, elsewhere, ..Activity::default() }
     }
 
-    fn hear_lock(&mut self) {
+    /// What the writers did to these tables, for whoever waits until they are done. Rules that went one at a time in several
+    /// tables count as one each.
+    fn writes(&mut self, changed: &[(Place, Option<Snapshot>)], writers: &[Actor]) -> Vec<Write> {
+        let mut extent = Extent::Single;
+        for (place, snapshot) in changed {
+            let now = snapshot.as_ref().map_or(0, Snapshot::entries);
+            let before = self.entries.insert(*place, now).unwrap_or(now);
+            if before.abs_diff(now) > 1 {
+                extent = Extent::Mass;
+            }
+        }
+        let unknown = [Actor::unknown()];
+        let writers = if writers.is_empty() { &unknown[..] } else { writers };
+        writers.iter().map(|writer| Write::new(writer.clone(), extent)).collect()
+    }
+
+    /// Takes what the lock tells. Whether there was anything.
+    fn hear_lock(&mut self) -> bool {
         let lock = self.lock.as_mut().map(LockWatch::take).unwrap_or_default();
+        let anything = lock.closed || !lock.writers.is_empty();
         self.signed |= lock.closed || lock.overflowed;
         self.overflowed |= lock.overflowed;
         let room = MOST_CLOSERS.saturating_sub(self.closers.len());
@@ -292,6 +315,7 @@ impl TableWatch {
                 self.writers.push(writer);
             }
         }
+        anything
     }
 
     /// Who has had the lock since the last time, and is done with it: the caller has it now, so whoever has not closed it has

@@ -13,6 +13,7 @@ use ruleward_core::names::{Backend, Family, Hook, Table};
 use ruleward_core::observed::Observed;
 use ruleward_core::plan::{Plan, plan};
 use ruleward_core::schedule::Reason;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use super::hold::{AFTER_FAILURE, touch};
 use super::keeper::{Chains, Keeper, Undone};
@@ -37,6 +38,9 @@ impl Pipeline {
         self.listen();
         let listened = Instant::now();
         let expected = self.in_force()?; // else the next check reads everything anyway
+        if self.keeper.wait_for_writers().is_some() {
+            return None;
+        }
         let due = self.keeper.due.is_some_and(|due| due <= began);
         let mut heard = std::mem::take(&mut self.keeper.heard);
         if due {
@@ -79,6 +83,19 @@ impl Pipeline {
     pub(super) fn listen(&mut self) {
         let later = self.news();
         self.keeper.heard.extend(later);
+    }
+
+    /// Waits until other programs are done with what was heard: what is written now must not come between their steps. The
+    /// wait is bounded, and this thread has nothing better to do meanwhile.
+    pub(super) fn let_writers_finish(&mut self) {
+        while let Some(until) = self.keeper.wait_for_writers() {
+            let signals = self.keeper.signals();
+            let mut fds: Vec<_> = signals.iter().map(|fd| PollFd::new(fd, PollFlags::IN)).collect();
+            let rest = Timespec::try_from(until.saturating_duration_since(Instant::now())).ok();
+            let _ = poll(&mut fds, rest.as_ref());
+            drop(fds);
+            self.listen();
+        }
     }
 
     /// Drift may have been found before the news of it: they are asked for again where nobody is known. What is heard now is
@@ -327,7 +344,8 @@ impl Pipeline {
         // An alarm is taken down when its time has come.
         let peace = self.keeper.fights.next_end(self.keeper.started.elapsed()).map(|end| self.keeper.started + end);
         let now = Instant::now();
-        let heard = (!self.keeper.heard.is_quiet() && self.in_force().is_some()).then_some(now);
+        let heard = !self.keeper.heard.is_quiet() && self.in_force().is_some();
+        let heard = heard.then(|| self.keeper.settled_at());
         let due = [self.keeper.watch.due(), self.keeper.due, peace, heard].into_iter().flatten().min()?;
         Some(due.saturating_duration_since(now))
     }

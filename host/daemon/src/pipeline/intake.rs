@@ -84,6 +84,7 @@ impl Pipeline {
         }
         self.count(offer);
         self.keeper.fights.limit(offer.config.refresh_interval);
+        self.keeper.settling.set_bounds(offer.config.repair_bounds());
         self.config = Arc::clone(&offer.config);
         self.roster.take(offer);
         self.offered.any = true;

@@ -5,6 +5,7 @@
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::os::fd::BorrowedFd;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -17,6 +18,7 @@ use ruleward_core::forms::{Coverage, Forms};
 use ruleward_core::names::{Family, Table};
 use ruleward_core::observed::Observed;
 use ruleward_core::plan::{Plan, plan};
+use ruleward_core::settle::{Bounds, Extent, Settling, Verdict, Writer};
 
 use super::hold::Held;
 use super::noted::Seen;
@@ -27,6 +29,7 @@ use crate::kernel::commit::{CommitError, commit, commit_at_once};
 use crate::kernel::observe::{ObserveError, Scope, Strange, explain, observe, observe_forms};
 use crate::kernel::port::Port;
 use crate::kernel::watch::Watch;
+use crate::kernel::writers::Writers;
 use crate::report::ErrorClass;
 
 /// What a plan is about.
@@ -101,6 +104,10 @@ pub(super) struct Keeper {
     pub due: Option<Instant>,
     /// What was heard and not looked at yet.
     pub heard: Activity,
+    /// Whether those who did it are done.
+    pub settling: Settling,
+    /// Their processes, as far as they end by themselves.
+    pub writers: Writers,
     /// Checks that read nothing, since the last one that did.
     pub skipped: u32,
     /// Why the last write was done by the stock tools, if a transaction was tried.
@@ -141,6 +148,8 @@ impl Keeper {
             waiting: Activity::default(),
             due: None,
             heard: Activity::default(),
+            settling: Settling::new(Bounds::default()),
+            writers: Writers::default(),
             skipped: 0,
             by_tools: None,
             sets: None,
@@ -254,8 +263,10 @@ impl Keeper {
         let mut scope = Cow::Borrowed(scope);
         // On legacy the picture is older than the lock: unless the tables are the same still, it is taken again.
         let mut fresh = port.generation().is_some() || pass.timed(Stage::Verify, || self.are_as_seen(port, todo));
-        let mut looked = Self::by(expected);
-        for tried in 0..=TRIES {
+        let mut looked;
+        let patience = Instant::now() + self.settling.bounds().single;
+        let mut tried = 0;
+        loop {
             if !fresh {
                 looked = if by == By::Text && port.generation().is_some() { By::Text } else { Self::by(expected) };
                 let scope = if looked == By::Text { &Scope::All } else { &*scope };
@@ -273,7 +284,12 @@ impl Keeper {
                 }
             }
             fresh = false;
-            if tried >= TRIES / 2 && by == By::Text {
+            // The last moment to see that another program is about to commit to what it has read.
+            if !todo.tables.is_empty() && pass.timed(Stage::Lock, || port.wait_for_clients(patience)) {
+                continue;
+            }
+            tried += 1;
+            if tried > TRIES / 2 && by == By::Text {
                 todo.generation = None; // somebody writes all the time: what we delete, we name by its text
             }
             let forms = expected.forms.clone().filter(|_| by == By::Forms);
@@ -400,7 +416,50 @@ impl Keeper {
         if let Some(last) = heard.generation {
             self.own.retain(|generation| comes_before(last, *generation));
         }
+        self.note_writes(&heard);
         heard
+    }
+
+    /// Takes note of who has to be done before a repair begins.
+    fn note_writes(&mut self, heard: &Activity) {
+        let now = self.started.elapsed();
+        for write in &heard.writes {
+            self.settling.changed(now, self.writers.watch(&write.actor), write.extent);
+        }
+        if heard.lost {
+            self.settling.changed(now, Writer::Stays, Extent::Mass);
+        }
+        if heard.elsewhere {
+            self.settling.wrote_elsewhere(now);
+        }
+    }
+
+    /// Whether other programs are done with what was heard, or the longest wait is over; else when to look again. From here on
+    /// it is looked at.
+    pub fn wait_for_writers(&mut self) -> Option<Instant> {
+        let now = self.started.elapsed();
+        for pid in self.writers.take_ended() {
+            self.settling.ended(now, pid);
+        }
+        if let Verdict::Wait(at) = self.settling.verdict(now) {
+            return Some(self.started + at);
+        }
+        self.settling.clear();
+        self.writers.clear();
+        None
+    }
+
+    /// When [`Keeper::wait_for_writers`] should be asked again, if no process ends before.
+    pub fn settled_at(&self) -> Instant {
+        match self.settling.verdict(self.started.elapsed()) {
+            Verdict::Wait(at) => self.started + at,
+            Verdict::Begin => Instant::now(),
+        }
+    }
+
+    /// Readable when something was heard, or a process that is waited for has ended.
+    pub fn signals(&self) -> Vec<BorrowedFd<'_>> {
+        self.watch.fd().into_iter().chain(self.writers.fds()).collect()
     }
 }
 

@@ -27,9 +27,9 @@ pub trait Checks: Send {
         None
     }
 
-    /// Readable when [`Checks::attend`] should be called.
-    fn signal(&self) -> Option<BorrowedFd<'_>> {
-        None
+    /// One of them is readable when [`Checks::attend`] should be called.
+    fn signals(&self) -> Vec<BorrowedFd<'_>> {
+        Vec::new()
     }
 
     /// After this time [`Checks::attend`] should be called without a sign.

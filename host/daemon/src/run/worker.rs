@@ -119,7 +119,8 @@ impl Work {
         let bell = self.bell.as_fd();
         let checks = self.checks.as_deref();
         let mut fds = vec![PollFd::from_borrowed_fd(bell, PollFlags::IN)];
-        fds.extend(checks.and_then(|checks| checks.signal()).map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN)));
+        let signals = checks.map(|checks| checks.signals()).unwrap_or_default();
+        fds.extend(signals.into_iter().map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN)));
         let rest = checks.and_then(|checks| checks.rest());
         let timeout = rest.and_then(|rest| Timespec::try_from(rest).ok());
         let ready = poll(&mut fds, timeout.as_ref());
@@ -127,7 +128,7 @@ impl Work {
         if rung {
             let _ = rustix::io::read(&*self.bell, &mut [0; 8][..]);
         }
-        let signed = fds.get(1).is_some_and(|fd| !fd.revents().is_empty());
+        let signed = fds.iter().skip(1).any(|fd| !fd.revents().is_empty());
         if !signed && (rung || !matches!(ready, Ok(0))) {
             return None;
         }

@@ -81,6 +81,11 @@ impl Snapshot {
     pub fn stamp(&self) -> Stamp {
         self.stamp
     }
+
+    /// How many entries it has, rules and those that the kernel adds for chains.
+    pub fn entries(&self) -> u32 {
+        self.held.as_ref().map_or(0, |(info, _)| info.entries)
+    }
 }
 
 /// Reads the tables of iptables-legacy.

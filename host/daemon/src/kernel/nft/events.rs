@@ -10,11 +10,12 @@ use std::time::{Duration, Instant};
 
 use ruleward_core::actor::Actor;
 use ruleward_core::names::{Family, Table};
+use ruleward_core::settle::Extent;
 use rustix::io::Errno;
 use rustix::net::netlink::{NETFILTER, SocketAddrNetlink};
 use rustix::net::{AddressFamily, RecvFlags, SocketFlags, SocketType};
 
-use super::super::activity::{Activity, Deeds, Touch};
+use super::super::activity::{Activity, Deeds, Touch, Write};
 use super::super::identify::identify;
 use super::super::nfnetlink::{Attributes, Message, Messages, Nfnetlink, Request, number, text};
 use super::wire;
@@ -34,6 +35,8 @@ pub struct Events {
     buffer: Box<[u8]>,
     /// Of the transaction whose end has not come yet: by table, and chain if it is one.
     pending: BTreeMap<(Family, Table, Option<Box<str>>), (u64, Deeds)>,
+    /// Rules that it adds, rules that it deletes, and chains and tables that it deletes, whomever they concern.
+    counted: [u32; 3],
     /// Handles of chains that concern the caller; not known yet, or not any more, if none.
     handles: Option<HashSet<(Family, Table, u64)>>,
     lister: Nfnetlink,
@@ -59,6 +62,7 @@ impl Events {
             socket,
             buffer: vec![0; 64 << 10].into(),
             pending: BTreeMap::new(),
+            counted: [0; 3],
             handles: None,
             lister: Nfnetlink::open()?,
             last: None,
@@ -93,6 +97,7 @@ impl Events {
                     // ENOBUFS, or anything else: what else came is not known.
                     activity.lost = true;
                     self.pending.clear();
+                    self.counted = [0; 3];
                     self.handles = None;
                     self.last = None;
                     continue;
@@ -128,6 +133,12 @@ impl Events {
             wire::NEW_RULE..=wire::DELETE_RULE => (wire::RULE_TABLE, Some(wire::RULE_CHAIN)),
             _ => return,
         };
+        match kind {
+            wire::NEW_RULE => self.counted[0] += 1,
+            wire::DELETE_RULE => self.counted[1] += 1,
+            wire::DELETE_CHAIN | wire::DELETE_TABLE => self.counted[2] += 1,
+            _ => {}
+        }
         let Some(family) = wire::family(header[0]) else { return };
         let (mut table, mut chain, mut handle) = (None, None, None);
         for (attribute, content) in Attributes(attributes) {
@@ -206,6 +217,8 @@ impl Events {
             }
         }
         let pending = std::mem::take(&mut self.pending);
+        // A rule that is replaced is added and deleted.
+        let single = matches!(std::mem::take(&mut self.counted), [0 | 1, 0 | 1, 0]);
         let Some(generation) = generation else {
             activity.lost = true;
             return;
@@ -213,11 +226,16 @@ impl Events {
         activity.lost |= self.last.is_some_and(|last| last.wrapping_add(1) != generation);
         self.last = Some(generation);
         activity.generation = Some(generation);
-        if pending.is_empty() || known(generation) {
+        if known(generation) {
+            return;
+        }
+        if pending.is_empty() {
+            activity.elsewhere = true;
             return;
         }
         let since = Instant::now();
         let actor = pid.map_or_else(Actor::unknown, |pid| identify(pid, name.as_deref()));
+        activity.writes.push(Write::new(actor.clone(), if single { Extent::Single } else { Extent::Mass }));
         let mut heard = Activity::default();
         for ((family, table, chain), (events, deeds)) in pending {
             let touch = Touch::by(actor.clone(), deeds, events, since);
