@@ -287,7 +287,7 @@ def play(name, rounds, ruleward):
     def steps(title, wanted):
         for command, text in wanted:
             done = run(command, text)
-            statuses.append((title, command, done.returncode))
+            statuses.append((title, str(command).replace(str(work), "..."), done.returncode))
             if done.returncode or "failed" in done.stdout.lower():
                 failed.append(f"{title}: {command}: status {done.returncode}: {done.stdout.strip()[-400:]}")
 
