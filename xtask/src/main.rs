@@ -13,6 +13,7 @@ mod demo;
 mod examples;
 mod languages;
 mod links;
+mod neighbours;
 mod package;
 mod picture;
 mod policies;
@@ -37,6 +38,7 @@ usage: cargo xtask COMMAND
   test       builds everything and runs every test; arguments go to `cargo test`
   languages  a policy in Rust, C, Go, JavaScript and Python, from its README's commands to a live rule; [LANGUAGE ...]
   browser    drives Chromium over the status page: [--update] takes the pictures of docs/ anew
+  neighbours real firewall programs (firewalld, ufw, ...) beside Ruleward: [--rounds N] [SCENE ...]
   bindings   proves that the bindings are what the generator makes of the contract: [--update]
   package    the Debian package, in target/package: [--dev] [--version VERSION]
   generate   writes the parts of docs/ that are made from the code
@@ -58,6 +60,7 @@ fn main() -> ExitCode {
         ["test", rest @ ..] => suites::run(rest),
         ["browser"] => browser::run(false),
         ["browser", "--update"] => browser::run(true),
+        ["neighbours", rest @ ..] => neighbours::run(rest),
         ["bindings"] => bindings::run(false),
         ["bindings", "--update"] => bindings::run(true),
         ["languages", rest @ ..] => languages::run(rest),
