@@ -109,11 +109,11 @@ fn ask(node: &Node, family: Family, table: &str, rule: &str) -> Verdict {
     ];
     let reason = reason.filter(|line| !line.is_empty() && !no_reason.iter().any(|start| line.starts_with(start)));
     // `line 5: RULE_APPEND failed (Invalid argument): rule in chain x`
-    let reason = reason.map(|line| match line.strip_prefix("line ").and_then(|rest| rest.split_once(": ")) {
+    let mut reason = reason.map(|line| match line.strip_prefix("line ").and_then(|rest| rest.split_once(": ")) {
         Some((_, rest)) => rest.split(": rule in chain").next().unwrap_or(rest).to_owned(),
         None => line.to_owned(),
     });
-    Verdict::Refused(reason.last().unwrap_or_default())
+    Verdict::Refused(reason.next_back().unwrap_or_default())
 }
 
 type Judged = Vec<(&'static str, String, Verdict)>;

@@ -32,7 +32,7 @@ impl Estimators {
                 for chain in shown.chain_names() {
                     let ours = desired.ownership.owns_chain(table, chain);
                     let built_in = Hook::from_name(chain).is_some();
-                    let foreign = |rule: &&str| !ours && !(built_in && desired.ownership.owns_rule(table, rule));
+                    let foreign = |rule: &&str| !(ours || built_in && desired.ownership.owns_rule(table, rule));
                     targets.extend(shown.rules(chain).into_iter().filter(foreign).filter_map(estimator::target));
                 }
             }
