@@ -14,12 +14,14 @@ mod hostile;
 mod kit;
 mod lock;
 mod matrix;
+mod native;
 mod neighbours;
 mod packets;
 mod raw;
 mod reload;
 mod scopes;
 mod service;
+mod set_types;
 mod shipped;
 mod shown;
 mod strangers;
@@ -63,6 +65,8 @@ fn main() -> ExitCode {
         shown::trials,
         author::trials,
         differential::trials,
+        native::trials,
+        set_types::trials,
     ];
     let trials = suites.iter().flat_map(|suite| suite()).collect();
     let conclusion = libtest_mimic::run(&arguments, trials);

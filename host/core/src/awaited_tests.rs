@@ -17,7 +17,7 @@ fn observed(chains: &[&str], postrouting: &[&str], prerouting: &[&str]) -> Obser
     table.push_chain("POSTROUTING", postrouting.iter().map(|rule| (*rule, 1)));
     table.push_chain("PREROUTING", prerouting.iter().map(|rule| (*rule, 1)));
     chains.iter().for_each(|chain| table.push_chain(chain, []));
-    Observed { tables: [(PLACE, table)].into(), generation: None, partial: false, sets: None }
+    Observed { tables: [(PLACE, table)].into(), ..Observed::default() }
 }
 
 /// In POSTROUTING a jump that waits and a rule that does not, in PREROUTING another jump that waits.

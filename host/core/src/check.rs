@@ -10,6 +10,7 @@ use sha2::{Digest, Sha256};
 
 use crate::contribution::{AddressSet, Attachment, Chain, ChainPolicy, Contribution, SetMember, SetType, Verdict};
 use crate::grants::{Grants, Pattern};
+use crate::members::Members;
 use crate::names::{ChainName, Comment, Family, Hook, Placement, PolicyName, SetName, Table};
 use crate::ownership::HOST_COMMENT;
 use crate::quote;
@@ -96,7 +97,7 @@ pub struct CheckedSet {
     /// Type and options, as `ipset create` takes them after the name.
     pub create: String,
     /// As `ipset add` takes them after the name.
-    pub members: Vec<String>,
+    pub members: Members,
     /// Members are left alone.
     pub dynamic: bool,
 }

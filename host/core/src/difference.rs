@@ -125,9 +125,8 @@ fn sets(state: &Expected, as_shown: bool) -> Lists {
     let one = |name: &str, set: &ExpectedSet| {
         let shown = set.show.as_ref().filter(|_| as_shown);
         let create = shown.map_or_else(|| set.create.clone(), |set| format!("{} {}", set.kind, set.options));
-        let mut members = shown.map_or_else(|| set.members.clone(), |set| set.members.clone());
-        members.sort();
-        let members = members.into_iter().filter(|_| !set.dynamic).map(|member| format!("add {name} {member}"));
+        let members = shown.map_or(&set.members, |set| &set.members).to_sorted();
+        let members = members.iter().filter(|_| !set.dynamic).map(|member| format!("add {name} {member}"));
         std::iter::once(format!("create {name} {create}").trim_end().to_owned()).chain(members).collect()
     };
     state.sets.iter().map(|(name, set)| (name.to_string(), one(name.as_str(), set))).collect()

@@ -7,6 +7,8 @@ use serde::{Deserialize, Serialize};
 use crate::base_chain::Structure;
 use crate::contribution::Verdict;
 use crate::expected::{Expected, ExpectedAttachment, ExpectedHook};
+use crate::grants::HOST_PREFIX;
+use crate::members::Members;
 use crate::names::{Family, Hook, Table};
 use crate::observed::Observed;
 use crate::plan::{ChainPlan, Plan, SetStep, TablePlan};
@@ -125,8 +127,9 @@ fn name_sets(drifts: &mut Vec<Drift>, plan: &Plan, observed: &Observed) {
     for step in &plan.sets {
         drifts.extend(name_set(step, observed));
     }
-    for set in &plan.remove_sets {
-        let members = observed.set(set).map(|set| set.members.clone()).unwrap_or_default();
+    // Sets of ours that stood in for others are nobody's change.
+    for set in plan.remove_sets.iter().filter(|set| !set.starts_with(HOST_PREFIX)) {
+        let members = observed.set(set).map(|set| set.members.beyond(&Members::default())).unwrap_or_default();
         drifts.push(set_drift(set, Kind::SetAdded, Vec::new(), members));
     }
 }

@@ -10,9 +10,10 @@ use serde::Serialize;
 use thiserror::Error;
 
 use crate::base_chain::BaseChain;
-use crate::check::CheckedRule;
+use crate::check::{CheckedRule, CheckedSet};
 use crate::contribution::Verdict;
 use crate::forms::Forms;
+use crate::members::Members;
 use crate::merge::{Desired, DesiredAttachment, DesiredHook};
 use crate::names::{ChainName, Family, Hook, PolicyName, SetName, Table};
 use crate::observed::{Observed, ObservedTable};
@@ -104,6 +105,11 @@ impl ExpectedRule {
         Self { write: rule.text, show: Show::Unknown }
     }
 
+    /// In words that are shown as they are written.
+    pub(crate) fn as_written(text: Arc<str>) -> Self {
+        Self { write: text, show: Show::AsWritten }
+    }
+
     fn prove(&mut self, shown: &str) {
         self.show = if *self.write == *shown { Show::AsWritten } else { Show::Text(shown.into()) };
     }
@@ -129,7 +135,7 @@ pub struct ExpectedSet {
     /// Type and options for `ipset create`.
     pub create: String,
     /// Members for `ipset add`.
-    pub members: Vec<String>,
+    pub members: Members,
     /// Members are left alone.
     pub dynamic: bool,
     /// As `ipset list` must show it; `None` while it is not known.
@@ -278,9 +284,22 @@ impl Expected {
         }
         for (name, set) in &mut self.sets {
             set.show = observed.set(name.as_str()).cloned();
+            if let Some(show) = &mut set.show {
+                show.members.share_with(&set.members);
+            }
         }
         self.basis = basis;
         Ok(self)
+    }
+
+    /// How sets of `desired` are shown that are the same here.
+    pub fn known_sets(&self, desired: &Desired) -> BTreeMap<SetName, ObservedSet> {
+        let known = |(name, set): (&SetName, &CheckedSet)| {
+            let own = self.sets.get(name)?;
+            let same = own.create == set.create && own.dynamic == set.dynamic && own.members == set.members;
+            Some((name.clone(), own.show.clone().filter(|_| same)?))
+        };
+        desired.sets.iter().filter_map(known).collect()
     }
 
     /// Number of rules, those in built-in chains included.

@@ -12,7 +12,7 @@ pub fn listing(checked: &Checked) -> String {
     let mut text = String::new();
     for (name, set) in &checked.sets {
         let _ = writeln!(text, "create {name} {}{}", set.create, if set.dynamic { " # filled by rules" } else { "" });
-        for member in &set.members {
+        for member in set.members.iter() {
             let _ = writeln!(text, "add {name} {member}");
         }
     }

@@ -9,6 +9,7 @@ use crate::check::{Checked, CheckedRule, CheckedSet};
 use crate::contribution::Verdict;
 use crate::names::{ChainName, Family, Hook, Placement, PolicyName, SetName, Table};
 use crate::ownership::Ownership;
+use crate::sets::ObservedSet;
 
 /// What the node should have.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -21,6 +22,8 @@ pub struct Desired {
     pub ownership: Ownership,
     /// Families that are read and written, also where nothing is wanted.
     pub families: Vec<Family>,
+    /// How sets of this type with these members are shown, as far as it is known from an earlier rehearsal.
+    pub known_sets: BTreeMap<SetName, ObservedSet>,
 }
 
 /// One table.

@@ -13,6 +13,7 @@ use crate::base_chain::{ChainState, TableState};
 use crate::contribution::Verdict;
 use crate::names::{Family, Hook, Table};
 use crate::save_lines::{SaveLine, save_lines};
+use crate::set_type::SetUser;
 use crate::sets::ObservedSet;
 
 /// Everything that was read at one time.
@@ -26,6 +27,10 @@ pub struct Observed {
     pub partial: bool,
     /// The nft generation that all of it belongs to, where there is one.
     pub generation: Option<u32>,
+    /// What uses the sets of ours that have another type than they should.
+    pub set_users: BTreeMap<String, Vec<SetUser>>,
+    /// Tables that could not be read, with the reason. They are in `tables` as well, and cover nothing.
+    pub unreadable: BTreeMap<(Family, Table), String>,
 }
 
 impl Observed {
@@ -183,6 +188,11 @@ impl ObservedTable {
         self.text.push_str(text);
         let span = |at| u32::try_from(at).unwrap_or(u32::MAX);
         span(from)..span(self.text.len())
+    }
+
+    /// A table of which nothing is known.
+    pub fn unknown() -> Self {
+        Self { covered: Some(BTreeSet::new()), ..Self::default() }
     }
 
     /// Only these chains were read; a chain that is not among them may exist or not.

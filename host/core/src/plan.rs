@@ -13,9 +13,11 @@ use crate::drift::Drift;
 use crate::estimator;
 use crate::expected::{Expected, ExpectedAttachment, ExpectedRule, ExpectedSet, ExpectedTable};
 use crate::grants::HOST_PREFIX;
+use crate::members::Members;
 use crate::names::{ChainName, Family, Hook, SetName, Table};
 use crate::observed::{Observed, ObservedTable};
 use crate::quote;
+use crate::set_type::{self, SetUser, StandIns};
 use crate::sets::ObservedSet;
 
 /// When more rules than this have to go from a chain of ours it is emptied and filled anew: a message for each could be
@@ -25,6 +27,11 @@ pub const MOST_SINGLE_DELETIONS: usize = 2_000;
 /// Everything that has to change.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Plan {
+    /// What has to be done before anything else, after which all is compared anew: a set gets another type while rules
+    /// of ours use it.
+    pub first: Option<Box<Plan>>,
+    /// What stands in for what in this plan, if it is such a first step.
+    pub stand_ins: StandIns,
     /// Before the tables: rules may need these sets.
     pub sets: Vec<SetStep>,
     /// In the order of family and table.
@@ -35,6 +42,8 @@ pub struct Plan {
     pub stuck: Vec<Stuck>,
     /// What keeps the node from being right, and no write of ours can change; what is stuck as well.
     pub problems: Vec<String>,
+    /// The sets among them that can't have their type, each with the reason.
+    pub blocked_sets: Vec<(SetName, String)>,
     /// What an operator may want to know.
     pub notes: Vec<String>,
     /// The nft generation that the plan was made for.
@@ -44,7 +53,7 @@ pub struct Plan {
 impl Plan {
     /// Whether there is nothing to write.
     pub fn is_empty(&self) -> bool {
-        self.sets.is_empty() && self.tables.is_empty() && self.remove_sets.is_empty()
+        self.first.is_none() && self.sets.is_empty() && self.tables.is_empty() && self.remove_sets.is_empty()
     }
 }
 
@@ -64,10 +73,21 @@ pub enum SetStep {
     Create(SetChange),
     /// It exists with other members or options: another one is filled, then they swap names.
     Swap(SetChange),
-    /// It exists with another type, and nothing uses it: destroyed and created.
+    /// It exists with another type, and nothing uses it, or nothing will when [`Plan::first`] is done: destroyed and
+    /// created.
     Recreate(SetChange),
     /// A scratch set that an interrupted commit left behind.
     Destroy(String),
+}
+
+impl SetStep {
+    /// What a set becomes by it.
+    pub fn change_mut(&mut self) -> Option<&mut SetChange> {
+        match self {
+            Self::Create(change) | Self::Swap(change) | Self::Recreate(change) => Some(change),
+            Self::Destroy(_) => None,
+        }
+    }
 }
 
 /// What a set should become.
@@ -78,13 +98,15 @@ pub struct SetChange {
     /// Type and options for `ipset create`.
     pub create: String,
     /// All members for `ipset add`.
-    pub members: Vec<String>,
+    pub members: Members,
     /// Members that it lacks, as shown; for people.
     pub added: Vec<String>,
     /// Members that it has too many; for people.
     pub removed: Vec<String>,
     /// Whether it exists with other options; for people.
     pub other_options: bool,
+    /// It stands ready under its scratch name.
+    pub filled: bool,
 }
 
 /// Changes of one table.
@@ -182,8 +204,15 @@ pub fn plan(expected: &Expected, observed: &Observed) -> Plan {
     }
     plan.problems.extend(plan.stuck.iter().map(|stuck| stuck.problem.clone()));
     makers_first(&mut plan);
+    plan.problems.extend(observed.unreadable.values().cloned());
     if let Some(sets) = &observed.sets {
-        plan_sets(&mut plan, expected, sets);
+        let in_use = plan_sets(&mut plan, expected, sets, &observed.set_users);
+        if !in_use.is_empty() {
+            let (expected, stand_ins) = set_type::with_stand_ins(expected, &in_use);
+            let first = self::plan(&expected, observed);
+            // Sets that go are the business of the plan that comes after it.
+            plan.first = Some(Box::new(Plan { stand_ins, remove_sets: Vec::new(), first: None, ..first }));
+        }
     }
     plan
 }
@@ -255,11 +284,16 @@ impl TableWork<'_> {
         let empty = crate::expected::ExpectedHook::default();
         let wanted = self.wanted.hooks.get(&hook).unwrap_or(&empty);
         let (family, table) = (self.family, self.table);
+        // A chain that is ours and goes is none to jump to.
+        let awaited = |chain: &str| {
+            let goes = self.expected.ownership.owns_chain(table, chain) && !self.wanted.chains.contains_key(chain);
+            self.has.has(chain) && !goes
+        };
         let mut in_force = |list: &'_ [ExpectedAttachment]| -> Vec<ExpectedRule> {
             let mut rules = Vec::new();
             for one in list {
                 match &one.awaits {
-                    Some(chain) if !self.has.has(chain.as_str()) => notes.push(format!(
+                    Some(chain) if !awaited(chain.as_str()) => notes.push(format!(
                         "{family} {table}/{hook}: {} waits for the chain {chain}, which does not exist",
                         one.policy
                     )),
@@ -412,16 +446,42 @@ fn built_in_chain(
     })
 }
 
-fn plan_sets(plan: &mut Plan, expected: &Expected, observed: &BTreeMap<String, ObservedSet>) {
-    for name in observed.keys().filter(|name| name.starts_with(HOST_PREFIX)) {
-        plan.sets.push(SetStep::Destroy(name.clone()));
-    }
-    for (name, set) in &expected.sets {
-        let has = observed.get(name.as_str());
-        match set_step(name.as_str(), set, has) {
-            Ok(step) => plan.sets.extend(step),
-            Err(problem) => plan.problems.push(problem),
+/// Plans the sets. Gives those whose type changes while only rules and sets of ours use them.
+fn plan_sets<'e>(
+    plan: &mut Plan,
+    expected: &'e Expected,
+    observed: &BTreeMap<String, ObservedSet>,
+    users: &BTreeMap<String, Vec<SetUser>>,
+) -> Vec<&'e SetName> {
+    let wanted: HashSet<&str> = expected.sets.keys().map(SetName::as_str).collect();
+    let left_behind = observed.iter().filter(|(name, _)| name.starts_with(HOST_PREFIX) && !wanted.contains(&***name));
+    for (name, set) in left_behind {
+        // One that stands in for another still: the rules that use it are led back first.
+        let of_set = users.get(name).map_or(&[][..], Vec::as_slice);
+        if set.references == 0 {
+            plan.sets.push(SetStep::Destroy(name.clone()));
+        } else if of_set.iter().all(|user| user.is_ours(expected)) {
+            plan.remove_sets.push(name.clone());
+        } else {
+            plan.notes.push(format!("set {name} was left behind, but rules or sets that are not ours use it"));
         }
+    }
+    let mut in_use = Vec::new();
+    // A set of sets needs its members first.
+    let (lists, others): (Vec<_>, Vec<_>) =
+        expected.sets.iter().partition(|(_, set)| set.create.starts_with(set_type::LIST));
+    for (name, set) in others.into_iter().chain(lists) {
+        let has = observed.get(name.as_str());
+        if let Some(has) = has.filter(|has| has.references > 0 && set_type::is_other_type(set, has)) {
+            let of_set = users.get(name.as_str()).map_or(&[][..], Vec::as_slice);
+            if let Some(problem) = set_type::obstacle(name, set, has, of_set, expected) {
+                plan.problems.push(problem.clone());
+                plan.blocked_sets.push((name.clone(), problem));
+                continue;
+            }
+            in_use.push(name);
+        }
+        plan.sets.extend(set_step(name.as_str(), set, has));
     }
     let used_by_us = |name: &str| {
         let word = format!(" {name} ");
@@ -430,56 +490,50 @@ fn plan_sets(plan: &mut Plan, expected: &Expected, observed: &BTreeMap<String, O
                 || !table.remove.is_empty()
         })
     };
-    let wanted: HashSet<&str> = expected.sets.keys().map(SetName::as_str).collect();
     let mut held = Vec::new();
+    let mut remove = Vec::new();
     for (name, set) in observed {
         let known = wanted.contains(name.as_str()) || name.starts_with(HOST_PREFIX);
         if known || !expected.ownership.owns_set(name) {
             continue;
         }
         if set.references == 0 || used_by_us(name) {
-            plan.remove_sets.push(name.clone());
+            remove.push(name.clone());
         } else {
             held.push(format!("set {name} is ours and obsolete, but {} rules or sets use it", set.references));
         }
     }
+    remove.sort_by_key(|name| observed.get(name).is_some_and(|set| set.kind != set_type::LIST));
+    plan.remove_sets.extend(remove);
     plan.notes.extend(held);
+    in_use
 }
 
-fn set_step(name: &str, set: &ExpectedSet, has: Option<&ObservedSet>) -> Result<Option<SetStep>, String> {
-    let shown = set.show.as_ref().map_or(&set.members, |show| &show.members);
-    let none = Vec::new();
-    let has_members = has.map_or(&none, |has| &has.members);
-    let missing_from = |list: &[String], other: &[String]| -> Vec<String> {
-        let other: BTreeSet<&String> = other.iter().collect();
-        list.iter().filter(|member| !other.contains(member)).cloned().collect()
-    };
-    let change = || SetChange {
-        name: name.to_owned(),
-        create: set.create.clone(),
-        members: set.members.clone(),
-        added: if set.dynamic { Vec::new() } else { missing_from(shown, has_members) },
-        removed: if set.dynamic { Vec::new() } else { missing_from(has_members, shown) },
-        other_options: matches!((has, &set.show), (Some(has), Some(show)) if has.options != show.options),
-    };
-    let Some(has) = has else { return Ok(Some(SetStep::Create(change()))) };
-    let Some(show) = &set.show else { return Ok(Some(SetStep::Swap(change()))) };
-    if has.kind != show.kind || family_word(&has.options) != family_word(&show.options) {
-        if has.references == 0 {
-            return Ok(Some(SetStep::Recreate(change())));
+fn set_step(name: &str, set: &ExpectedSet, has: Option<&ObservedSet>) -> Option<SetStep> {
+    let none = Members::default();
+    let change = || {
+        let (shown, has_members) = match (&set.show, set.dynamic) {
+            (_, true) => (none.clone(), &none),
+            (Some(show), false) => (show.members.clone(), has.map_or(&none, |has| &has.members)),
+            (None, false) => (set.members.to_sorted(), has.map_or(&none, |has| &has.members)),
+        };
+        SetChange {
+            name: name.to_owned(),
+            create: set.create.clone(),
+            members: set.members.clone(),
+            added: shown.beyond(has_members),
+            removed: has_members.beyond(&shown),
+            other_options: matches!((has, &set.show), (Some(has), Some(show)) if has.options != show.options),
+            filled: false,
         }
-        return Err(format!(
-            "set {name} exists as {} {} but {} {} is wanted, and {} rules or sets use it: ipset can't change a type in \
-             use; give the set another name",
-            has.kind, has.options, show.kind, show.options, has.references
-        ));
+    };
+    let Some(has) = has else { return Some(SetStep::Create(change())) };
+    if set_type::is_other_type(set, has) {
+        return Some(SetStep::Recreate(change()));
     }
+    let Some(show) = &set.show else { return Some(SetStep::Swap(change())) };
     let same = has.options == show.options && (set.dynamic || has.members == show.members);
-    Ok((!same).then(|| SetStep::Swap(change())))
-}
-
-fn family_word(options: &str) -> Option<&str> {
-    options.split(' ').skip_while(|word| *word != "family").nth(1)
+    (!same).then(|| SetStep::Swap(change()))
 }
 
 mod structure;

@@ -54,7 +54,8 @@ fn expected(
         hooks: [(Hook::Postrouting, DesiredHook { first: attach(first), last: attach(last), policy: None })].into(),
     };
     let sets = sets.iter().map(|(name, members)| {
-        let set = CheckedSet { create: "hash:net family inet".into(), members: members.clone(), dynamic: false };
+        let set =
+            CheckedSet { create: "hash:net family inet".into(), members: members.iter().collect(), dynamic: false };
         (SetName::new(name).unwrap(), set)
     });
     let desired = Desired {
@@ -62,9 +63,12 @@ fn expected(
         sets: sets.collect(),
         ownership: ownership(),
         families: vec![Family::Ipv4],
+        ..Desired::default()
     };
     let mut scratch = Simulated::default();
-    scratch.restore_sets(&script::rehearsal_sets(&desired)).unwrap();
+    for (name, set) in script::sets_in_order(&desired) {
+        script::rehearsal_set(name, set).for_each(|script| scratch.restore_sets(&script).unwrap());
+    }
     let rehearsal = Rehearsal::new(PLACE.0, PLACE.1, &desired.tables[&PLACE]);
     scratch.table(PLACE.0, PLACE.1);
     scratch.restore(PLACE.0, &rehearsal.script(&rehearsal.rules())).unwrap();
@@ -74,7 +78,7 @@ fn expected(
 
 fn carry_out(plan: &Plan, kernel: &mut Simulated) {
     for step in &plan.sets {
-        kernel.restore_sets(&script::set_step(step)).unwrap();
+        script::set_step(step).for_each(|script| kernel.restore_sets(&script).unwrap());
     }
     for table in &plan.tables {
         if let Some(update) = script::update(table, Deletion::ByText) {
@@ -170,7 +174,7 @@ proptest! {
         prop_assert_eq!(table.keys().filter(|name| name.starts_with("our-")).count(), chains.len());
         prop_assert_eq!(kernel.sets().len(), sets.len());
         for (name, members) in &sets {
-            prop_assert_eq!(&kernel.sets()[name].members, members);
+            prop_assert_eq!(&kernel.sets()[name].members, &members.iter().collect());
         }
     }
 

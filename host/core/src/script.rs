@@ -8,12 +8,14 @@ use std::fmt::Write as _;
 use std::sync::Arc;
 
 use crate::base_chain::Structure;
-use crate::check::CheckedRule;
+use crate::check::{CheckedRule, CheckedSet};
 use crate::contribution::Verdict;
 use crate::grants::HOST_PREFIX;
+use crate::members::Members;
 use crate::merge::{Desired, DesiredTable};
 use crate::names::{Family, Hook, PolicyName, SetName, Table};
 use crate::plan::{Edit, Insert, SetChange, SetStep, TablePlan};
+use crate::set_type;
 
 /// Where a rule or set of a rehearsal came from.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -220,59 +222,90 @@ pub fn removal(plan: &TablePlan) -> Option<String> {
     Some(script)
 }
 
-/// For `ipset restore`: all sets of the desired state, for an empty namespace.
-pub fn rehearsal_sets(desired: &Desired) -> String {
-    let mut script = String::new();
-    for (name, set) in &desired.sets {
-        push_set(&mut script, name.as_str(), &set.create, &set.members);
-    }
-    script
+/// So many members are in one script for ipset. A large set is loaded by several, one after the other.
+pub const MOST_MEMBERS: usize = 20_000;
+
+/// The sets of the desired state, each after those that are its members.
+pub fn sets_in_order(desired: &Desired) -> impl Iterator<Item = (&SetName, &CheckedSet)> {
+    let is_list = |set: &CheckedSet| set.create.starts_with(set_type::LIST);
+    let lists = desired.sets.iter().filter(move |(_, set)| is_list(set));
+    desired.sets.iter().filter(move |(_, set)| !is_list(set)).chain(lists)
 }
 
-/// Where a line of [`rehearsal_sets`] came from: the set, and the member's number from 1 (0 for the set itself).
-pub fn set_of_line(desired: &Desired, line: usize) -> Option<(&SetName, usize)> {
-    let mut rest = line.checked_sub(1)?;
-    for (name, set) in &desired.sets {
-        if rest <= set.members.len() {
-            return Some((name, rest));
+/// For `ipset restore`: one set for an empty namespace. The first script has a line before its first member, each of the
+/// others has only members, at most [`MOST_MEMBERS`].
+pub fn rehearsal_set<'a>(name: &'a SetName, set: &'a CheckedSet) -> impl Iterator<Item = String> + 'a {
+    filled(name.as_str().to_owned(), format!("create {name} {}\n", set.create), &set.members, String::new())
+}
+
+/// For `ipset restore`: all sets of the desired state, empty.
+pub fn empty_sets(desired: &Desired) -> String {
+    sets_in_order(desired).map(|(name, set)| format!("create {name} {}\n", set.create)).collect()
+}
+
+/// Scripts that carry out `head`, add `members` to `name`, and carry out `tail`.
+fn filled(name: String, head: String, members: &Members, tail: String) -> impl Iterator<Item = String> + '_ {
+    let mut members = members.iter();
+    let (mut head, mut tail) = (head, Some(tail));
+    std::iter::from_fn(move || {
+        tail.as_ref()?;
+        let mut script = std::mem::take(&mut head);
+        let mut added = 0;
+        for member in members.by_ref().take(MOST_MEMBERS) {
+            let _ = writeln!(script, "add {name} {member}");
+            added += 1;
         }
-        rest -= set.members.len() + 1;
-    }
-    None
+        if added < MOST_MEMBERS {
+            script.push_str(&tail.take()?);
+        }
+        Some(script)
+    })
 }
 
-fn push_set(script: &mut String, name: &str, create: &str, members: &[String]) {
-    let _ = writeln!(script, "create {name} {create}");
-    for member in members {
-        let _ = writeln!(script, "add {name} {member}");
-    }
-}
-
-/// For `ipset restore`: one change of a set.
-pub fn set_step(step: &SetStep) -> String {
-    let mut script = String::new();
+/// For `ipset restore`: one change of a set, as scripts that follow each other. What is interrupted between two of them
+/// leaves a set behind that is recognised by its name, and the set itself as it was; only a set that nothing uses is
+/// destroyed and filled in place.
+pub fn set_step(step: &SetStep) -> Box<dyn Iterator<Item = String> + '_> {
     match step {
-        SetStep::Create(change) => push_set(&mut script, &change.name, &change.create, &change.members),
-        SetStep::Swap(change) => {
+        SetStep::Create(change) if change.filled => {
+            Box::new(std::iter::once(format!("rename {} {}\n", scratch_set(&change.name), change.name)))
+        }
+        SetStep::Recreate(change) if change.filled => {
+            let SetChange { name, .. } = change;
+            Box::new(std::iter::once(format!("destroy {name}\nrename {} {name}\n", scratch_set(name))))
+        }
+        SetStep::Swap(change) if change.filled => {
             let scratch = scratch_set(&change.name);
-            push_set(&mut script, &scratch, &change.create, &change.members);
-            let _ = writeln!(script, "swap {scratch} {}\ndestroy {scratch}", change.name);
+            Box::new(std::iter::once(format!("swap {scratch} {}\ndestroy {scratch}\n", change.name)))
+        }
+        SetStep::Create(change) => {
+            let SetChange { name, create, members, .. } = change;
+            Box::new(filled(name.clone(), format!("create {name} {create}\n"), members, String::new()))
+        }
+        SetStep::Swap(change) => {
+            let SetChange { name, create, members, .. } = change;
+            let scratch = scratch_set(name);
+            let tail = format!("swap {scratch} {name}\ndestroy {scratch}\n");
+            Box::new(filled(scratch.clone(), format!("create {scratch} {create}\n"), members, tail))
         }
         SetStep::Recreate(change) => {
             let SetChange { name, create, members, .. } = change;
-            let _ = writeln!(script, "destroy {name}");
-            push_set(&mut script, name, create, members);
+            Box::new(filled(name.clone(), format!("destroy {name}\ncreate {name} {create}\n"), members, String::new()))
         }
-        SetStep::Destroy(name) => {
-            let _ = writeln!(script, "destroy {name}");
-        }
+        SetStep::Destroy(name) => Box::new(std::iter::once(format!("destroy {name}\n"))),
     }
-    script
+}
+
+/// For `ipset restore`: makes the set under its scratch name, so that one more script puts it in its place.
+pub fn fill(change: &SetChange) -> impl Iterator<Item = String> + '_ {
+    let scratch = scratch_set(&change.name);
+    let head = format!("create {scratch} {}\n", change.create);
+    filled(scratch, head, &change.members, String::new())
 }
 
 /// The name under which a set is filled before it takes another's place: the host's own prefix and a number made of
 /// the name (FNV-1a, 64 bits), so that what a crash leaves behind is recognised by its name.
-fn scratch_set(name: &str) -> String {
+pub fn scratch_set(name: &str) -> String {
     let mix = |hash: u64, byte: u8| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
     let hash = name.bytes().fold(0xcbf2_9ce4_8422_2325, mix);
     format!("{HOST_PREFIX}{hash:016x}")

@@ -1,6 +1,8 @@
 //! The words of ipset that a policy may write: options of `ipset create` and what may follow a member. Both lists are
 //! closed. A word that is not known could change what a set means without a trace in what `ipset list` shows of it.
 
+use std::borrow::Cow;
+
 use crate::quote;
 
 /// Options of `ipset create` that take a value. `family`, `maxelem` and `timeout` are fields of their own.
@@ -90,19 +92,19 @@ pub fn member(text: &str) -> Result<String, String> {
 }
 
 /// A member as `ipset list` shows it, without what the kernel counts.
-pub fn without_counters(shown: &str) -> String {
-    let Some((before, counted)) = shown.split_once(" packets ") else { return shown.to_owned() };
+pub fn without_counters(shown: &str) -> Cow<'_, str> {
+    let Some((before, counted)) = shown.split_once(" packets ") else { return shown.into() };
     if before.contains('"') {
-        return shown.to_owned();
+        return shown.into();
     }
     let mut words = counted.split(' ');
     let numbers = [words.next(), words.next(), words.next()];
     let is_number = |word: Option<&str>| word.is_some_and(|word| word.parse::<u64>().is_ok());
     if !is_number(numbers[0]) || numbers[1] != Some("bytes") || !is_number(numbers[2]) {
-        return shown.to_owned();
+        return shown.into();
     }
     let rest: Vec<&str> = words.collect();
-    if rest.is_empty() { before.to_owned() } else { format!("{before} {}", rest.join(" ")) }
+    if rest.is_empty() { before.into() } else { format!("{before} {}", rest.join(" ")).into() }
 }
 
 #[cfg(test)]

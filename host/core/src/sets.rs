@@ -3,12 +3,14 @@
 //! Two sets are the same when type, options and members are. Options that the kernel chooses or grows by itself
 //! (`hashsize`, `bucketsize`, `initval`) are left out of every comparison.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use thiserror::Error;
 
 use crate::contribution::{AddressSet, SetMember};
+use crate::members::Members;
 use crate::names::Family;
 use crate::set_words;
 
@@ -22,7 +24,7 @@ pub struct ObservedSet {
     /// Rules and other sets that use it.
     pub references: u32,
     /// Sorted.
-    pub members: Vec<String>,
+    pub members: Members,
 }
 
 /// Why text is not an `ipset list`.
@@ -35,34 +37,43 @@ pub struct ListError {
     pub text: String,
 }
 
-/// Reads the output of `ipset list`.
+/// A set that is being read.
+struct Reading<'t> {
+    name: &'t str,
+    set: ObservedSet,
+    members: Vec<Cow<'t, str>>,
+}
+
+/// Reads the output of `ipset list`, of all sets or of several one after the other.
 ///
 /// # Errors
 /// When a line has no place in it.
 pub fn parse_list(text: &str) -> Result<BTreeMap<String, ObservedSet>, ListError> {
     let mut sets = BTreeMap::new();
-    let mut current: Option<(String, ObservedSet)> = None;
+    let mut current: Option<Reading<'_>> = None;
     let mut members = false;
     for (number, line) in text.lines().enumerate() {
         let error = || ListError { line: number + 1, text: line.chars().take(120).collect() };
-        if let (true, Some((_, set))) = (members, &mut current)
-            && let Some(member) = set.members.last_mut().filter(|member| has_open_quote(member))
+        if let (true, Some(reading)) = (members, &mut current)
+            && let Some(member) = reading.members.last_mut().filter(|member| has_open_quote(member))
         {
-            member.extend(["\n", line]);
+            member.to_mut().extend(["\n", line]);
             continue;
         }
         if line.is_empty() {
             (members, _) = (false, finish(&mut sets, &mut current));
             continue;
         }
-        if let Some(name) = line.strip_prefix("Name: ").filter(|_| !members) {
+        if let Some(name) = line.strip_prefix("Name: ") {
             finish(&mut sets, &mut current);
-            current = Some((name.to_owned(), ObservedSet::default()));
+            members = false;
+            current = Some(Reading { name, set: ObservedSet::default(), members: Vec::new() });
             continue;
         }
-        let (_, set) = current.as_mut().ok_or_else(error)?;
+        let reading = current.as_mut().ok_or_else(error)?;
+        let set = &mut reading.set;
         if members {
-            set.members.push(set_words::without_counters(line));
+            reading.members.push(set_words::without_counters(line));
         } else if line == "Members:" {
             members = true;
         } else {
@@ -85,10 +96,9 @@ fn has_open_quote(member: &str) -> bool {
     member.bytes().filter(|byte| *byte == b'"').count() % 2 == 1
 }
 
-fn finish(sets: &mut BTreeMap<String, ObservedSet>, current: &mut Option<(String, ObservedSet)>) {
-    if let Some((name, mut set)) = current.take() {
-        set.members.sort_unstable();
-        sets.insert(name, set);
+fn finish(sets: &mut BTreeMap<String, ObservedSet>, current: &mut Option<Reading<'_>>) {
+    if let Some(Reading { name, set, members }) = current.take() {
+        sets.insert(name.to_owned(), ObservedSet { members: Members::sorted(members), ..set });
     }
 }
 
@@ -148,11 +158,17 @@ mod tests {
     fn a_list_is_cut_into_sets() {
         let sets = parse_list(LIST).unwrap();
         assert_eq!(sets["a"].options, "family inet maxelem 65536");
-        assert_eq!(sets["a"].members, ["10.1.0.0/16", "10.2.0.0/16"]);
+        assert_eq!(sets["a"].members.iter().collect::<Vec<_>>(), ["10.1.0.0/16", "10.2.0.0/16"]);
         assert_eq!((sets["a"].references, sets["b"].references), (2, 0));
         let broken = LIST.replace("10.2.0.0/16", "10.2.0.0/16 comment \"a\n\nName: c\nb\"");
-        assert_eq!(parse_list(&broken).unwrap()["a"].members[1], "10.2.0.0/16 comment \"a\n\nName: c\nb\"");
+        let shown = "10.2.0.0/16 comment \"a\n\nName: c\nb\"";
+        assert_eq!(parse_list(&broken).unwrap()["a"].members.iter().nth(1), Some(shown));
         assert_eq!(parse_list(&LIST.replace("Name: a", "Name: a\nx")).unwrap().len(), 2);
+        assert_eq!(
+            parse_list(&LIST.replace("\n\n", "\n")).unwrap(),
+            sets,
+            "as `ipset restore` lists one after the other"
+        );
         assert!(parse_list("").unwrap().is_empty());
         assert!(parse_list("garbage").is_err());
     }

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use crate::base_chain::{BaseChain, ChainState, TableState};
 use crate::contribution::Verdict;
 use crate::form::{Form, RawChain, RawRule, RawTable};
+use crate::members::Members;
 use crate::names::{Family, Hook, Table};
 use crate::observed::{Observed, ObservedTable};
 use crate::sets::ObservedSet;
@@ -164,14 +165,17 @@ impl Simulated {
             }
             ["add", name, member] => {
                 let set = self.sets.get_mut(*name).ok_or_else(|| missing(name))?;
-                set.members.push((*member).into());
-                set.members.sort_unstable();
+                set.members = Members::sorted(set.members.iter().chain([*member]).collect());
             }
             ["swap", a, b] => {
                 let (first, second) = (self.sets.get(*a).cloned(), self.sets.get(*b).cloned());
                 let (first, second) = (first.ok_or_else(|| missing(a))?, second.ok_or_else(|| missing(b))?);
                 self.sets.insert((*a).into(), second);
                 self.sets.insert((*b).into(), first);
+            }
+            ["rename", name, other] => {
+                let set = self.sets.remove(*name).ok_or_else(|| missing(name))?;
+                self.sets.insert((*other).into(), set);
             }
             ["destroy", name] => {
                 self.sets.remove(*name).ok_or_else(|| missing(name))?;

@@ -17,6 +17,7 @@ use crate::forms::Forms;
 use crate::names::{Family, Hook, Table};
 use crate::observed::{Observed, ObservedTable};
 use crate::plan::{ChainPlan, Edit, Insert, Plan, TablePlan};
+use crate::set_type::StandIns;
 
 /// All or nothing.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -137,7 +138,7 @@ pub fn transaction_without(
     forms: &Forms,
     skip: &dyn Fn((Family, Table), &str) -> bool,
 ) -> Result<Transaction, NoTransaction> {
-    let mut build = Build { forms, observed, skip, steps: Vec::new() };
+    let mut build = Build { forms, observed, stand_ins: &plan.stand_ins, skip, steps: Vec::new() };
     // A jump needs its target: all chains come first, of all tables.
     for table in &plan.tables {
         build.make_chains(table)?;
@@ -176,7 +177,9 @@ pub fn structural(plan: &TablePlan) -> Vec<(String, Vec<Step>)> {
     let (family, table) = (plan.family, plan.table);
     let (observed, forms) = (Observed::default(), Forms::default());
     let one = |step: &Structure| {
-        let mut build = Build { forms: &forms, observed: &observed, skip: &|_, _| false, steps: Vec::new() };
+        let stand_ins = StandIns::default();
+        let mut build =
+            Build { forms: &forms, observed: &observed, stand_ins: &stand_ins, skip: &|_, _| false, steps: Vec::new() };
         match step {
             Structure::Rebuild { chain, base: None, .. } => build.extend((family, table), remake(chain)),
             step => {
@@ -194,6 +197,7 @@ pub fn structural(plan: &TablePlan) -> Vec<(String, Vec<Step>)> {
 struct Build<'a> {
     forms: &'a Forms,
     observed: &'a Observed,
+    stand_ins: &'a StandIns,
     skip: &'a dyn Fn((Family, Table), &str) -> bool,
     steps: Vec<Step>,
 }
@@ -305,14 +309,17 @@ impl Build<'_> {
     }
 
     fn form(&self, place: (Family, Table), chain: &str, text: &str) -> Result<Arc<Form>, NoTransaction> {
-        let form = self.forms.replay(place, text).map_err(|reason| NoTransaction::Unproven {
+        let form = match self.stand_ins.original(text) {
+            None => self.forms.replay(place, text).map(Arc::clone),
+            Some(original) => self.forms.replay(place, original).map(|form| Arc::new(self.stand_ins.form(form))),
+        };
+        form.map_err(|reason| NoTransaction::Unproven {
             family: place.0,
             table: place.1,
             chain: chain.to_owned(),
             rule: text.to_owned(),
             reason,
-        })?;
-        Ok(Arc::clone(form))
+        })
     }
 
     fn edit(&mut self, place: (Family, Table), plan: &ChainPlan) -> Result<(), NoTransaction> {

@@ -8,6 +8,7 @@ mod aside;
 mod attend;
 mod calm;
 mod clean;
+mod fill;
 mod found;
 mod hold;
 mod intake;
@@ -15,6 +16,7 @@ mod keeper;
 mod noted;
 mod outcome;
 mod prove;
+mod set_watch;
 mod show;
 mod traced;
 
@@ -26,13 +28,13 @@ use ruleward_core::check::Checked;
 use ruleward_core::drift::{self, Drift};
 use ruleward_core::expected::{Basis, Expected};
 use ruleward_core::observed::Observed;
-use ruleward_core::plan::plan;
+use ruleward_core::plan::{Plan, plan};
 use ruleward_core::schedule::Reason;
 
 use crate::config::Config;
 use crate::incidents::Incidents;
 use crate::kernel::detect::Detection;
-use crate::kernel::observe::{Scope, observe};
+use crate::kernel::observe::{ObserveError, Scope, observe};
 use crate::kernel::port::Port;
 use crate::kernel::watch::Watch;
 use crate::memory;
@@ -70,6 +72,8 @@ pub struct Pipeline {
     committed: bool,
     /// Whether byte forms were to be learned for it.
     replayed: bool,
+    /// The live tables hold what iptables-save does not show: they are read by bytes, also with `replay = "off"`.
+    by_bytes: bool,
     /// Something else that was rehearsed, and could not be put in force.
     prepared: Option<Proven>,
     /// Rules that can never match.
@@ -151,6 +155,7 @@ impl Pipeline {
             expected: None,
             committed: false,
             replayed: true,
+            by_bytes: false,
             prepared: None,
             unmatchable: Vec::new(),
             no_rehearsal: None,
@@ -166,6 +171,11 @@ impl Pipeline {
     fn pass(&mut self, pass: &mut Pass, reason: Reason) -> Result<(), Stop> {
         self.read_facts(pass, reason);
         self.evaluate(pass, reason)?;
+        self.bring_about(pass, reason)
+    }
+
+    /// The second half of the straight path, with what the policies have answered.
+    fn bring_about(&mut self, pass: &mut Pass, reason: Reason) -> Result<(), Stop> {
         let in_force = self.in_force();
         let Proven { merged, mut expected, .. } = self.rehearse_merged(pass)?;
         if pass.intent == Intent::Write && self.is_settled(reason, &expected) {
@@ -181,12 +191,26 @@ impl Pipeline {
         pass.recorder.done(traced::LISTEN, listening);
         let mut heard = std::mem::take(&mut self.keeper.heard);
         heard.extend(self.keeper.waiting.clone());
-        let mut observed = self.observe(pass, &mut expected)?;
+        let Some(mut observed) = self.observe(pass, &mut expected)? else {
+            return self.bring_about(pass, Reason::Retry);
+        };
         let released = in_force.as_deref().map(|before| expected.no_longer_asked(before)).unwrap_or_default();
         if !released.is_empty() {
             Arc::make_mut(&mut expected).released = released;
         }
         let mut plan = pass.timed(Stage::Plan, || plan(&expected, &observed));
+        if pass.intent == Intent::Write {
+            if self.refuse_blocked(&plan) {
+                return self.bring_about(pass, Reason::Retry);
+            }
+            if self.fill(pass, &mut plan)? {
+                let Some(again) = self.observe(pass, &mut expected)? else {
+                    return self.bring_about(pass, Reason::Retry);
+                };
+                observed = again;
+                plan = ruleward_core::plan::plan(&expected, &observed);
+            }
+        }
         pass.found.drifts = self.drifts(in_force.as_deref(), &observed);
         let turns = in_force.as_deref().map(|before| self.keeper.awaited.turns(before, &observed)).unwrap_or_default();
         let mut noted = self.keeper.seen.look(&expected, &observed, &plan, &Scope::All);
@@ -206,6 +230,7 @@ impl Pipeline {
             let scope = Scope::All;
             result = self.keeper.write(&*self.port, pass, &mut expected, &mut observed, &mut plan, &scope);
         }
+        self.keeper.filled.clear();
         let concluding = Instant::now();
         if !expected.released.is_empty() {
             Arc::make_mut(&mut expected).released.clear();
@@ -233,13 +258,51 @@ impl Pipeline {
         in_force.map_or_else(Vec::new, drifts)
     }
 
-    fn observe(&mut self, pass: &mut Pass, expected: &mut Arc<Expected>) -> Result<Observed, Stop> {
+    /// `None`: now that more is known, the pass has to begin anew.
+    fn observe(&mut self, pass: &mut Pass, expected: &mut Arc<Expected>) -> Result<Option<Observed>, Stop> {
         self.board.step("reading the kernel");
         let by = Keeper::by(expected);
         let look = pass.timed(Stage::Observe, || self.keeper.look(&*self.port, expected, &Scope::All, by, false));
-        look.map_err(|error| {
-            pass.stop(ErrorClass::Temporary, format!("the kernel can't be read: {error}; nothing is written"))
-        })
+        match look {
+            Ok(observed) => Ok(Some(observed)),
+            Err(error) if self.hidden(&error, expected) => Ok(None),
+            Err(error) => {
+                Err(pass.stop(ErrorClass::Temporary, format!("the kernel can't be read: {error}; nothing is written")))
+            }
+        }
+    }
+
+    /// Text does not show all that is there: from now on bytes do, and where they can't, the table is left out. Whether
+    /// that is news.
+    fn hidden(&mut self, error: &ObserveError, expected: &Expected) -> bool {
+        if !error.is_hidden() || expected.forms.is_some() {
+            return false;
+        }
+        if self.replay() {
+            return !std::mem::replace(&mut self.keeper.leave_out_hidden, true);
+        }
+        tracing::info!("rules are read and written by bytes, though replay is off: {error}");
+        self.by_bytes = true;
+        true
+    }
+
+    /// Whether byte forms are to be learned.
+    fn replay(&self) -> bool {
+        self.config.replay || self.by_bytes
+    }
+
+    /// What only the live kernel can refuse: a set that can't have the type that a policy's new version gives it. The
+    /// version is refused then, as a whole, and its last good one stays. Whether there was one.
+    fn refuse_blocked(&mut self, plan: &Plan) -> bool {
+        let mut any = false;
+        for (set, reason) in &plan.blocked_sets {
+            let owner = self.roster.ownership().set_owner(set.as_str()).cloned();
+            if let Some(owner) = owner.filter(|owner| self.roster.has_fallback(owner)) {
+                self.roster.refuse(&owner, format!("it can't be put in force: {reason}"), false);
+                any = true;
+            }
+        }
+        any
     }
 }
 

@@ -4,6 +4,7 @@
 //! more goes last.
 
 use std::fmt;
+use std::time::{Duration, Instant};
 
 use ruleward_core::forms::Forms;
 use ruleward_core::names::{Backend, Family, Table};
@@ -88,20 +89,30 @@ fn commit_sets(port: &dyn Port, plan: &Plan, partial: &mut Partial) -> Result<()
     if plan.sets.is_empty() {
         return Ok(());
     }
-    let script: String = plan.sets.iter().map(script::set_step).collect();
-    match port.restore_sets(&script) {
-        Ok(()) => partial.done.push("sets".to_owned()),
-        // Rules that need these sets would be refused for a reason that is not theirs.
-        Err(error) => {
-            partial.failed.push(("sets".to_owned(), error.to_string()));
-            return Err(CommitError::Partial(std::mem::take(partial)));
-        }
+    // Rules that need these sets would be refused for a reason that is not theirs.
+    let mut scripts = plan.sets.iter().flat_map(script::set_step);
+    if let Err(error) = scripts.try_for_each(|script| port.restore_sets(&script)) {
+        partial.failed.push(("sets".to_owned(), error.to_string()));
+        return Err(CommitError::Partial(std::mem::take(partial)));
     }
+    partial.done.push("sets".to_owned());
     Ok(())
+}
+
+/// The kernel forgets the users of rules that are gone a moment later.
+const LAGS: Duration = Duration::from_millis(500);
+
+/// Waits until nothing uses a set any more, but not longer than that takes.
+pub fn wait_until_unused(port: &dyn Port, set: &str) {
+    let began = Instant::now();
+    while port.set_references(set).is_some_and(|references| references > 0) && began.elapsed() < LAGS {
+        std::thread::sleep(Duration::from_millis(2));
+    }
 }
 
 fn remove_sets(port: &dyn Port, plan: &Plan, committed: &mut Committed) {
     for set in &plan.remove_sets {
+        wait_until_unused(port, set);
         if let Err(error) = port.restore_sets(&format!("destroy {set}\n")) {
             committed.notes.push(format!("obsolete set {set} stays: {error}"));
         }

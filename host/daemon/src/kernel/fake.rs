@@ -4,6 +4,7 @@
 use std::collections::VecDeque;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
 
 use ruleward_core::form::{Form, RawTable, Stamp};
 use ruleward_core::names::{Backend, Family, Table};
@@ -11,7 +12,7 @@ use ruleward_core::simulate::{Simulated, form_of};
 use ruleward_core::transaction::{self, Transaction};
 
 use super::lock::LockError;
-use super::port::{Port, RawError, TransactError, Wanted};
+use super::port::{Depth, Depths, Port, RawError, TransactError, Wanted};
 use super::process::ToolError;
 use super::scratch::ScratchError;
 use super::tools::RestoreError;
@@ -132,25 +133,40 @@ impl Port for Fake {
         Ok(())
     }
 
-    fn sets(&self) -> Result<String, ToolError> {
+    fn sets(&self, _: &dyn Fn(&str) -> bool) -> Result<String, ToolError> {
         let mut text = String::new();
         for (name, set) in self.state().kernel.sets().iter() {
-            let members = set.members.join("\n");
+            let members: String = set.members.iter().map(|member| format!("{member}\n")).collect();
             let header = &set.options;
             text.push_str(&format!(
-                "Name: {name}\nType: {}\nHeader: {header}\nReferences: {}\nMembers:\n{members}\n\n",
+                "Name: {name}\nType: {}\nHeader: {header}\nReferences: {}\nMembers:\n{members}\n",
                 set.kind, set.references
             ));
         }
         Ok(text)
     }
 
-    fn sets_digest(&self, owns: &dyn Fn(&str) -> bool) -> Option<u64> {
+    fn sets_digest(&self, depth: &dyn Fn(&str) -> Option<Depth>) -> Option<u64> {
         let mut hasher = DefaultHasher::new();
-        for (name, set) in self.state().kernel.sets().iter().filter(|(name, _)| owns(name)) {
-            (name, &set.kind, &set.options, &set.members).hash(&mut hasher);
+        for (name, set) in self.state().kernel.sets().iter() {
+            let Some(depth) = depth(name) else { continue };
+            (name, &set.kind, &set.options).hash(&mut hasher);
+            match depth {
+                Depth::Outline => {}
+                Depth::Count => set.members.len().hash(&mut hasher),
+                Depth::Members => set.members.iter().for_each(|member| member.hash(&mut hasher)),
+            }
         }
         Some(hasher.finish())
+    }
+
+    fn sets_digest_later(&self, depth: Depths) -> JoinHandle<Option<u64>> {
+        let digest = self.sets_digest(&*depth);
+        std::thread::spawn(move || digest)
+    }
+
+    fn set_references(&self, set: &str) -> Option<u32> {
+        self.state().kernel.sets().get(set).map(|set| set.references)
     }
 
     fn restore_sets(&self, script: &str) -> Result<(), RestoreError> {

@@ -3,6 +3,7 @@
 use std::ops::ControlFlow;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use ruleward_core::form::{Form, RawTable, Stamp};
@@ -15,7 +16,7 @@ use super::lock::{self, LockError, LockWait, PrivateLock, XtablesLock};
 use super::nfnetlink::Nfnetlink;
 use super::nft::{self, Nft};
 use super::objects::Objects;
-use super::port::{Port, RawError, TransactError, Wanted, marks_line};
+use super::port::{Depth, Depths, Port, RawError, TransactError, Wanted, marks_line};
 use super::process::ToolError;
 use super::scratch::{Scratch, ScratchError};
 use super::set_digest;
@@ -114,13 +115,31 @@ impl Port for Live {
         self.tools.why_refused(family, table, chain, rule)
     }
 
-    fn sets(&self) -> Result<String, ToolError> {
-        self.tools.ipset_list()
+    fn sets(&self, wanted: &dyn Fn(&str) -> bool) -> Result<String, ToolError> {
+        let names = self.netlink.as_ref().and_then(|netlink| {
+            let mut netlink = locked(netlink);
+            set_digest::names(&mut netlink).ok()
+        });
+        let Some(names) = names else { return self.tools.ipset_list() };
+        let names: Vec<String> = names.into_iter().filter(|name| wanted(name)).collect();
+        // One may go meanwhile; then the list of all is asked for.
+        self.tools.ipset_list_some(&names).or_else(|_| self.tools.ipset_list())
     }
 
-    fn sets_digest(&self, owns: &dyn Fn(&str) -> bool) -> Option<u64> {
+    fn sets_digest(&self, depth: &dyn Fn(&str) -> Option<Depth>) -> Option<u64> {
         let mut netlink = locked(self.netlink.as_ref()?);
-        set_digest::digest(&mut netlink, owns).ok()
+        set_digest::digest(&mut netlink, depth).ok()
+    }
+
+    fn sets_digest_later(&self, depth: Depths) -> JoinHandle<Option<u64>> {
+        // A socket of its own, so that nothing else waits for it.
+        let netlink = Nfnetlink::open();
+        std::thread::spawn(move || set_digest::digest(&mut netlink.ok()?, &*depth).ok())
+    }
+
+    fn set_references(&self, set: &str) -> Option<u32> {
+        let mut netlink = locked(self.netlink.as_ref()?);
+        set_digest::references(&mut netlink, set).ok()?
     }
 
     fn restore_sets(&self, script: &str) -> Result<(), RestoreError> {

@@ -5,13 +5,15 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use ruleward_core::check::CheckedSet;
 use ruleward_core::expected::ExpectedTable;
+use ruleward_core::members::Members;
 use ruleward_core::merge::Desired;
-use ruleward_core::names::{Family, Table};
+use ruleward_core::names::{Family, SetName, Table};
 use ruleward_core::observed::{Observed, ObservedTable};
 use ruleward_core::quote;
 use ruleward_core::script::{self, Origin, Rehearsal, RehearsedRule};
-use ruleward_core::sets;
+use ruleward_core::sets::{self, ObservedSet};
 
 use super::estimators::Estimators;
 use super::observe;
@@ -56,9 +58,7 @@ type Several = BTreeMap<(String, Arc<str>), Vec<Arc<str>>>;
 pub(super) fn load(scratch: &dyn Port, desired: &Desired, estimators: &Estimators) -> Result<Loaded, RehearseError> {
     let mut observed = Observed::default();
     if !desired.sets.is_empty() {
-        let script = script::rehearsal_sets(desired);
-        scratch.restore_sets(&script).map_err(|error| refused_set(desired, error))?;
-        observed.sets = Some(sets::parse_list(&scratch.sets()?)?);
+        observed.sets = Some(load_sets(scratch, desired)?);
     }
     estimators.make(scratch);
     let families = desired.families.clone();
@@ -85,6 +85,22 @@ pub(super) fn load(scratch: &dyn Port, desired: &Desired, estimators: &Estimator
     }
     hint_at_family(&mut refused, desired);
     if refused.is_empty() { Ok(Loaded { shown: observed, several }) } else { Err(RehearseError::Refused(refused)) }
+}
+
+fn load_sets(scratch: &dyn Port, desired: &Desired) -> Result<BTreeMap<String, ObservedSet>, RehearseError> {
+    for (name, set) in script::sets_in_order(desired) {
+        // Where it is known how members are shown, rules need none of them.
+        let empty = CheckedSet { members: Members::default(), ..set.clone() };
+        let set = if desired.known_sets.contains_key(name) { &empty } else { set };
+        let mut sent = 0;
+        for script in script::rehearsal_set(name, set) {
+            scratch.restore_sets(&script).map_err(|error| refused_set(desired, name, sent, error))?;
+            sent += script.lines().count();
+        }
+    }
+    let mut shown = sets::parse_list(&scratch.sets(&|_| true)?)?;
+    shown.extend(desired.known_sets.iter().map(|(name, set)| (name.to_string(), set.clone())));
+    Ok(shown)
 }
 
 /// A rule that one family takes and the other does not belongs to the first alone.
@@ -286,15 +302,16 @@ enum Tried {
     },
 }
 
-fn refused_set(desired: &Desired, error: RestoreError) -> RehearseError {
+/// `sent`: lines of the set's scripts that were accepted.
+fn refused_set(desired: &Desired, name: &SetName, sent: usize, error: RestoreError) -> RehearseError {
     match error {
         RestoreError::Refused { line, message, .. } => {
-            let found = line.and_then(|line| script::set_of_line(desired, line));
-            let origin = found.and_then(|(name, member)| {
+            // Before the first member is the line that creates the set.
+            let member = line.map_or(0, |line| sent + line).saturating_sub(1);
+            let origin = desired.ownership.set_owner(name.as_str()).map(|policy| {
                 let place = if member == 0 { format!("set {name}") } else { format!("set {name}, member {member}") };
-                let set = desired.sets.get(name)?;
-                let text = member.checked_sub(1).and_then(|at| set.members.get(at)).cloned().unwrap_or_default();
-                Some(Origin { policy: desired.ownership.set_owner(name.as_str())?.clone(), place, text: text.into() })
+                let text = member.checked_sub(1).and_then(|at| desired.sets.get(name)?.members.iter().nth(at));
+                Origin { policy: policy.clone(), place, text: text.unwrap_or_default().into() }
             });
             RehearseError::Refused(vec![Refused { origin, reason: message }])
         }

@@ -1,19 +1,24 @@
 //! Reads what the kernel has, in one of two ways. By text: each table in scope, both families side by side, through
 //! iptables-save. By form: only our chains and the built-in ones, byte for byte, which is exact also where iptables-save
-//! hides something, and takes no process. Sets come from ipset in both.
+//! hides something, and takes no process. Sets are the caller's.
 //!
 //! A picture that somebody changed while it was taken is taken again.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::time::{Duration, Instant};
 
 use ruleward_core::base_chain::{self, ChainState};
 use ruleward_core::expected::{Expected, ExpectedTable};
 use ruleward_core::form::{Form, RawChain, RawTable, Stamp};
 use ruleward_core::forms::Forms;
-use ruleward_core::names::{Backend, Family, Hook, Table};
+use ruleward_core::grants::HOST_PREFIX;
+use ruleward_core::names::{Backend, Family, Hook, SetName, Table};
 use ruleward_core::observed::{Observed, ObservedTable, SaveError};
-use ruleward_core::sets::{self, ListError};
+use ruleward_core::set_type::{self, SetUser};
+use ruleward_core::sets::{self, ListError, ObservedSet};
 use thiserror::Error;
+
+use super::describe::describe;
 
 use super::port::{Port, RawError, Wanted};
 use super::process::ToolError;
@@ -33,6 +38,23 @@ pub enum ObserveError {
     /// Rules could not be read byte for byte.
     #[error(transparent)]
     Raw(#[from] RawError),
+    /// The text of a table would hide what is in rules of ours.
+    #[error("{family} {table}/{chain}: a rule of ours was changed in a way that iptables-save does not show")]
+    Hidden {
+        /// Where.
+        family: Family,
+        /// Where.
+        table: Table,
+        /// Where.
+        chain: Box<str>,
+    },
+}
+
+impl ObserveError {
+    /// Whether there is more in the kernel than iptables-save has words for: reading by bytes tells.
+    pub fn is_hidden(&self) -> bool {
+        matches!(self, Self::Hidden { .. } | Self::Tool(ToolError::Incompatible { .. }))
+    }
 }
 
 /// What is read.
@@ -87,37 +109,55 @@ const TRIES: usize = 4;
 /// # Errors
 /// [`ObserveError`]
 pub fn observe(port: &dyn Port, expected: &Expected) -> Result<Observed, ObserveError> {
+    let mut observed = observe_tables(port, expected, false)?;
+    if expected.ownership.any_sets() {
+        observed.sets = Some(sets::parse_list(&port.sets(&|name| expected.ownership.owns_set(name))?)?);
+        find_set_users(port, expected, &mut observed);
+    }
+    Ok(observed)
+}
+
+/// Reads the tables alone, by text. `leave_out`: those of which iptables-save does not show all are unreadable.
+///
+/// # Errors
+/// [`ObserveError`]
+pub fn observe_tables(port: &dyn Port, expected: &Expected, leave_out: bool) -> Result<Observed, ObserveError> {
     for _ in 1..TRIES {
         let before = port.generation();
-        let mut observed = read(port, expected)?;
+        let mut observed = read(port, expected, leave_out)?;
         if port.generation() == before {
             observed.generation = before;
             return Ok(observed);
         }
     }
-    read(port, expected)
+    read(port, expected, leave_out)
 }
 
-fn read(port: &dyn Port, expected: &Expected) -> Result<Observed, ObserveError> {
+type Read = ((Family, Table), Result<ObservedTable, ObserveError>);
+
+fn read(port: &dyn Port, expected: &Expected, leave_out: bool) -> Result<Observed, ObserveError> {
     let places: Vec<(Family, Table)> = expected.tables.keys().copied().collect();
-    let read_family = |family: Family| {
+    let read_family = |family: Family| -> Vec<Read> {
         let tables = places.iter().filter(move |(of, _)| *of == family);
-        let read_table = |(_, table): &(Family, Table)| {
-            let mut parsed = ObservedTable::parse(*table, port.save(family, *table)?)?;
-            if let Some(wanted) = expected.tables.get(&(family, *table)) {
-                add_states(port, wanted, (family, *table), &mut parsed)?;
-            }
-            Ok::<_, ObserveError>(((family, *table), parsed))
-        };
-        tables.map(read_table).collect::<Result<Vec<_>, _>>()
+        tables.map(|place| (*place, read_text(port, expected, *place))).collect()
     };
     let (ipv4, ipv6) = std::thread::scope(|scope| {
         let other = scope.spawn(|| read_family(Family::Ipv6));
         let own = read_family(Family::Ipv4);
         (own, other.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
     });
-    let mut observed = Observed { sets: read_sets(port, expected)?, ..Observed::default() };
-    observed.tables.extend(ipv4?.into_iter().chain(ipv6?));
+    let mut observed = Observed::default();
+    for (place, read) in ipv4.into_iter().chain(ipv6) {
+        let table = match read {
+            Err(error) if leave_out && error.is_hidden() => {
+                let (family, table) = place;
+                observed.unreadable.insert(place, format!("{family} {table} can't be compared: {error}"));
+                ObservedTable::unknown()
+            }
+            read => read?,
+        };
+        observed.tables.insert(place, table);
+    }
     Ok(observed)
 }
 
@@ -159,15 +199,32 @@ fn with_rules(port: &dyn Port, wanted: &ExpectedTable, chain: &RawChain) -> Chai
     ChainState { rules, ..chain.state.clone() }
 }
 
-fn read_sets(
-    port: &dyn Port,
-    expected: &Expected,
-) -> Result<Option<BTreeMap<String, sets::ObservedSet>>, ObserveError> {
-    let any = expected.ownership.any_sets();
-    Ok(if any { Some(sets::parse_list(&port.sets()?)?) } else { None })
+fn read_text(port: &dyn Port, expected: &Expected, place: (Family, Table)) -> Result<ObservedTable, ObserveError> {
+    let (family, table) = place;
+    let mut parsed = ObservedTable::parse(table, port.save(family, table)?)?;
+    if let Some(wanted) = expected.tables.get(&place) {
+        add_states(port, wanted, place, &mut parsed)?;
+    }
+    // Rules that were not made by iptables may be shown without a part of them.
+    let owned = |chain: &str| expected.ownership.owns_chain(table, chain);
+    let wanted = |chain: &str| Hook::from_name(chain).is_some() || owned(chain);
+    if port.backend() == Backend::Nft
+        && let Ok(raw) = port.raw(family, table, Wanted::Which(&wanted))
+    {
+        for chain in raw.chains {
+            let hides = |form: &Form| {
+                let ours = owned(&chain.name) || expected.ownership.owns_rule(table, &port.marks(family, form));
+                !port.shows_all(form) && ours
+            };
+            if chain.rules.iter().any(|rule| hides(&rule.form)) {
+                return Err(ObserveError::Hidden { family, table, chain: chain.name });
+            }
+        }
+    }
+    Ok(parsed)
 }
 
-/// Reads what is in `scope` by form; `None` if the forms of `expected` are not known.
+/// Reads the tables in `scope` by form; `None` if the forms of `expected` are not known.
 ///
 /// # Errors
 /// [`ObserveError`]
@@ -201,7 +258,7 @@ struct Source<'a> {
 }
 
 fn read_forms(source: &Source<'_>, scope: &Scope, already: AlreadyRead<'_>) -> Result<Reading, ObserveError> {
-    let Source { port, expected, .. } = *source;
+    let Source { expected, .. } = *source;
     let observed = Observed::default();
     let mut reading = Reading { observed, strange: Vec::new(), steady: true, stamps: Vec::new() };
     let mut whole = |place: (Family, Table), reading: &mut Reading| {
@@ -213,13 +270,9 @@ fn read_forms(source: &Source<'_>, scope: &Scope, already: AlreadyRead<'_>) -> R
             for place in expected.tables.keys() {
                 whole(*place, &mut reading)?;
             }
-            reading.observed.sets = read_sets(port, expected)?;
         }
-        Scope::Part { tables, sets } => {
+        Scope::Part { tables, .. } => {
             reading.observed.partial = true;
-            if *sets {
-                reading.observed.sets = read_sets(port, expected)?;
-            }
             for (place, chains) in tables {
                 match chains {
                     Some(chains) => read_table(source, *place, Wanted::Only(chains), None, &mut reading)?,
@@ -241,12 +294,18 @@ fn read_table(
     let Source { port, expected, forms } = *source;
     let (family, table) = place;
     if !forms.trusts(place) {
-        let mut parsed = ObservedTable::parse(table, port.save(family, table)?)?;
-        if let Some(wanted) = expected.tables.get(&place) {
-            add_states(port, wanted, place, &mut parsed)?;
+        match port.save(family, table) {
+            // Of bytes that say nothing the text is asked for later.
+            Err(ToolError::Incompatible { .. }) => {}
+            save => {
+                let mut parsed = ObservedTable::parse(table, save?)?;
+                if let Some(wanted) = expected.tables.get(&place) {
+                    add_states(port, wanted, place, &mut parsed)?;
+                }
+                reading.observed.tables.insert(place, parsed);
+                return Ok(());
+            }
         }
-        reading.observed.tables.insert(place, parsed);
-        return Ok(());
     }
     let mut raw = match already {
         Some(whole) => wanted.narrow(whole),
@@ -315,23 +374,129 @@ pub fn explain(
     let mut alike = Vec::new();
     let places: BTreeSet<(Family, Table)> = reading.strange.iter().map(|strange| strange.place).collect();
     for place in places {
-        let save = ObservedTable::parse(place.1, port.save(place.0, place.1)?)?;
+        let of_place = || reading.strange.iter().filter(|strange| strange.place == place);
+        let texts = match port.save(place.0, place.1) {
+            Err(ToolError::Incompatible { .. }) => {
+                // Where the table can't be shown, rules that iptables has words for can, each by itself.
+                let known = of_place().filter(|strange| port.shows_all(&strange.form)).take(MOST_DESCRIBED);
+                Texts::Single(describe(port, &known.cloned().collect::<Vec<_>>()))
+            }
+            save => Texts::Table(ObservedTable::parse(place.1, save?)?),
+        };
         let Some(table) = reading.observed.tables.get_mut(&place) else { continue };
         for strange in reading.strange.iter().filter(|strange| strange.place == place) {
-            let shown = save.rules(&strange.chain);
-            // Another number of rules: somebody wrote in between, and the texts belong to other rules.
-            if shown.len() != table.rules(&strange.chain).len() {
-                continue;
-            }
-            let Some(text) = shown.get(strange.at) else { continue };
+            let text = match &texts {
+                // Another number of rules: somebody wrote in between, and the texts belong to other rules.
+                Texts::Table(save) => {
+                    let shown = save.rules(&strange.chain);
+                    let same = shown.len() == table.rules(&strange.chain).len();
+                    shown.get(strange.at).filter(|_| same).copied()
+                }
+                Texts::Single(found) => found.get(&port.marks(place.0, &strange.form)).map(String::as_str),
+            };
+            let Some(text) = text else { continue };
             if is_expected(expected, place, &strange.chain, text) {
-                alike.push((strange.clone(), (*text).to_owned()));
+                alike.push((strange.clone(), text.to_owned()));
             } else {
                 table.set_text(&strange.chain, strange.at, text);
             }
         }
     }
     Ok(alike)
+}
+
+/// Of more rules than this at once the text is not looked for one by one.
+const MOST_DESCRIBED: usize = 4_096;
+
+/// What iptables-save shows.
+enum Texts {
+    /// Of a whole table.
+    Table(ObservedTable),
+    /// Of rules, by their line of marks.
+    Single(HashMap<String, String>),
+}
+
+/// How long an answer about a set's users may be older than the rules: the kernel forgets the users of rules that are
+/// gone a moment later.
+const LAGS: Duration = Duration::from_millis(300);
+
+/// Looks, once rules and sets were read, who uses sets whose type has to change, and scratch sets that are in use.
+pub fn find_set_users(port: &dyn Port, expected: &Expected, observed: &mut Observed) {
+    let Some(sets) = &mut observed.sets else { return };
+    let concerned = |name: &str, set: &ObservedSet| {
+        let wanted = SetName::new(name).ok().and_then(|name| expected.sets.get(&name));
+        let other_type = wanted.is_some_and(|wanted| set_type::is_other_type(wanted, set));
+        set.references > 0 && (other_type || name.starts_with(HOST_PREFIX))
+    };
+    let mut users: BTreeMap<String, Vec<SetUser>> =
+        sets.iter().filter(|(name, set)| concerned(name, set)).map(|(name, _)| (name.clone(), Vec::new())).collect();
+    if users.is_empty() {
+        return;
+    }
+    let all = port.sets(&|_| true).ok().and_then(|text| sets::parse_list(&text).ok()).unwrap_or_default();
+    for (of, set) in all.iter().filter(|(_, set)| set.kind == set_type::LIST) {
+        for member in set_type::listed(&set.members) {
+            users.entry(member.to_owned()).and_modify(|users| users.push(SetUser::Set(of.as_str().into())));
+        }
+    }
+    for family in Family::ALL {
+        for table in Table::ALL {
+            find_rules_with_sets(port, (family, table), &mut users);
+        }
+    }
+    for (name, users) in &users {
+        let known: u32 = users.iter().map(SetUser::uses).sum();
+        let began = Instant::now();
+        while let Some(set) = sets.get_mut(name).filter(|set| set.references > known) {
+            let Some(references) = port.set_references(name) else { break };
+            set.references = references;
+            if references <= known || began.elapsed() > LAGS {
+                break;
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+    observed.set_users = users;
+}
+
+fn find_rules_with_sets(port: &dyn Port, place: (Family, Table), users: &mut BTreeMap<String, Vec<SetUser>>) {
+    let (family, table) = place;
+    let save = || ObservedTable::parse(table, port.save(family, table).ok()?).ok();
+    let user = |chain: &str, at: usize, text: &str, uses: u32| {
+        let (chain, text) = (chain.into(), text.into());
+        SetUser::Rule { family, table, chain, number: at + 1, text, uses }
+    };
+    let Ok(raw) = port.raw(family, table, Wanted::Which(&|_| true)) else {
+        let Some(save) = save() else { return };
+        for (name, users) in users {
+            for chain in save.chain_names() {
+                let rules = save.rules(chain).into_iter().enumerate();
+                let with_uses = rules.map(|(at, text)| (at, text, set_type::uses_of_set(text, name)));
+                users.extend(with_uses.filter(|used| used.2 > 0).map(|(at, text, uses)| user(chain, at, text, uses)));
+            }
+        }
+        return;
+    };
+    let mut push = |name: &str, chain: &str, at: usize, text: &str, uses: u32| {
+        if let Some(users) = users.get_mut(name) {
+            users.push(user(chain, at, text, uses));
+        }
+    };
+    let mut shown: Option<Option<ObservedTable>> = None;
+    for chain in raw.chains {
+        for (at, rule) in chain.rules.iter().enumerate() {
+            let mut uses: BTreeMap<&str, u32> = BTreeMap::new();
+            rule.form.sets.iter().for_each(|used| *uses.entry(&used.name).or_default() += 1);
+            for (name, uses) in uses {
+                let save = shown.get_or_insert_with(save).as_ref();
+                let texts = save.map(|save| save.rules(&chain.name)).filter(|texts| texts.len() == chain.rules.len());
+                match texts.and_then(|texts| texts.get(at).copied()) {
+                    Some(text) => push(name, &chain.name, at, text, uses),
+                    None => push(name, &chain.name, at, &port.marks(family, &rule.form), uses),
+                }
+            }
+        }
+    }
 }
 
 /// Whether a rule with this text is wanted in this chain.

@@ -2,6 +2,8 @@
 //! tools, or a kernel of plain data. Both pass the same contract tests (`contract_tests.rs`).
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::thread::JoinHandle;
 use std::time::Instant;
 
 use ruleward_core::form::{Form, RawTable, Stamp};
@@ -14,6 +16,20 @@ use super::lock::LockError;
 use super::process::ToolError;
 use super::scratch::ScratchError;
 use super::tools::RestoreError;
+
+/// How closely a set is looked at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Depth {
+    /// Type and options.
+    Outline,
+    /// The number of members as well.
+    Count,
+    /// All members, which takes as long as there are many.
+    Members,
+}
+
+/// How closely each set is looked at; not at all if none.
+pub type Depths = Arc<dyn Fn(&str) -> Option<Depth> + Send + Sync>;
 
 /// Which chains of a table are read byte for byte.
 #[derive(Clone, Copy)]
@@ -118,14 +134,21 @@ pub trait Port: Sync {
         None
     }
 
-    /// `ipset list`: all sets.
+    /// `ipset list` of the sets whose names `wanted` claims; others may be among them.
     ///
     /// # Errors
     /// When the tool fails.
-    fn sets(&self) -> Result<String, ToolError>;
+    fn sets(&self, wanted: &dyn Fn(&str) -> bool) -> Result<String, ToolError>;
 
-    /// A hash of the sets whose names `owns` claims: equal hashes mean equal sets. `None` where the kernel does not tell.
-    fn sets_digest(&self, owns: &dyn Fn(&str) -> bool) -> Option<u64>;
+    /// A hash of sets, of each as far as `depth` says: equal hashes mean equal sets. `None` where the kernel does not
+    /// tell.
+    fn sets_digest(&self, depth: &dyn Fn(&str) -> Option<Depth>) -> Option<u64>;
+
+    /// The same without waiting for it.
+    fn sets_digest_later(&self, depth: Depths) -> JoinHandle<Option<u64>>;
+
+    /// How many rules and sets use a set; `None` if it does not exist, or where the kernel does not tell.
+    fn set_references(&self, set: &str) -> Option<u32>;
 
     /// `ipset restore`: line by line, what was done before a refused line stays done.
     ///

@@ -1,6 +1,6 @@
 //! Proves that rules may be replayed: their forms are sent, in one transaction, to a second private namespace, whose
 //! address sets have other indexes; what iptables-save shows there, and what the kernel holds there, must be the same
-//! as where the tools had loaded them. A rule that fails stays with the tools.
+//! as where the tools had loaded them. A rule that fails stays with the tools, and no other rule with it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
@@ -13,6 +13,7 @@ use ruleward_core::grants::HOST_PREFIX;
 use ruleward_core::merge::Desired;
 use ruleward_core::names::{Backend, Family, Table};
 use ruleward_core::observed::{Observed, ObservedTable};
+use ruleward_core::ownership::Ownership;
 use ruleward_core::plan::plan;
 use ruleward_core::script;
 use ruleward_core::transaction::{Change, transaction_without};
@@ -24,6 +25,8 @@ type Place = (Family, Table);
 
 /// How often rules that the kernel refuses are left out and the rest is tried again.
 const TRIES: usize = 8;
+/// In a table with more chains than this that can't be proven together, no rule is.
+const MOST_SINGLE_CHAINS: usize = 64;
 
 /// What has to be there before the rules can come.
 pub struct Stage {
@@ -38,8 +41,8 @@ impl Stage {
         let sets = if desired.sets.is_empty() {
             String::new()
         } else {
-            // A set before all others: the indexes are not those of the first namespace.
-            format!("create {HOST_PREFIX}padding hash:ip\n{}", script::rehearsal_sets(desired))
+            // A set before all others: the indexes are not those of the first namespace. Rules need no members.
+            format!("create {HOST_PREFIX}padding hash:ip\n{}", script::empty_sets(desired))
         };
         let mut stubs: Vec<_> = estimators.scripts().collect();
         for ((family, table), wanted) in &desired.tables {
@@ -71,18 +74,19 @@ pub fn prove(
 ) -> Result<(), String> {
     if port.backend() == Backend::Nft {
         forms.replayable = true;
-        let mut proof = Proof { expected, forms: &mut forms, known, again: false };
-        let mut outcome = Ok(());
-        for _ in 0..TRIES {
-            proof.again = false;
-            port.in_scratch(&mut |scratch| outcome = proof.hold(scratch, stage)).map_err(|error| error.to_string())?;
-            if !proof.again {
-                break;
-            }
-        }
-        if let Err(reason) = outcome {
-            tracing::warn!("rules can't be replayed here, the stock tools write them: {reason}");
-            forms.replayable = false;
+        // A stub stands for a foreign chain, and may have a name that some policy was granted: nothing is ours here, so
+        // that nothing is removed.
+        let unowned =
+            (!stage.stubs.is_empty()).then(|| Expected { ownership: Ownership::default(), ..expected.clone() });
+        let mut proof = Proof {
+            expected: unowned.as_ref().unwrap_or(expected),
+            forms: &mut forms,
+            known,
+            only: None,
+            again: false,
+        };
+        if let Err(reason) = proof.attempt(port, stage)? {
+            proof.isolate(port, stage, &reason)?;
         }
     }
     expected.forms = Some(Arc::new(forms));
@@ -93,11 +97,65 @@ struct Proof<'a> {
     expected: &'a Expected,
     forms: &'a mut Forms,
     known: Option<&'a Forms>,
+    /// What is proven now, if not everything: one table, or one chain of it.
+    only: Option<(Place, Option<Box<str>>)>,
     /// A rule is left with another form, which is to be proven as well.
     again: bool,
 }
 
 impl Proof<'_> {
+    /// Proves what is open, with a rule's other form where the first does not hold. The inner error is a failure that
+    /// names no rule.
+    fn attempt(&mut self, port: &dyn Port, stage: &Stage) -> Result<Result<(), String>, String> {
+        let mut outcome = Ok(());
+        for _ in 0..TRIES {
+            self.again = false;
+            port.in_scratch(&mut |scratch| outcome = self.hold(scratch, stage)).map_err(|error| error.to_string())?;
+            if !self.again {
+                break;
+            }
+        }
+        Ok(outcome)
+    }
+
+    /// Together they can't be proven: table by table, and where that fails chain by chain. What can't be proven turns
+    /// off only itself.
+    fn isolate(&mut self, port: &dyn Port, stage: &Stage, reason: &str) -> Result<(), String> {
+        tracing::debug!("rules could not be proven together: {reason}");
+        let places: Vec<Place> = self.expected.tables.keys().copied().collect();
+        for place in places {
+            let chains: Vec<Box<str>> = self.open_rules(place).into_keys().map(Into::into).collect();
+            self.only = Some((place, None));
+            let Err(reason) = self.attempt(port, stage)? else { continue };
+            for chain in chains.iter().take(MOST_SINGLE_CHAINS) {
+                self.only = Some((place, Some(chain.clone())));
+                if let Err(reason) = self.attempt(port, stage)? {
+                    self.doubt_open(place, &reason);
+                }
+            }
+            self.only = Some((place, None));
+            if chains.len() > MOST_SINGLE_CHAINS {
+                self.doubt_open(place, &reason);
+            }
+        }
+        self.only = None;
+        Ok(())
+    }
+
+    /// Rules of which nothing more is known than that their proof failed.
+    fn doubt_open(&mut self, place: Place, reason: &str) {
+        let open: BTreeSet<String> =
+            self.open_rules(place).into_values().flatten().map(|rule| rule.write().to_owned()).collect();
+        let (family, table) = place;
+        tracing::warn!(
+            "{family} {table}: {} rules can't be replayed, the stock tools write them: {reason}",
+            open.len()
+        );
+        for rule in open {
+            while self.forms.doubt(place, &rule, reason) {}
+        }
+    }
+
     /// Whether the rule was proven before in the same form.
     fn is_known(&self, place: Place, written: &str) -> bool {
         let before = self.known.and_then(|known| known.replay(place, written).ok());
@@ -118,6 +176,9 @@ impl Proof<'_> {
             .iter()
             .map(|(hook, rules)| (hook.as_str(), rules.first.iter().chain(&rules.last).map(|one| &one.rule).collect()));
         let mut open: BTreeMap<&str, Vec<&ExpectedRule>> = own.chain(hooked).collect();
+        if let Some((only, chain)) = &self.only {
+            open.retain(|name, _| *only == place && chain.as_ref().is_none_or(|chain| **chain == **name));
+        }
         open.values_mut().for_each(|rules| rules.retain(|rule| self.is_open(place, rule.write())));
         open.retain(|_, rules| !rules.is_empty());
         open
@@ -151,8 +212,17 @@ impl Proof<'_> {
                 raw.chains.iter().for_each(|chain| known.push_chain(&chain.name, []));
                 observed.tables.insert((*family, *table), known);
             }
-            let plan = plan(self.expected, &observed);
-            let skip = |place: Place, written: &str| !self.is_open(place, written);
+            let mut plan = plan(self.expected, &observed);
+            if let Some((only, _)) = &self.only {
+                plan.tables.retain(|table| (table.family, table.table) == *only);
+            }
+            let in_chain: Option<BTreeSet<&str>> = self.only.as_ref().and_then(|(place, chain)| {
+                let rules = self.open_rules(*place).remove(&**chain.as_ref()?)?;
+                Some(rules.into_iter().map(ExpectedRule::write).collect())
+            });
+            let skip = |place: Place, written: &str| {
+                !self.is_open(place, written) || in_chain.as_ref().is_some_and(|rules| !rules.contains(written))
+            };
             let transaction =
                 transaction_without(&plan, &observed, self.forms, &skip).map_err(|error| error.to_string())?;
             let (steps, reason) = match scratch.transact(&transaction) {

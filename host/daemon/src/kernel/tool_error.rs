@@ -82,6 +82,17 @@ pub enum ToolError {
         /// The kernel's reason.
         source: io::Error,
     },
+    /// It left out a table with rules that it has no words for, and reported success.
+    #[error(
+        "{program} left out a table ({remark}): that table holds rules which only `nft` can show; find them with \
+         `nft list ruleset`, and move them to a table of their own"
+    )]
+    Incompatible {
+        /// Name of the program.
+        program: String,
+        /// What it said.
+        remark: String,
+    },
     /// It reported success, yet what it printed is not what it should print.
     #[error("{program} reported success, but its output can't be trusted: {reason}")]
     Untrustworthy {

@@ -22,7 +22,7 @@ use super::chains::{self, HeldChain};
 use super::lock::PrivateLock;
 use super::process::{Finished, Invocation, ToolError};
 use super::restore_message::{self, Refusal};
-use super::save_text;
+use super::save_text::{self, SaveTextError};
 use super::tool_path::is_installed;
 
 /// Why a script was not carried out. With several tables in it, those before the refused one are committed.
@@ -191,6 +191,9 @@ impl Tools {
         arguments.extend(options);
         let text = self.run(&program, "iptables", &arguments, b"", Duration::ZERO)?.success(&program)?;
         if let Err(error) = save_text::check(&text, table) {
+            if let SaveTextError::Incompatible { remark } = error {
+                return Err(ToolError::Incompatible { program, remark });
+            }
             return Err(ToolError::Untrustworthy { program, reason: error.to_string() });
         }
         if text.is_empty() && self.must_show_something(family, table) {
@@ -254,6 +257,21 @@ impl Tools {
     /// [`ToolError`]
     pub fn ipset_list(&self) -> Result<String, ToolError> {
         self.run("ipset", "ipset", &["list"], b"", Duration::ZERO)?.success("ipset")
+    }
+
+    /// The same of these sets, which must exist.
+    ///
+    /// # Errors
+    /// [`ToolError`]
+    pub fn ipset_list_some(&self, names: &[String]) -> Result<String, ToolError> {
+        if names.is_empty() {
+            return Ok(String::new());
+        }
+        if names.iter().any(|name| !name.chars().all(|c| c.is_ascii_graphic() && !matches!(c, '"' | '\'' | '\\'))) {
+            return self.ipset_list();
+        }
+        let script: String = names.iter().map(|name| format!("list {name}\n")).collect();
+        self.run("ipset", "ipset", &["restore"], script.as_bytes(), Duration::ZERO)?.success("ipset")
     }
 
     /// Carries out the lines of an ipset script, one after the other: those before a refused one take effect.

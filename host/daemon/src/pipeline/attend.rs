@@ -2,7 +2,7 @@
 //! last asked for; nothing is evaluated, no process is started where forms can be replayed. The straight path still runs
 //! at every refresh: this one is an addition.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -42,12 +42,13 @@ impl Pipeline {
             return None;
         }
         let due = self.keeper.due.is_some_and(|due| due <= began);
+        let sets = !self.keeper.filling && self.keeper.sets_were_changed(&*self.port, &expected);
         let mut heard = std::mem::take(&mut self.keeper.heard);
         if due {
             heard.extend(std::mem::take(&mut self.keeper.waiting));
         }
         self.show_fights();
-        if heard.is_quiet() && !due {
+        if heard.is_quiet() && !due && !sets {
             if heard.generation.is_some() && self.keeper.held.is_empty() && self.keeper.verified.is_some() {
                 self.keeper.verified = heard.generation;
             }
@@ -55,7 +56,8 @@ impl Pipeline {
         }
         self.calm = None;
         // What can't be put right may have been by somebody: that shows in its place alone, and not in what was heard.
-        let scope = if self.keeper.problems.is_empty() { self.scope(&expected, &heard, due) } else { Scope::All };
+        let problems = !self.keeper.problems.is_empty() && !self.keeper.filling;
+        let scope = if problems { Scope::All } else { self.scope(&expected, &heard, due, sets) };
         let mut pass = self.begin(Intent::Write);
         (pass.started, pass.cause, pass.undone) = (began, traced::DRIFT, Undone::CountsAnew);
         pass.recorder.add(|| Span::new(traced::LISTEN, began, listened));
@@ -124,7 +126,7 @@ impl Pipeline {
     }
 
     /// Where to look. What waits in a fight is left out until it is due.
-    fn scope(&mut self, expected: &Expected, heard: &Activity, due: bool) -> Scope {
+    fn scope(&mut self, expected: &Expected, heard: &Activity, due: bool, sets: bool) -> Scope {
         if heard.lost || heard.anywhere.is_some() || heard.chains.len() > MANY {
             return Scope::All;
         }
@@ -176,7 +178,7 @@ impl Pipeline {
             (place, (!all).then_some(touched))
         };
         let tables = chains.into_iter().map(|(place, touched)| whole(place, touched)).collect();
-        Scope::Part { tables, sets: !self.keeper.sets_unchanged(&*self.port, expected) }
+        Scope::Part { tables, sets: sets || self.keeper.sets_concern_now(&*self.port, expected) }
     }
 
     /// True: nothing had to be done.
@@ -190,10 +192,15 @@ impl Pipeline {
         let by = Keeper::by(&expected);
         let look = pass.timed(Stage::Observe, || self.keeper.look(&*self.port, &mut expected, scope, by, false));
         let mut observed = look.map_err(|error| {
+            self.hidden(&error, &expected);
             pass.stop(ErrorClass::Temporary, format!("the kernel can't be read: {error}; nothing is written"))
         })?;
         self.expected = Some(Arc::clone(&expected));
         let mut todo = pass.timed(Stage::Plan, || plan(&expected, &observed));
+        if todo.first.is_some() && observed.partial {
+            // All rules that use the set have to be known.
+            return self.undo(pass, expected, &Scope::All, heard);
+        }
         if *scope == Scope::All {
             self.keeper.verified = observed.generation.filter(|_| self.keeper.steady);
         } else if self.keeper.verified.is_some() {
@@ -202,6 +209,9 @@ impl Pipeline {
         let noted = self.keeper.seen.look(&expected, &observed, &todo, scope);
         let had_problems = !self.keeper.problems.is_empty();
         let strange = std::mem::take(&mut self.keeper.strange);
+        self.keeper.use_filled(&mut todo);
+        // Rules do not wait for large sets: these are filled after them.
+        let large = Keeper::put_off_large(&mut todo);
         let mut drifts = self.keeper.awaited.drifts(&expected, &observed, &todo);
         let turns = self.keeper.awaited.turns(&expected, &observed);
         self.ask_who(&mut heard, &drifts);
@@ -210,7 +220,7 @@ impl Pipeline {
         self.keeper.leave_out_held(&mut todo);
         self.keep_problems(&todo, scope);
         let problems = had_problems || !self.keeper.problems.is_empty();
-        if todo.is_empty() && wait.is_empty() {
+        if todo.is_empty() && wait.is_empty() && large.is_empty() {
             // Whoever made the chain may have put the jump in as well.
             self.renew_awaited(&expected, &observed);
             self.tell_turns(pass, &turns);
@@ -227,12 +237,22 @@ impl Pipeline {
             pass.found.measure = Some(Arc::clone(&expected));
             let changes = drift::list(&todo, &observed);
             let seen = Instant::now();
-            let written = self.keeper.write(&*self.port, pass, &mut expected, &mut observed, &mut todo, scope);
+            // What is put off is not looked at again with the rules.
+            let of_rules = match scope {
+                Scope::Part { tables, sets: true } if !large.is_empty() => {
+                    Scope::Part { tables: tables.clone(), sets: false }
+                }
+                scope => scope.clone(),
+            };
+            let filling = self.keeper.filling;
+            self.keeper.filling |= !large.is_empty();
+            let written = self.keeper.write(&*self.port, pass, &mut expected, &mut observed, &mut todo, &of_rules);
+            self.keeper.filling = filling;
             if written.is_ok() {
                 self.renew_awaited(&expected, &observed);
                 self.tell_turns(pass, &turns);
             }
-            self.expected = Some(expected);
+            self.expected = Some(Arc::clone(&expected));
             pass.report.changes = changes.into_iter().map(Change::from).collect();
             pass.report.outcome = Outcome::Changed;
             let concluding = Instant::now();
@@ -245,6 +265,9 @@ impl Pipeline {
                 self.record_noted(pass, &noted, &heard);
             }
             written?;
+        }
+        if !large.is_empty() {
+            self.swap_large(pass, expected)?;
         }
         self.record_noted(pass, &noted, &heard);
         let waits = !self.keeper.held.is_empty();
@@ -285,6 +308,36 @@ impl Pipeline {
     pub(super) fn why_it_waits(&self) -> String {
         let fighting = !self.keeper.fights.fights(self.keeper.started.elapsed()).is_empty();
         (if fighting { FIGHTING } else { MOVED }).to_owned()
+    }
+
+    /// Fills large sets, then puts them in their places.
+    fn swap_large(&mut self, pass: &mut Pass, mut expected: Arc<Expected>) -> Result<(), Stop> {
+        let scope = Scope::Part { tables: BTreeMap::new(), sets: true };
+        loop {
+            let by = Keeper::by(&expected);
+            let look = self.keeper.look(&*self.port, &mut expected, &scope, by, false);
+            let mut observed = look.map_err(|error| {
+                pass.stop(ErrorClass::Temporary, format!("the sets can't be read: {error}; nothing is written"))
+            })?;
+            let mut todo = plan(&expected, &observed);
+            if self.fill(pass, &mut todo)? {
+                continue;
+            }
+            if todo.is_empty() {
+                return Ok(());
+            }
+            pass.found.drifts = drift::name(&todo, &expected, &observed);
+            pass.found.measure = Some(Arc::clone(&expected));
+            pass.report.changes.extend(drift::list(&todo, &observed).into_iter().map(Change::from));
+            pass.report.outcome = Outcome::Changed;
+            let seen = Instant::now();
+            let written = self.keeper.write(&*self.port, pass, &mut expected, &mut observed, &mut todo, &scope);
+            self.keeper.filled.clear();
+            let earlier = std::mem::take(&mut pass.report.incidents);
+            self.record(pass, &Activity::default(), &written, seen);
+            pass.report.incidents.splice(0..0, earlier);
+            return written.map(drop);
+        }
     }
 
     /// Gives rules that were taken away the text that iptables-save has for them. Not in a fight, where it was done before.
@@ -346,7 +399,8 @@ impl Pipeline {
         let now = Instant::now();
         let heard = !self.keeper.heard.is_quiet() && self.in_force().is_some();
         let heard = heard.then(|| self.keeper.settled_at());
-        let due = [self.keeper.watch.due(), self.keeper.due, peace, heard].into_iter().flatten().min()?;
+        let sets = self.in_force().and_then(|_| self.keeper.sets_due());
+        let due = [self.keeper.watch.due(), self.keeper.due, peace, heard, sets].into_iter().flatten().min()?;
         Some(due.saturating_duration_since(now))
     }
 }

@@ -4,12 +4,13 @@ use std::sync::Arc;
 
 use ruleward_core::drift;
 use ruleward_core::expected::Expected;
+use ruleward_core::forms::Forms;
 use ruleward_core::plan::plan;
 
 use super::traced::{self, Stage};
 use super::{Pass, Pipeline, Stop};
 use crate::kernel::observe::Scope;
-use crate::report::{Change, Intent, Outcome, Report};
+use crate::report::{Change, ErrorClass, Intent, Outcome, Report};
 
 impl Pipeline {
     /// All that is ours by the configuration's grants, or by those of what was in force before.
@@ -29,7 +30,17 @@ impl Pipeline {
     }
 
     fn clean(&mut self, pass: &mut Pass, mut nothing: Arc<Expected>) -> Result<(), Stop> {
-        let mut observed = self.observe(pass, &mut nothing)?;
+        let mut observed = match self.observe(pass, &mut nothing)? {
+            Some(observed) => observed,
+            // What only bytes show is recognised by its marks, and deleted by its handle.
+            None => {
+                let mut forms = Forms::default();
+                forms.replayable = true;
+                nothing = Arc::new(Expected { forms: Some(Arc::new(forms)), ..Expected::clone(&nothing) });
+                let again = self.observe(pass, &mut nothing)?;
+                again.ok_or_else(|| pass.stop(ErrorClass::Temporary, "the kernel can't be read; nothing is removed"))?
+            }
+        };
         let mut todo = pass.timed(Stage::Plan, || plan(&nothing, &observed));
         pass.report.changes = drift::list(&todo, &observed).into_iter().map(Change::from).collect();
         pass.report.notes.extend(todo.notes.iter().cloned());

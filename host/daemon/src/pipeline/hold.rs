@@ -7,7 +7,7 @@ use ruleward_core::base_chain::Structure;
 use ruleward_core::drift::{Drift, Kind};
 use ruleward_core::fight::{Place, Seen};
 use ruleward_core::names::{Family, Table};
-use ruleward_core::plan::Plan;
+use ruleward_core::plan::{ChainPlan, Plan};
 
 use super::keeper::{Chains, Keeper};
 use crate::kernel::activity::{Activity, Touch};
@@ -80,6 +80,16 @@ impl Keeper {
 
     /// What waits in a fight is not written.
     pub fn leave_out_held(&self, todo: &mut Plan) {
+        if let Some(first) = &mut todo.first {
+            // But what keeps a set from its type goes with the set, which never waits.
+            let Plan { tables, stand_ins, .. } = &mut **first;
+            for table in tables.iter_mut() {
+                let Some(held) = self.held.chains.get(&(table.family, table.table)) else { continue };
+                let concerned = |chain: &ChainPlan| chain.removed.iter().any(|rule| stand_ins.concern(rule));
+                table.chains.retain(|chain| concerned(chain) || !held.contains(chain.chain.as_str()));
+                table.remove.retain(|chain| !held.contains(chain.as_str()));
+            }
+        }
         for table in &mut todo.tables {
             let Some(held) = self.held.chains.get(&(table.family, table.table)) else { continue };
             table.chains.retain(|chain| !held.contains(chain.chain.as_str()));

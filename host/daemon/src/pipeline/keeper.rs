@@ -20,13 +20,15 @@ use ruleward_core::observed::Observed;
 use ruleward_core::plan::{Plan, plan};
 use ruleward_core::settle::{Bounds, Extent, Settling, Verdict, Writer};
 
+use super::fill::Filled;
 use super::hold::Held;
 use super::noted::Seen;
+use super::set_watch::SetWatch;
 use super::traced::Stage;
 use super::{Pass, Stop};
 use crate::kernel::activity::Activity;
-use crate::kernel::commit::{CommitError, commit, commit_at_once};
-use crate::kernel::observe::{ObserveError, Scope, Strange, explain, observe, observe_forms};
+use crate::kernel::commit::{CommitError, commit, commit_at_once, wait_until_unused};
+use crate::kernel::observe::{ObserveError, Scope, Strange, explain, find_set_users, observe_forms, observe_tables};
 use crate::kernel::port::Port;
 use crate::kernel::watch::Watch;
 use crate::kernel::writers::Writers;
@@ -112,8 +114,12 @@ pub(super) struct Keeper {
     pub skipped: u32,
     /// Why the last write was done by the stock tools, if a transaction was tried.
     pub by_tools: Option<String>,
-    /// What the sets were when they were last compared.
-    pub sets: Option<u64>,
+    /// What is known of the sets.
+    pub sets: SetWatch,
+    /// Large sets that stand ready.
+    pub filled: Filled,
+    /// Such are being filled: nobody looks at sets until they are.
+    pub filling: bool,
     /// The chains of other programs that attachments wait for, as they were when all was last in sync.
     pub awaited: Awaited,
     /// What the tables were when they were last looked at (legacy).
@@ -128,6 +134,8 @@ pub(super) struct Keeper {
     pub coverage: Option<(Arc<Forms>, Coverage)>,
     /// What tables and built-in chains were when they were looked at last, besides their rules.
     pub seen: Seen,
+    /// Tables that text can't show are left out: their bytes can't be had either.
+    pub leave_out_hidden: bool,
     /// What the last full look had to say beside changes.
     pub problems: Vec<String>,
     pub notes: Vec<String>,
@@ -152,7 +160,9 @@ impl Keeper {
             writers: Writers::default(),
             skipped: 0,
             by_tools: None,
-            sets: None,
+            sets: SetWatch::default(),
+            filled: Filled::new(),
+            filling: false,
             awaited: Awaited::default(),
             stamps: BTreeMap::new(),
             strange: Vec::new(),
@@ -160,6 +170,7 @@ impl Keeper {
             right: false,
             coverage: None,
             seen: Seen::default(),
+            leave_out_hidden: false,
             problems: Vec::new(),
             notes: Vec::new(),
         }
@@ -168,18 +179,6 @@ impl Keeper {
     /// Forms, if they are known.
     pub fn by(expected: &Expected) -> By {
         if expected.forms.is_some() { By::Forms } else { By::Text }
-    }
-
-    fn sets_now(port: &dyn Port, expected: &Expected) -> Option<u64> {
-        if !expected.ownership.any_sets() {
-            return Some(0);
-        }
-        port.sets_digest(&|name| expected.ownership.owns_set(name))
-    }
-
-    /// Whether the sets are surely as they were when they were last compared.
-    pub fn sets_unchanged(&self, port: &dyn Port, expected: &Expected) -> bool {
-        self.sets.is_some() && self.sets == Self::sets_now(port, expected)
     }
 
     /// Reads what is in `scope`. Rules in another form than ours that are shown as ours are taken for ours where nothing
@@ -193,27 +192,50 @@ impl Keeper {
         by: By,
         trusting: bool,
     ) -> Result<Observed, ObserveError> {
+        let mut observed = self.look_at_tables(port, expected, scope, by, trusting)?;
+        if !matches!(scope, Scope::Part { sets: false, .. }) && !self.filling {
+            self.look_at_sets(port, expected, &mut observed)?;
+            find_set_users(port, expected, &mut observed);
+        }
+        Ok(observed)
+    }
+
+    fn look_at_tables(
+        &mut self,
+        port: &dyn Port,
+        expected: &mut Arc<Expected>,
+        scope: &Scope,
+        by: By,
+        trusting: bool,
+    ) -> Result<Observed, ObserveError> {
         self.strange.clear();
         self.steady = true;
         self.stamps.clear();
         self.watch.concern(expected.tables.keys().copied());
-        if !matches!(scope, Scope::Part { sets: false, .. }) {
-            self.sets = Self::sets_now(port, expected);
-        }
-        let Some(forms) = expected.forms.as_ref().filter(|_| by == By::Forms) else {
+        let Some(forms) = &expected.forms else {
             self.watch.mark(expected.tables.keys().copied());
-            return observe(port, expected);
+            return observe_tables(port, expected, self.leave_out_hidden);
         };
+        let mut trusting = trusting;
+        if by == By::Text {
+            self.watch.mark(expected.tables.keys().copied());
+            match observe_tables(port, expected, false) {
+                // What text can't show is read by bytes, also what the tools have written.
+                Err(error) if error.is_hidden() => trusting = true,
+                read => return read,
+            }
+        }
         // These are read by iptables-save, whatever the scope: what they are is asked for apart, and first.
         self.watch.mark(expected.tables.keys().copied().filter(|place| !forms.trusts(*place)));
         let read = observe_forms(port, expected, scope, &mut |place| self.watch.take_reading(place));
         self.watch.forget_readings();
-        let Some(mut reading) = read? else { return observe(port, expected) };
+        let Some(mut reading) = read? else { return observe_tables(port, expected, false) };
         self.steady = reading.steady;
         reading.stamps.iter().for_each(|(place, stamp)| self.watch.note(*place, *stamp));
         self.stamps.extend(reading.stamps.drain(..));
         // Where generations tell, a part is read to repair it at once; what it is shown as is asked for later.
-        let quick = *scope != Scope::All && port.generation().is_some();
+        let untrusted = reading.strange.iter().any(|strange| !forms.trusts(strange.place));
+        let quick = *scope != Scope::All && port.generation().is_some() && !untrusted;
         if reading.strange.is_empty() || quick {
             self.strange = reading.strange;
             return Ok(reading.observed);
@@ -222,14 +244,15 @@ impl Keeper {
         let trusting = trusting || !self.contacted;
         let mut learned: Option<Forms> = None;
         for (strange, text) in alike {
-            let believed = port.shows_all(&strange.form) && (trusting || port.generation().is_none());
+            let by_text = expected.forms.as_ref().is_some_and(|forms| !forms.trusts(strange.place));
+            let believed = port.shows_all(&strange.form) && (trusting || by_text || port.generation().is_none());
             if !believed {
                 continue; // its line of marks stays, and differs from what is expected
             }
             if let Some(table) = reading.observed.tables.get_mut(&strange.place) {
                 table.set_text(&strange.chain, strange.at, &text);
             }
-            if let Some(forms) = &expected.forms {
+            if let Some(forms) = expected.forms.as_ref().filter(|_| !by_text) {
                 learned.get_or_insert_with(|| Forms::clone(forms)).also(strange.place, strange.form, &text);
             }
         }
@@ -259,10 +282,12 @@ impl Keeper {
         let mut by = if replayable { Self::by(expected) } else { By::Text };
         let mut how = UNWRITTEN;
         let mut since = Since::Start;
+        let mut between = false;
         let mut lost = 0;
         let mut scope = Cow::Borrowed(scope);
         // On legacy the picture is older than the lock: unless the tables are the same still, it is taken again.
-        let mut fresh = port.generation().is_some() || pass.timed(Stage::Verify, || self.are_as_seen(port, todo));
+        let mut fresh = port.generation().is_some()
+            || (todo.first.is_none() && pass.timed(Stage::Verify, || self.are_as_seen(port, todo)));
         let mut looked;
         let patience = Instant::now() + self.settling.bounds().single;
         let mut tried = 0;
@@ -275,7 +300,10 @@ impl Keeper {
                     .map_err(|error| pass.stop(ErrorClass::Temporary, format!("the kernel can't be read: {error}")))?;
                 *todo = plan(expected, observed);
                 self.leave_out_held(todo);
-                self.note_found(pass, since, expected, observed, todo);
+                // After the first step of a change of ours the rest is no drift.
+                if !std::mem::take(&mut between) {
+                    self.note_found(pass, since, expected, observed, todo);
+                }
                 if since == Since::Commit {
                     since = Since::Failure;
                 }
@@ -285,17 +313,21 @@ impl Keeper {
             }
             fresh = false;
             // The last moment to see that another program is about to commit to what it has read.
-            if !todo.tables.is_empty() && pass.timed(Stage::Lock, || port.wait_for_clients(patience)) {
+            let tables = !todo.tables.is_empty() || todo.first.is_some();
+            if tables && pass.timed(Stage::Lock, || port.wait_for_clients(patience)) {
                 continue;
             }
             tried += 1;
             if tried > TRIES / 2 && by == By::Text {
                 todo.generation = None; // somebody writes all the time: what we delete, we name by its text
+                todo.first.iter_mut().for_each(|first| first.generation = None);
             }
+            self.use_filled(todo);
+            let step = todo.first.as_deref().unwrap_or(todo);
             let forms = expected.forms.clone().filter(|_| by == By::Forms);
             let done = pass.timed(Stage::Commit, || match &forms {
-                Some(forms) => commit_at_once(port, todo, observed, forms),
-                None => commit(port, todo),
+                Some(forms) => commit_at_once(port, step, observed, forms),
+                None => commit(port, step),
             });
             if let Err(error) = &done {
                 pass.recorder.failed(error);
@@ -306,15 +338,17 @@ impl Keeper {
                     pass.committed_at = Some(Instant::now());
                     since = Since::Commit;
                     how = match by {
-                        _ if todo.tables.is_empty() => "ipset",
+                        _ if step.tables.is_empty() => "ipset",
                         By::Forms => "netlink",
                         By::Text => BY_TOOLS,
                     };
                     pass.recorder.tell("ruleward.commit.how", how);
                     if by == By::Forms {
                         self.by_tools = None;
-                        self.count_own_commit(observed, todo);
+                        self.count_own_commit(observed, step);
                     }
+                    between = !step.stand_ins.is_empty();
+                    step.stand_ins.sets().for_each(|set| wait_until_unused(port, set));
                     if expected.basis == Basis::Unproven && !restructures(todo) {
                         *expected = super::learn(Arc::clone(expected), port);
                     }

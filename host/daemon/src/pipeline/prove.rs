@@ -37,9 +37,12 @@ impl Pipeline {
                 return Ok(known);
             }
             self.board.step("rehearsing");
-            let desired = pass.timed(Stage::Merge, || self.merge(&contributions));
+            let mut desired = pass.timed(Stage::Merge, || self.merge(&contributions));
+            if let Some(expected) = &self.expected {
+                desired.known_sets = expected.known_sets(&desired);
+            }
             let known = self.expected.as_ref().and_then(|expected| expected.forms.clone());
-            let learn = if self.config.replay { Learn::Forms(known.as_deref()) } else { Learn::Nothing };
+            let learn = if self.replay() { Learn::Forms(known.as_deref()) } else { Learn::Nothing };
             let rehearsed = pass.timed(Stage::Rehearse, || rehearse(&*self.port, desired, learn));
             let error = match rehearsed {
                 Ok(rehearsed) => return Ok(self.proven(contributions, rehearsed)),
@@ -60,7 +63,7 @@ impl Pipeline {
 
     /// The same was rehearsed before, if maybe for others to own.
     fn known(&self, contributions: &[Arc<Checked>]) -> Option<Proven> {
-        let replay = self.config.replay;
+        let replay = self.replay();
         let in_force = self.expected.as_ref().map(|expected| (&self.merged, expected, self.replayed));
         let prepared = self.prepared.as_ref().map(|known| (&known.merged, &known.expected, known.replay));
         let mut all = [in_force, prepared].into_iter().flatten();
@@ -90,7 +93,7 @@ impl Pipeline {
         let unmatchable = unmatchable::warnings(&rehearsed.expected);
         unmatchable.iter().filter(|line| !self.unmatchable.contains(line)).for_each(|line| tracing::warn!("{line}"));
         self.unmatchable = unmatchable;
-        Proven { merged, expected: Arc::new(rehearsed.expected), replay: self.config.replay }
+        Proven { merged, expected: Arc::new(rehearsed.expected), replay: self.replay() }
     }
 
     /// Which policy a failure comes from: by the line that was refused, else by trying each new answer alone. The kernel's
@@ -142,12 +145,12 @@ impl Pipeline {
                 self.committed = false;
                 self.keeper.watch.forget_chains();
             }
-            (self.merged, self.expected, self.replayed) = (merged, Some(expected), self.config.replay);
+            (self.merged, self.expected, self.replayed) = (merged, Some(expected), self.replay());
             self.prepared = None;
         } else if same {
             self.expected = Some(expected);
         } else {
-            self.prepared = Some(Proven { merged, expected, replay: self.config.replay });
+            self.prepared = Some(Proven { merged, expected, replay: self.replay() });
             self.committed = false; // a part of the other may have been written
         }
     }
