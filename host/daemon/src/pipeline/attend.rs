@@ -38,6 +38,9 @@ impl Pipeline {
         self.listen();
         let listened = Instant::now();
         let expected = self.in_force()?; // else the next check reads everything anyway
+        for place in self.keeper.seen.disowned(&*self.port, began) {
+            self.keeper.heard.tables.entry(place).or_default();
+        }
         if self.keeper.wait_for_writers().is_some() {
             return None;
         }
@@ -400,7 +403,8 @@ impl Pipeline {
         let heard = !self.keeper.heard.is_quiet() && self.in_force().is_some();
         let heard = heard.then(|| self.keeper.settled_at());
         let sets = self.in_force().and_then(|_| self.keeper.sets_due());
-        let due = [self.keeper.watch.due(), self.keeper.due, peace, heard, sets].into_iter().flatten().min()?;
+        let owners = self.keeper.seen.due().filter(|_| self.in_force().is_some());
+        let due = [self.keeper.watch.due(), self.keeper.due, peace, heard, sets, owners].into_iter().flatten().min()?;
         Some(due.saturating_duration_since(now))
     }
 }

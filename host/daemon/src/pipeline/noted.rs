@@ -2,10 +2,10 @@
 //! or a table or chain can't be put right. Each is recorded once, when it is found.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::SystemTime;
+use std::time::{Duration, Instant, SystemTime};
 
 use ruleward_core::contribution::Verdict;
-use ruleward_core::drift::{self, Drift};
+use ruleward_core::drift::{self, Drift, Kind};
 use ruleward_core::expected::Expected;
 use ruleward_core::names::{Family, Hook, Table};
 use ruleward_core::observed::Observed;
@@ -16,13 +16,19 @@ use super::{Pass, Pipeline};
 use crate::incidents::{Cause, Repair};
 use crate::kernel::activity::Activity;
 use crate::kernel::observe::Scope;
+use crate::kernel::port::{Port, Wanted};
 use crate::report::ONLY_RECORDED;
+
+/// How often it is looked whether a table has lost its owner.
+const OWNER_INTERVAL: Duration = Duration::from_secs(1);
 
 /// What was seen before.
 #[derive(Debug, Default)]
 pub(super) struct Seen {
     policies: BTreeMap<(Family, Table, Hook), Verdict>,
     stuck: BTreeSet<Stuck>,
+    /// When owners of tables are looked for again.
+    owners_due: Option<Instant>,
 }
 
 /// What is to be recorded.
@@ -73,12 +79,38 @@ impl Seen {
     }
 
     fn stuck(&mut self, todo: &Plan, scope: &Scope) -> Vec<Stuck> {
+        self.owners_due.get_or_insert_with(Instant::now);
         let new: Vec<Stuck> = todo.stuck.iter().filter(|stuck| !self.stuck.contains(stuck)).cloned().collect();
         if *scope == Scope::All {
             self.stuck.clear();
         }
         self.stuck.extend(todo.stuck.iter().cloned());
         new
+    }
+}
+
+impl Seen {
+    /// When [`Seen::disowned`] has to be asked, if ever.
+    pub fn due(&self) -> Option<Instant> {
+        self.owners_due.filter(|_| self.owned().next().is_some())
+    }
+
+    fn owned(&self) -> impl Iterator<Item = (Family, Table)> + '_ {
+        let owned = self.stuck.iter().filter(|stuck| stuck.drift.kind == Kind::TableOwned);
+        owned.filter_map(|stuck| stuck.drift.family.zip(stuck.drift.table))
+    }
+
+    /// The tables that had an owner and have none any more: the kernel sends no event when they go with it.
+    pub fn disowned(&mut self, port: &dyn Port, now: Instant) -> Vec<(Family, Table)> {
+        if self.owners_due.is_some_and(|due| due > now) {
+            return Vec::new();
+        }
+        self.owners_due = Some(now + OWNER_INTERVAL);
+        let chains = BTreeSet::new();
+        let is_free = |(family, table): &(Family, Table)| {
+            port.raw(*family, *table, Wanted::Only(&chains)).is_ok_and(|raw| raw.state.owner.is_none())
+        };
+        self.owned().filter(is_free).collect()
     }
 }
 

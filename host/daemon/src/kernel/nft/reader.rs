@@ -49,7 +49,9 @@ impl Nft {
     /// The kernel's; a dump that is interrupted again and again is one.
     pub fn table(&mut self, family: Family, table: Table, wanted: Wanted<'_>) -> Result<RawTable, Errno> {
         let mut names: HashMap<u16, Option<Box<str>>> = HashMap::new();
-        let mut read = RawTable { state: self.table_state(family, table)?, ..RawTable::default() };
+        // A table that goes with its owner goes without a new generation: what is kept of its chains is not asked.
+        let Some(state) = self.table_state(family, table)? else { return Ok(RawTable::default()) };
+        let mut read = RawTable { state, ..RawTable::default() };
         match wanted {
             Wanted::Which(which) => {
                 for (name, state) in self.chains(family, table)? {
@@ -69,16 +71,16 @@ impl Nft {
         Ok(read)
     }
 
-    /// What a table is besides its chains.
-    fn table_state(&mut self, family: Family, table: Table) -> Result<TableState, Errno> {
+    /// What a table is besides its chains; `None`: it does not exist.
+    fn table_state(&mut self, family: Family, table: Table) -> Result<Option<TableState>, Errno> {
         let mut attributes = Vec::with_capacity(32);
         push_text(&mut attributes, wire::TABLE_NAME, table.as_str());
         let protocol = wire::protocol(family);
         let request =
             Request { message: wire::GET_TABLE, family: protocol, attributes: &attributes, ..Request::default() };
-        let take = |found: &mut TableState, attributes: &[u8]| *found = state::of_table(attributes);
-        match self.netlink.ask(request, TableState::default, take) {
-            Err(Errno::NOENT) => Ok(TableState::default()),
+        let take = |found: &mut Option<TableState>, attributes: &[u8]| *found = Some(state::of_table(attributes));
+        match self.netlink.ask(request, || None, take) {
+            Err(Errno::NOENT) => Ok(None),
             other => other,
         }
     }
