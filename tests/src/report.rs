@@ -185,7 +185,9 @@ pub struct PolicyState {
     pub version: Option<String>,
     /// Of its component.
     pub digest: Option<String>,
-    /// `current`, `last-good`, `never-answered`, `shadow` or `off`.
+    /// What it warned of.
+    pub warnings: Vec<String>,
+    /// `current`, `last-good`, `waiting`, `never-answered`, `shadow` or `off`.
     pub state: String,
     /// Why it is not current.
     pub reason: Option<String>,

@@ -16,15 +16,19 @@ pub const HOST_COMMENT: &str = "rw:";
 /// The grants of all policies.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Ownership {
-    /// Sorted by name; behind them those that are leaving.
+    /// Sorted by name.
     policies: Vec<(PolicyName, Grants)>,
+    /// Grants that end with the next state. What only they own is removed.
+    leaving: Vec<(PolicyName, Grants)>,
+    /// Policies that have never answered. What only they may own stays as it is.
+    unanswered: Vec<(PolicyName, Grants)>,
 }
 
 impl Ownership {
     /// Of these policies. Their grants must not overlap ([`Grants::overlap`]).
     pub fn new(mut policies: Vec<(PolicyName, Grants)>) -> Self {
         policies.sort_by(|a, b| a.0.cmp(&b.0));
-        Self { policies }
+        Self { policies, ..Self::default() }
     }
 
     /// The same with grants that end when the next state is in force: of policies that go, or that are granted less from
@@ -32,27 +36,49 @@ impl Ownership {
     #[must_use]
     pub fn with_leaving(mut self, mut leaving: Vec<(PolicyName, Grants)>) -> Self {
         leaving.sort_by(|a, b| a.0.cmp(&b.0));
-        self.policies.extend(leaving);
+        self.leaving.extend(leaving);
         self
+    }
+
+    /// The same with policies of which nothing is known yet. What they would want of their names is not known either, so
+    /// whatever carries these names is left as it is, like a foreign rule. Grants of policies that have answered come
+    /// first; grants that leave come after these.
+    #[must_use]
+    pub fn with_unanswered(mut self, mut unanswered: Vec<(PolicyName, Grants)>) -> Self {
+        unanswered.sort_by(|a, b| a.0.cmp(&b.0));
+        self.unanswered.extend(unanswered);
+        self
+    }
+
+    fn all(&self) -> impl Iterator<Item = &(PolicyName, Grants)> {
+        self.policies.iter().chain(&self.leaving)
     }
 
     /// Tables in which anything can be ours.
     pub fn tables(&self) -> BTreeSet<Table> {
-        self.policies.iter().flat_map(|(_, grants)| grants.tables.iter().copied()).collect()
+        self.all().flat_map(|(_, grants)| grants.tables.iter().copied()).collect()
     }
 
     /// Whether any policy may own sets.
     pub fn any_sets(&self) -> bool {
-        self.policies.iter().any(|(_, grants)| !grants.sets.is_empty())
+        self.all().any(|(_, grants)| !grants.sets.is_empty())
     }
 
-    fn in_table(&self, table: Table) -> impl Iterator<Item = &(PolicyName, Grants)> {
-        self.policies.iter().filter(move |(_, grants)| grants.tables.contains(&table))
+    /// Who owns what `owns` says of grants; none if that is nobody, or only a policy that has not answered.
+    fn owner(&self, owns: impl Fn(&Grants) -> bool) -> Option<&PolicyName> {
+        let find = |list: &'_ [(PolicyName, Grants)]| list.iter().position(|(_, grants)| owns(grants));
+        if let Some(at) = find(&self.policies) {
+            return Some(&self.policies[at].0);
+        }
+        if find(&self.unanswered).is_some() {
+            return None;
+        }
+        find(&self.leaving).map(|at| &self.leaving[at].0)
     }
 
     /// The policy that owns chains of this name in this table.
     pub fn chain_owner(&self, table: Table, chain: &str) -> Option<&PolicyName> {
-        self.in_table(table).find(|(_, grants)| grants.owns_chain(chain)).map(|(name, _)| name)
+        self.owner(|grants| grants.tables.contains(&table) && grants.owns_chain(chain))
     }
 
     /// Whether a chain of this name in this table is ours.
@@ -72,16 +98,30 @@ impl Ownership {
 
     /// The policy that owns sets of this name.
     pub fn set_owner(&self, set: &str) -> Option<&PolicyName> {
-        self.policies.iter().find(|(_, grants)| grants.owns_set(set)).map(|(name, _)| name)
+        self.owner(|grants| grants.owns_set(set))
     }
 
     /// Whether a rule in a built-in chain of `table` is ours. `rule` is in the form of iptables-save.
     pub fn owns_rule(&self, table: Table, rule: &str) -> bool {
         let marks = quote::marks(rule);
-        let by_comment = marks.comments.iter().any(|comment| {
-            comment.starts_with(HOST_COMMENT) || self.in_table(table).any(|(_, grants)| grants.owns_comment(comment))
-        });
+        let mut by_comment = false;
+        for comment in &marks.comments {
+            if let Some(own) = comment.strip_prefix(HOST_COMMENT) {
+                let policy = own.split_once(':').map_or(own, |(policy, _)| policy);
+                if !self.may_touch(policy) {
+                    return false;
+                }
+                by_comment = true;
+            }
+            by_comment |= self.owner(|grants| grants.tables.contains(&table) && grants.owns_comment(comment)).is_some();
+        }
         by_comment || marks.target.is_some_and(|target| self.owns_chain(table, &target))
+    }
+
+    /// Whether rules with the host's own comment for this policy may be changed and removed. A policy that is not known
+    /// has left the configuration: like everything that is removed, its rules wait until every policy has answered.
+    fn may_touch(&self, policy: &str) -> bool {
+        self.unanswered.is_empty() || self.all().any(|(name, _)| name.as_str() == policy)
     }
 }
 
@@ -114,6 +154,37 @@ mod tests {
         assert!(both.owns_chain(Table::Raw, "x-1") && !staying.owns_chain(Table::Raw, "x-1"));
         let taken_over = staying.with_leaving(vec![(name("app"), grants(Table::Nat, "x-*"))]);
         assert_eq!(taken_over.chain_owner(Table::Nat, "x-1"), Some(&name("web")));
+    }
+
+    #[test]
+    fn what_only_an_unanswered_policy_may_own_is_not_touched() {
+        let name = |name: &str| PolicyName::new(name).unwrap();
+        let grants = |chain: &str| Grants {
+            tables: vec![Table::Nat],
+            chains: vec![Pattern::new(chain).unwrap()],
+            sets: vec![Pattern::new(chain).unwrap()],
+            comments: vec![format!("{chain}:")],
+            ..Grants::default()
+        };
+        let answered = Ownership::new(vec![(name("web"), grants("w-*"))]);
+        let leaving = vec![(name("old"), grants("a-*")), (name("gone"), grants("g-*"))];
+        let both = answered.with_leaving(leaving).with_unanswered(vec![(name("app"), grants("a-*"))]);
+        let (may, may_not) = (["w-1", "g-1"], ["a-1", "x-1"]);
+        for (names, ours) in [(may, true), (may_not, false)] {
+            for one in names {
+                assert_eq!(both.owns_chain(Table::Nat, one), ours, "chain {one}");
+                assert_eq!(both.owns_set(one), ours, "set {one}");
+                assert_eq!(both.owns_rule(Table::Nat, &format!("-j {one}")), ours, "jump to {one}");
+            }
+        }
+        for (comment, ours) in
+            [("rw:web:1", true), ("rw:gone:1", true), ("rw:app:1", false), ("rw:unknown:1", false), ("a-*:x", false)]
+        {
+            let rule = format!("-m comment --comment {comment} -j ACCEPT");
+            assert_eq!(both.owns_rule(Table::Nat, &rule), ours, "{comment}");
+        }
+        let jump = "-m comment --comment rw:app:1 -j w-1";
+        assert!(!both.owns_rule(Table::Nat, jump), "the comment says whose it is");
     }
 
     #[test]

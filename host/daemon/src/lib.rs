@@ -20,6 +20,7 @@ pub mod open;
 pub mod pipeline;
 pub mod policies;
 pub mod private_dir;
+pub mod regular;
 pub mod reload;
 pub mod replay;
 pub mod report;

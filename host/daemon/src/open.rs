@@ -26,7 +26,7 @@ use crate::policies::{OnEvaluation, PolicyEngine, PolicyEngineOptions, component
 use crate::reload::{self, Intake};
 use crate::report::board::Board;
 use crate::report::{ErrorClass, Outcome, PolicyState, Report};
-use crate::roster::Roster;
+use crate::roster::{Roster, Whom};
 use crate::serve::http::ReadCounters;
 use crate::shadows::{self, Shadows};
 use crate::traces::Traces;
@@ -214,12 +214,13 @@ pub fn check_configuration(config: &Config) -> Result<Report, Box<Report>> {
         report.notes.extend(offer.notes);
         shadows = offer.shadows.iter().map(|(name, shadow)| shadows::check(name, shadow, &facts, families)).collect();
     }
-    roster.evaluate(Some(&facts), false);
+    roster.evaluate(Some(&facts), &Whom::All, false);
+    report.notes.extend(roster.behind().waiting);
     report.policies = roster.report();
     report.policies.extend(shadows);
     for policy in &report.policies {
         let right = match policy.state {
-            PolicyState::Current | PolicyState::Off => true,
+            PolicyState::Current | PolicyState::Off | PolicyState::Waiting => true,
             PolicyState::Shadow => policy.reason.is_none(),
             PolicyState::LastGood | PolicyState::NeverAnswered => false,
         };

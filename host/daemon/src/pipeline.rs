@@ -1,7 +1,7 @@
 //! The straight path, from facts to report. [`Pipeline::pass`] shows it on one screen; everything else here serves it.
 //!
-//! Always true: nothing is written before every enabled policy has answered once; nothing is written that was not
-//! rehearsed, where rehearsing is possible; every write is read back. Whatever fails ends in the report, and what was in
+//! Always true: what only a policy may own that has never answered is left as it is, and such a policy holds up no other;
+//! nothing is written that was not rehearsed, where rehearsing is possible; every write is read back. Whatever fails ends in the report, and what was in
 //! force stays in force. Between two passes [`attend`] undoes drift as it is heard of.
 
 mod aside;
@@ -38,10 +38,10 @@ use crate::kernel::observe::{ObserveError, Scope, observe};
 use crate::kernel::port::Port;
 use crate::kernel::watch::Watch;
 use crate::memory;
-use crate::reload::Intake;
+use crate::reload::{Intake, Told};
 use crate::report::board::Board;
 use crate::report::{self, Change, Checks, ErrorClass, Intent, Outcome, Report};
-use crate::roster::Roster;
+use crate::roster::{Roster, Whom};
 use crate::traces::Recorder;
 
 pub use aside::Aside;
@@ -59,6 +59,8 @@ pub struct Pipeline {
     detection: Detection,
     port: Box<dyn Port + Send>,
     roster: Roster,
+    /// Whom the running pass asks.
+    whom: Whom,
     intake: Intake,
     /// What was offered last.
     offered: Offered,
@@ -147,6 +149,7 @@ impl Pipeline {
             detection,
             port,
             roster,
+            whom: Whom::All,
             intake,
             offered: Offered::default(),
             incidents,
@@ -294,10 +297,10 @@ impl Pipeline {
     /// What only the live kernel can refuse: a set that can't have the type that a policy's new version gives it. The
     /// version is refused then, as a whole, and its last good one stays. Whether there was one.
     fn refuse_blocked(&mut self, plan: &Plan) -> bool {
-        let mut any = false;
+        let (mut any, news) = (false, self.roster.news());
         for (set, reason) in &plan.blocked_sets {
             let owner = self.roster.ownership().set_owner(set.as_str()).cloned();
-            if let Some(owner) = owner.filter(|owner| self.roster.has_fallback(owner)) {
+            if let Some(owner) = owner.filter(|owner| news.contains(owner)) {
                 self.roster.refuse(&owner, format!("it can't be put in force: {reason}"), false);
                 any = true;
             }
@@ -320,6 +323,11 @@ fn learn(expected: Arc<Expected>, port: &dyn Port) -> Arc<Expected> {
 
 impl Checks for Pipeline {
     fn check(&mut self, intent: Intent, reason: Reason) -> Arc<Report> {
+        if intent == Intent::Write && self.roster.notice_lost() {
+            self.calm = None;
+            self.intake.tell(Told::LookAgain); // others have lost what they keep, too
+            self.remember(&self.roster.all_in_force());
+        }
         let offered = self.take_offers();
         if !offered
             && intent == Intent::Write
@@ -340,8 +348,8 @@ impl Checks for Pipeline {
             return Arc::new(report);
         }
         let mut done = self.pass(&mut pass, reason);
-        if done.is_err() && self.retract(&mut pass) {
-            done = self.pass(&mut pass, Reason::Retry);
+        if done.is_err() && pass.committing {
+            done = self.pass_apart(&mut pass);
         }
         if done.is_err() {
             (self.keeper.verified, self.keeper.right) = (None, false); // why it stopped is in the report

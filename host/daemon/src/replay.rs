@@ -105,7 +105,7 @@ fn answer(
     loaded.check_settings(&value).map_err(|error| error.to_string())?;
     let facts: &Facts = record.facts.as_ref().ok_or("it holds no facts, and would be asked about them")?;
     let version = Version::new(policy.clone(), loaded, settings.clone(), record.header.grants.clone());
-    let answer = version.evaluate(facts, facts.system.families)?;
+    let answer = version.evaluate(facts, facts.system.families).map_err(|error| error.reason)?;
     Ok((*answer.contribution).clone())
 }
 

@@ -290,7 +290,7 @@ impl Daemon {
         let reloaded = self.served.iter().any(|requester| requester.reload);
         let reloads = self.waiting.iter().chain(self.looking.iter().map(|(_, requester)| requester));
         let reloads_again = reloads.into_iter().any(|requester| requester.reload);
-        if (report.in_sync && !self.ready) || (self.ready && reloaded && !reloads_again) {
+        if (report.has_settled() && !self.ready) || (self.ready && reloaded && !reloads_again) {
             self.ready = true;
             notify(notify::READY);
         }

@@ -2,13 +2,14 @@
 //! contents. What is kept in the state directory one value a file is kept so.
 
 use std::fs::File;
-use std::io::{self, Read};
+use std::io;
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::value::{RawValue, to_raw_value};
 
 use crate::digest;
+use crate::regular::{self, NotRead};
 
 /// Why a file does not hold what was sealed.
 #[derive(Debug)]
@@ -44,11 +45,11 @@ pub fn seal(format: u32, value: &impl Serialize) -> serde_json::Result<Vec<u8>> 
 /// # Errors
 /// [`Broken`] says why there is none.
 pub fn open<T: DeserializeOwned>(format: u32, file: File, largest: u64) -> Result<T, Broken> {
-    let mut bytes = Vec::new();
-    file.take(largest + 1).read_to_end(&mut bytes).map_err(Broken::Unreadable)?;
-    if bytes.len() as u64 > largest {
-        return Err(Broken::Damaged(format!("it is larger than {} MiB", largest >> 20)));
-    }
+    let metadata = file.metadata().map_err(Broken::Unreadable)?;
+    let bytes = regular::bytes_of(file, &metadata, largest).map_err(|error| match error {
+        NotRead::Io(error) => Broken::Unreadable(error),
+        NotRead::NotAFile | NotRead::TooLong(_) => Broken::Damaged(format!("it is larger than {} MiB", largest >> 20)),
+    })?;
     let damaged = |error: serde_json::Error| Broken::Damaged(error.to_string());
     let envelope: Envelope<'_> = serde_json::from_slice(&bytes).map_err(damaged)?;
     if envelope.version != format {

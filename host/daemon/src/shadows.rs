@@ -119,7 +119,7 @@ impl Work {
         let same = |known: &Known| known.id == version.id() && known.facts == order.facts;
         let news = !self.known.get(name).is_some_and(same);
         if news {
-            let answer = version.evaluate(&order.facts, order.families);
+            let answer = version.evaluate(&order.facts, order.families).map_err(|error| error.reason);
             // Other facts with the same answer make no other difference.
             let compared = match (self.known.remove(name), &answer) {
                 (Some(Known { id, answer: Ok(before), compared, .. }), Ok(now))
@@ -180,7 +180,10 @@ impl Work {
 /// Asks a shadow once, and compares it with nothing: whether it would answer at all.
 pub fn check(name: &PolicyName, shadow: &ShadowWish, facts: &Facts, families: Families) -> PolicyReport {
     match &shadow.wish.state {
-        WishState::Loaded(version) => described(name, version, version.evaluate(facts, families).as_ref()),
+        WishState::Loaded(version) => {
+            let answer = version.evaluate(facts, families).map_err(|error| error.reason);
+            described(name, version, answer.as_ref())
+        }
         WishState::Loading { digest } => {
             PolicyReport { digest: digest.clone(), reason: Some("it is being loaded".to_owned()), ..empty(name) }
         }
@@ -199,7 +202,8 @@ fn described(name: &PolicyName, version: &Version, answer: Result<&Answer, &Stri
     match answer {
         Ok(answer) => {
             let Counts { chains, rules, sets } = answer.counts;
-            PolicyReport { contribution: Some(answer.digest().to_owned()), chains, rules, sets, ..report }
+            let warnings = answer.warnings.to_vec();
+            PolicyReport { warnings, contribution: Some(answer.digest().to_owned()), chains, rules, sets, ..report }
         }
         Err(reason) => PolicyReport { reason: Some(reason.clone()), ..report },
     }

@@ -58,7 +58,7 @@ pub fn cases() -> Vec<Case> {
         made("sparse_file_of_500_megabytes", sparse, &["is larger than 64 MiB, the most that is loaded"]),
         made("directory", |path| fs::create_dir(path), &["is not a regular file"]),
         made("pipe", pipe, &["is not a regular file"]),
-        made("socket", |path| UnixListener::bind(path).map(drop), &["can't be read"]),
+        made("socket", |path| UnixListener::bind(path).map(drop), &["is not a regular file"]),
         made("link_to_a_device", |path| symlink("/dev/zero", path), &["is not a regular file"]),
         made("link_to_nowhere", |path| symlink("nowhere", path), &["can't be read"]),
         made("link_to_itself", |path| symlink(path.file_name().unwrap_or_default(), path), &["can't be read"]),

@@ -1,6 +1,7 @@
 //! The daemon runs, and what it works with is changed: by whatever way a file can change, whatever is changed in it, and
 //! whatever is wrong with it. The new is in force without a restart, or refused with its reason while the old stays.
 
+mod apart;
 mod crash;
 mod files;
 mod policies;
@@ -20,7 +21,8 @@ use serde_json::{Value, json};
 
 /// All of them.
 pub fn trials() -> Vec<Trial> {
-    let suites: [fn() -> Vec<Trial>; 8] = [
+    let suites: [fn() -> Vec<Trial>; 9] = [
+        apart::trials,
         files::trials,
         policies::trials,
         refusals::trials,

@@ -4,10 +4,10 @@ use std::fs;
 use std::sync::Arc;
 
 use libtest_mimic::Trial;
-use ruleward_tests::policies::{chain, static_rules};
+use ruleward_tests::policies::{chain, set, static_rules};
 use ruleward_tests::save::assert_same;
 use ruleward_tests::trial::trial;
-use ruleward_tests::{Backend, Daemon, Node, poll};
+use ruleward_tests::{Backend, Daemon, Family, Node, poll};
 use serde_json::{Value, json};
 
 use super::{comes_into_force, digest, in_force, is_refused, node, policy, variant};
@@ -44,6 +44,9 @@ pub fn trials() -> Vec<Trial> {
         for case in CASES {
             trials.push(trial(format!("reload::refusals::{backend}::{}", case.0), move || refused(backend, case)));
         }
+        let name =
+            format!("reload::refusals::{backend}::a_set_that_cannot_be_changed_leaves_the_last_good_version_whole");
+        trials.push(trial(name, move || a_set_that_cannot_be_changed(backend)));
         trials.push(trial(format!("reload::refusals::{backend}::others_do_not_notice"), move || {
             others_do_not_notice(backend);
         }));
@@ -81,13 +84,47 @@ fn refused(backend: Backend, (_, spoil, says): &Case) {
     assert_eq!(status.report.policy("web").digest.as_deref(), Some(&*good), "{status:#?}");
     assert_same("everything after the refusal", &before, &node.save_all());
     // What stays is kept in force all the same.
-    node.stranger(ruleward_tests::Family::Ipv4).flush_chain("filter", "op-in");
+    node.stranger(Family::Ipv4).flush_chain("filter", "op-in");
     comes_into_force(&node, "op", 80);
     // And what is right again is taken.
     fs::write(node.path("op.wasm"), variant(2)).expect("writable");
     node.set("policies", json!({ "web": policy("op", 82) }));
     in_force(&daemon, "web", &digest(&node, "op.wasm"));
     comes_into_force(&node, "op", 82);
+}
+
+/// A foreign rule holds the set, so that its type can't change: nothing of the new version is in force.
+fn a_set_that_cannot_be_changed(backend: Backend) {
+    let (node, daemon) = two(backend);
+    let with_set = |port: u16, kind: &str, member: &str| {
+        let mut policy = policy("op", port);
+        policy["settings"]["chains"][0]["families"] = json!(["ipv4"]);
+        policy["settings"]["attachments"][0]["families"] = json!(["ipv4"]);
+        policy["settings"]["sets"] = json!([set(Family::Ipv4, "op-set", kind, &[member])]);
+        let rules = policy["settings"]["chains"][0]["rules"].as_array_mut().expect("it is a list");
+        rules.push(json!("-m set --match-set op-set src -j DROP"));
+        policy
+    };
+    node.set("policies", json!({ "web": with_set(80, "hash:ip", "10.0.0.1"), "db": policy("db", 5432) }));
+    daemon.reload(0);
+    node.stranger(Family::Ipv4).append("filter", "OUTPUT", "-m set --match-set op-set dst -j RETURN");
+    daemon.refresh().assert_unchanged();
+    let (before, sets) = (node.save(Family::Ipv4, "filter"), node.sets());
+    node.set("policies", json!({ "web": with_set(81, "hash:net", "10.1.0.0/16"), "db": policy("db", 5432) }));
+    let report = daemon.reload(78);
+    assert_eq!(report.policy("web").state, "last-good", "{report:#?}");
+    assert!(report.in_sync, "what is in force is whole: {report:#?}");
+    is_refused(&daemon, "web", &["op-set", "hash:net"]);
+    assert_same("the rules after the refusal", &before, &node.save(Family::Ipv4, "filter"));
+    assert_same("the sets after the refusal", &sets, &node.sets());
+    // Others go on, and when the set is free the new version is in force whole.
+    node.set("policies", json!({ "web": with_set(81, "hash:net", "10.1.0.0/16"), "db": policy("db", 5433) }));
+    daemon.reload(78);
+    comes_into_force(&node, "db", 5433);
+    node.stranger(Family::Ipv4).delete("filter", "OUTPUT", "-m set --match-set op-set dst -j RETURN");
+    node.set("policies", json!({ "web": policy("op", 81), "db": policy("db", 5433) }));
+    daemon.reload(0);
+    comes_into_force(&node, "op", 81);
 }
 
 /// Two policies.
@@ -153,7 +190,7 @@ fn a_new_policy_that_is_broken_holds_up_nobody() {
     let status = is_refused(&daemon, "db", &["db.wasm"]);
     assert_eq!(status.report.policy("db").state, "never-answered");
     assert!(!status.report.in_sync, "what was asked for is not there: {status:#?}");
-    node.stranger(ruleward_tests::Family::Ipv4).flush_chain("filter", "op-in");
+    node.stranger(Family::Ipv4).flush_chain("filter", "op-in");
     comes_into_force(&node, "op", 81);
     fs::write(node.path("db.wasm"), variant(1)).expect("writable");
     comes_into_force(&node, "db", 5432);

@@ -2,7 +2,9 @@
 //! machine around it. The unit itself is proven by `packaging/test/service`, under a real systemd.
 
 mod capabilities;
+mod cleanup;
 mod faults;
+mod keeping;
 mod logs;
 mod peers;
 mod systemd;
@@ -16,8 +18,15 @@ use serde_json::{Value, json};
 
 /// All of them.
 pub fn trials() -> Vec<Trial> {
-    let suites: [fn() -> Vec<Trial>; 5] =
-        [capabilities::trials, faults::trials, logs::trials, peers::trials, systemd::trials];
+    let suites: [fn() -> Vec<Trial>; 7] = [
+        capabilities::trials,
+        cleanup::trials,
+        faults::trials,
+        keeping::trials,
+        logs::trials,
+        peers::trials,
+        systemd::trials,
+    ];
     suites.iter().flat_map(|suite| suite()).collect()
 }
 

@@ -174,6 +174,23 @@ fn apply_keeps_them_too() {
     node.plan(0);
     let records = history(&node, "web", 2);
     assert_eq!(records[0]["changed"], json!(["settings"]));
+    let difference = json!({
+        "path": "/settings/chains/0/rules/0",
+        "old": "-p tcp --dport 80 -j RETURN",
+        "new": "-p tcp --dport 81 -j RETURN",
+    });
+    assert_eq!(records[0]["differences"], json!([difference]));
+    assert_eq!((&records[0]["in-force-now"], &records[0]["in-force-until"]), (&json!(true), &Value::Null));
+    assert_eq!((&records[1]["in-force-now"], &records[1]["in-force-until"]), (&json!(false), &records[0]["at"]));
+    let text = node.ruleward(&["policy", "history", "web"]).output().stdout;
+    let shown = "/settings/chains/0/rules/0: \"-p tcp --dport 80 -j RETURN\" -> \"-p tcp --dport 81 -j RETURN\"";
+    assert!(text.contains("in force since then") && text.contains("in force until ") && text.contains(shown), "{text}");
+    node.configure(json!({ "policies": {} }));
+    node.apply();
+    let records = history(&node, "web", 2);
+    assert!(records.iter().all(|record| record["in-force-now"] == false), "it has left: {records:#?}");
+    node.configure(json!({ "policies": { "web": policy(81) } }));
+    node.apply();
     let diff = json_of(&policy_command(&node, &["diff", "web"]), 2);
     assert_eq!((&diff["first"], &diff["second"]), (&json!("web@1"), &json!("web@2")));
     json_of(&policy_command(&node, &["rollback", "web"]), 0);

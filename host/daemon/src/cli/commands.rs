@@ -6,11 +6,12 @@ use std::time::SystemTime;
 
 use ruleward_core::schedule::Reason;
 
-use super::open::{check_configuration, open_once, open_running};
+use super::open::{check_configuration, open_for_cleanup, open_once, open_running};
 use super::output::Output;
 use super::{Arguments, Command, dev, incidents, paper, policy, terminal, watch};
 use crate::author::rehearsal;
 use crate::config::{Config, DEFAULT_FILE, DEFAULT_STATE_DIRECTORY};
+use crate::facts;
 use crate::history::{self, History};
 use crate::journal::{CLOSE_TIME, Journal};
 use crate::logs::{self, Level};
@@ -57,9 +58,7 @@ pub fn execute(arguments: &Arguments) -> u8 {
         Command::Check => {
             end(load(&arguments.config).map(|config| check_configuration(&config)), Intent::Write, text::checked)
         }
-        Command::Cleanup => {
-            end(once(&arguments.config, Some(name), |checks| checks.cleanup()), Intent::Write, text::cleaned)
-        }
+        Command::Cleanup => end(cleanup(&arguments.config, name), Intent::Write, text::cleaned),
         Command::Status { watch: false } => status(&arguments.config, output),
         Command::Status { watch: true } => {
             let directory = runtime_directory(&arguments.config, output);
@@ -113,7 +112,7 @@ fn load(file: &Path) -> Result<Config, Box<Report>> {
 }
 
 fn board(config: &Config) -> Board {
-    let host_name = || rustix::system::uname().nodename().to_string_lossy().into_owned();
+    let host_name = || facts::host_name().unwrap_or_default();
     Board::new(&config.node_name.clone().unwrap_or_else(host_name), config.refresh_interval)
 }
 
@@ -133,6 +132,37 @@ fn once(
     let mut checks = open_once(&config, &board, &history, writer.is_some())?;
     let report = pass(&mut *checks);
     history.close(history::CLOSE_TIME);
+    Ok(report)
+}
+
+/// Removes what is ours, also if the configuration is wrong: then by the last good one, or by what of it makes sense.
+fn cleanup(file: &Path, name: &str) -> Result<Report, Box<Report>> {
+    let (config, note, problem) = match load(file) {
+        Ok(config) => (config, None, None),
+        Err(refusal) if refusal.class == ErrorClass::Permission => return Err(refusal),
+        Err(refusal) => {
+            let why = refusal.problems.join("; ");
+            if let Some(config) = Config::kept(file) {
+                let note = format!("the configuration is refused, so everything goes by the last good one: {why}");
+                (config, Some(note), None)
+            } else if let Some(config) = Config::salvaged(file) {
+                let problem = format!(
+                    "the configuration is refused, and no last good one is kept; what makes sense of it was removed, and \
+                     nothing else: {why}"
+                );
+                (config, None, Some(problem))
+            } else {
+                return Err(refusal);
+            }
+        }
+    };
+    let _lock = lock(&config, name)?;
+    let mut report = open_for_cleanup(&config, &board(&config))?.cleanup();
+    report.notes.extend(note);
+    if let Some(problem) = problem {
+        report.problems.push(problem);
+        report.class = ErrorClass::Configuration;
+    }
     Ok(report)
 }
 

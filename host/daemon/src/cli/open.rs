@@ -6,7 +6,7 @@ use crate::config::Config;
 use crate::history::History;
 use crate::journal::Journal;
 use crate::open;
-use crate::reload::Source;
+use crate::reload::{self, Source};
 use crate::report::board::Board;
 use crate::report::{Checks, Report};
 use crate::traces::Traces;
@@ -42,6 +42,15 @@ pub fn open_once(
         (&Journal::none(), history, &Traces::none()),
         false,
     )?))
+}
+
+/// Opens what removing everything needs: grants, and no component.
+///
+/// # Errors
+/// A report that says why it is not possible at all.
+pub fn open_for_cleanup(config: &Config, board: &Board) -> Result<Box<dyn Checks>, Box<Report>> {
+    let edges = (&Journal::none(), &History::none(), &Traces::none());
+    Ok(Box::new(open::open(Arc::new(config.clone()), reload::grants_only(config), board, edges, false)?))
 }
 
 /// Checks configuration and policies without touching the kernel.

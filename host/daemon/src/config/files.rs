@@ -1,11 +1,11 @@
 //! Reads `ruleward.toml` and the files of `conf.d` beside it. Nothing is interpreted here; a file that can't be read
 //! is a problem, the others are read all the same.
 
-use std::fs::File;
-use std::io::{self, ErrorKind, Read};
+use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 
 use super::problem::{ConfigError, Problem, Source, unreadable};
+use crate::regular::{self, NotRead};
 
 /// Longest configuration file in bytes: 16 MiB.
 pub const MAX_FILE_SIZE: u64 = 16 << 20;
@@ -44,19 +44,14 @@ fn additional_files(directory: &Path) -> io::Result<Vec<PathBuf>> {
 }
 
 fn read(path: &Path) -> Result<String, Problem> {
-    let kind = std::fs::metadata(path).map_err(|error| io_problem(path, &error))?;
-    if kind.is_dir() {
-        return Err(unreadable(path, "is a directory; name the file in it, such as ruleward.toml"));
-    }
-    if !kind.is_file() {
-        return Err(unreadable(path, "is not a regular file"));
-    }
-    let mut bytes = Vec::new();
-    let limited = File::open(path).map(|file| file.take(MAX_FILE_SIZE + 1));
-    limited.and_then(|mut file| file.read_to_end(&mut bytes)).map_err(|error| io_problem(path, &error))?;
-    if bytes.len() as u64 > MAX_FILE_SIZE {
-        return Err(unreadable(path, "is longer than 16 MiB; split its policies over files in conf.d"));
-    }
+    let bytes = regular::read(path, MAX_FILE_SIZE).map_err(|error| match error {
+        NotRead::Io(error) => io_problem(path, &error),
+        NotRead::NotAFile if path.is_dir() => {
+            unreadable(path, "is a directory; name the file in it, such as ruleward.toml")
+        }
+        NotRead::NotAFile => unreadable(path, "is not a regular file"),
+        NotRead::TooLong(_) => unreadable(path, "is longer than 16 MiB; split its policies over files in conf.d"),
+    })?;
     String::from_utf8(bytes).map_err(|error| {
         let valid = &error.as_bytes()[..error.utf8_error().valid_up_to()];
         let line = 1 + valid.iter().filter(|byte| **byte == b'\n').count();

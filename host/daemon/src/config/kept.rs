@@ -52,6 +52,11 @@ impl Config {
         Ok(folder(&self.state_directory)?.replace(OsStr::new(NAME), &kept)?)
     }
 
+    /// Whether a configuration is kept in this state directory.
+    pub fn is_kept(state_directory: &Path) -> bool {
+        state_directory.join("configuration").join(NAME).exists()
+    }
+
     /// What was kept of the configuration in `file`, if it is whole, and still right for this version of the program.
     pub fn kept(file: &Path) -> Option<Self> {
         let file = std::path::absolute(file).ok()?;

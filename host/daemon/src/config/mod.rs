@@ -15,6 +15,7 @@ mod problem;
 mod quantity;
 #[cfg(test)]
 mod reference;
+mod salvage;
 mod section;
 mod settings;
 mod written;
@@ -54,7 +55,8 @@ pub struct Config {
     pub file: PathBuf,
     /// All files that were read, in the order in which they count.
     pub files: Vec<PathBuf>,
-    /// `node-name`: this node's name in documents; 1 to 253 visible characters. Default: the host name.
+    /// `node-name`: this node's name in documents; 1 to 253 visible characters. Default: the host name in lower
+    /// case.
     pub node_name: Option<String>,
     /// `refresh-interval`: longest time between two checks, whatever was heard or not; `100ms` to `720h`. Default: `90s`.
     pub refresh_interval: Duration,

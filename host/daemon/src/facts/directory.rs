@@ -5,18 +5,19 @@
 //! editors keep their copies there, and Kubernetes the versions of a ConfigMap, of which the visible links name one.
 
 use std::collections::HashSet;
-use std::fs::{File, Metadata};
-use std::io::{self, ErrorKind, Read};
+use std::fs::Metadata;
+use std::io::{self, ErrorKind};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use super::documents::{DocumentsError, Problem};
+use crate::regular::{self, NotRead};
 
 /// Longest file in bytes: 16 MiB.
 const MAX_FILE_SIZE: u64 = 16 << 20;
 
 /// Most bytes of all files together: 64 MiB.
-const MAX_TOTAL_SIZE: u64 = 64 << 20;
+pub(super) const MAX_TOTAL_SIZE: u64 = 64 << 20;
 
 /// Most files and directories.
 const MAX_ENTRIES: usize = 100_000;
@@ -163,25 +164,23 @@ fn read_listed(listed: &[Listed]) -> Result<Option<Vec<FileBytes>>, DocumentsErr
     let mut problems = DocumentsError::default();
     let mut total = 0;
     for file in listed {
-        let mut bytes = Vec::new();
-        let limited = File::open(&file.path).map(|open| open.take(MAX_FILE_SIZE + 1));
-        match limited.and_then(|mut open| open.read_to_end(&mut bytes)) {
-            Ok(_) => {}
-            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
-            Err(error) => {
-                problems.add(unreadable(&file.path, &error));
-                continue;
+        let problem = match regular::read(&file.path, MAX_FILE_SIZE) {
+            Ok(bytes) => {
+                total += bytes.len() as u64;
+                files.push((file.path.clone(), bytes));
+                None
             }
-        }
-        total += bytes.len() as u64;
-        if bytes.len() as u64 > MAX_FILE_SIZE {
-            problems.add(refused(&file.path, "is longer than 16 MiB; split it"));
-        } else if total > MAX_TOTAL_SIZE {
+            Err(error) if error.is_missing() => return Ok(None),
+            Err(NotRead::Io(error)) => Some(unreadable(&file.path, &error)),
+            Err(NotRead::NotAFile) => Some(refused(&file.path, "is not a regular file; remove it")),
+            Err(NotRead::TooLong(_)) => Some(refused(&file.path, "is longer than 16 MiB; split it")),
+        };
+        problem.into_iter().for_each(|problem| problems.add(problem));
+        if total > MAX_TOTAL_SIZE {
             return Err(
                 refused(&file.path, "brings all documents to more than 64 MiB; remove what is not needed").into()
             );
         }
-        files.push((file.path.clone(), bytes));
     }
     if problems.problems.is_empty() { Ok(Some(files)) } else { Err(problems) }
 }

@@ -9,9 +9,10 @@ use ruleward_core::facts::Document;
 use serde_json::Value;
 use thiserror::Error;
 
-use super::directory::read_files;
+use super::directory::{self, read_files};
 use super::resource::{Origin, Resources};
 use super::yaml;
+use crate::regular;
 
 /// Most problems that are kept; further ones are only counted.
 const KEPT: usize = 50;
@@ -117,7 +118,7 @@ pub fn read_documents(directory: &Path) -> Result<DocumentSet, DocumentsError> {
 /// # Errors
 /// As [`read_documents`].
 pub fn read_document_file(path: &Path) -> Result<DocumentSet, DocumentsError> {
-    let bytes = std::fs::read(path)
+    let bytes = regular::read(path, directory::MAX_TOTAL_SIZE)
         .map_err(|error| Problem::Unreadable { path: path.to_owned(), reason: error.to_string() })?;
     let mut resources = Resources::default();
     read_file(path, &bytes, &mut resources);

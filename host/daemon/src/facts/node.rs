@@ -4,18 +4,21 @@ use ruleward_core::facts::Version;
 
 use super::FactsError;
 
-/// The name of this host.
+/// The name of this host in lower case, which is what kubelet and Calico call the node unless they are told otherwise.
 ///
 /// # Errors
 /// [`FactsError::HostName`] when it is empty, not UTF-8 or holds spaces.
 pub fn host_name() -> Result<String, FactsError> {
     let uname = rustix::system::uname();
-    let name = uname.nodename().to_string_lossy();
+    lower_case_name(&uname.nodename().to_string_lossy())
+}
+
+fn lower_case_name(name: &str) -> Result<String, FactsError> {
     let fits = |c: char| !c.is_whitespace() && !c.is_control() && c != char::REPLACEMENT_CHARACTER;
     if name.is_empty() || !name.chars().all(fits) {
-        return Err(FactsError::HostName { name: name.into_owned() });
+        return Err(FactsError::HostName { name: name.to_owned() });
     }
-    Ok(name.into_owned())
+    Ok(name.to_lowercase())
 }
 
 /// The version of the running kernel.
@@ -55,6 +58,14 @@ mod tests {
             ("99999999999.1", None),
         ] {
             assert_eq!(parse_release(release), version, "{release:?}");
+        }
+    }
+
+    #[test]
+    fn a_node_has_the_hosts_name_in_lower_case() {
+        assert_eq!(lower_case_name("BJYFB3-X.Example").unwrap(), "bjyfb3-x.example");
+        for bad in ["", "two words", "\u{fffd}"] {
+            lower_case_name(bad).unwrap_err();
         }
     }
 

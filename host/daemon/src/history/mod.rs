@@ -4,6 +4,7 @@
 //! Nothing here is needed to keep the node right. A thread of its own writes, so that no check waits for the disk; what
 //! can't be written waits in memory, as far as it is bounded, and `status` says so.
 
+pub mod changes;
 pub mod format;
 pub mod record;
 pub mod store;

@@ -108,6 +108,14 @@ impl Store {
         Ok(listing)
     }
 
+    /// Whether there are records of `policy`.
+    ///
+    /// # Errors
+    /// When the folder can't be read, or is not ours.
+    pub fn holds_any(&self, policy: &PolicyName) -> Result<bool, StoreError> {
+        Ok(self.numbers(policy)?.is_some_and(|(_, numbers)| !numbers.is_empty()))
+    }
+
     /// One record, whole.
     ///
     /// # Errors

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use ruleward_core::contribution::Contribution;
 use ruleward_core::names::PolicyName;
@@ -41,6 +41,8 @@ pub struct Writer {
     lost: Arc<AtomicU64>,
     last: BTreeMap<PolicyName, Last>,
     waiting: VecDeque<Event>,
+    /// Since when the disk does not take what is written.
+    trouble_since: Option<SystemTime>,
 }
 
 impl Writer {
@@ -53,7 +55,17 @@ impl Writer {
         lost: Arc<AtomicU64>,
     ) -> Self {
         let store = Store::new(state_directory);
-        Self { store, bounds, components, note, named, lost, last: BTreeMap::new(), waiting: VecDeque::new() }
+        Self {
+            store,
+            bounds,
+            components,
+            note,
+            named,
+            lost,
+            last: BTreeMap::new(),
+            waiting: VecDeque::new(),
+            trouble_since: None,
+        }
     }
 
     /// Writes until nobody hands in events any more.
@@ -123,6 +135,7 @@ impl Writer {
         {
             Ok((over, named)) => {
                 *lock(&self.named) = Some(named);
+                self.trouble_since = None;
                 let lost = self.lost.load(Ordering::Relaxed);
                 let lost =
                     (lost > 0).then(|| format!("{lost} answers are not in the history: the disk did not take them"));
@@ -132,8 +145,9 @@ impl Writer {
         }
     }
 
-    fn complain(&self, error: &StoreError) {
-        let text = format!("the history of policies can't be kept: {error}");
+    fn complain(&mut self, error: &StoreError) {
+        let since = *self.trouble_since.get_or_insert_with(SystemTime::now);
+        let text = format!("the history of policies can't be kept since {}: {error}", timestamp(since));
         tracing::warn!("{text}");
         (self.note)(Some(text));
     }
@@ -145,7 +159,7 @@ impl Writer {
         let mut header = record.header;
         parts.describe(&mut header);
         let last = self.last.entry(event.policy.clone()).or_default();
-        if last.knows(&header) {
+        if last.knows(&header) && self.store.holds_any(&event.policy)? {
             return Ok(false);
         }
         self.store.append(&mut header, &parts)?;

@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 use std::fs::File;
-use std::io::{self, BufRead, BufReader, Read};
+use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
@@ -16,6 +16,9 @@ use crate::report::Incident;
 
 /// Longest line that is read; longer ones are damaged.
 const LONGEST_LINE: u64 = 64 << 20;
+
+/// How much of a file is read: more than the journal may be configured to have.
+const LONGEST: u64 = 320 << 20;
 
 /// Why there is nothing to read.
 #[derive(Debug, Error)]
@@ -111,7 +114,7 @@ pub fn last_id(directory: &Path) -> u64 {
 /// Opens a file of the journal for reading; `None` if it is not there.
 pub(super) fn open(path: &Path) -> Result<Option<File>, ReadError> {
     let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-    let file = match File::options().read(true).custom_flags(flags.bits().cast_signed()).open(path) {
+    let mut file = match File::options().read(true).custom_flags(flags.bits().cast_signed()).open(path) {
         Ok(file) => file,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(ReadError::new(path, error)),
@@ -119,6 +122,11 @@ pub(super) fn open(path: &Path) -> Result<Option<File>, ReadError> {
     let metadata = file.metadata().map_err(|error| ReadError::new(path, error))?;
     if !metadata.is_file() {
         return Err(ReadError::Io { path: path.to_owned(), error: io::Error::other("is not a regular file") });
+    }
+    // A longer one is not ours; the newest lines are at its end.
+    let surplus = metadata.len().saturating_sub(LONGEST);
+    if surplus > 0 {
+        file.seek(SeekFrom::Start(surplus)).map_err(|error| ReadError::new(path, error))?;
     }
     Ok(Some(file))
 }

@@ -353,7 +353,7 @@ fn a_full_disk_is_noted_once_and_everything_is_written_when_there_is_room() {
         journal.record(&incident(id, &"x".repeat(300))); // more than the page that the file has
     }
     let note = notes.recv().unwrap().expect("a problem");
-    assert!(note.starts_with("incidents can't be written, and are kept in memory until they can: "), "{note}");
+    assert!(note.starts_with("incidents can't be written since "), "{note}");
     assert!(note.contains("No space left"), "{note}");
     assert!(load(&disk).unwrap().damaged == 0, "what was half written is taken back");
     fs::remove_file(&ballast).unwrap();

@@ -3,13 +3,13 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::PoisonError;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use ruleward_core::actor::Parent;
 
 use super::{FIRST_PAUSE, Journal, JournalFile, LONGEST_PAUSE, MOST_PACES, Pace, Waiting, read};
 use crate::private_dir::PrivateError;
-use crate::report::Incident;
+use crate::report::{Incident, timestamp};
 
 /// First pause after a failure.
 const FIRST_RETRY: Duration = Duration::from_millis(500);
@@ -36,6 +36,7 @@ pub struct Writer {
 struct Trouble {
     retry_at: Instant,
     pause: Duration,
+    since: SystemTime,
 }
 
 type Batch = BTreeMap<u64, Waiting>;
@@ -158,15 +159,18 @@ impl Writer {
     }
 
     fn fails(&mut self, error: &str) {
-        let pause = match &self.trouble {
-            Some(trouble) => (trouble.pause * 2).min(LONGEST_RETRY),
+        let (since, pause) = match &self.trouble {
+            Some(trouble) => (trouble.since, (trouble.pause * 2).min(LONGEST_RETRY)),
             None => {
                 tracing::error!("incidents can't be written, and are kept in memory until they can: {error}");
-                FIRST_RETRY
+                (SystemTime::now(), FIRST_RETRY)
             }
         };
-        self.trouble = Some(Trouble { retry_at: Instant::now() + pause, pause });
-        (self.note)(Some(format!("incidents can't be written, and are kept in memory until they can: {error}")));
+        self.trouble = Some(Trouble { retry_at: Instant::now() + pause, pause, since });
+        let since = timestamp(since);
+        (self.note)(Some(format!(
+            "incidents can't be written since {since}, and are kept in memory until they can: {error}"
+        )));
     }
 }
 

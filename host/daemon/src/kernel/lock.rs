@@ -163,7 +163,8 @@ impl XtablesLock {
 
 /// Opens the lock file as iptables does, but never through a symbolic link.
 fn open(path: &Path) -> Result<File, Errno> {
-    let flags = OFlags::RDONLY | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    // Not blocking: should it be a pipe, opening it would wait for a writer, and no time limit would count.
+    let flags = OFlags::RDONLY | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
     rustix::fs::open(path, flags, Mode::RUSR | Mode::WUSR).map(File::from)
 }
 

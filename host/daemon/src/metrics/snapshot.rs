@@ -116,6 +116,7 @@ impl Snapshot {
         let states = [
             (PolicyState::Current, "current"),
             (PolicyState::LastGood, "last-good"),
+            (PolicyState::Waiting, "waiting"),
             (PolicyState::NeverAnswered, "never-answered"),
             (PolicyState::Shadow, "shadow"),
             (PolicyState::Off, "off"),
@@ -219,15 +220,25 @@ impl Collector for Snapshot {
         out.each("ruleward_policy_info", "Version and digest of each policy", &self.policy_info())?;
         out.each("ruleward_policy_state", "Which answer of the policy counts", &self.policy_states())?;
         let help = "Whether the policy's present answer is not the one in force; `ruleward status` has the reason";
-        out.each("ruleward_policy_refused", help, &self.policies(|policy| u64::from(policy.reason.is_some())))?;
+        out.each("ruleward_policy_refused", help, &self.policies(is_refused))?;
         out.each(
             "ruleward_policy_sets",
             "Address sets that the policy asks for",
             &self.policies(|policy| policy.sets as u64),
         )?;
+        out.each(
+            "ruleward_policy_warnings",
+            "What the policy warned of when it gave the answer that counts; `ruleward status` has the lines",
+            &self.policies(|policy| policy.warnings.len() as u64),
+        )?;
         self.encode_limits(&mut out)?;
         self.process.encode(&mut out)
     }
+}
+
+/// One that waits is not.
+fn is_refused(policy: &PolicyReport) -> u64 {
+    u64::from(policy.reason.is_some() && policy.state != PolicyState::Waiting)
 }
 
 fn unix(at: SystemTime) -> f64 {

@@ -14,11 +14,11 @@ use crate::facts::{self, FactsError};
 use crate::logs;
 use crate::metrics::WaitFor;
 use crate::reload::Told;
-use crate::report::{ErrorClass, PinReport};
-use crate::roster::{Offer, ShadowWish};
+use crate::report::{ErrorClass, Outcome, PinReport};
+use crate::roster::{Behind, Offer, ShadowWish};
 
-/// How long the first check waits for components that are being loaded, if the node can be held at what was in force
-/// before. From a warm cache it takes milliseconds.
+/// How long the first check waits for components that are being loaded once there is something to put or keep in force.
+/// From a warm cache it takes milliseconds.
 const PATIENCE: Duration = Duration::from_millis(500);
 /// How often who waits looks whether to stop.
 const LOOK: Duration = Duration::from_millis(100);
@@ -56,7 +56,7 @@ impl Pipeline {
         let began = Instant::now();
         let mut waited = false;
         while !self.offered.complete && !self.board.stopping() {
-            let holds = self.offered.any && self.roster.can_hold();
+            let holds = self.offered.any && self.roster.can_begin();
             if self.survey.facts.is_some() || (holds && began.elapsed() > PATIENCE) {
                 break;
             }
@@ -166,17 +166,31 @@ impl Pipeline {
         let facts = self.survey.facts.clone();
         self.board.pulse().step(Instant::now(), "asking policies", self.longest_evaluation());
         let began = Instant::now();
-        let asked = self.roster.evaluate(facts.as_ref(), again);
+        let asked = self.roster.evaluate(facts.as_ref(), &self.whom, again);
         pass.evaluated(began, &asked);
-        self.roster.contributions().map(drop).map_err(|silent| {
-            let names: Vec<String> = silent.iter().map(ToString::to_string).collect();
-            let (behind, _) = self.roster.behind();
-            let reason = if behind.is_empty() {
-                format!("nothing is written before every enabled policy has answered; missing: {}", names.join(", "))
+        self.stop_if_silent(pass)
+    }
+
+    /// Where no policy has anything to put in force there is nothing to compare the kernel with.
+    pub(super) fn stop_if_silent(&self, pass: &mut Pass) -> Result<(), Stop> {
+        if !self.roster.is_silent() {
+            return Ok(());
+        }
+        let Behind { refused, waiting, .. } = self.roster.behind();
+        let mut lines = refused.into_iter();
+        let Some(first) = lines.next() else {
+            let known = pass.report.class; // facts can't be read, maybe
+            let stop = pass.stop(ErrorClass::Temporary, "nothing is in force: no policy has answered yet");
+            if known == ErrorClass::None {
+                (pass.report.class, pass.report.outcome) = (known, Outcome::Unchanged); // to wait is no failure
             } else {
-                behind.join("; ")
-            };
-            pass.stop(ErrorClass::Configuration, reason)
-        })
+                pass.report.class = known;
+            }
+            pass.report.problems.extend(waiting);
+            return Err(stop);
+        };
+        let stop = pass.stop(ErrorClass::Configuration, first);
+        pass.report.problems.extend(lines.chain(waiting));
+        Err(stop)
     }
 }

@@ -1,5 +1,6 @@
 //! What a pass came to: incidents, what is known from now on without reading, what is in force, and the report.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
@@ -18,6 +19,7 @@ use crate::kernel::activity::{Activity, Deeds, Touch};
 use crate::reload::Told;
 use crate::report::plain::plain;
 use crate::report::{self, ErrorClass, Intent, Outcome, Report, milliseconds};
+use crate::roster::Behind;
 use crate::shadows;
 use crate::traces::Recorder;
 
@@ -154,8 +156,8 @@ impl Pipeline {
     /// What does not change from one look to the next: policies that lag behind, a configuration that was refused, and
     /// what no write of ours can change. Whether the node is right all the same.
     pub(super) fn add_standing(&self, pass: &mut Pass) -> bool {
-        let (behind, missing) = self.roster.behind();
-        if !behind.is_empty() || self.offered.refusal.is_some() {
+        let Behind { refused, waiting, staying, missing } = self.roster.behind();
+        if !refused.is_empty() || self.offered.refusal.is_some() {
             pass.report.class = ErrorClass::Configuration;
         }
         let problems = &mut pass.report.problems;
@@ -164,12 +166,12 @@ impl Pipeline {
                 format!("the configuration is refused, and the last good one stays in force: {refusal}")
             }),
         );
-        problems.extend(behind);
+        problems.extend(refused);
         if !self.offered.complete {
-            problems
-                .push("policies are being loaded; until then the node is held at what was in force before".to_owned());
+            problems.push("policies are being loaded; what was in force of them stays until then".to_owned());
         }
         problems.extend(self.keeper.problems.iter().cloned());
+        pass.report.notes.extend(waiting.into_iter().chain(staying));
         pass.report.notes.extend(self.keeper.notes.iter().cloned());
         self.keeper.problems.is_empty() && !missing && self.offered.complete
     }
@@ -214,6 +216,11 @@ impl Pipeline {
             pass.report
                 .notes
                 .push(format!("no rehearsal is possible here ({why}); text is learned from the read-back"));
+        }
+        // A check may take several passes, and each says what it found.
+        for lines in [&mut pass.report.problems, &mut pass.report.notes] {
+            let mut said = BTreeSet::new();
+            lines.retain(|line| said.insert(line.clone()));
         }
         pass.report.timings_ms.total = milliseconds(pass.started.elapsed());
         self.trace(&mut pass);

@@ -7,13 +7,16 @@ use ruleward_core::check::Checked;
 use ruleward_core::expected::Expected;
 use ruleward_core::merge::{Desired, merge};
 use ruleward_core::names::PolicyName;
+use ruleward_core::schedule::Reason;
 use ruleward_core::unmatchable;
 
+use super::found::Found;
 use super::traced::Stage;
 use super::{Pass, Pipeline, Stop};
 use crate::config::Written;
 use crate::kernel::rehearse::{Learn, Refused, RehearseError, Rehearsed, rehearse};
 use crate::report::ErrorClass;
+use crate::roster::Whom;
 
 /// What was rehearsed, and of what it was made.
 #[derive(Debug, Clone)]
@@ -32,7 +35,7 @@ impl Pipeline {
     /// What is chosen, rehearsed. What was rehearsed before is not rehearsed again.
     pub(super) fn rehearse_merged(&mut self, pass: &mut Pass) -> Result<Proven, Stop> {
         loop {
-            let contributions = self.roster.contributions().unwrap_or_default();
+            let contributions = self.roster.contributions();
             if let Some(known) = self.known(&contributions) {
                 return Ok(known);
             }
@@ -52,12 +55,8 @@ impl Pipeline {
             let Some((name, reason, lasting)) = self.blame(&error) else {
                 return Err(pass.stop(ErrorClass::Temporary, error.to_string()));
             };
-            self.roster.refuse(&name, reason.clone(), lasting);
-            if self.roster.contributions().is_err() {
-                let reason =
-                    format!("policy {name} has no answer that can be put in force: {reason}; nothing is written");
-                return Err(pass.stop(ErrorClass::Configuration, reason));
-            }
+            self.roster.refuse(&name, reason, lasting);
+            self.stop_if_silent(pass)?;
         }
     }
 
@@ -155,16 +154,46 @@ impl Pipeline {
         }
     }
 
-    /// What was chosen could not be written: candidates that have something to fall back on are taken back. Whether there
-    /// were any; then it is worth another try at once.
-    pub(super) fn retract(&mut self, pass: &mut Pass) -> bool {
-        let reason = format!("it could not be put in force: {}", pass.report.problems.join("; "));
-        if std::mem::take(&mut pass.committing) && self.roster.retract(&reason) {
-            pass.report.problems.clear();
-            pass.report.class = ErrorClass::None;
-            return true;
+    /// What was chosen could not be written. All that is new is taken back, so that what was in force is whole again, and
+    /// then put in force one policy at a time: only what can't be written is left out. `Err`: not even what was in force
+    /// can be written now, or nothing was new.
+    pub(super) fn pass_apart(&mut self, pass: &mut Pass) -> Result<(), Stop> {
+        if !std::mem::take(&mut pass.committing) {
+            return Err(Stop);
         }
-        false
+        let reason = format!("it could not be put in force: {}", pass.report.problems.join("; "));
+        let news = self.roster.retract(&reason);
+        if news.is_empty() {
+            return Err(Stop);
+        }
+        self.pass_without_news(pass)?;
+        for name in news.iter().filter(|_| news.len() > 1) {
+            if self.pass_with(pass, Whom::Only(name.clone())).is_err() {
+                let reason = format!("it could not be put in force: {}", pass.report.problems.join("; "));
+                self.roster.refuse(name, reason, false);
+                self.pass_without_news(pass)?;
+            }
+        }
+        self.stop_if_silent(pass)
+    }
+
+    fn pass_without_news(&mut self, pass: &mut Pass) -> Result<(), Stop> {
+        if self.roster.is_silent() { Ok(()) } else { self.pass_with(pass, Whom::None) }
+    }
+
+    /// Another pass of the same check, in which only these policies are asked.
+    fn pass_with(&mut self, pass: &mut Pass, whom: Whom) -> Result<(), Stop> {
+        let (mut changes, mut incidents) =
+            (std::mem::take(&mut pass.report.changes), std::mem::take(&mut pass.report.incidents));
+        pass.report.problems.clear();
+        (pass.report.class, pass.committing, pass.found) = (ErrorClass::None, false, Found::default());
+        self.whom = whom;
+        let done = self.pass(pass, Reason::Retry);
+        self.whom = Whom::All;
+        changes.append(&mut pass.report.changes);
+        incidents.append(&mut pass.report.incidents);
+        (pass.report.changes, pass.report.incidents) = (changes, incidents);
+        done
     }
 }
 

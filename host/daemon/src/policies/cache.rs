@@ -31,6 +31,8 @@ const SUFFIX: &str = ".cwasm";
 const WORK: &str = ".work-";
 /// Age at which a work folder belongs to nobody any more: a child lives for a minute.
 const ABANDONED: Duration = Duration::from_secs(600);
+/// Bytes of one entry: what is larger was not compiled here, and is not even read. The largest that are known have 35 MiB.
+const LARGEST: u64 = 256 << 20;
 /// Bytes of all entries together: some thirty of the largest that are known.
 const MOST: u64 = 1 << 30;
 
@@ -260,7 +262,11 @@ fn find(folder: &PrivateDir, sandbox: &Sandbox, key: &str, warnings: &mut Vec<St
 fn entry(folder: &PrivateDir, sandbox: &Sandbox, key: &str, name: &OsStr) -> Result<Component, String> {
     let stated = name.to_str().and_then(|name| name.strip_prefix(key)?.strip_prefix('.')?.strip_suffix(SUFFIX));
     let file = folder.file(name).map_err(|e| format!("is not trusted: {e}"))?.ok_or("has vanished")?;
-    let links = file.metadata().map_err(|e| format!("can't be read: {e}"))?.nlink();
+    let metadata = file.metadata().map_err(|e| format!("can't be read: {e}"))?;
+    if metadata.len() > LARGEST {
+        return Err(format!("is no compiled code: it is {} bytes long", metadata.len()));
+    }
+    let links = metadata.nlink();
     if links != 1 {
         return Err(format!("is not trusted: it has {links} names (hard links), and should have one"));
     }

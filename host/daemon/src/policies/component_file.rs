@@ -1,13 +1,12 @@
 //! Reads a component's file and tells from its outer shape whether it can be one, so that the commonest mistakes (a
 //! core module, a broken download, text) are named as what they are. Whether it is valid inside, the compiler says.
 
-use std::fs::File;
-use std::io::Read;
 use std::path::Path;
 
 use thiserror::Error;
 
 use crate::digest;
+use crate::regular::{self, NotRead};
 
 /// Largest component, bytes.
 pub const LARGEST: u64 = 64 << 20;
@@ -86,19 +85,11 @@ impl From<Vec<u8>> for ComponentBytes {
 /// # Errors
 /// [`FileError`] says what the file is instead.
 pub fn read(path: &Path) -> Result<Vec<u8>, FileError> {
-    // Not blocking, should it be a pipe: it is refused right after.
-    use std::os::unix::fs::OpenOptionsExt;
-    let flags = rustix::fs::OFlags::NONBLOCK | rustix::fs::OFlags::CLOEXEC;
-    let file = File::options().read(true).custom_flags(flags.bits().cast_signed()).open(path)?;
-    let metadata = file.metadata()?;
-    if !metadata.is_file() {
-        return Err(FileError::NotAFile);
-    }
-    let mut bytes = Vec::with_capacity(usize::try_from(metadata.len().min(LARGEST)).unwrap_or_default());
-    file.take(LARGEST + 1).read_to_end(&mut bytes)?;
-    if bytes.len() as u64 > LARGEST {
-        return Err(FileError::TooLarge);
-    }
+    let bytes = regular::read(path, LARGEST).map_err(|error| match error {
+        NotRead::Io(error) => FileError::from(error),
+        NotRead::NotAFile => FileError::NotAFile,
+        NotRead::TooLong(_) => FileError::TooLarge,
+    })?;
     check(&bytes)?;
     Ok(bytes)
 }
@@ -187,7 +178,7 @@ mod tests {
     fn a_huge_file_is_refused_without_being_read_whole() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("huge.wasm");
-        File::create(&path).unwrap().set_len(LARGEST + 1).unwrap();
+        std::fs::File::create(&path).unwrap().set_len(LARGEST + 1).unwrap();
         assert!(matches!(read(&path), Err(FileError::TooLarge)));
     }
 }

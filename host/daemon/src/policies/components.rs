@@ -4,13 +4,13 @@
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
-use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use thiserror::Error;
 
 use super::component_file::{ComponentBytes, LARGEST};
 use crate::private_dir::{PrivateDir, PrivateError};
+use crate::regular::{self, NotRead};
 
 /// Ends the names of files.
 const SUFFIX: &str = ".wasm";
@@ -60,16 +60,26 @@ pub fn load(state_directory: &Path, digest: &str) -> Result<ComponentBytes, Kept
     let name = name(digest);
     let path = folder.path().join(&name);
     let Some(file) = folder.file(&name)? else { return Err(KeptError::Missing(path)) };
-    let mut bytes = Vec::new();
-    let read = file.take(LARGEST + 1).read_to_end(&mut bytes);
-    read.map_err(|source| KeptError::Unreadable { path: path.clone(), source })?;
-    let component = ComponentBytes::from(bytes);
-    if component.digest == digest {
-        return Ok(component);
+    let unreadable = |source| KeptError::Unreadable { path: path.clone(), source };
+    let metadata = file.metadata().map_err(unreadable)?;
+    match regular::bytes_of(file, &metadata, LARGEST) {
+        Ok(bytes) => {
+            let component = ComponentBytes::from(bytes);
+            if component.digest == digest {
+                return Ok(component);
+            }
+        }
+        Err(NotRead::Io(source)) => return Err(unreadable(source)),
+        Err(NotRead::NotAFile | NotRead::TooLong(_)) => {}
     }
     // The next one that is kept must not be taken for this one.
     folder.remove(&name)?;
     Err(KeptError::Damaged(path))
+}
+
+/// Whether something is kept as the component with this digest.
+pub fn is_kept(state_directory: &Path, digest: &str) -> bool {
+    path(state_directory, digest).exists()
 }
 
 /// Where the component with this digest is, if it is kept.

@@ -43,6 +43,9 @@ pub struct LastGood {
     pub facts: String,
     /// The answer.
     pub contribution: Contribution,
+    /// What the policy logged at the level `warn` or above when it gave it.
+    #[serde(default)]
+    pub warnings: Vec<String>,
 }
 
 /// Why there is no last good answer, or why it can't be kept.
@@ -115,6 +118,11 @@ pub fn load(state_directory: &Path, policy: &PolicyName) -> Result<Option<LastGo
         return Err(damaged(format!("it belongs to the policy {}", answer.policy)));
     }
     Ok(Some(answer))
+}
+
+/// Whether there is a last good answer of `policy`, whole or damaged.
+pub fn exists(state_directory: &Path, policy: &PolicyName) -> bool {
+    state_directory.join("last-good").join(name(policy)).exists()
 }
 
 /// The policies of which there is a last good answer, whole or damaged. A folder that does not exist holds none.

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use ruleward_core::names::PolicyName;
 
@@ -16,10 +16,13 @@ use super::stamp::Stamp;
 use crate::config::{Config, Mode};
 use crate::history::History;
 use crate::policies::{ComponentBytes, Limits, LoadError, LoadedPolicy, PolicyEngine, components};
+use crate::report::timestamp;
 use crate::roster::{Offer, Recorded, ShadowWish, Version};
 
 /// How many components are loaded at a time.
 const MOST_AT_ONCE: usize = 4;
+/// After this time it is tried again to keep what could not be kept.
+const KEEP_AGAIN: Duration = Duration::from_secs(15);
 /// Of so many components that were in force before the compiled code is kept.
 const MOST_RECENT: usize = 4;
 
@@ -58,8 +61,10 @@ pub struct Loader {
     stamps: Vec<(PathBuf, Stamp)>,
     /// What is wrong with the newest configuration.
     refusal: Option<String>,
-    /// Why the configuration is not kept.
-    unkept: Option<String>,
+    /// Since when and why the configuration is not kept.
+    unkept: Option<(SystemTime, String)>,
+    /// The same of components, by policy.
+    unkept_components: BTreeMap<PolicyName, (SystemTime, String)>,
     /// Since when it is wrong.
     wrong_since: Option<Instant>,
     /// Keys that wait for the next start.
@@ -96,6 +101,7 @@ impl Loader {
             config: Arc::new(config),
             refusal: None,
             unkept: None,
+            unkept_components: BTreeMap::new(),
             wrong_since: None,
             waits: Vec::new(),
             slots: BTreeMap::new(),
@@ -128,8 +134,34 @@ impl Loader {
     }
 
     /// For a start with files that are wrong.
-    fn keep_configuration(&mut self) {
-        self.unkept = self.config.keep().err().map(|error| error.to_string());
+    pub fn keep_configuration(&mut self) {
+        let since = self.unkept.as_ref().map_or_else(SystemTime::now, |(since, _)| *since);
+        let unkept = self.config.keep().err().map(|error| (since, error.to_string()));
+        self.changed |= self.unkept != unkept;
+        self.unkept = unkept;
+    }
+
+    /// Keeps what could not be kept before, or is gone from the disk. Whether anything is left to try again.
+    fn keep_again(&mut self) -> bool {
+        let (config, in_files) = (Arc::clone(&self.config), self.refusal.is_none() && self.wrong_since.is_none());
+        if in_files && (self.unkept.is_some() || !Config::is_kept(&config.state_directory)) {
+            self.keep_configuration();
+        }
+        for (name, slot) in &self.slots {
+            let Some(digest) = slot.digest().filter(|_| !slot.is_loading()) else { continue };
+            if components::is_kept(&config.state_directory, digest) {
+                continue;
+            }
+            // Other bytes are on their way here already.
+            let Ok(component) = ComponentBytes::read(slot.component()) else { continue };
+            let kept = if component.digest == digest {
+                components::keep(&config.state_directory, &component)
+            } else {
+                continue;
+            };
+            self.changed |= note_unkept(&mut self.unkept_components, name, kept.err().map(|error| error.to_string()));
+        }
+        self.unkept.is_some() || !self.unkept_components.is_empty()
     }
 
     /// The configuration that counts.
@@ -167,6 +199,9 @@ impl Loader {
         }
         self.recall();
         self.start();
+        if self.keeps && self.keep_again() {
+            again = Some(again.map_or(KEEP_AGAIN, |time| time.min(KEEP_AGAIN)));
+        }
         again
     }
 
@@ -231,6 +266,7 @@ impl Loader {
         self.slots.retain(|name, _| wanted(name));
         self.queue.retain(|job| wanted(&job.policy));
         self.warnings.retain(|name, _| wanted(name));
+        self.unkept_components.retain(|name, _| wanted(name));
         let policies = self.pins.effective(&config);
         for (name, policy) in policies.iter().filter(|(_, policy)| policy.mode != Mode::Off) {
             match self.slots.get_mut(name) {
@@ -288,10 +324,8 @@ impl Loader {
     pub fn loaded(&mut self, loaded: Loaded) {
         self.running = self.running.saturating_sub(1);
         let Loaded { job, policy, digest, result, unkept } = loaded;
-        let mut warnings: Vec<String> = unkept.into_iter().collect();
-        if let Ok(loaded) = &result {
-            warnings.extend(loaded.warnings().iter().cloned());
-        }
+        note_unkept(&mut self.unkept_components, &policy, unkept);
+        let warnings: Vec<String> = result.as_ref().map(|loaded| loaded.warnings().to_vec()).unwrap_or_default();
         for warning in &warnings {
             tracing::warn!("policy {policy}: {warning}");
         }
@@ -341,7 +375,14 @@ impl Loader {
     pub fn offer(&self) -> Offer {
         let off = self.config.policies.iter().filter(|(_, policy)| policy.mode == Mode::Off);
         let mut notes: Vec<String> = self.waiting_keys().into_iter().collect();
-        notes.extend(self.note.iter().chain(&self.unkept).cloned());
+        notes.extend(self.note.iter().cloned());
+        notes.extend(self.unkept.iter().map(|(since, reason)| format!("{reason} (since {})", timestamp(*since))));
+        notes.extend(self.unkept_components.iter().map(|(policy, (since, reason))| {
+            format!(
+                "policy {policy}: its component can't be kept for the case that its file breaks: {reason} (since {})",
+                timestamp(*since)
+            )
+        }));
         notes.extend(self.pins.notes.iter().cloned());
         let (mut wishes, mut shadows) = (BTreeMap::new(), BTreeMap::new());
         for (name, slot) in &self.slots {
@@ -427,10 +468,26 @@ impl Job {
             (Some(directory), Err(error)) if !error.problem.is_passing() => components::keep(directory, &component),
             _ => Ok(()),
         };
-        let unkept =
-            kept.err().map(|error| format!("components can't be kept for the case that their files break: {error}"));
+        let unkept = kept.err().map(|error| error.to_string());
         Loaded { job: kind, policy, digest: component.digest, result, unkept }
     }
+}
+
+/// Whether anything is otherwise than before.
+fn note_unkept(
+    unkept: &mut BTreeMap<PolicyName, (SystemTime, String)>,
+    policy: &PolicyName,
+    reason: Option<String>,
+) -> bool {
+    let Some(reason) = reason else { return unkept.remove(policy).is_some() };
+    let before = unkept.get(policy).cloned();
+    if before.is_none() {
+        tracing::warn!("policy {policy}: its component can't be kept for the case that its file breaks: {reason}");
+    }
+    let now = (before.as_ref().map_or_else(SystemTime::now, |(since, _)| *since), reason);
+    let news = before.as_ref() != Some(&now);
+    unkept.insert(policy.clone(), now);
+    news
 }
 
 /// Removes all components but these, and those that the history names, from those that are kept.

@@ -16,6 +16,7 @@ mod slot;
 mod stamp;
 mod thread;
 
+use std::collections::BTreeMap;
 use std::io;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::channel;
@@ -24,12 +25,12 @@ use std::time::Duration;
 
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
-use crate::config::Config;
+use crate::config::{Config, Mode, PolicyConfig};
 use crate::facts::signs::Signs;
 use crate::history::History;
 use crate::policies::PolicyEngine;
 use crate::report::board::Board;
-use crate::roster::Offer;
+use crate::roster::{Offer, Wish, WishState};
 use loader::Loader;
 use post::{Message, Post, post};
 
@@ -156,6 +157,30 @@ pub fn start(
     Ok((Lookout { post: Some(post), news, taken, tickets: 0, _open: None }, source))
 }
 
+/// What the configuration asks for, with nothing loaded: enough to know what may be ours.
+pub fn grants_only(config: &Config) -> Intake {
+    let enforced = config.policies.iter().filter(|(_, policy)| policy.mode == Mode::Enforce);
+    let wish = |policy: &PolicyConfig| Wish {
+        grants: policy.grants.clone(),
+        settings: policy.settings.to_string().into(),
+        limits: policy.limits.clone(),
+        state: WishState::Loading { digest: None },
+    };
+    let offer = Offer {
+        number: 1,
+        config: Arc::new(config.clone()),
+        wishes: enforced.map(|(name, policy)| (name.clone(), wish(policy))).collect(),
+        shadows: BTreeMap::new(),
+        pinned: BTreeMap::new(),
+        off: Vec::new(),
+        recalled: BTreeMap::new(),
+        refusal: None,
+        notes: Vec::new(),
+        complete: true,
+    };
+    Intake::of_one(offer, Box::new(|_| {}))
+}
+
 /// Loads everything that the configuration asks for, once. `keeps`: components are kept in the state directory, and
 /// those that are not needed any more go.
 ///
@@ -164,6 +189,9 @@ pub fn start(
 pub fn load_once(config: &Config, engine: Arc<PolicyEngine>, history: History, keeps: bool) -> io::Result<Intake> {
     let (post, inbox) = post()?;
     let mut loader = Loader::new(config.clone(), engine, post, history.clone(), keeps);
+    if keeps {
+        loader.keep_configuration();
+    }
     loader.look(true);
     while !loader.is_idle() {
         match inbox.messages.recv() {

@@ -137,11 +137,17 @@ impl Pins {
     /// before.
     pub fn look(&mut self, config: &Config, ends: bool) -> bool {
         let (before, notes) = (std::mem::take(&mut self.pins), std::mem::take(&mut self.notes));
-        for policy in self.named(&config.state_directory) {
-            let pin = match read(&config.state_directory, &policy) {
-                Ok(Some(pin)) => pin,
-                Ok(None) => continue,
-                Err(error) => {
+        // What can't be read is not gone: what is held stays held.
+        let named = self.named(&config.state_directory).unwrap_or_else(|| before.keys().cloned().collect());
+        for policy in named {
+            let pin = match (read(&config.state_directory, &policy), before.get(&policy)) {
+                (Ok(Some(pin)), _) => pin,
+                (Ok(None), _) => continue,
+                (Err(error @ PinError::Storage(_)), Some(known)) => {
+                    self.notes.push(format!("policy {policy}: it stays held at {}: {error}", known.record));
+                    known.clone()
+                }
+                (Err(error), _) => {
                     self.notes.push(format!("policy {policy}: {error}"));
                     continue;
                 }
@@ -164,19 +170,22 @@ impl Pins {
         before != self.pins || notes != self.notes
     }
 
-    fn named(&mut self, state_directory: &Path) -> Vec<PolicyName> {
-        if !state_directory.join("pins").exists() {
-            return Vec::new();
+    /// None: that can't be told now.
+    fn named(&mut self, state_directory: &Path) -> Option<Vec<PolicyName>> {
+        if matches!(state_directory.join("pins").try_exists(), Ok(false)) {
+            return Some(Vec::new());
         }
-        let names = folder(state_directory).and_then(|folder| folder.names());
-        let names = names.unwrap_or_else(|error| {
-            self.notes.push(format!("pins of policies can't be read: {error}"));
-            Vec::new()
-        });
+        let names = match folder(state_directory).and_then(|folder| folder.names()) {
+            Ok(names) => names,
+            Err(error) => {
+                self.notes.push(format!("pins of policies can't be read: {error}"));
+                return None;
+            }
+        };
         let mut named: Vec<PolicyName> =
             names.iter().filter_map(|name| PolicyName::new(name.to_str()?.strip_suffix(SUFFIX)?).ok()).collect();
         named.sort();
-        named
+        Some(named)
     }
 
     /// Whether `pin` still counts.

@@ -81,6 +81,14 @@ impl Report {
         }
     }
 
+    /// Whether this check came to its end, and nothing that it waited for is still being loaded: what can be in force is.
+    /// A policy that is refused, or waits, has had its turn.
+    pub fn has_settled(&self) -> bool {
+        let loading = |candidate: &CandidateReport| candidate.state == CandidateState::Loading;
+        let ended = matches!(self.outcome, Outcome::Unchanged | Outcome::Changed);
+        ended && !self.policies.iter().filter_map(|policy| policy.candidate.as_ref()).any(loading)
+    }
+
     /// A copy without changes and incidents, which may be long.
     fn without_lists(&self) -> Self {
         Self {
@@ -331,6 +339,9 @@ pub struct PolicyReport {
     /// `sha256:` and the digest of the contribution that counts: equal wherever component, facts, grants and settings are equal.
     #[serde(default)]
     pub contribution: Option<String>,
+    /// What it logged at the level `warn` or above when it gave the answer that counts.
+    #[serde(default)]
+    pub warnings: Vec<String>,
     /// Each of its limits, and what was used of it; empty for one that is off.
     #[serde(default)]
     pub limits: Vec<limits::LimitReport>,
@@ -394,7 +405,7 @@ pub struct CandidateReport {
 pub enum CandidateState {
     /// Its component is being read or compiled.
     Loading,
-    /// It is taken with the next check, or when what it waits for has come.
+    /// It is taken with the next check, or when what it waits for has come. The reason says what that is.
     Waiting,
     /// It is not taken.
     Refused,
@@ -411,6 +422,7 @@ impl PolicyReport {
             reason: None,
             candidate: None,
             contribution: None,
+            warnings: Vec::new(),
             limits: Vec::new(),
             shadow: None,
             pinned: None,
@@ -429,7 +441,9 @@ pub enum PolicyState {
     Current,
     /// An earlier one, or that of an earlier version: the configured one fails or is refused.
     LastGood,
-    /// None: it has never answered. Nothing is written until all policies have been in force once.
+    /// It waits for something that must exist first. What was in force of it stays; if nothing was, nothing is.
+    Waiting,
+    /// None: it has never answered. What it may own stays as it is, and other policies are in force all the same.
     NeverAnswered,
     /// Its newest answer is compared, and not put in force.
     Shadow,

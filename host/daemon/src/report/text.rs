@@ -17,6 +17,9 @@ use super::{
 /// How many characters of a digest are shown: `sha256:` and twelve digits.
 const SHOWN_DIGEST: usize = 19;
 
+/// How many warnings of a policy are shown.
+const MOST_WARNINGS: usize = 10;
+
 /// How to mark what matters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Style {
@@ -142,6 +145,8 @@ pub fn policies(policies: &[PolicyReport], style: Style) -> String {
             PolicyState::Off => "off".to_owned(),
             PolicyState::Shadow => shadow(policy),
             PolicyState::LastGood => style.bad("LAST GOOD ANSWER"),
+            PolicyState::Waiting if policy.contribution.is_some() => style.bad("WAITING, LAST GOOD ANSWER IN FORCE"),
+            PolicyState::Waiting => style.bad("WAITING, NOT IN FORCE"),
             PolicyState::NeverAnswered => style.bad("NEVER ANSWERED"),
         };
         let version = policy.version.as_deref().map(|version| format!(" {}", plain(version))).unwrap_or_default();
@@ -166,7 +171,7 @@ pub fn own_reason(policy: &PolicyReport) -> Option<&String> {
     policy.reason.as_ref().filter(|reason| refused_for(policy) != Some(reason))
 }
 
-/// What else there is to say of a policy: its new version, and the earlier one that it is held at.
+/// What else there is to say of a policy: its new version, the earlier one that it is held at, and its own warnings.
 pub fn remarks(policy: &PolicyReport, style: Style) -> Vec<String> {
     let candidate = policy.candidate.as_ref().map(|candidate| candidate_line(candidate, style));
     let pinned = policy.pinned.as_ref().map(|PinReport { record, since, why }| {
@@ -174,7 +179,10 @@ pub fn remarks(policy: &PolicyReport, style: Style) -> Vec<String> {
         let (name, record, since) = (plain(&policy.name), plain(record), plain(since));
         format!("pinned to {record} since {since}{why}, until its files change or `ruleward policy rollback --release {name}`")
     });
-    candidate.into_iter().chain(pinned).collect()
+    let warnings = policy.warnings.iter().take(MOST_WARNINGS).map(|line| format!("warning: {}", plain(line)));
+    let more = policy.warnings.len().saturating_sub(MOST_WARNINGS);
+    let more = (more > 0).then(|| format!("and {more} warnings more; `--output json` has all"));
+    candidate.into_iter().chain(pinned).chain(warnings).chain(more).collect()
 }
 
 /// What a shadow would change.

@@ -6,7 +6,7 @@ use std::time::Instant;
 use ruleward_core::contribution::Families;
 use ruleward_core::facts::Facts;
 
-use super::version::{Answer, Version};
+use super::version::{Answer, NoAnswer, Version};
 
 /// A version that was asked.
 #[derive(Debug, Clone)]
@@ -28,10 +28,10 @@ impl Asked {
         facts: &Facts,
         families: Families,
         asked: &mut Vec<Self>,
-    ) -> Result<Answer, String> {
+    ) -> Result<Answer, NoAnswer> {
         let began = Instant::now();
         let answer = version.evaluate(facts, families);
-        let problem = answer.as_ref().err().cloned();
+        let problem = answer.as_ref().err().map(ToString::to_string);
         asked.push(Self { version: Arc::clone(version), began, ended: Instant::now(), problem });
         answer
     }

@@ -1,6 +1,7 @@
 //! One policy of the roster: the version in force, and the one that would take its place.
 
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use ruleward_core::contribution::Families;
 use ruleward_core::facts::Facts;
@@ -9,7 +10,7 @@ use ruleward_core::names::PolicyName;
 
 use super::asked::Asked;
 use super::offer::{Wish, WishState};
-use super::version::{Answer, Counts, Version, judge};
+use super::version::{Answer, Counts, NoAnswer, Version, judge};
 use crate::config::Ceiling;
 use crate::policies::Limits;
 use crate::policies::last_good::LastGood;
@@ -28,14 +29,16 @@ pub(super) struct Member {
     /// What it answered last, if the kernel or the tools did not take it.
     pub not_taken: Option<Answered>,
     /// Why its newest answer is not the one in force.
-    pub reason: Option<String>,
+    pub reason: Option<NoAnswer>,
     /// What is in force.
     pub good: Option<Good>,
     pub candidate: Option<Candidate>,
-    /// It has left the configuration, and goes with the next commit.
+    /// It has left the configuration, and goes with the next commit unless it stays.
     pub leaving: bool,
-    /// What is in force has not been written to the disk.
-    pub unsaved: bool,
+    /// It has left the configuration, and is kept in force until all others have answered.
+    pub stays: bool,
+    /// Since when what is in force is not on the disk.
+    pub unsaved: Option<SystemTime>,
 }
 
 /// An answer, and the facts that it was given to.
@@ -48,6 +51,8 @@ pub(super) struct Good {
     /// To which facts; unknown after a restart.
     pub facts: Option<Arc<Facts>>,
     pub grants: Grants,
+    pub limits: Limits,
+    pub settings: Arc<str>,
     pub digest: String,
     pub version: String,
 }
@@ -75,14 +80,14 @@ pub(super) struct Trial {
     /// What it waits for.
     pub held: Option<String>,
     /// The refusal that the log tells of.
-    told: Option<String>,
+    told: Option<NoAnswer>,
 }
 
 /// Why a version is not taken.
 pub(super) struct Refused {
     /// The facts that it was asked with.
     pub facts: Option<Arc<Facts>>,
-    pub reason: String,
+    pub reason: NoAnswer,
     /// The same facts give the same refusal.
     lasting: bool,
     /// What the kernel or the tools did not take; none if there is no answer.
@@ -100,7 +105,7 @@ impl Trial {
         families: Families,
         again: bool,
         asked: &mut Vec<Asked>,
-    ) -> Result<(), String> {
+    ) -> Result<(), NoAnswer> {
         if let Some(refused) = &self.refused {
             let same = refused.facts.as_ref().is_some_and(|earlier| earlier == facts);
             if same && refused.lasting && !again {
@@ -117,7 +122,12 @@ impl Trial {
 
     fn refuse(&mut self, name: &PolicyName, of: Refused, left: &str) {
         if self.told.as_ref() != Some(&of.reason) {
-            tracing::error!("policy {name}: version {} is refused: {}; {left}", describe(&self.version), of.reason);
+            let (version, reason) = (describe(&self.version), &of.reason);
+            if reason.waits {
+                tracing::warn!("policy {name}: version {version} {reason}; {left}");
+            } else {
+                tracing::error!("policy {name}: version {version} is refused: {reason}; {left}");
+            }
             self.told = Some(of.reason.clone());
         }
         self.answer = None;
@@ -137,7 +147,8 @@ impl Member {
             good: None,
             candidate: None,
             leaving: false,
-            unsaved: false,
+            stays: false,
+            unsaved: None,
         }
     }
 
@@ -146,8 +157,10 @@ impl Member {
         let mut member = Self::new(kept.policy.clone());
         match judge(&kept.policy, &kept.grants, &kept.limits, kept.contribution, families) {
             Ok(answer) => {
-                let (grants, digest, version) = (kept.grants, kept.digest, kept.version);
-                member.good = Some(Good { answer, facts: None, grants, digest, version });
+                let answer = answer.with_warnings(kept.warnings.into());
+                let LastGood { grants, limits, digest, version, .. } = kept;
+                let settings = kept.settings.into();
+                member.good = Some(Good { answer, facts: None, grants, limits, settings, digest, version });
             }
             Err(reason) => {
                 tracing::warn!("policy {}: its kept answer does not fit any more: {reason}", member.name);
@@ -202,6 +215,11 @@ impl Member {
         }
     }
 
+    /// Whether it has left the configuration, and what it owns goes with the next commit.
+    pub fn is_going(&self) -> bool {
+        self.leaving && !self.stays
+    }
+
     /// The version that would take the place, if nothing is known against it.
     pub fn trial(&self) -> Option<(&Arc<Version>, &Answered)> {
         match &self.candidate {
@@ -215,7 +233,7 @@ impl Member {
     /// What is to be put in force, and what may be owned for it.
     pub fn chosen(&self) -> Option<(&Answer, &Grants)> {
         if self.leaving {
-            return None;
+            return self.good.as_ref().filter(|_| self.stays).map(|good| (&good.answer, &good.grants));
         }
         if let Some((version, (_, answer))) = self.trial() {
             return Some((answer, version.grants()));
@@ -229,7 +247,7 @@ impl Member {
 
     /// Whether its newest answer is in force and on the disk, and nothing is to take its place.
     pub fn is_at_rest(&self) -> bool {
-        let waits = self.leaving || self.unsaved || self.candidate.is_some();
+        let waits = self.leaving || self.unsaved.is_some() || self.candidate.is_some();
         !waits && self.answer.is_some() && self.good.is_some() && self.trouble().is_none() && !self.is_news()
     }
 
@@ -250,24 +268,26 @@ impl Member {
         let (is_trial, left) = (self.trial().is_some(), self.what_is_left());
         if let (true, Some(Candidate::Loaded(trial))) = (is_trial, &mut self.candidate) {
             let (facts, answer) = trial.answer.take().unzip();
+            let reason = NoAnswer::refused(reason);
             trial.refuse(&self.name, Refused { facts, reason, lasting, answer }, left);
         } else {
             self.not_taken = self.answer.take();
-            self.set_reason(Some(reason));
+            self.set_reason(Some(NoAnswer::refused(reason)));
         }
     }
 
-    fn what_is_left(&self) -> &'static str {
+    pub fn what_is_left(&self) -> &'static str {
         if self.good.is_some() { "what was in force stays" } else { "it is not in force" }
     }
 
     /// One line in the log when it changes, not at every refresh.
-    fn set_reason(&mut self, reason: Option<String>) {
+    fn set_reason(&mut self, reason: Option<NoAnswer>) {
         if self.reason == reason {
             return;
         }
         let left = self.what_is_left();
         match &reason {
+            Some(reason) if reason.waits => tracing::warn!("policy {}: {reason}; {left}", self.name),
             Some(reason) => tracing::error!("policy {}: {reason}; {left}", self.name),
             None => tracing::info!("policy {}: answers again", self.name),
         }
@@ -275,11 +295,12 @@ impl Member {
     }
 
     /// Why the configured version is not in force with its newest answer.
-    pub fn trouble(&self) -> Option<String> {
+    pub fn trouble(&self) -> Option<NoAnswer> {
         let candidate = match &self.candidate {
-            Some(Candidate::Unloadable { reason, .. }) => Some(reason.clone()),
+            Some(Candidate::Unloadable { reason, .. }) => Some(NoAnswer::refused(reason)),
             Some(Candidate::Loaded(trial)) => {
-                trial.refused.as_ref().map(|refused| refused.reason.clone()).or_else(|| trial.held.clone())
+                let refused = trial.refused.as_ref().map(|refused| refused.reason.clone());
+                refused.or_else(|| trial.held.clone().map(NoAnswer::refused))
             }
             Some(Candidate::Loading { .. }) | None => None,
         };
@@ -289,6 +310,7 @@ impl Member {
     pub fn report(&self, ceiling: &Ceiling) -> PolicyReport {
         let trouble = self.trouble();
         let state = match (&self.good, &self.answer) {
+            _ if trouble.as_ref().is_some_and(|trouble| trouble.waits) => PolicyState::Waiting,
             (None, None) if self.trial().is_none() => PolicyState::NeverAnswered,
             _ if trouble.is_some() => PolicyState::LastGood,
             (Some(_), None) if self.trial().is_none() && self.candidate.is_none() => PolicyState::LastGood,
@@ -314,9 +336,10 @@ impl Member {
         PolicyReport {
             version,
             digest,
-            reason: trouble,
+            reason: trouble.map(|trouble| trouble.reason),
             candidate: self.candidate.as_ref().map(Candidate::report),
             contribution: self.chosen().map(|(answer, _)| answer.digest().to_owned()),
+            warnings: self.chosen().map(|(answer, _)| answer.warnings.to_vec()).unwrap_or_default(),
             limits: in_force.map(|version| limits(version, ceiling)).unwrap_or_default(),
             chains,
             rules,
@@ -346,7 +369,10 @@ impl Candidate {
             Self::Loaded(trial) => {
                 let loaded = trial.version.loaded();
                 let (state, reason) = match (&trial.refused, &trial.held) {
-                    (Some(refused), _) => (CandidateState::Refused, Some(refused.reason.clone())),
+                    (Some(Refused { reason: NoAnswer { reason, waits }, .. }), _) => {
+                        let state = if *waits { CandidateState::Waiting } else { CandidateState::Refused };
+                        (state, Some(reason.clone()))
+                    }
                     (None, Some(held)) => (CandidateState::Waiting, Some(held.clone())),
                     (None, None) => (CandidateState::Waiting, None),
                 };

@@ -7,6 +7,9 @@
 //! A policy that fails in any way (it can't be loaded, traps, is refused by the check or by the rehearsal) keeps the
 //! contribution that was last in force, also across restarts. It never becomes an empty one. What a policy owns that has
 //! left the configuration, or that is granted less, is ours until a commit has removed it.
+//!
+//! A policy that has never answered holds up no other. What it may own stays as it is in the kernel; and so does what a
+//! policy owns that has left the configuration, because the one that has not answered may be what takes its place.
 
 mod asked;
 mod member;
@@ -18,6 +21,7 @@ mod version;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use ruleward_core::check::Checked;
 use ruleward_core::contribution::{Contribution, Families};
@@ -35,7 +39,7 @@ pub use asked::Asked;
 pub use offer::{Offer, ShadowWish, Wish, WishState};
 pub use records::Recorded;
 pub use refused::NotTaken;
-pub use version::{Answer, Counts, Version, identity, judge};
+pub use version::{Answer, Counts, NoAnswer, Version, identity, judge};
 
 /// All policies of the configuration, and those that are leaving it.
 pub struct Roster {
@@ -45,14 +49,46 @@ pub struct Roster {
     families: Families,
     /// What no policy's limits may be above, for the report.
     ceiling: Ceiling,
-    /// A complete state was in force before, in this process or in an earlier one. From then on a policy that has never
-    /// answered holds up nobody.
-    settled: bool,
     /// Policies that are gone, and whose records are still there.
     forgotten: BTreeSet<PolicyName>,
     /// What there is to say of records that can't be read.
     unreadable: BTreeMap<PolicyName, String>,
     notes: Vec<String>,
+}
+
+/// Which policies are asked.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum Whom {
+    /// All.
+    #[default]
+    All,
+    /// None: what is known counts.
+    None,
+    /// One. Of the others what is known counts.
+    Only(PolicyName),
+}
+
+impl Whom {
+    fn includes(&self, policy: &PolicyName) -> bool {
+        match self {
+            Self::All => true,
+            Self::None => false,
+            Self::Only(name) => name == policy,
+        }
+    }
+}
+
+/// Policies that are not as the configuration asks, one line each.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Behind {
+    /// Something is wrong with them.
+    pub refused: Vec<String>,
+    /// They wait for something that must exist first.
+    pub waiting: Vec<String>,
+    /// They have left the configuration, and stay until all others have answered.
+    pub staying: Vec<String>,
+    /// One that does not wait has nothing in force.
+    pub missing: bool,
 }
 
 /// An answer that has just been put in force.
@@ -84,7 +120,6 @@ impl Roster {
             state_directory: PathBuf::new(),
             families,
             ceiling: Ceiling::new(),
-            settled: false,
             forgotten: BTreeSet::new(),
             unreadable: BTreeMap::new(),
             notes: Vec::new(),
@@ -117,6 +152,7 @@ impl Roster {
         }
         // What never was in force leaves nothing behind.
         self.members.retain(|member| !member.leaving || member.good.is_some());
+        self.hold();
     }
 
     /// Who owns what, when what is chosen is put in force: all that is chosen, and what goes with it.
@@ -131,7 +167,13 @@ impl Roster {
                 leaving.push((member.name.clone(), good.grants.clone()));
             }
         }
-        Ownership::new(owned).with_leaving(leaving)
+        let unanswered = self.unanswered().map(|member| (member.name.clone(), member.configured.clone()));
+        Ownership::new(owned).with_leaving(leaving).with_unanswered(unanswered.collect())
+    }
+
+    /// Configured policies that have nothing to put in force.
+    fn unanswered(&self) -> impl Iterator<Item = &Member> {
+        self.members.iter().filter(|member| !member.leaving && member.chosen().is_none())
     }
 
     /// All that can be ours by the configuration or by what was in force.
@@ -142,31 +184,48 @@ impl Roster {
         Ownership::new(configured).with_leaving(self.members.iter().filter_map(in_force).collect())
     }
 
-    /// Asks every policy, and every candidate. Without `facts` (they could not be read) the last answers count. `again`:
-    /// what was refused is tried again. Gives those that had to be asked: none whose answer to these facts is known.
-    pub fn evaluate(&mut self, facts: Option<&Arc<Facts>>, again: bool) -> Vec<Asked> {
+    /// Asks every policy, and every candidate, that `whom` names. Without `facts` (they could not be read) the last answers
+    /// count. `again`: what was refused is tried again. Gives those that had to be asked: none whose answer to these facts
+    /// is known.
+    pub fn evaluate(&mut self, facts: Option<&Arc<Facts>>, whom: &Whom, again: bool) -> Vec<Asked> {
         let mut asked = Vec::new();
         if let Some(facts) = facts {
-            for member in self.members.iter_mut().filter(|member| !member.leaving) {
+            for member in self.members.iter_mut().filter(|member| !member.leaving && whom.includes(&member.name)) {
                 member.evaluate(facts, self.families, again, &mut asked);
             }
         }
-        self.hold_overlapping();
+        self.hold();
         asked
     }
 
-    /// Grants of the configuration never overlap, but a candidate may be given what a version still owns whose own
-    /// candidate was not taken: it waits.
-    fn hold_overlapping(&mut self) {
+    /// Decides who waits for whom. Grants of the configuration never overlap, but a candidate may be given what a version
+    /// still owns whose own candidate was not taken: it waits. A policy that has left the configuration stays in force
+    /// until all others have answered, unless one that has answered is given its names.
+    fn hold(&mut self) {
         for member in &mut self.members {
             if let Some(Candidate::Loaded(trial)) = &mut member.candidate {
                 trial.held = None;
             }
         }
-        while let Some((at, reason)) = self.find_overlap() {
+        loop {
+            self.hold_leaving();
+            let Some((at, reason)) = self.find_overlap() else { return };
             if let Some(Candidate::Loaded(trial)) = &mut self.members[at].candidate {
                 trial.held = Some(reason);
             }
+        }
+    }
+
+    fn hold_leaving(&mut self) {
+        let waits = self.unanswered().next().is_some();
+        let stays = |member: &Member| {
+            let Some(good) = member.good.as_ref().filter(|_| member.leaving && waits) else { return false };
+            let mut others = self.members.iter().filter(|other| !other.leaving).filter_map(Member::chosen);
+            !others.any(|(_, grants)| grants.overlap(&good.grants).is_some())
+        };
+        let stays: Vec<bool> = self.members.iter().map(stays).collect();
+        for (member, stays) in self.members.iter_mut().zip(stays) {
+            member.stays = stays;
         }
     }
 
@@ -183,18 +242,14 @@ impl Roster {
     }
 
     /// What is to be put in force: of each policy the newest answer of its candidate, else of its version in force, else
-    /// what is in force.
-    ///
-    /// # Errors
-    /// Names of policies that have none of these, while nothing complete has been in force: nothing may be written before
-    /// they have answered once.
-    pub fn contributions(&self) -> Result<Vec<Arc<Checked>>, Vec<PolicyName>> {
-        let silent = self.members.iter().filter(|member| !member.leaving && member.chosen().is_none());
-        let silent: Vec<PolicyName> = silent.map(|member| member.name.clone()).collect();
-        if !silent.is_empty() && !self.settled {
-            return Err(silent);
-        }
-        Ok(self.members.iter().filter_map(|member| Some(Arc::clone(&member.chosen()?.0.checked))).collect())
+    /// what is in force. Of a policy that has none of these: nothing, and what it may own stays as it is.
+    pub fn contributions(&self) -> Vec<Arc<Checked>> {
+        self.members.iter().filter_map(|member| Some(Arc::clone(&member.chosen()?.0.checked))).collect()
+    }
+
+    /// Whether policies are configured, and none of all has anything to put in force.
+    pub fn is_silent(&self) -> bool {
+        self.unanswered().next().is_some() && self.members.iter().all(|member| member.chosen().is_none())
     }
 
     /// Of each policy what would be put in force, with the grants by which it was judged.
@@ -212,7 +267,7 @@ impl Roster {
     /// What would be put in force if of all news only that of `name` were taken.
     pub fn contributions_with_only(&self, name: &PolicyName) -> Vec<Arc<Checked>> {
         let choose = |member: &Member| {
-            let in_force = member.good.as_ref().filter(|_| !member.leaving).map(|good| &good.answer);
+            let in_force = member.good.as_ref().filter(|_| !member.is_going()).map(|good| &good.answer);
             let chosen = if member.name == *name { None } else { in_force };
             chosen.or(member.chosen().map(|(answer, _)| answer)).map(|answer| Arc::clone(&answer.checked))
         };
@@ -224,21 +279,18 @@ impl Roster {
         if let Some(member) = self.members.iter_mut().find(|member| member.name == *name) {
             member.refuse(reason, lasting);
         }
-        self.hold_overlapping();
+        self.hold();
     }
 
-    /// Takes back every candidate whose place something else can take, because what was chosen could not be written. They
-    /// are tried again at the next check. Whether there was any.
-    pub fn retract(&mut self, reason: &str) -> bool {
-        let with_fallback =
-            |member: &&mut Member| member.good.is_some() && member.trial().is_some() && member.is_news();
-        let mut any = false;
-        for member in self.members.iter_mut().filter(with_fallback) {
+    /// Takes back whatever is chosen and not in force, because it could not be written: each is tried again at the next
+    /// check. Gives whose it was.
+    pub fn retract(&mut self, reason: &str) -> Vec<PolicyName> {
+        let news = self.news();
+        for member in self.members.iter_mut().filter(|member| news.contains(&member.name)) {
             member.refuse(reason.to_owned(), false);
-            any = true;
         }
-        self.hold_overlapping();
-        any
+        self.hold();
+        news
     }
 
     /// What is chosen stands in the kernel: candidates take their places, and (`gone`) what was leaving has left. All of
@@ -246,15 +298,14 @@ impl Roster {
     pub fn accept(&mut self, gone: bool) -> Vec<Accepted> {
         let mut accepted = Vec::new();
         for member in &mut self.members {
-            if member.leaving && gone {
+            if member.is_going() && gone {
                 self.forgotten.insert(member.name.clone());
                 tracing::info!("policy {}: has left the configuration; what it owned is gone", member.name);
                 continue;
             }
             accepted.extend(member.accept());
         }
-        self.members.retain(|member| !member.leaving || !gone);
-        self.settled = true;
+        self.members.retain(|member| !member.is_going() || !gone);
         self.save();
         accepted
     }
@@ -262,7 +313,7 @@ impl Roster {
     /// What is in force.
     pub fn in_force(&self) -> BTreeMap<PolicyName, InForce> {
         let one = |member: &Member| {
-            let good = member.good.as_ref().filter(|_| !member.leaving)?;
+            let good = member.good.as_ref().filter(|_| !member.is_going())?;
             let in_force = InForce { grants: good.grants.clone(), contribution: Arc::clone(&good.answer.contribution) };
             Some((member.name.clone(), in_force))
         };
@@ -300,17 +351,39 @@ impl Roster {
         in_force.chain(self.members.iter().filter_map(of_candidate)).collect()
     }
 
-    /// Whether every configured policy has something in force: then the node can be held there while others are loaded.
-    pub fn can_hold(&self) -> bool {
-        self.members.iter().all(|member| member.leaving || member.good.is_some())
+    /// Whether anything is known that can be put or kept in force while other policies are being loaded.
+    pub fn can_begin(&self) -> bool {
+        self.members
+            .iter()
+            .any(|member| member.good.is_some() || matches!(member.candidate, Some(Candidate::Loaded(_))))
     }
 
-    /// Policies that are not as the configuration asks, with the reason; and whether one of them is not in force at all.
-    pub fn behind(&self) -> (Vec<String>, bool) {
-        let configured = || self.members.iter().filter(|member| !member.leaving);
-        let lines = configured().filter_map(|member| Some(format!("policy {}: {}", member.name, member.trouble()?)));
-        let missing = configured().any(|member| member.chosen().is_none() && member.trouble().is_some());
-        (lines.collect(), missing)
+    /// What the policies are not that the configuration asks for.
+    pub fn behind(&self) -> Behind {
+        let mut behind = Behind::default();
+        for member in self.members.iter().filter(|member| !member.leaving) {
+            let trouble = member.trouble();
+            let waits = trouble.as_ref().is_some_and(|trouble| trouble.waits);
+            behind.missing |= member.chosen().is_none() && !waits;
+            match trouble {
+                Some(NoAnswer { reason, waits: true }) => {
+                    behind.waiting.push(format!("policy {} {reason}; {}", member.name, member.what_is_left()));
+                }
+                Some(NoAnswer { reason, .. }) => behind.refused.push(format!("policy {}: {reason}", member.name)),
+                None => {}
+            }
+        }
+        let unanswered: Vec<&str> = self.unanswered().map(|member| member.name.as_str()).collect();
+        let stays = self.members.iter().filter(|member| member.stays);
+        behind.staying.extend(stays.map(|member| {
+            let name = &member.name;
+            format!(
+                "policy {name} has left the configuration, and what it owns stays until every other policy has \
+                 answered; missing: {}",
+                unanswered.join(", ")
+            )
+        }));
+        behind
     }
 
     /// Whether all that is configured is in force and on the disk: to the same facts nothing else can come.
@@ -348,9 +421,12 @@ impl Member {
             None => (self.version.clone()?, self.answer.clone()?),
         };
         let (facts, answer) = answer;
-        let same = |good: &Good| good.answer.contribution == answer.contribution;
-        let known = !is_new && self.good.as_ref().is_some_and(same);
-        if known {
+        if let Some(good) = self.good.as_mut().filter(|good| !is_new && good.answer.contribution == answer.contribution)
+        {
+            if good.answer.warnings != answer.warnings {
+                good.answer.warnings = answer.warnings;
+                self.unsaved = self.unsaved.or(Some(SystemTime::now()));
+            }
             return None;
         }
         if is_new {
@@ -365,10 +441,12 @@ impl Member {
             answer,
             facts: Some(Arc::clone(&facts)),
             grants: version.grants().clone(),
+            limits: version.loaded().limits().clone(),
+            settings: version.settings().into(),
             digest: version.loaded().digest().to_owned(),
             version: version.loaded().description().version.clone(),
         });
-        self.unsaved = true;
+        self.unsaved = self.unsaved.or(Some(SystemTime::now()));
         Some(Accepted { version, facts, contribution, new_version: is_new })
     }
 }

@@ -3,14 +3,16 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use ruleward_core::grants::Grants;
 use ruleward_core::names::PolicyName;
 
-use super::Roster;
 use super::member::Member;
+use super::{Accepted, Roster};
 use crate::policies::Limits;
 use crate::policies::last_good::{self, LastGood};
+use crate::report::timestamp;
 
 /// A version that was in force when the last process ended: all that it takes to load it again.
 #[derive(Debug, Clone)]
@@ -67,32 +69,67 @@ impl Roster {
         }
         self.notes.extend(self.unreadable.values().cloned());
         self.members.sort_by(|a, b| a.name.cmp(&b.name));
-        self.settled = self.members.iter().any(|member| member.good.is_some());
+    }
+
+    /// Whether anything that was written is not on the disk any more: it is written anew with the next commit.
+    pub fn notice_lost(&mut self) -> bool {
+        if self.state_directory.as_os_str().is_empty() {
+            return false;
+        }
+        let mut lost = false;
+        for member in self.members.iter_mut().filter(|member| member.good.is_some() && member.unsaved.is_none()) {
+            if !last_good::exists(&self.state_directory, &member.name) {
+                tracing::warn!("policy {}: its kept answer is gone from the disk; it is kept anew", member.name);
+                member.unsaved = Some(SystemTime::now());
+                lost = true;
+            }
+        }
+        lost
+    }
+
+    /// What is in force, for the history, if that has lost it.
+    pub fn all_in_force(&self) -> Vec<Accepted> {
+        let one = |member: &Member| {
+            let (facts, answer) = member.answer.as_ref()?;
+            let (version, good) = (member.version.as_ref()?, member.good.as_ref()?);
+            (good.answer.contribution == answer.contribution).then(|| Accepted {
+                version: Arc::clone(version),
+                facts: Arc::clone(facts),
+                contribution: Arc::clone(&answer.contribution),
+                new_version: false,
+            })
+        };
+        self.members.iter().filter_map(one).collect()
     }
 
     /// Writes what has not been written yet.
     pub(super) fn save(&mut self) {
+        if self.state_directory.as_os_str().is_empty() {
+            return; // nothing is kept
+        }
         let mut notes = Vec::new();
-        for member in self.members.iter_mut().filter(|member| member.unsaved) {
-            let (Some(good), Some(version)) = (&member.good, &member.version) else { continue };
+        for member in &mut self.members {
+            let (Some(good), Some(since)) = (&member.good, member.unsaved) else { continue };
             let kept = LastGood {
                 policy: member.name.clone(),
                 digest: good.digest.clone(),
                 version: good.version.clone(),
-                settings: version.settings().to_owned(),
+                settings: good.settings.to_string(),
                 grants: good.grants.clone(),
-                limits: version.loaded().limits().clone(),
+                limits: good.limits.clone(),
                 facts: good.facts.as_deref().map(last_good::facts_digest).unwrap_or_default(),
                 contribution: (*Arc::clone(&good.answer.contribution)).clone(),
+                warnings: good.answer.warnings.to_vec(),
             };
             match last_good::store(&self.state_directory, &kept) {
                 Ok(()) => {
-                    member.unsaved = false;
+                    member.unsaved = None;
                     self.unreadable.remove(&member.name);
                 }
                 Err(error) => notes.push(format!(
-                    "{}: the answer is in force but could not be kept for the next start: {error}",
-                    member.name
+                    "policy {}: its answer is in force, and could not be kept for the next start since {}: {error}",
+                    member.name,
+                    timestamp(since)
                 )),
             }
         }

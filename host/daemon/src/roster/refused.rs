@@ -39,7 +39,7 @@ pub struct NotTaken {
 }
 
 impl Roster {
-    /// All that is refused now.
+    /// All that is refused now. What waits is not refused, and is nothing to remember.
     pub fn not_taken(&self) -> Vec<NotTaken> {
         self.members.iter().filter(|member| !member.leaving).flat_map(Member::not_taken).collect()
     }
@@ -70,13 +70,16 @@ impl Member {
                 contribution: None,
                 reason: cause.clone(),
             }),
-            Some(Candidate::Loaded(trial)) => trial.refused.as_ref().map(|refused| {
-                let contribution = refused.answer.as_ref().map(|answer| Arc::clone(&answer.contribution));
-                of(&trial.version, refused.facts.clone(), contribution, &refused.reason)
-            }),
+            Some(Candidate::Loaded(trial)) => {
+                trial.refused.as_ref().filter(|refused| !refused.reason.waits).map(|refused| {
+                    let contribution = refused.answer.as_ref().map(|answer| Arc::clone(&answer.contribution));
+                    of(&trial.version, refused.facts.clone(), contribution, &refused.reason.reason)
+                })
+            }
             _ => None,
         };
-        let in_force = self.version.as_ref().zip(self.reason.as_ref()).map(|(version, reason)| {
+        let refused = self.reason.as_ref().filter(|reason| !reason.waits).map(|refused| &refused.reason);
+        let in_force = self.version.as_ref().zip(refused).map(|(version, reason)| {
             let (facts, answer) = self.not_taken.clone().unzip();
             of(version, facts, answer.map(|answer| answer.contribution), reason)
         });

@@ -10,10 +10,11 @@ use ruleward_core::facts::Facts;
 use ruleward_core::grants::Grants;
 use ruleward_core::names::PolicyName;
 use sha2::{Digest, Sha256};
+use thiserror::Error;
 
 use crate::config::Written;
 use crate::digest;
-use crate::policies::{Cause, Limit, Limits, LoadedPolicy, Log, LogLevel, Refusal, contribution_digest};
+use crate::policies::{Cause, Limit, Limits, LoadedPolicy, Log, LogLevel, LogLine, Refusal, contribution_digest};
 
 /// A loaded component with its settings, grants and limits.
 #[derive(Debug)]
@@ -36,14 +37,38 @@ pub struct Answer {
     pub checked: Arc<Checked>,
     /// How much it is.
     pub counts: Counts,
+    /// What the policy logged at the level `warn` or above when it gave it.
+    pub warnings: Arc<[String]>,
     /// Of the contribution, once somebody asked.
     digest: Arc<OnceLock<String>>,
 }
 
 impl Answer {
+    /// The same, given with these warnings.
+    pub(super) fn with_warnings(self, warnings: Arc<[String]>) -> Self {
+        Self { warnings, ..self }
+    }
+
     /// Digest of the contribution, `sha256:...`: equal wherever component, facts, grants and settings are equal.
     pub fn digest(&self) -> &str {
         self.digest.get_or_init(|| contribution_digest(&self.contribution))
+    }
+}
+
+/// Why a version has no answer that can be merged.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[error("{reason}")]
+pub struct NoAnswer {
+    /// In words.
+    pub reason: String,
+    /// The policy waits for something that must exist first: nothing is wrong with it.
+    pub waits: bool,
+}
+
+impl NoAnswer {
+    /// Something is wrong.
+    pub fn refused(reason: impl Into<String>) -> Self {
+        Self { reason: reason.into(), waits: false }
     }
 }
 
@@ -109,15 +134,18 @@ impl Version {
     ///
     /// # Errors
     /// Why there is no answer that can be merged.
-    pub fn evaluate(&self, facts: &Facts, families: Families) -> Result<Answer, String> {
+    pub fn evaluate(&self, facts: &Facts, families: Families) -> Result<Answer, NoAnswer> {
         match self.loaded.evaluate(facts, &self.grants, &self.settings) {
             Ok(evaluation) => {
                 forward(&self.policy, &evaluation.log);
-                self.check(evaluation.contribution, families)
+                let warnings = warnings(&evaluation.log);
+                let answer = self.check(evaluation.contribution, families).map_err(NoAnswer::refused)?;
+                Ok(answer.with_warnings(warnings))
             }
             Err(error) => {
                 forward(&self.policy, &error.log);
-                Err(format!("{error}{}", self.whose_setting(&error.cause)))
+                let waits = matches!(error.cause, Cause::Refused(Refusal::Waiting(_)));
+                Err(NoAnswer { reason: format!("{error}{}", self.whose_setting(&error.cause)), waits })
             }
         }
     }
@@ -189,6 +217,7 @@ pub fn judge(
                 contribution: Arc::new(contribution),
                 checked: Arc::new(checked),
                 counts,
+                warnings: Arc::default(),
                 digest: Arc::default(),
             })
         }
@@ -197,6 +226,11 @@ pub fn judge(
             Err(lines.join("; "))
         }
     }
+}
+
+fn warnings(log: &Log) -> Arc<[String]> {
+    let warns = |line: &&LogLine| matches!(line.level, LogLevel::Warn | LogLevel::Error);
+    log.lines.iter().filter(warns).map(|line| line.message.clone()).collect()
 }
 
 /// What a policy logged goes into the log under its name.

@@ -203,6 +203,7 @@ fn last_good() -> LastGood {
         limits: Limits::default(),
         facts: last_good::facts_digest(&facts()),
         contribution: Contribution { chains: vec![chain], ..Contribution::default() },
+        warnings: vec!["a setting has no effect".to_owned()],
     }
 }
 

@@ -186,6 +186,7 @@ fn row(policy: &PolicyReport) -> Markup {
     let (class, state) = match policy.state {
         PolicyState::Current => ("good", "current".to_owned()),
         PolicyState::LastGood => ("bad", "last good answer".to_owned()),
+        PolicyState::Waiting => ("bad", "waiting".to_owned()),
         PolicyState::NeverAnswered => ("bad", "never answered".to_owned()),
         PolicyState::Shadow => ("", text::shadow(policy)),
         PolicyState::Off => ("", "off".to_owned()),
