@@ -28,13 +28,16 @@ const SUBSYSTEM: u16 = 10;
 const LONGEST: Duration = Duration::from_millis(100);
 const AT_ONCE: usize = 1024;
 
+/// A table, or a chain of it.
+type Part = (Family, Table, Option<Box<str>>);
+
 /// A socket that hears.
 #[derive(Debug)]
 pub struct Events {
     socket: OwnedFd,
     buffer: Box<[u8]>,
     /// Of the transaction whose end has not come yet: by table, and chain if it is one.
-    pending: BTreeMap<(Family, Table, Option<Box<str>>), (u64, Deeds)>,
+    pending: BTreeMap<Part, (u64, Deeds)>,
     /// Rules that it adds, rules that it deletes, and chains and tables that it deletes, whomever they concern.
     counted: [u32; 3],
     /// Handles of chains that concern the caller; not known yet, or not any more, if none.
