@@ -57,7 +57,7 @@ const whole = (page, selector) => page.locator(selector).first().textContent();
 
 async function itIsLiveAndNamesTheActor() {
   const page = await open("/");
-  assert.match(await text(page, "#state"), /^RIGHT since /);
+  assert.match(await text(page, "#state"), /^IN SYNC since /);
   assert.match(await text(page, "#incidents"), /Nobody has changed anything/);
   await until("the page is live", async () => (await text(page, "#live")) === "live");
   node.tamper(["-D", "INPUT", "1"]);
@@ -65,7 +65,7 @@ async function itIsLiveAndNamesTheActor() {
   const told = await text(page, "#incidents");
   assert.match(told, /rule-deleted in IPv4 filter INPUT by iptables \(pid \d+/);
   assert.match(told, /repaired [\d.]+ ms after the change, by netlink/);
-  assert.match(await text(page, "#state"), /^RIGHT since /);
+  assert.match(await text(page, "#state"), /^IN SYNC since /);
   assert.equal(await page.locator("#plots circle").count(), 1);
   // What was opened stays open, and the keyboard stays where it was, when something new comes.
   await page.locator("#incidents summary").first().focus();
@@ -101,7 +101,7 @@ async function hostileTextsStayTexts() {
 
 async function itIsWholeWithoutJavaScript() {
   const page = await open("/", { javaScriptEnabled: false });
-  assert.match(await text(page, "#state"), /^RIGHT since /);
+  assert.match(await text(page, "#state"), /^IN SYNC since /);
   assert.match(await text(page, "#incidents"), /rule-deleted/);
   assert.match(await text(page, "#policies"), /host[\s\S]*current[\s\S]*ip-masquerade/);
   assert.match(await text(page, "#live"), /as of the loading/);
@@ -153,7 +153,7 @@ async function itSaysWhenTheDaemonIsGone() {
   await until("the page is live", async () => (await text(page, "#live")) === "live");
   node.stop();
   await until("the page says so", async () => (await text(page, "#live")).startsWith("not connected"));
-  assert.match(await text(page, "#state"), /RIGHT since /);
+  assert.match(await text(page, "#state"), /IN SYNC since /);
   await page.context().close();
 }
 

@@ -26,10 +26,25 @@ pub struct Report {
     pub incidents: Vec<Incident>,
     /// The state of each policy.
     pub policies: Vec<PolicyState>,
+    /// What is refused.
+    pub refused: Vec<String>,
+    /// Attachments that wait for a chain.
+    pub awaiting: Vec<Awaiting>,
+    /// Why nothing is enforced, if so.
+    pub nothing_enforced: Option<String>,
     /// What went wrong.
     pub problems: Vec<String>,
     /// What the operator should know.
     pub notes: Vec<String>,
+}
+
+/// An attachment that waits for a chain.
+#[derive(Debug, Clone, Deserialize)]
+pub struct Awaiting {
+    /// Whose it is.
+    pub policy: String,
+    /// The chain that does not exist.
+    pub chain: String,
 }
 
 /// Milliseconds; 0 for what was not done.
@@ -117,6 +132,10 @@ pub struct Fight {
     pub rounds: u64,
     /// The pause between two repairs.
     pub pause_ms: f64,
+    /// Since when it is missing, if it is.
+    pub missing_since: Option<String>,
+    /// When it is repaired next, if it is missing.
+    pub next_try: Option<String>,
 }
 
 /// How drift is noticed and repaired.

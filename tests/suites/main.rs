@@ -27,6 +27,7 @@ mod shown;
 mod strangers;
 mod takeover;
 mod traffic;
+mod truth;
 mod versions;
 
 use std::process::ExitCode;
@@ -63,6 +64,7 @@ fn main() -> ExitCode {
         versions::trials,
         service::trials,
         shown::trials,
+        truth::trials,
         author::trials,
         differential::trials,
         native::trials,

@@ -6,8 +6,11 @@
 //!   comes after it is repaired at once.
 //! - Rules that others put in before ours undo nothing: ours are moved back, at most once in [`Limits::move_pause`]. That is a fight
 //!   if it goes on for longer than [`Limits::within`]: two programs that both insist on being first.
-//! - A fight is over when the place was quiet (no drift, no repair) for its last pause and [`Limits::quiet`] more. The
-//!   next repair is immediate again.
+//! - Pauses end when the place was quiet (no drift, no repair) for its last pause and [`Limits::quiet`] more. The next
+//!   repair is immediate again.
+//! - A place that is undone again and again is a fight however slowly: so many repairs within each of [`SLOW`]. Its
+//!   repairs stay immediate, for they cost nothing, and the alarm stays until the place was quiet for [`QUIET_TURNS`] times
+//!   the time that the last repairs had between them.
 //! - However many places drift, one decision is one pass, and passes are bounded, for places that fight and for all
 //!   others apart ([`Purse`]): so many at once, then one in the time of its cost. Nobody who is calm waits for a fight,
 //!   and a node whose rules are taken away one after the other gets each of them back at once.
@@ -37,6 +40,21 @@ pub const SHARE: u32 = 50;
 pub const LEAST_COST: Duration = Duration::from_millis(5);
 /// How many places are kept in mind.
 pub const KEPT_PLACES: usize = 1024;
+
+/// So many repairs of one place within so much time are a fight as well, without pauses. Once in a minute is one after six
+/// minutes, what cron does every hour after half a day; what an admin tries three times by hand is none.
+pub const SLOW: [(usize, Duration); 3] =
+    [(6, Duration::from_secs(600)), (8, Duration::from_secs(6 * 3600)), (12, Duration::from_secs(48 * 3600))];
+/// A slow fight is over after so many times the mean time between its last repairs ...
+pub const QUIET_TURNS: u32 = 3;
+/// ... of which so many count.
+const LAST_TURNS: usize = 5;
+/// The longest time for which a place is kept in mind that is no fight.
+const HORIZON: Duration = SLOW[SLOW.len() - 1].1;
+/// How often places are looked through for those that can be forgotten.
+const SWEEP: Duration = Duration::from_secs(60);
+/// How many repairs of a place are kept in mind.
+const KEPT_REPAIRS: usize = SLOW[SLOW.len() - 1].0;
 
 /// Where drift was seen.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -142,24 +160,33 @@ pub struct Fight {
     pub opponents: Actors<Duration>,
     /// How many repairs there were in this fight.
     pub rounds: u64,
-    /// The pause between two repairs now.
+    /// The pause between two repairs now; zero where they are made at once, because they are rare.
     pub pause: Duration,
+    /// The mean time between the last repairs.
+    pub every: Duration,
+    /// Since when it has not been repaired, if it waits for that.
+    pub missing_since: Option<Duration>,
+    /// When its next repair is due, if it waits for one.
+    pub next_try: Option<Duration>,
 }
 
 /// What is known of a place.
 #[derive(Debug, Clone)]
 struct Site {
-    /// Times of the last repairs, oldest first; at most `calm` of them.
+    /// Times of the last repairs, oldest first; at most [`KEPT_REPAIRS`], or `calm` if that is more.
     repairs: Vec<Duration>,
     /// Times at which our rules were only moved back, oldest first.
     moves: Vec<Duration>,
     /// The last drift or repair.
     active: Duration,
-    /// Seen, and not repaired yet.
-    waits: bool,
+    /// Since when it has been seen and not repaired, if so.
+    waits: Option<Duration>,
     /// Nothing but rules that others put in is wrong there.
     pushed: bool,
     opponents: Actors<Duration>,
+    /// The pause between two repairs, while they come too often.
+    pause: Option<Duration>,
+    /// It is a fight.
     fight: Option<Rounds>,
 }
 
@@ -167,7 +194,6 @@ struct Site {
 struct Rounds {
     since: Duration,
     rounds: u64,
-    pause: Duration,
 }
 
 /// All places, and the budget of passes.
@@ -178,6 +204,8 @@ pub struct Fights {
     sites: BTreeMap<Place, Site>,
     calm: Purse,
     fighting: Purse,
+    /// When places were forgotten last.
+    swept: Duration,
 }
 
 impl Fights {
@@ -196,6 +224,7 @@ impl Fights {
             sites: BTreeMap::new(),
             calm: Purse::new(limits.calm_burst, limits.cost, limits.cost),
             fighting: Purse::new(limits.fight_burst, limits.cost, longest),
+            swept: Duration::ZERO,
         }
     }
 
@@ -211,12 +240,7 @@ impl Fights {
     /// again. What waits and is not among it goes on waiting, due or not: nobody has looked at it.
     #[must_use]
     pub fn seen(&mut self, now: Duration, drifts: &[Seen]) -> Decision {
-        let over = |site: &Site| now >= self.ends(site);
-        let forgotten: Vec<Place> =
-            self.sites.iter().filter(|(_, site)| !site.waits && over(site)).map(|(place, _)| place.clone()).collect();
-        for place in forgotten {
-            self.sites.remove(&place);
-        }
+        self.end_fights(now);
         for seen in drifts {
             self.note(now, seen);
         }
@@ -225,12 +249,24 @@ impl Fights {
         decision
     }
 
+    /// Takes note of drift that is seen `now` and repaired at once, whatever there is to say of it.
+    pub fn repaired(&mut self, now: Duration, drifts: &[Seen]) {
+        self.end_fights(now);
+        for seen in drifts {
+            self.note(now, seen);
+            if let Some(site) = self.sites.get_mut(&seen.place) {
+                site.repaired(now, self.limits.calm as usize, self.longest);
+            }
+        }
+        self.forget_surplus();
+    }
+
     /// These repairs were refused, so nobody can have undone them: they do not count.
     pub fn refused(&mut self, places: &[Place]) {
         for place in places {
             let Some(site) = self.sites.get_mut(place) else { continue };
             site.repairs.pop();
-            site.waits = true;
+            site.waits = site.waits.or(Some(site.active));
             if let Some(fight) = &mut site.fight {
                 fight.rounds = fight.rounds.saturating_sub(1);
             }
@@ -239,8 +275,10 @@ impl Fights {
 
     /// Of the places that wait, those that do so still. Others were looked at and are right again, whoever did that.
     pub fn wait_still(&mut self, places: &BTreeSet<Place>) {
-        for (place, site) in &mut self.sites {
-            site.waits &= places.contains(place);
+        for (place, site) in self.sites.iter_mut().filter(|(_, site)| site.waits.is_some()) {
+            if !places.contains(place) {
+                site.waits = None;
+            }
         }
     }
 
@@ -255,8 +293,17 @@ impl Fights {
     pub fn fights(&self, now: Duration) -> Vec<Fight> {
         let fighting = self.sites.iter().filter(|(_, site)| now < self.ends(site));
         let fight = |(place, site): (&Place, &Site)| {
-            let Rounds { since, rounds, pause } = site.fight?;
-            Some(Fight { place: place.clone(), since, opponents: site.opponents.clone(), rounds, pause })
+            let Rounds { since, rounds } = site.fight?;
+            Some(Fight {
+                place: place.clone(),
+                since,
+                opponents: site.opponents.clone(),
+                rounds,
+                pause: site.pause.unwrap_or_default(),
+                every: site.every(),
+                missing_since: site.waits,
+                next_try: site.waits.map(|_| site.due(self.limits.move_pause).max(now)),
+            })
         };
         fighting.filter_map(fight).collect()
     }
@@ -267,44 +314,72 @@ impl Fights {
         fights.map(|site| self.ends(site)).filter(|end| *end > now).min()
     }
 
+    /// Forgets what has been quiet for long enough.
+    fn end_fights(&mut self, now: Duration) {
+        let quiet = self.limits.quiet;
+        let ends = |site: &Site| site.ends(quiet);
+        for site in self.sites.values_mut().filter(|site| site.waits.is_none()) {
+            if site.pause.is_some_and(|pause| now >= site.active + pause + quiet) {
+                site.pause = None;
+            }
+            if site.fight.is_some() && now >= ends(site) {
+                site.fight = None;
+                site.opponents = Actors::default();
+            }
+        }
+        if now < self.swept + SWEEP {
+            return;
+        }
+        self.swept = now;
+        let kept = HORIZON.max(self.limits.within);
+        self.sites.retain(|_, site| site.waits.is_some() || site.fight.is_some() || now < site.active + kept);
+    }
+
     fn note(&mut self, now: Duration, seen: &Seen) {
         let limits = self.limits;
         let site = self.sites.entry(seen.place.clone()).or_insert_with(|| Site {
             repairs: Vec::new(),
             moves: Vec::new(),
             active: now,
-            waits: false,
+            waits: None,
             pushed: true,
             opponents: Actors::default(),
+            pause: None,
             fight: None,
         });
         // What waits was undone once, however often it is seen.
         for actor in &seen.actors {
-            if !site.waits || !site.opponents.has(actor) {
+            if site.waits.is_none() || !site.opponents.has(actor) {
                 site.opponents.note(actor.clone(), now);
             }
         }
         // One that waited too long, for want of calls, has had no quiet time.
         site.active = now;
-        site.pushed = seen.pushed && (!site.waits || site.pushed);
-        site.waits = true;
-        site.repairs.retain(|at| now.saturating_sub(*at) < limits.within || site.fight.is_some());
-        if site.fight.is_none() && !site.pushed && site.repairs.len() >= limits.calm as usize {
-            let since = site.repairs.first().copied().unwrap_or(now);
-            let rounds = site.repairs.len() as u64;
-            site.fight = Some(Rounds { since, rounds, pause: limits.first_pause.min(self.longest) });
+        site.pushed = seen.pushed && (site.waits.is_none() || site.pushed);
+        site.waits = site.waits.or(Some(now));
+        let often = site.within(now, limits.calm as usize, limits.within);
+        if site.pause.is_none() && !site.pushed && often.is_some() {
+            site.pause = Some(limits.first_pause.min(self.longest));
+        }
+        let slow = || SLOW.iter().find_map(|(repairs, within)| site.within(now, *repairs, *within));
+        if site.fight.is_none()
+            && !site.pushed
+            && let Some((since, rounds)) = often.or_else(slow)
+        {
+            site.fight = Some(Rounds { since, rounds });
         }
         // A program that starts puts in many rules, one after the other. Who still does so a while later insists.
         site.moves.retain(|at| now.saturating_sub(*at) < limits.moves_within);
         if let Some(since) = site.moves.first().copied()
-            && site.fight.is_none()
+            && site.pause.is_none()
             && site.pushed
             && site.moves.len() >= limits.calm as usize
             && now.saturating_sub(since) >= limits.within
         {
             let rounds = site.moves.len() as u64;
             site.repairs = site.moves.split_off(site.moves.len() - (limits.calm as usize).min(site.moves.len()));
-            site.fight = Some(Rounds { since, rounds, pause: limits.first_pause.min(self.longest) });
+            site.pause = Some(limits.first_pause.min(self.longest));
+            site.fight.get_or_insert(Rounds { since, rounds });
         }
     }
 
@@ -314,9 +389,9 @@ impl Fights {
         let (mut calm, mut fighting) = (Vec::new(), Vec::new());
         let mut next: Option<Duration> = None;
         let mut earliest = |at: Duration| next = Some(next.map_or(at, |next| next.min(at)));
-        for (place, site) in self.sites.iter().filter(|(_, site)| site.waits) {
+        for (place, site) in self.sites.iter().filter(|(_, site)| site.waits.is_some()) {
             let (places, purse) =
-                if site.fight.is_none() { (&mut calm, &self.calm) } else { (&mut fighting, &self.fighting) };
+                if site.pause.is_none() { (&mut calm, &self.calm) } else { (&mut fighting, &self.fighting) };
             match site.due(self.limits.move_pause) {
                 at if at > now => earliest(at),
                 _ if seen.contains(place) => places.push(place.clone()),
@@ -345,13 +420,8 @@ impl Fights {
         Decision { repair, wait_until: next }
     }
 
-    /// When a place is as if it had never drifted.
     fn ends(&self, site: &Site) -> Duration {
-        match site.fight {
-            Some(fight) => site.active + fight.pause + self.limits.quiet,
-            None if site.moves.is_empty() => site.active + self.limits.within,
-            None => site.active + self.limits.moves_within,
-        }
+        site.ends(self.limits.quiet)
     }
 
     /// Keeps the number of places bounded: calm ones go first, then the ones that were quiet for the longest time. An
@@ -360,7 +430,7 @@ impl Fights {
         if self.sites.len() <= KEPT_PLACES {
             return;
         }
-        let rank = |site: &Site| (site.fight.is_some(), site.waits, site.active);
+        let rank = |site: &Site| (site.fight.is_some(), site.waits.is_some(), site.active);
         let mut ranked: Vec<_> = self.sites.iter().map(|(place, site)| (rank(site), place.clone())).collect();
         ranked.sort();
         let surplus = self.sites.len() - KEPT_PLACES * 7 / 8;
@@ -373,27 +443,50 @@ impl Fights {
 impl Site {
     /// The earliest time of its next repair.
     fn due(&self, move_pause: Duration) -> Duration {
-        match (self.fight, self.repairs.last(), self.moves.last()) {
-            (Some(fight), Some(last), _) => *last + fight.pause,
+        match (self.pause, self.repairs.last(), self.moves.last()) {
+            (Some(pause), Some(last), _) => *last + pause,
             (None, _, Some(last)) if self.pushed => *last + move_pause,
             _ => Duration::ZERO,
         }
     }
 
-    fn repaired(&mut self, now: Duration, kept: usize, longest: Duration) {
-        if self.pushed && self.fight.is_none() {
+    /// When its fight is over, should all be quiet until then.
+    fn ends(&self, quiet: Duration) -> Duration {
+        self.active + (self.pause.unwrap_or_default() + quiet).max(self.every() * QUIET_TURNS)
+    }
+
+    /// The mean time between the last repairs.
+    fn every(&self) -> Duration {
+        let last = &self.repairs[self.repairs.len().saturating_sub(LAST_TURNS + 1)..];
+        match (last, u32::try_from(last.len().saturating_sub(1))) {
+            ([first, .., last], Ok(turns)) => (*last - *first) / turns.max(1),
+            _ => Duration::ZERO,
+        }
+    }
+
+    /// If at least so many repairs were within so much time: the first of them, and how many there were.
+    fn within(&self, now: Duration, repairs: usize, within: Duration) -> Option<(Duration, u64)> {
+        let recent = self.repairs.iter().filter(|at| now.saturating_sub(**at) < within);
+        let count = recent.clone().count();
+        if count < repairs.max(1) { None } else { Some((*recent.min()?, count as u64)) }
+    }
+
+    fn repaired(&mut self, now: Duration, calm: usize, longest: Duration) {
+        if self.pushed && self.pause.is_none() {
             self.moves.push(now);
         } else {
-            if self.repairs.len() >= kept.max(1) {
+            if self.repairs.len() >= KEPT_REPAIRS.max(calm) {
                 self.repairs.remove(0);
             }
             self.repairs.push(now);
         }
         self.active = now;
-        self.waits = false;
+        self.waits = None;
         if let Some(fight) = &mut self.fight {
             fight.rounds += 1;
-            fight.pause = (fight.pause * 2).min(longest);
+        }
+        if let Some(pause) = &mut self.pause {
+            *pause = (*pause * 2).min(longest);
         }
     }
 }

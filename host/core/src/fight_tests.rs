@@ -44,14 +44,112 @@ fn undone(fights: &mut Fights, place: &Place, delay: Duration, from: Duration, u
     repairs
 }
 
-#[test]
-fn rare_drift_is_repaired_at_once_for_ever() {
-    let mut fights = Fights::new(REFRESH);
-    for round in 0..1000 {
-        let now = ms(2_500 * round);
-        assert_eq!(fights.seen(now, &[drift(chain("c"), by("cron"))]).repair, [chain("c")], "round {round}");
-        assert!(fights.fights(now).is_empty());
+const HOUR: Duration = Duration::from_secs(3600);
+
+/// Somebody undoes the place once in each `every`. How many repairs were made, each at once, before it was a fight.
+fn until_alarm(fights: &mut Fights, every: Duration) -> u32 {
+    for round in 0..50 {
+        let now = every * round;
+        assert_eq!(
+            fights.seen(now, &[drift(chain("c"), by("felix"))]).repair,
+            [chain("c")],
+            "every {every:?}, {round}"
+        );
+        if !fights.fights(now).is_empty() {
+            return round;
+        }
     }
+    panic!("no alarm: every {every:?}");
+}
+
+#[test]
+fn a_place_that_is_undone_again_and_again_is_a_fight_however_slowly_and_is_repaired_at_once() {
+    for (every, repairs) in [
+        (ms(2_500), 6),
+        (Duration::from_secs(5), 6),
+        (Duration::from_secs(20), 6),
+        (MINUTE, 6),
+        (2 * MINUTE - ms(25_000), 6),
+        (5 * MINUTE, 8),
+        (HOUR / 2, 8),
+        (HOUR, 12),
+        (3 * HOUR, 12),
+    ] {
+        let fights = &mut Fights::new(REFRESH);
+        assert_eq!(until_alarm(fights, every), repairs, "every {every:?}");
+        let last = every * repairs;
+        let [fight] = &fights.fights(last)[..] else { panic!("one fight") };
+        let [felix] = &fight.opponents.iter().collect::<Vec<_>>()[..] else { panic!("one opponent: {fight:?}") };
+        assert_eq!((fight.since, felix.actor.name.as_str(), fight.pause), (ms(0), "felix", ms(0)));
+        assert_eq!((fight.rounds, fight.every, fight.missing_since), (u64::from(repairs) + 1, every, None));
+        // It goes on for days.
+        for round in repairs..200 {
+            let now = every * round;
+            assert_eq!(fights.seen(now, &[drift(chain("c"), by("felix"))]).repair, [chain("c")]);
+            assert_eq!(fights.fights(now).len(), 1, "every {every:?}, round {round}");
+            assert_eq!(fights.fights(now + every - ms(1)).len(), 1, "between two rounds the alarm stays");
+        }
+        // Until it was quiet for three turns.
+        let last = every * 199;
+        let end = last + (every * QUIET_TURNS).max(Limits::default().quiet);
+        assert_eq!(fights.next_end(last), Some(end));
+        assert_eq!((fights.fights(end - ms(1)).len(), fights.fights(end).len()), (1, 0));
+    }
+}
+
+#[test]
+fn what_an_admin_tries_by_hand_is_no_fight() {
+    let mut fights = Fights::new(REFRESH);
+    let mut tries = |from: Duration, times: u32| {
+        for n in 0..times {
+            let now = from + ms(4_000) * n;
+            assert_eq!(fights.seen(now, &[drift(chain("c"), by("iptables"))]).repair, [chain("c")]);
+            assert!(fights.fights(now).is_empty(), "try {n} from {from:?}");
+        }
+    };
+    // Three experiments, on each of three days; and five in the same minute.
+    for day in 0..3 {
+        tries(HOUR * 24 * day, 3);
+    }
+    tries(HOUR * 24 * 10, 5);
+}
+
+#[test]
+fn places_are_counted_by_themselves() {
+    let mut fights = Fights::new(REFRESH);
+    for n in 0..30_u32 {
+        let _ = fights.seen(MINUTE * n, &[drift(chain(format!("c{}", n % 10)), by("iptables"))]);
+        assert!(fights.fights(MINUTE * n).is_empty(), "minute {n}");
+    }
+}
+
+#[test]
+fn a_place_that_waits_says_since_when_and_until_when() {
+    let mut fights = Fights::new(REFRESH);
+    let seen = [drift(chain("c"), by("loop"))];
+    for _ in 0..5 {
+        let _ = fights.seen(ms(100), &seen);
+    }
+    for now in [120, 130] {
+        assert!(fights.seen(ms(now), &seen).repair.is_empty());
+        let [fight] = &fights.fights(ms(now))[..] else { panic!("one fight") };
+        assert_eq!((fight.missing_since, fight.next_try), (Some(ms(120)), Some(ms(150))), "at {now}");
+    }
+    assert_eq!(fights.seen(ms(150), &seen).repair.len(), 1);
+    let [fight] = &fights.fights(ms(150))[..] else { panic!("one fight") };
+    assert_eq!((fight.missing_since, fight.next_try), (None, None));
+}
+
+#[test]
+fn repairs_that_do_not_wait_count_as_well() {
+    let mut fights = Fights::new(REFRESH);
+    let seen = [drift(Place::Set("s".into()), by("ipset"))];
+    for n in 0..7 {
+        assert!(fights.fights(MINUTE * n).is_empty(), "minute {n}");
+        fights.repaired(MINUTE * n, &seen);
+    }
+    let [fight] = &fights.fights(6 * MINUTE)[..] else { panic!("one fight") };
+    assert_eq!((fight.rounds, fight.missing_since), (7, None));
 }
 
 #[test]
@@ -85,19 +183,19 @@ fn a_fight_names_its_opponent_and_ends_when_the_place_is_quiet() {
     let made = repairs.len() as u64;
     assert_eq!((fight.rounds, loops.times), (made, made + 1), "all repairs, the last one as well");
 
-    let (mut now, mut pause) = (last, fight.pause);
+    let (mut now, mut pause, mut every) = (last, fight.pause, fight.every);
     for nameless in [Actor::unknown(), gone(8)] {
         now += pause;
         let after = fights.seen(now, &[drift(place.clone(), nameless)]);
         assert_eq!(after.repair, std::slice::from_ref(&place), "the pause is over");
         let [fight] = &fights.fights(now)[..] else { panic!("one fight") };
-        pause = fight.pause;
+        (pause, every) = (fight.pause, fight.every);
     }
     let [fight] = &fights.fights(now)[..] else { panic!("one fight") };
     let told: Vec<_> = fight.opponents.iter().map(|one| (one.actor.clone(), one.times)).collect();
     assert_eq!(told, [(by("loop"), made + 1), (gone(8), 2)], "each of them, and each alone");
 
-    let end = now + pause + Limits::default().quiet;
+    let end = now + (pause + Limits::default().quiet).max(every * QUIET_TURNS);
     assert_eq!(fights.next_end(now), Some(end));
     assert_eq!(fights.fights(end - ms(1)).len(), 1);
     assert!(fights.fights(end).is_empty());

@@ -10,6 +10,7 @@
 pub mod actor;
 pub mod align;
 pub mod awaited;
+pub mod awaiting;
 pub mod base_chain;
 pub mod bytes;
 pub mod check;

@@ -86,12 +86,20 @@ pub struct Pipeline {
     no_forms: Option<String>,
     keeper: Keeper,
     calm: Option<Calm>,
+    /// What the last check met before it came to the kernel.
+    before_kernel: Before,
     board: Board,
     aside: Aside,
 }
 
-/// What is said while a repair waits.
-const FIGHTING: &str = "somebody keeps undoing repairs, which are made at growing pauses; `ruleward status` names who";
+/// What a check met before it came to the kernel. A repair between two checks changes nothing of it.
+#[derive(Debug, Clone, Default)]
+struct Before {
+    class: ErrorClass,
+    problems: Vec<String>,
+    /// It did not come to the kernel.
+    ended: bool,
+}
 
 /// What is said while our rules wait to be moved back.
 const MOVED: &str =
@@ -119,6 +127,12 @@ struct Pass {
     recorder: Recorder,
     /// Why it runs, in a trace.
     cause: &'static str,
+}
+
+impl Before {
+    fn keep(&mut self, pass: &Pass) {
+        (self.class, self.problems) = (pass.report.class, pass.report.problems.clone());
+    }
 }
 
 impl Pass {
@@ -165,6 +179,7 @@ impl Pipeline {
             no_forms: None,
             keeper,
             calm: None,
+            before_kernel: Before::default(),
             board,
             aside,
         }
@@ -172,6 +187,7 @@ impl Pipeline {
 
     /// The straight path.
     fn pass(&mut self, pass: &mut Pass, reason: Reason) -> Result<(), Stop> {
+        self.before_kernel.ended = true;
         self.read_facts(pass, reason);
         self.evaluate(pass, reason)?;
         self.bring_about(pass, reason)
@@ -181,6 +197,8 @@ impl Pipeline {
     fn bring_about(&mut self, pass: &mut Pass, reason: Reason) -> Result<(), Stop> {
         let in_force = self.in_force();
         let Proven { merged, mut expected, .. } = self.rehearse_merged(pass)?;
+        self.before_kernel.ended = false;
+        self.before_kernel.keep(pass);
         if pass.intent == Intent::Write && self.is_settled(reason, &expected) {
             self.keeper.skipped += 1;
             pass.settled = true;
@@ -238,6 +256,7 @@ impl Pipeline {
         if !expected.released.is_empty() {
             Arc::make_mut(&mut expected).released.clear();
         }
+        self.keeper.await_chains(&expected, &observed);
         self.enforce(merged, expected, result.is_ok());
         self.settle(pass, &observed, &plan, result.is_ok());
         self.record(pass, &heard, &result, seen);
@@ -340,7 +359,6 @@ impl Checks for Pipeline {
         pass.cause = traced::cause(reason);
         if !offered && self.is_fighting(reason) {
             pass.report.outcome = Outcome::Unchanged;
-            pass.report.problems.push(self.why_it_waits());
             return Arc::new(self.end(pass));
         }
         // What is offered is for the straight path alone.
@@ -353,6 +371,7 @@ impl Checks for Pipeline {
         }
         if done.is_err() {
             (self.keeper.verified, self.keeper.right) = (None, false); // why it stopped is in the report
+            self.before_kernel.keep(&pass);
         }
         self.show_watch();
         self.show_fights();

@@ -41,7 +41,7 @@ fn a_repair_and_its_actor(backend: Backend) {
     assert_eq!(metric(&node, "ruleward_repair_latency_seconds_count", &[]), 1.0);
     assert!(metric(&node, "ruleward_repair_latency_seconds_sum", &[]) > 0.0);
     let page = get(&node, "/");
-    assert!(page.contains("<strong>RIGHT</strong>") && page.contains("<strong>rule-deleted</strong>"), "{page}");
+    assert!(page.contains("<strong>IN SYNC</strong>") && page.contains("<strong>rule-deleted</strong>"), "{page}");
     if can_be_told(backend) {
         let actor = &incident.actor().name;
         let kernel_name: String = tool.chars().take(15).collect(); // what the kernel keeps of a name

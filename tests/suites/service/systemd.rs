@@ -85,7 +85,7 @@ fn ready_is_a_node_that_is_right() {
     daemon.wait_until("wrong", |status| status.checks > 1 && !in_sync(status));
     let not_yet = poll("the status is told", || {
         let heard = systemd.heard().to_vec();
-        heard.iter().any(|state| state.starts_with("STATUS=NOT in sync: ")).then_some(heard)
+        heard.iter().any(|state| state.starts_with("STATUS=OUT OF SYNC: ")).then_some(heard)
     });
     assert!(!not_yet.iter().any(|state| state.contains("READY=1")), "{not_yet:?}");
     node.set("policies", policies());

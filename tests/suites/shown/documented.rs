@@ -149,7 +149,7 @@ fn the_first_five_minutes_go_as_told() {
                 node.cleanup();
                 assert_same_rules(&before, &node);
             }
-            ["ruleward", "status"] => assert!(node.ruleward(&["status"]).must().starts_with("RIGHT since ")),
+            ["ruleward", "status"] => assert!(node.ruleward(&["status"]).must().starts_with("IN SYNC since ")),
             ["ruleward", "incidents", ..] => {
                 let told = poll("the journal tells of both", || {
                     let told = node.ruleward(&words[1..]).must();

@@ -26,12 +26,12 @@ fn a_terminal_shows_what_happens_until_interrupted() {
     // A pseudo-terminal of its own.
     let mut screen = node.command("script").env("TERM", "xterm").args(&["-qefc", &line, "/dev/null"]).start();
     let mut wait_for = |what: &str| while !screen.line().contains(what) {};
-    wait_for("RIGHT since ");
+    wait_for("IN SYNC since ");
     node.stranger(Family::Ipv4).flush_chain("filter", "op-in");
     wait_for("chain-flushed");
     daemon.stop();
     wait_for("NO ANSWER for ");
-    wait_for("RIGHT since ");
+    wait_for("IN SYNC since ");
     screen.write("\u{3}");
     let rest = screen.finish().concat();
     assert!(rest.ends_with("\u{1b}[?25h\u{1b}[?1049l"), "the terminal is not as it was: {rest:?}");

@@ -61,16 +61,17 @@ pub fn execute(arguments: &Arguments) -> u8 {
         Command::Cleanup => end(cleanup(&arguments.config, name), Intent::Write, text::cleaned),
         Command::Status { watch: false } => status(&arguments.config, output),
         Command::Status { watch: true } => {
-            let directory = runtime_directory(&arguments.config, output);
+            let directory = match runtime_directory(&arguments.config, output) {
+                Ok(directory) => directory,
+                Err(error) => return no_answer(&error, output),
+            };
             watch::watch(&directory, output).unwrap_or_else(|error| {
                 let report = Report::failure(ErrorClass::Internal, format!("can't show the status: {error}"));
                 output.complain(&text::problems(&report));
                 report.exit_code(Intent::Write)
             })
         }
-        Command::Incidents { follow, last } => {
-            incidents::show(&state_directory(&arguments.config, output), *follow, *last, output)
-        }
+        Command::Incidents { follow, last } => show_incidents(&arguments.config, *follow, *last, output),
         Command::Refresh => match ask(&arguments.config, output, &Request::Refresh {}) {
             Ok(report) => end(Ok(report), Intent::Write, text::done),
             Err(error) => no_answer(&error, output),
@@ -243,13 +244,19 @@ fn run_daemon(file: &Path, output: Output) -> u8 {
 }
 
 /// Where the daemon is.
-pub fn runtime_directory(file: &Path, output: Output) -> PathBuf {
+///
+/// # Errors
+/// [`ClientError::Unknown`] when the configuration may not be read.
+pub fn runtime_directory(file: &Path, output: Output) -> Result<PathBuf, ClientError> {
     let default = Path::new(DEFAULT_RUNTIME_DIRECTORY);
     configured(file, output, "asking the daemon", ("runtime-directory", default), |config| config.runtime_directory)
 }
 
 /// Where its journal is.
-pub fn state_directory(file: &Path, output: Output) -> PathBuf {
+///
+/// # Errors
+/// [`ClientError::Unknown`] when the configuration may not be read.
+pub fn state_directory(file: &Path, output: Output) -> Result<PathBuf, ClientError> {
     let default = Path::new(DEFAULT_STATE_DIRECTORY);
     configured(file, output, "reading the journal", ("state-directory", default), |config| config.state_directory)
 }
@@ -261,25 +268,45 @@ fn configured(
     doing: &str,
     (key, default): (&str, &Path),
     directory: fn(Config) -> PathBuf,
-) -> PathBuf {
+) -> Result<PathBuf, ClientError> {
     let error = match Config::load(file) {
-        Ok(config) => return directory(config),
+        Ok(config) => return Ok(directory(config)),
         Err(error) => error,
     };
-    let instead = Config::directory_in(file, key).unwrap_or_else(|| default.to_owned());
-    let missing = file == Path::new(DEFAULT_FILE) && !file.exists();
+    let named = Config::directory_in(file, key);
+    // Another place than the one that was configured would be empty, and say that no daemon has run.
+    if error.denied() && named.is_none() {
+        return Err(ClientError::Unknown(error.to_string()));
+    }
+    let instead = named.unwrap_or_else(|| default.to_owned());
+    let missing = file == Path::new(DEFAULT_FILE) && matches!(file.try_exists(), Ok(false));
     if !missing {
         let text = format!("the configuration has errors; {doing} in {}\n{error}", instead.display());
         output.complain(&text::problems(&Report::failure(ErrorClass::Configuration, text)));
     }
-    instead
+    Ok(instead)
+}
+
+/// What the daemon has to say of incidents that go on is newer than the journal.
+fn show_incidents(file: &Path, follow: bool, last: Option<usize>, output: Output) -> u8 {
+    let directory = match state_directory(file, output) {
+        Ok(directory) => directory,
+        Err(error) => return no_answer(&error, output),
+    };
+    let running = Config::load(file).ok().and_then(|config| client::status(&config.runtime_directory).ok());
+    incidents::show(
+        &directory,
+        (follow, last),
+        running.map(|status| status.report.incidents).unwrap_or_default(),
+        output,
+    )
 }
 
 fn status(file: &Path, output: Output) -> u8 {
-    match client::status(&runtime_directory(file, output)) {
+    match runtime_directory(file, output).and_then(|directory| client::status(&directory)) {
         Ok(status) => {
             output.print(&status, |style| terminal::fitting(&screen::status(&status, SystemTime::now(), style)));
-            u8::from(!status.report.in_sync)
+            status.verdict().exit_code()
         }
         Err(error) => no_answer(&error, output),
     }
@@ -287,7 +314,7 @@ fn status(file: &Path, output: Output) -> u8 {
 
 /// Has the running daemon do something, and waits for its report.
 pub fn ask(file: &Path, output: Output, request: &Request) -> Result<Report, ClientError> {
-    let directory = runtime_directory(file, output);
+    let directory = runtime_directory(file, output)?;
     client::ask(&directory, request, || {
         let waiting = client::status(&directory).ok().and_then(|status| status.waiting);
         let what = waiting.unwrap_or_else(|| "for the check to end".to_owned());
@@ -297,7 +324,7 @@ pub fn ask(file: &Path, output: Output, request: &Request) -> Result<Report, Cli
 
 fn log(file: &Path, level: Option<Level>, output: Output) -> u8 {
     let request = level.map_or(Request::LogLevel {}, |level| Request::Log { level });
-    match client::ask(&runtime_directory(file, output), &request, || {}) {
+    match runtime_directory(file, output).and_then(|directory| client::ask(&directory, &request, || {})) {
         Ok(answer) => {
             let LogLevel { log } = answer;
             output.print(&answer, |_| format!("{}\n", log.as_str()));

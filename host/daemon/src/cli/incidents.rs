@@ -13,12 +13,13 @@ use crate::report::{ErrorClass, Incident, Report, incident_text};
 /// How many are shown before the new ones, unless told.
 const SHOWN_BEFORE: usize = 10;
 
-/// Shows the last incidents, and with `follow` the new ones until the reader goes away; gives the exit code.
-pub fn show(directory: &Path, follow: bool, last: Option<usize>, output: Output) -> u8 {
+/// Shows the last incidents, in the state that the running daemon has for them (`newest`), and with `follow` the new ones until the reader goes away; gives the exit code.
+pub fn show(directory: &Path, (follow, last): (bool, Option<usize>), newest: Vec<Incident>, output: Output) -> u8 {
     let result = if follow {
         self::follow(directory, last.unwrap_or(SHOWN_BEFORE), output)
     } else {
-        read::load(directory).map(|loaded| {
+        read::load(directory).map(|mut loaded| {
+            loaded.update(newest);
             if loaded.incidents.is_empty() {
                 output.complain("ruleward: no incidents so far\n");
             }

@@ -38,8 +38,8 @@ const USAGE: u8 = 64;
 #[command(
     name = "ruleward",
     version,
-    after_help = "Exit codes: 0 done, 1 status: not in sync, 2 plan found a difference, 64 usage, 69 no daemon, \
-                  70 internal fault, 75 the kernel or a tool failed (try again), 77 permission, 78 configuration or \
+    after_help = "Exit codes: 0 done, 1 status: out of sync, 2 plan found a difference, 3 status: in sync, but a version \
+                  or the configuration is refused, 4 status: nothing is enforced, 64 usage, 69 no daemon, 70 internal fault, 75 the kernel or a tool failed (try again), 77 permission, 78 configuration or \
                   policy refused"
 )]
 struct Arguments {
@@ -78,7 +78,7 @@ enum Command {
     Plan,
     /// Check configuration and policies; needs no root
     Check,
-    /// Show how the running daemon is doing (exit 1 if the node is not in sync)
+    /// Show how the running daemon is doing (exit 0 in sync, 1 out of sync, 3 something is refused, 4 nothing is enforced)
     Status {
         /// Go on showing it until interrupted
         #[arg(long)]

@@ -210,7 +210,7 @@ mod tests {
         view.take(Err(ClientError::NoDaemon("/run/ruleward/status.sock".into())), began + Duration::from_secs(1));
         let text = view.text(SystemTime::now(), began + Duration::from_secs(5));
         assert!(text.contains("NO ANSWER for 5 s: no daemon answers"), "{text}");
-        assert!(text.contains("NOT RIGHT YET"), "{text}");
+        assert!(text.contains("NOT IN SYNC YET"), "{text}");
         view.take(Ok(view.last.clone().unwrap().0), Instant::now());
         assert!(!view.text(SystemTime::now(), Instant::now()).contains("NO ANSWER"));
     }
@@ -222,7 +222,7 @@ mod tests {
         let whole = frame((200, 100));
         assert!(whole.contains("Daemon") && !whole.contains("enlarge"), "{whole}");
         let small = frame((40, 6));
-        assert!(small.contains("NOT RIGHT YET") && small.contains("enlarge"), "{small}");
+        assert!(small.contains("NOT IN SYNC YET") && small.contains("enlarge"), "{small}");
         let lines = small.split("\x1b[K");
         let rows: usize = lines.map(|line| width(line.trim_start_matches("\r\n")).div_ceil(40)).sum();
         assert!(rows <= 6, "{rows}: {small:?}");

@@ -71,6 +71,19 @@ pub struct Loaded {
     pub damaged: u64,
 }
 
+impl Loaded {
+    /// Takes what is newer than the journal: of an incident that repeats it has a line at growing pauses only.
+    pub fn update(&mut self, newest: Vec<Incident>) {
+        for incident in newest {
+            let same = |one: &&mut Incident| (one.id, &one.at) == (incident.id, &incident.at);
+            match self.incidents.iter_mut().find(same) {
+                Some(known) => *known = incident,
+                None => self.incidents.push(incident),
+            }
+        }
+    }
+}
+
 /// All incidents of both files.
 ///
 /// # Errors

@@ -22,6 +22,9 @@ use super::scratch::{Scratch, ScratchError};
 use super::set_digest;
 use super::tools::{RestoreError, Tools};
 
+/// A wait that is shorter is nothing to speak of.
+const WORTH_SAYING: Duration = Duration::from_secs(1);
+
 /// Hears who waits for what, `None` when the wait is over, and says whether to go on waiting.
 pub type OnWait = Arc<dyn Fn(Option<String>) -> ControlFlow<()> + Send + Sync>;
 
@@ -232,7 +235,8 @@ impl Port for Live {
         let tools = self.tools.clone().with_private_lock(Arc::clone(private));
         let mut told = false;
         let mut on_wait = |wait: &LockWait<'_>| {
-            if !told {
+            // Many hold it for milliseconds: that is how it is meant.
+            if !told && wait.elapsed >= WORTH_SAYING {
                 tracing::warn!("waiting {wait}; nothing is written until it is free");
                 told = true;
             }

@@ -103,7 +103,10 @@ pub struct LockWait<'a> {
 impl std::fmt::Display for LockWait<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "for the xtables lock {}, {}", self.path.display(), held_by(self.holder.as_ref()))?;
-        write!(f, ", for {} s", self.elapsed.as_secs())
+        match self.elapsed.as_secs() {
+            0 => Ok(()),
+            seconds => write!(f, ", for {seconds} s"),
+        }
     }
 }
 

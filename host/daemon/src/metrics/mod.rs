@@ -198,7 +198,7 @@ impl Metrics {
 
     /// Takes note of a check that has ended.
     pub fn checked(&self, report: &Report) {
-        self.checks.get_or_create(&Check { outcome: report.outcome.as_str() }).inc();
+        self.checks.get_or_create(&Check { outcome: report.counted().as_str() }).inc();
         let times = &report.timings_ms;
         let phases = [
             ("facts", times.facts),

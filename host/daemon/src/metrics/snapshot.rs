@@ -168,6 +168,14 @@ impl Snapshot {
         out.each("ruleward_policy_fuel_limit", "Fuel that an evaluation may use", &fuel)
     }
 
+    fn awaiting(&self) -> Vec<(Labels, u64)> {
+        let of = |policy: &PolicyReport| {
+            let own = self.status.report.awaiting.iter().filter(|one| one.policy == policy.name);
+            own.count() as u64
+        };
+        self.policies(of)
+    }
+
     fn policy_info(&self) -> Vec<(Labels, u64)> {
         let of = |policy: &PolicyReport| {
             let text = |value: &Option<String>| value.clone().unwrap_or_default();
@@ -201,7 +209,16 @@ impl Collector for Snapshot {
             out.one("ruleward_last_check_timestamp_seconds", "When the last check ended", unix(at))?;
         }
         out.one("ruleward_problems", "Problems that `ruleward status` shows", status.report.problems.len() as f64)?;
-        out.one("ruleward_fights", "Places where somebody keeps undoing repairs", status.fights.len() as f64)?;
+        out.one("ruleward_fights", "Places where another program keeps undoing repairs", status.fights.len() as f64)?;
+        let missing = status.fights.iter().filter(|fight| fight.missing_since.is_some()).count();
+        out.one("ruleward_fights_missing", "Those of them that are not as they should be now", missing as f64)?;
+        let help = "Whether no packet meets any rule of a policy: none is enabled, or all attachments wait";
+        out.one("ruleward_nothing_enforced", help, f64::from(status.report.nothing_enforced.is_some()))?;
+        out.each(
+            "ruleward_attachments_waiting",
+            "Attachments that wait for a chain that does not exist",
+            &self.awaiting(),
+        )?;
         let help =
             "Time since which a look at configuration, components and documents does not end; 0 while none hangs";
         out.one("ruleward_files_unseen_seconds", help, self.unseen.as_secs_f64())?;

@@ -18,7 +18,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use super::hold::{AFTER_FAILURE, touch};
 use super::keeper::{Chains, Keeper, Undone};
 use super::traced::{self, Stage};
-use super::{FIGHTING, MOVED, Pass, Pipeline, Stop};
+use super::{Before, Pass, Pipeline, Stop};
 use crate::kernel::activity::Activity;
 use crate::kernel::describe::describe;
 use crate::kernel::observe::{Scope, Strange};
@@ -51,16 +51,19 @@ impl Pipeline {
             heard.extend(std::mem::take(&mut self.keeper.waiting));
         }
         self.show_fights();
-        if heard.is_quiet() && !due && !sets {
+        let again = self.keeper.read_again.is_some_and(|again| again <= began);
+        if heard.is_quiet() && !due && !sets && !again {
             if heard.generation.is_some() && self.keeper.held.is_empty() && self.keeper.verified.is_some() {
                 self.keeper.verified = heard.generation;
             }
             return None;
         }
+        let everything = !self.keeper.filling && self.reads_everything(began);
+        if heard.is_quiet() && !due && !sets && !everything {
+            return None;
+        }
         self.calm = None;
-        // What can't be put right may have been by somebody: that shows in its place alone, and not in what was heard.
-        let problems = !self.keeper.problems.is_empty() && !self.keeper.filling;
-        let scope = if problems { Scope::All } else { self.scope(&expected, &heard, due, sets) };
+        let scope = if everything { Scope::All } else { self.scope(&expected, &heard, due, sets) };
         let mut pass = self.begin(Intent::Write);
         (pass.started, pass.cause, pass.undone) = (began, traced::DRIFT, Undone::CountsAnew);
         pass.recorder.add(|| Span::new(traced::LISTEN, began, listened));
@@ -82,6 +85,25 @@ impl Pipeline {
         }
         self.show_fights();
         if quiet { None } else { Some(self.end(pass)) }
+    }
+
+    /// Where something is not right what was heard may have put it right: everything is read, so that it is known at once,
+    /// though not more often than each second.
+    fn reads_everything(&mut self, now: Instant) -> bool {
+        if self.keeper.right || !self.keeper.held.is_empty() {
+            self.keeper.read_again = None;
+            return false;
+        }
+        match self.keeper.read_all.map(|last| last + AFTER_FAILURE) {
+            Some(next) if next > now => {
+                self.keeper.read_again = Some(next);
+                false
+            }
+            _ => {
+                (self.keeper.read_all, self.keeper.read_again) = (Some(now), None);
+                true
+            }
+        }
     }
 
     /// Takes what the watch has heard so far.
@@ -204,13 +226,14 @@ impl Pipeline {
             // All rules that use the set have to be known.
             return self.undo(pass, expected, &Scope::All, heard);
         }
+        let waits_elsewhere = self.keeper.await_chains(&expected, &observed);
+        let problems = self.take_problems(scope, &todo);
         if *scope == Scope::All {
             self.keeper.verified = observed.generation.filter(|_| self.keeper.steady);
         } else if self.keeper.verified.is_some() {
             self.keeper.verified = heard.generation.or(self.keeper.verified);
         }
         let noted = self.keeper.seen.look(&expected, &observed, &todo, scope);
-        let had_problems = !self.keeper.problems.is_empty();
         let strange = std::mem::take(&mut self.keeper.strange);
         self.keeper.use_filled(&mut todo);
         // Rules do not wait for large sets: these are filled after them.
@@ -221,15 +244,16 @@ impl Pipeline {
         self.ask_who(&mut heard, &noted.drifts());
         let wait = self.keeper.hold_back(&drifts, &heard, scope, &todo);
         self.keeper.leave_out_held(&mut todo);
-        self.keep_problems(&todo, scope);
-        let problems = had_problems || !self.keeper.problems.is_empty();
         if todo.is_empty() && wait.is_empty() && large.is_empty() {
             // Whoever made the chain may have put the jump in as well.
             self.renew_awaited(&expected, &observed);
             self.tell_turns(pass, &turns);
-            if noted.is_empty() && !problems {
-                return Ok(true);
-            }
+        }
+        let nothing_new =
+            todo.is_empty() && wait.is_empty() && large.is_empty() && noted.is_empty() && !problems && !waits_elsewhere;
+        // Where something was wrong, reading everything may have found that it is right by now.
+        if nothing_new && (self.keeper.right || *scope != Scope::All || !self.keeper.problems.is_empty()) {
+            return Ok(true);
         }
         let was_right = std::mem::take(&mut self.keeper.right);
         pass.report.outcome = Outcome::Unchanged;
@@ -262,7 +286,7 @@ impl Pipeline {
             self.put_into_words(&mut pass.found.drifts, &strange);
             self.record(pass, &heard, &written, seen);
             pass.recorder.done(traced::REPORT, concluding);
-            self.keep_problems(&todo, scope);
+            self.take_problems(scope, &todo);
             if written.is_err() {
                 self.keeper.fights.refused(&refused);
                 self.record_noted(pass, &noted, &heard);
@@ -273,44 +297,50 @@ impl Pipeline {
             self.swap_large(pass, expected)?;
         }
         self.record_noted(pass, &noted, &heard);
-        let waits = !self.keeper.held.is_empty();
-        if waits {
-            self.keeper.verified = None; // what waits is not as it should be
-            pass.report.problems.push(self.why_it_waits());
+        if let Some(expected) = self.expected.clone() {
+            self.keeper.await_chains(&expected, &observed);
         }
-        // All that was heard of is right again, and all else was: nothing was missed, or everything was read.
-        let all_read = *scope != Scope::All || !observed.partial;
-        // What can't be written is looked at again by every check.
-        let stuck = !self.keeper.problems.is_empty();
-        if stuck {
-            self.keeper.verified = None;
-        }
-        self.keeper.right = was_right && !waits && all_read && !stuck;
-        pass.report.in_sync = self.add_standing(pass) && !waits;
+        self.judge(pass, scope, &observed, was_right);
         Ok(false)
     }
 
-    /// What can't be written, after a look at `scope`.
-    fn keep_problems(&mut self, todo: &Plan, scope: &Scope) {
+    /// Keeps what no write of ours can change. What was not looked at stays. Whether that is news.
+    fn take_problems(&mut self, scope: &Scope, todo: &Plan) -> bool {
+        let before = self.keeper.problems.len();
         if *scope == Scope::All {
-            self.keeper.problems.clear();
+            let news = self.keeper.problems != todo.problems;
+            self.keeper.problems.clone_from(&todo.problems);
+            self.keeper.notes.clone_from(&todo.notes);
+            return news;
         }
         for problem in &todo.problems {
             if !self.keeper.problems.contains(problem) {
                 self.keeper.problems.push(problem.clone());
             }
         }
+        self.keeper.problems.len() > before
+    }
+
+    /// Whether all is right now: what was heard of is, and so was all else, or everything was read. Nothing is while there is
+    /// a problem of any kind.
+    fn judge(&mut self, pass: &mut Pass, scope: &Scope, observed: &Observed, was_right: bool) {
+        let all = *scope == Scope::All && !observed.partial;
+        let sound = self.keeper.held.is_empty() && self.keeper.problems.is_empty();
+        self.keeper.right = sound && (was_right || (all && self.keeper.steady)) && !self.before_kernel.ended;
+        if !sound || (*scope == Scope::All && !all) {
+            self.keeper.verified = None;
+        }
+        let Before { class, problems, ended } = &self.before_kernel;
+        pass.report.problems.extend(problems.iter().cloned());
+        if pass.report.class == ErrorClass::None {
+            pass.report.class = *class;
+        }
+        pass.report.in_sync = self.is_in_sync() && !ended;
     }
 
     fn renew_awaited(&mut self, expected: &Expected, observed: &Observed) {
         let Keeper { awaited, held, .. } = &mut self.keeper;
         awaited.renew(expected, observed, |family, table, hook| held.has((family, table), hook.as_str()));
-    }
-
-    /// What is said of what waits.
-    pub(super) fn why_it_waits(&self) -> String {
-        let fighting = !self.keeper.fights.fights(self.keeper.started.elapsed()).is_empty();
-        (if fighting { FIGHTING } else { MOVED }).to_owned()
     }
 
     /// Fills large sets, then puts them in their places.
@@ -404,7 +434,8 @@ impl Pipeline {
         let heard = heard.then(|| self.keeper.settled_at());
         let sets = self.in_force().and_then(|_| self.keeper.sets_due());
         let owners = self.keeper.seen.due().filter(|_| self.in_force().is_some());
-        let due = [self.keeper.watch.due(), self.keeper.due, peace, heard, sets, owners].into_iter().flatten().min()?;
+        let due = [self.keeper.watch.due(), self.keeper.due, self.keeper.read_again, peace, heard, sets, owners];
+        let due = due.into_iter().flatten().min()?;
         Some(due.saturating_duration_since(now))
     }
 }

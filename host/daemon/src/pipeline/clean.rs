@@ -23,7 +23,7 @@ impl Pipeline {
         let cleaned = self.clean(&mut pass, nothing);
         if cleaned.is_ok() {
             pass.report.notes.extend(self.roster.forget_leaving());
-            pass.report.in_sync = true;
+            pass.report.in_sync = pass.report.problems.is_empty();
             pass.report.outcome = if pass.report.changes.is_empty() { Outcome::Unchanged } else { Outcome::Changed };
         }
         self.end(pass)
@@ -47,6 +47,7 @@ impl Pipeline {
         if !todo.is_empty() {
             self.keeper.write(&*self.port, pass, &mut nothing, &mut observed, &mut todo, &Scope::All)?;
         }
+        pass.report.problems.append(&mut todo.problems);
         Ok(())
     }
 }

@@ -32,6 +32,11 @@ impl Keeper {
 
     fn hold(&mut self, drifts: &[Drift], heard: &Activity, todo: &Plan) -> BTreeSet<Place> {
         let now = self.started.elapsed();
+        let sets = drifts.iter().filter(|drift| drift.table.is_none());
+        let sets: Vec<Seen> = sets.map(|drift| seen(heard, drift)).collect();
+        if !sets.is_empty() {
+            self.fights.repaired(now, &sets);
+        }
         let rules = drifts.iter().filter(|drift| drift.table.is_some());
         let seen: Vec<Seen> = rules.map(|drift| seen(heard, drift)).collect();
         self.fights.wait_still(&self.held.places);

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use ruleward_core::awaited::Awaited;
+use ruleward_core::awaiting::{Awaiting, awaiting};
 use ruleward_core::base_chain::Structure;
 use ruleward_core::expected::{Basis, Expected};
 use ruleward_core::fight::Fights;
@@ -139,6 +140,12 @@ pub(super) struct Keeper {
     /// What the last full look had to say beside changes.
     pub problems: Vec<String>,
     pub notes: Vec<String>,
+    /// Attachments that wait for a chain.
+    pub awaiting: Vec<Awaiting>,
+    /// When everything was read between two checks, because something was not right.
+    pub read_all: Option<Instant>,
+    /// Until when that is put off.
+    pub read_again: Option<Instant>,
 }
 
 impl Keeper {
@@ -173,7 +180,18 @@ impl Keeper {
             leave_out_hidden: false,
             problems: Vec::new(),
             notes: Vec::new(),
+            awaiting: Vec::new(),
+            read_all: None,
+            read_again: None,
         }
+    }
+
+    /// Which attachments wait, by what was just read. Whether that is news.
+    pub fn await_chains(&mut self, expected: &Expected, observed: &Observed) -> bool {
+        let now = awaiting(expected, observed, &self.awaiting);
+        let news = now != self.awaiting;
+        self.awaiting = now;
+        news
     }
 
     /// Forms, if they are known.

@@ -5,7 +5,9 @@ use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
 use ruleward_core::awaited::Turn;
+use ruleward_core::awaiting::nothing_enforced;
 use ruleward_core::drift::Drift;
+use ruleward_core::fight::Fight;
 use ruleward_core::names::{Backend, PolicyName};
 use ruleward_core::observed::Observed;
 use ruleward_core::plan::Plan;
@@ -13,12 +15,15 @@ use ruleward_core::plan::Plan;
 use super::found::Found;
 use super::hold::{seen, touch};
 use super::keeper::Undone;
-use super::{Pass, Pipeline, Stop};
+use super::traced;
+use super::{MOVED, Pass, Pipeline, Stop};
 use crate::incidents::{Cause, Repair};
 use crate::kernel::activity::{Activity, Deeds, Touch};
 use crate::reload::Told;
 use crate::report::plain::plain;
-use crate::report::{self, ErrorClass, Intent, Outcome, Report, milliseconds};
+use crate::report::{
+    self, AwaitingReport, ErrorClass, Intent, Outcome, PolicyReport, PolicyState, Report, milliseconds,
+};
 use crate::roster::Behind;
 use crate::shadows;
 use crate::traces::Recorder;
@@ -28,7 +33,7 @@ impl Pipeline {
     pub(super) fn note_repairs(&mut self, drifts: &[Drift], heard: &Activity) {
         let now = self.keeper.started.elapsed();
         let seen: Vec<_> = drifts.iter().map(|drift| seen(heard, drift)).collect();
-        let _ = self.keeper.fights.seen(now, &seen);
+        self.keeper.fights.repaired(now, &seen);
     }
 
     /// Everything was read: what is known from now on without reading.
@@ -126,9 +131,8 @@ impl Pipeline {
                 self.board.expect(expected);
             }
         }
-        let standing = self.add_standing(pass);
         let written = pass.intent == Intent::Write || !wrote;
-        pass.report.in_sync = standing && written;
+        pass.report.in_sync = self.is_in_sync() && written;
         pass.report.outcome = if wrote { Outcome::Changed } else { Outcome::Unchanged };
         Ok(())
     }
@@ -153,27 +157,69 @@ impl Pipeline {
         }
     }
 
-    /// What does not change from one look to the next: policies that lag behind, a configuration that was refused, and
-    /// what no write of ours can change. Whether the node is right all the same.
-    pub(super) fn add_standing(&self, pass: &mut Pass) -> bool {
-        let Behind { refused, waiting, staying, missing } = self.roster.behind();
-        if !refused.is_empty() || self.offered.refusal.is_some() {
-            pass.report.class = ErrorClass::Configuration;
-        }
-        let problems = &mut pass.report.problems;
-        problems.extend(
+    /// Whether the node is right, as far as it does not differ from what is wanted: nothing stands that no write of ours
+    /// can change, all policies are in force, and nothing waits in a fight.
+    pub(super) fn is_in_sync(&self) -> bool {
+        let Behind { missing, .. } = self.roster.behind();
+        self.keeper.problems.is_empty() && !missing && self.offered.complete && self.keeper.held.is_empty()
+    }
+
+    /// What does not change from one look to the next, and is said on every path: a configuration and policies that are
+    /// refused, what waits in a fight, and what no write of ours can change.
+    fn add_standing(&self, report: &mut Report) {
+        let Behind { refused, waiting, staying, .. } = self.roster.behind();
+        let configuration =
             self.offered.refusal.iter().map(|refusal| {
                 format!("the configuration is refused, and the last good one stays in force: {refusal}")
-            }),
-        );
-        problems.extend(refused);
-        if !self.offered.complete {
+            });
+        report.refused = configuration.chain(refused).collect();
+        if report.class == ErrorClass::None && !report.refused.is_empty() {
+            report.class = ErrorClass::Configuration;
+        }
+        let mut problems = report.refused.clone();
+        problems.append(&mut report.problems);
+        if !self.offered.complete && self.offered.any {
             problems.push("policies are being loaded; what was in force of them stays until then".to_owned());
         }
+        problems.extend(self.fought_over());
         problems.extend(self.keeper.problems.iter().cloned());
-        pass.report.notes.extend(waiting.into_iter().chain(staying));
-        pass.report.notes.extend(self.keeper.notes.iter().cloned());
-        self.keeper.problems.is_empty() && !missing && self.offered.complete
+        let mut said = BTreeSet::new();
+        problems.retain(|problem| said.insert(problem.clone()));
+        report.problems = problems;
+        report.notes.extend(waiting.into_iter().chain(staying));
+        report.notes.extend(self.keeper.notes.iter().cloned());
+        report.awaiting = self.keeper.awaiting.iter().map(AwaitingReport::from).collect();
+        let enforced = |policy: &PolicyReport| !matches!(policy.state, PolicyState::Off | PolicyState::Shadow);
+        report.nothing_enforced = match &self.expected {
+            _ if !report.policies.iter().any(enforced) => Some("no policy is enabled".to_owned()),
+            Some(expected) => nothing_enforced(expected, &self.keeper.awaiting),
+            None => None,
+        };
+    }
+
+    /// What is not repaired yet because it is undone again and again. No numbers: it is the same problem as before. They
+    /// are with the fights.
+    fn fought_over(&self) -> Vec<String> {
+        if self.keeper.held.is_empty() {
+            return Vec::new();
+        }
+        let fights = self.keeper.fights.fights(self.keeper.started.elapsed());
+        let missing = fights.iter().filter(|fight| fight.missing_since.is_some());
+        let line = |fight: &Fight| {
+            let named = fight.opponents.iter().filter(|one| one.actor.is_named());
+            let names: BTreeSet<&str> = named.map(|one| one.actor.name.as_str()).collect();
+            let names: Vec<&str> = names.into_iter().collect();
+            let who = if names.is_empty() { "another program".to_owned() } else { names.join(" and ") };
+            let place = &fight.place;
+            format!(
+                "{place} is not as it should be: its repair is undone again and again by {who}, and is made at growing pauses"
+            )
+        };
+        let mut lines: Vec<String> = missing.map(line).collect();
+        if lines.is_empty() {
+            lines.push((if fights.is_empty() { MOVED } else { "a repair waits, because many are undone" }).to_owned());
+        }
+        lines
     }
 
     pub(super) fn begin(&self, intent: Intent) -> Pass {
@@ -210,6 +256,9 @@ impl Pipeline {
         let of = |name: &PolicyName| known.iter().find(|shadow| shadow.name == name.as_str()).cloned();
         let shadows = self.offered.shadows.keys().map(|name| of(name).unwrap_or_else(|| shadows::empty(name)));
         pass.report.policies.extend(shadows);
+        if pass.cause != traced::CLEANUP {
+            self.add_standing(&mut pass.report);
+        }
         pass.report.notes.extend(self.roster.notes().iter().cloned());
         pass.report.notes.extend(self.unmatchable.iter().cloned());
         if let Some(why) = &self.no_rehearsal {

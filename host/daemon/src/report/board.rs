@@ -57,6 +57,8 @@ struct State {
     refresh_interval: Duration,
     last: Report,
     since: SystemTime,
+    /// Since when it has been out of sync in the fight that goes on, but for the moments after each repair.
+    fought_since: Option<SystemTime>,
     last_check: Option<SystemTime>,
     next_check: Option<Instant>,
     /// Since when a check has been running.
@@ -96,6 +98,7 @@ impl Board {
             refresh_interval,
             last: Report::default(),
             since: started,
+            fought_since: None,
             last_check: None,
             next_check: None,
             running_since: None,
@@ -162,7 +165,11 @@ impl Board {
 
     /// Says who keeps undoing repairs, all of them; none ends the alarm.
     pub fn fights(&self, fights: Vec<FightReport>) {
-        self.change().fights = fights;
+        let state = &mut *self.change();
+        if fights.is_empty() {
+            state.fought_since = None;
+        }
+        state.fights = fights;
     }
 
     /// Says how drift is noticed and repaired.
@@ -235,6 +242,9 @@ impl Board {
         {
             state.since = now;
         }
+        if !report.in_sync && !state.fights.is_empty() {
+            state.since = *state.fought_since.get_or_insert(state.since);
+        }
         state.last = short;
         if checks > 0 {
             state.last_check = Some(now);
@@ -304,6 +314,7 @@ impl Board {
         let state = self.state();
         let mut status = self.shared.brief(&state);
         status.report.incidents = state.incidents.iter().cloned().collect();
+        status.tell_what_is_missing();
         status
     }
 

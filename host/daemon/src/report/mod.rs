@@ -18,6 +18,7 @@ pub mod text;
 use std::time::{Duration, SystemTime};
 
 use ruleward_core::actor::Actor;
+use ruleward_core::awaiting::Awaiting;
 use ruleward_core::drift::{Drift, Kind};
 use ruleward_core::names::{Backend, Family, Table};
 use ruleward_core::schedule;
@@ -51,6 +52,16 @@ pub struct Report {
     pub incidents: Vec<Incident>,
     /// Each configured policy.
     pub policies: Vec<PolicyReport>,
+    /// Versions and configurations that are refused, each with the reason; what was in force before stays. They are among
+    /// the problems too.
+    #[serde(default)]
+    pub refused: Vec<String>,
+    /// Attachments that are not in force, because the chain that they jump to does not exist.
+    #[serde(default)]
+    pub awaiting: Vec<AwaitingReport>,
+    /// Why no packet meets any rule of a policy, if so: the kernel shows what the policies ask for, and that is nothing.
+    #[serde(default)]
+    pub nothing_enforced: Option<String>,
     /// What keeps the node from being right or the check from being complete, each with what to do.
     pub problems: Vec<String>,
     /// What an operator may want to know.
@@ -102,8 +113,19 @@ impl Report {
             changes: Vec::new(),
             incidents: Vec::new(),
             policies: self.policies.clone(),
+            refused: self.refused.clone(),
+            awaiting: self.awaiting.clone(),
+            nothing_enforced: self.nothing_enforced.clone(),
             problems: self.problems.clone(),
             notes: self.notes.clone(),
+        }
+    }
+
+    /// How it is counted: a check that leaves the node out of sync has failed, whatever it has written.
+    pub fn counted(&self) -> Outcome {
+        match (self.scheduled(), self.outcome) {
+            (schedule::Outcome::Failed, Outcome::Unchanged | Outcome::Changed) => Outcome::Failed,
+            (_, outcome) => outcome,
         }
     }
 
@@ -113,6 +135,34 @@ impl Report {
             Outcome::Unchanged if self.in_sync => schedule::Outcome::Clean,
             Outcome::Changed if self.in_sync => schedule::Outcome::Wrote,
             _ => schedule::Outcome::Failed,
+        }
+    }
+}
+
+/// An attachment that waits for a chain.
+#[derive(Debug, Clone, PartialEq, Eq, JsonSchema, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct AwaitingReport {
+    /// Which family.
+    pub family: Family,
+    /// Which table.
+    pub table: Table,
+    /// The built-in chain that it belongs to.
+    pub hook: String,
+    /// Whose it is.
+    pub policy: String,
+    /// The chain that does not exist.
+    pub chain: String,
+}
+
+impl From<&Awaiting> for AwaitingReport {
+    fn from(awaiting: &Awaiting) -> Self {
+        Self {
+            family: awaiting.family,
+            table: awaiting.table,
+            hook: awaiting.hook.to_string(),
+            policy: awaiting.policy.to_string(),
+            chain: awaiting.chain.to_string(),
         }
     }
 }

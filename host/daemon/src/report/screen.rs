@@ -5,9 +5,9 @@ use std::fmt::Write;
 use std::time::{Duration, SystemTime};
 
 use super::plain::plain;
-use super::status::{FightReport, Status};
-use super::text::{Style, duration, notes, plural, policies, repair};
-use super::{Basis, Incident, Outcome, actors};
+use super::status::{FightReport, Status, Verdict};
+use super::text::{Style, duration, notes, plural, policies, refused, repair, waiting};
+use super::{Basis, Incident, actors, milliseconds};
 use crate::incidents::place;
 
 /// How many incidents it shows.
@@ -19,19 +19,31 @@ pub fn status(status: &Status, now: SystemTime, style: Style) -> String {
     let mut text = String::new();
     let since = plain(&status.since);
     let lasting = age(&status.since, now).map(|time| format!(" ({time})")).unwrap_or_default();
-    let headline = match (report.outcome, report.in_sync) {
-        (Outcome::Pending, _) => style.bad(&format!("NOT RIGHT YET: the first check runs since {since}{lasting}")),
-        (_, true) => style.good(&format!("RIGHT since {since}{lasting}")),
-        (_, false) => style.bad(&format!("NOT RIGHT since {since}{lasting}")),
+    let mut headline = match status.verdict() {
+        Verdict::Pending => style.bad(&format!("NOT IN SYNC YET: the first check runs since {since}{lasting}")),
+        Verdict::OutOfSync => style.bad(&format!("OUT OF SYNC since {since}{lasting}")),
+        Verdict::Refused => format!("In sync with what was in force before, since {since}{lasting}"),
+        Verdict::NothingEnforced => format!("In sync since {since}{lasting}, and nothing is enforced"),
+        Verdict::InSync => style.good(&format!("IN SYNC since {since}{lasting}")),
     };
+    if report.in_sync && !status.fights.is_empty() {
+        headline = format!("In sync since {since}{lasting}, and undone again and again");
+    }
+    refused(&mut text, report, style);
+    if let (Verdict::NothingEnforced, Some(why)) = (status.verdict(), &report.nothing_enforced) {
+        let _ = writeln!(text, "{} {}", style.bad("NOTHING ENFORCED:"), plain(why));
+    }
     let _ = writeln!(text, "{headline}");
+    for line in waiting(&report.awaiting) {
+        let _ = writeln!(text, "{} {}", style.bad("Waiting:"), plain(&line));
+    }
     for fight in &status.fights {
-        let _ = writeln!(text, "{}", style.bad(&alarm(fight)));
+        let _ = writeln!(text, "{}", style.bad(&alarm(fight, now)));
     }
     if let Some(waiting) = &status.waiting {
         let _ = writeln!(text, "{}", style.bad(&format!("The running check waits {}", plain(waiting))));
     }
-    for problem in &report.problems {
+    for problem in report.problems.iter().filter(|problem| !report.refused.contains(problem)) {
         let _ = writeln!(text, "{} {}", style.bad("Problem:"), plain(problem));
     }
     let _ = writeln!(text, "\n{}", style.head("Policies"));
@@ -46,15 +58,35 @@ pub fn status(status: &Status, now: SystemTime, style: Style) -> String {
     text
 }
 
-fn alarm(fight: &FightReport) -> String {
+fn alarm(fight: &FightReport, now: SystemTime) -> String {
+    format!("ALARM: {}; find out which of the two should own it", contest(fight, now))
+}
+
+/// Who undoes what, how often, and how it stands at this moment.
+pub fn contest(fight: &FightReport, now: SystemTime) -> String {
     let opponents = actors::lines(&fight.opponents, fight.more_opponents).join("; ");
     let (keep, place) = (if fight.opponents.len() > 1 { "keep" } else { "keeps" }, plain(&fight.place));
-    let (rounds, since) = (plural(usize::try_from(fight.rounds).unwrap_or(usize::MAX), "repair"), plain(&fight.since));
-    let pause = duration(fight.pause_ms);
-    format!(
-        "ALARM: {opponents} {keep} undoing {place} since {since}: {rounds}, now with {pause} between two; find out which \
-         of the two should own it"
-    )
+    let (times, since) = (plural(usize::try_from(fight.rounds).unwrap_or(usize::MAX), "repair"), plain(&fight.since));
+    let stands = match (&fight.missing_since, &fight.next_try) {
+        (Some(missing), next) => {
+            let lasting = age(missing, now).map(|time| format!(" ({time})")).unwrap_or_default();
+            let next = next
+                .as_deref()
+                .map_or_else(String::new, |next| format!(", the next repair is due {}", until(next, now)));
+            format!("missing now, since {}{lasting}{next}", plain(missing))
+        }
+        (None, _) if fight.pause_ms > 0.0 => {
+            format!("in force now, with {} between two repairs", duration(fight.pause_ms))
+        }
+        (None, _) => format!("in force now, undone about every {}", duration(fight.every_ms)),
+    };
+    format!("{opponents} {keep} undoing {place} since {since}: {times} so far; {stands}")
+}
+
+/// `in 3.2 s`, or `now`.
+fn until(at: &str, now: SystemTime) -> String {
+    let left = humantime::parse_rfc3339(at).ok().and_then(|at| at.duration_since(now).ok());
+    left.map_or_else(|| "now".to_owned(), |left| format!("in {}", duration(milliseconds(left))))
 }
 
 fn daemon(text: &mut String, status: &Status) {

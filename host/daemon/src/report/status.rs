@@ -6,7 +6,8 @@ use ruleward_core::fight::Fight;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{ActorReport, Report, actors, milliseconds, timestamp};
+use super::{ActorReport, Outcome, Report, actors, milliseconds, timestamp};
+use crate::incidents::place;
 
 /// The JSON of `status`.
 #[derive(Debug, Clone, PartialEq, JsonSchema, Serialize, Deserialize)]
@@ -23,7 +24,8 @@ pub struct Status {
     pub node_name: String,
     /// When the daemon started: RFC 3339, UTC.
     pub started: String,
-    /// Since when the node has been right, or not right: RFC 3339, UTC. A repair begins a new time.
+    /// Since when the node has been in sync, or out of sync: RFC 3339, UTC. A repair begins a new time. In a fight, out of
+    /// sync counts from the first time on, and not from the last repair.
     pub since: String,
     /// When the last check ended: RFC 3339, UTC; none before the first.
     pub last_check: Option<String>,
@@ -47,6 +49,59 @@ pub struct Status {
     pub watch: Option<WatchReport>,
 }
 
+/// What is said of a node first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verdict {
+    /// The first check has not ended.
+    Pending,
+    /// The kernel does not show what the policies ask for.
+    OutOfSync,
+    /// It does, but a version or the configuration is refused, and what was in force before stays.
+    Refused,
+    /// It does, and that is nothing.
+    NothingEnforced,
+    /// It does.
+    InSync,
+}
+
+impl Verdict {
+    /// What `status` exits with.
+    pub fn exit_code(self) -> u8 {
+        match self {
+            Self::InSync => 0,
+            Self::Pending | Self::OutOfSync => 1,
+            Self::Refused => 3,
+            Self::NothingEnforced => 4,
+        }
+    }
+}
+
+impl Status {
+    /// What was repaired and is undone again is not told as repaired.
+    pub fn tell_what_is_missing(&mut self) {
+        for fight in &self.fights {
+            let Some(since) = &fight.missing_since else { continue };
+            let mut there = self.report.incidents.iter_mut().rev().filter(|one| place(one) == fight.place);
+            if let Some(last) = there.next() {
+                let next = fight.next_try.as_deref().unwrap_or("later");
+                last.repaired = false;
+                last.how = format!("undone again, and missing since {since}; the next repair is due at {next}");
+            }
+        }
+    }
+
+    /// How the node stands.
+    pub fn verdict(&self) -> Verdict {
+        match &self.report {
+            report if report.outcome == Outcome::Pending => Verdict::Pending,
+            report if !report.in_sync => Verdict::OutOfSync,
+            report if !report.refused.is_empty() => Verdict::Refused,
+            report if report.nothing_enforced.is_some() => Verdict::NothingEnforced,
+            _ => Verdict::InSync,
+        }
+    }
+}
+
 /// A place that somebody keeps undoing.
 #[derive(Debug, Clone, PartialEq, JsonSchema, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -62,21 +117,34 @@ pub struct FightReport {
     pub more_opponents: u64,
     /// How many repairs there were in this fight.
     pub rounds: u64,
-    /// The pause between two repairs now, in milliseconds.
+    /// The pause between two repairs now, in milliseconds; 0 where they are made at once, because they are rare.
     pub pause_ms: f64,
+    /// The mean time between the last repairs, in milliseconds.
+    #[serde(default)]
+    pub every_ms: f64,
+    /// Since when the place is not as it should be, if it is not now: RFC 3339, UTC.
+    #[serde(default)]
+    pub missing_since: Option<String>,
+    /// When it is repaired next, if it is not as it should be now: RFC 3339, UTC.
+    #[serde(default)]
+    pub next_try: Option<String>,
 }
 
 impl FightReport {
     /// Of a fight whose times count from `started`.
     pub fn new(fight: &Fight, started: SystemTime) -> Self {
-        let at = |time| started.checked_add(time).unwrap_or(started);
+        let time = |time: Duration| started.checked_add(time).unwrap_or(started);
+        let at = |at: Duration| timestamp(time(at));
         Self {
             place: fight.place.to_string(),
-            since: timestamp(at(fight.since)),
-            opponents: actors::report(&fight.opponents, at),
+            since: at(fight.since),
+            opponents: actors::report(&fight.opponents, time),
             more_opponents: fight.opponents.more(),
             rounds: fight.rounds,
             pause_ms: milliseconds(fight.pause),
+            every_ms: milliseconds(fight.every),
+            missing_since: fight.missing_since.map(at),
+            next_try: fight.next_try.map(at),
         }
     }
 

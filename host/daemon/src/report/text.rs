@@ -3,6 +3,7 @@
 //! Texts from outside (rules, policies, the kernel's messages) can't move the cursor or forge lines: control characters
 //! are shown escaped.
 
+use std::collections::BTreeMap;
 use std::fmt::Write;
 
 use ruleward_core::names::{Family, Table};
@@ -10,8 +11,8 @@ use ruleward_core::names::{Family, Table};
 use super::limits;
 use super::plain::plain;
 use super::{
-    CandidateReport, CandidateState, Change, Incident, Intent, Outcome, PinReport, PolicyReport, PolicyState, Report,
-    ShadowReport,
+    AwaitingReport, CandidateReport, CandidateState, Change, Incident, Intent, Outcome, PinReport, PolicyReport,
+    PolicyState, Report, ShadowReport,
 };
 
 /// How many characters of a digest are shown: `sha256:` and twelve digits.
@@ -58,6 +59,7 @@ pub fn problems(report: &Report) -> String {
 /// The difference as `plan` shows it: rules by family, table and chain.
 pub fn plan(report: &Report, style: Style) -> String {
     let mut text = String::new();
+    refused(&mut text, report, style);
     if matches!(report.outcome, Outcome::Refused | Outcome::Failed | Outcome::Pending) {
         return text;
     }
@@ -71,6 +73,7 @@ pub fn plan(report: &Report, style: Style) -> String {
         }
     };
     let _ = writeln!(text, "{summary}");
+    enforced(&mut text, report, style);
     notes(&mut text, report);
     text
 }
@@ -80,20 +83,55 @@ pub fn done(report: &Report, style: Style) -> String {
     let mut text = String::new();
     let took = duration(report.timings_ms.total);
     let (added, removed) = count(&report.changes);
+    refused(&mut text, report, style);
+    let with = if report.refused.is_empty() { "" } else { " with what was in force before" };
     let headline = match (report.outcome, report.in_sync) {
-        (Outcome::Unchanged, true) => style.good(&format!("In sync: nothing had to change ({took}).")),
+        (Outcome::Unchanged, true) => style.good(&format!("In sync{with}: nothing had to change ({took}).")),
         (Outcome::Changed, true) => {
             let places = plural(report.changes.len(), "difference");
-            style.good(&format!("In sync: {places} repaired, {added} added, {removed} removed ({took})."))
+            style.good(&format!("In sync{with}: {places} repaired, {added} added, {removed} removed ({took})."))
         }
-        (Outcome::Unchanged | Outcome::Changed, false) => style.bad(&format!("NOT in sync ({took}).")),
+        (Outcome::Unchanged | Outcome::Changed, false) => style.bad(&format!("OUT OF SYNC ({took}).")),
         (Outcome::Refused, _) => style.bad("Refused: nothing was written."),
         (Outcome::Failed | Outcome::Pending, _) => style.bad("Failed: what is in force stays."),
     };
     let _ = writeln!(text, "{headline}");
+    enforced(&mut text, report, style);
     changes(&mut text, &report.changes, style);
     notes(&mut text, report);
     text
+}
+
+/// What is refused comes first: whoever has just changed it must not take the rest for its success.
+pub(super) fn refused(text: &mut String, report: &Report, style: Style) {
+    for refused in &report.refused {
+        let _ = writeln!(text, "{} {}", style.bad("REFUSED:"), plain(refused));
+    }
+}
+
+/// What is not enforced although the node is in sync.
+pub(super) fn enforced(text: &mut String, report: &Report, style: Style) {
+    if let Some(why) = &report.nothing_enforced {
+        let _ = writeln!(text, "{} {}", style.bad("NOTHING ENFORCED:"), plain(why));
+    }
+    for line in waiting(&report.awaiting) {
+        let _ = writeln!(text, "{} {}", style.bad("Waiting:"), plain(&line));
+    }
+}
+
+/// `2 attachments of calico-jumps wait for the chain cali-FORWARD (IPv4 filter FORWARD, IPv6 filter FORWARD)`
+pub fn waiting(awaiting: &[AwaitingReport]) -> Vec<String> {
+    let mut chains: BTreeMap<(&str, &str), Vec<String>> = BTreeMap::new();
+    for one in awaiting {
+        let place = format!("{} {} {}", one.family, one.table.as_str(), one.hook);
+        chains.entry((&one.policy, &one.chain)).or_default().push(place);
+    }
+    let line = |((policy, chain), places): ((&str, &str), Vec<String>)| {
+        let wait = if places.len() == 1 { "waits" } else { "wait" };
+        let number = plural(places.len(), "attachment");
+        format!("{number} of {policy} {wait} for the chain {chain}, which does not exist ({})", places.join(", "))
+    };
+    chains.into_iter().map(line).collect()
 }
 
 /// What `reload` has brought about.
@@ -124,7 +162,7 @@ pub fn cleaned(report: &Report, style: Style) -> String {
 pub fn checked(report: &Report, style: Style) -> String {
     let mut text = String::new();
     let good = report.exit_code(Intent::Write) == 0;
-    let headline = if good { style.good("Configuration and policies are right.") } else { style.bad("NOT right.") };
+    let headline = if good { style.good("Configuration and policies are valid.") } else { style.bad("INVALID.") };
     let _ = writeln!(text, "{headline}");
     if good || !report.policies.is_empty() {
         text.push_str(&policies(&report.policies, style));

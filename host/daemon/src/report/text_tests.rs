@@ -9,7 +9,7 @@ use ruleward_core::names::Backend;
 use super::*;
 use crate::report::board::Board;
 use crate::report::screen::status;
-use crate::report::status::{FightReport, WatchReport};
+use crate::report::status::{FightReport, Verdict, WatchReport};
 use crate::report::{ActorReport, Basis, ErrorClass, Timings};
 
 const STYLE: Style = Style { colours: false };
@@ -135,6 +135,9 @@ pub(crate) fn board() -> Board {
         more_opponents: 0,
         rounds: 12,
         pause_ms: 30_000.0,
+        every_ms: 20_000.0,
+        missing_since: Some("1970-01-01T00:03:00.000Z".to_owned()),
+        next_try: Some("1970-01-01T00:03:30.000Z".to_owned()),
     }]);
     board.watch(WatchReport {
         method: "nf_tables events".to_owned(),
@@ -150,14 +153,14 @@ pub(crate) fn board() -> Board {
 #[test]
 fn the_status_screen_says_first_whether_all_is_right() {
     let empty = Board::new("worker-7", Duration::from_secs(90)).status();
-    assert!(status(&empty, SystemTime::now(), STYLE).starts_with("NOT RIGHT YET: the first check runs since "));
+    assert!(status(&empty, SystemTime::now(), STYLE).starts_with("NOT IN SYNC YET: the first check runs since "));
     let board = board();
     let mut shown = board.status();
     (shown.pid, shown.version, shown.started) = (42, "1".to_owned(), "then".to_owned());
     let now = SystemTime::UNIX_EPOCH + Duration::from_secs(200);
     insta::assert_snapshot!(status(&shown, now, STYLE), @r"
-    NOT RIGHT since 1970-01-01T00:00:00.000Z (3 min 20 s)
-    ALARM: ev\u{1b}[2Jil (pid 7) keeps undoing IPv4 nat POST\nROUTING since 1970-01-01T00:00:00.500Z: 12 repairs, now with 30.0 s between two; find out which of the two should own it
+    OUT OF SYNC since 1970-01-01T00:00:00.000Z (3 min 20 s)
+    ALARM: ev\u{1b}[2Jil (pid 7) keeps undoing IPv4 nat POST\nROUTING since 1970-01-01T00:00:00.500Z: 12 repairs so far; missing now, since 1970-01-01T00:03:00.000Z (20 s), the next repair is due in 10.0 s; find out which of the two should own it
     The running check waits for the xtables lock, held by pid 1 (x) for 12 s
     Problem: policy calico-postrouting trapped; fix it
 
@@ -177,6 +180,131 @@ fn the_status_screen_says_first_whether_all_is_right() {
     Note: leftovers in legacy
     Note: the disk is full
     ");
+}
+
+/// A report of a node that is in sync with what was in force before.
+fn with_refusal() -> Report {
+    let refused = "policy web: its component traps".to_owned();
+    Report {
+        outcome: Outcome::Unchanged,
+        class: ErrorClass::Configuration,
+        in_sync: true,
+        problems: vec![refused.clone()],
+        refused: vec![refused],
+        ..Report::default()
+    }
+}
+
+#[test]
+fn what_is_refused_is_said_first_everywhere() {
+    let first = |text: String| text.lines().next().unwrap_or_default().to_owned();
+    let expected = "REFUSED: policy web: its component traps";
+    let report = with_refusal();
+    for text in [done(&report, STYLE), reloaded(&report, STYLE), plan(&report, STYLE)] {
+        assert_eq!(first(text), expected);
+    }
+    insta::assert_snapshot!(done(&report, STYLE), @r"
+    REFUSED: policy web: its component traps
+    In sync with what was in force before: nothing had to change (0.00 ms).
+    ");
+    let board = Board::new("n", Duration::from_secs(1));
+    board.checked(&report, SystemTime::UNIX_EPOCH);
+    let shown = board.status();
+    let screen = status(&shown, SystemTime::now(), STYLE);
+    assert!(screen.starts_with(&format!("{expected}\nIn sync with what was in force before, since ")), "{screen}");
+    assert_eq!(screen.matches("its component traps").count(), 1, "{screen}");
+    assert_eq!((shown.verdict(), shown.verdict().exit_code()), (Verdict::Refused, 3));
+    assert_eq!(crate::serve::notify::status_line(&report), "STATUS=REFUSED: policy web: its component traps");
+}
+
+#[test]
+fn a_node_on_which_nothing_is_enforced_says_so() {
+    let awaiting = |hook: &str| AwaitingReport {
+        family: Family::Ipv4,
+        table: Table::Filter,
+        hook: hook.to_owned(),
+        policy: "jumps".to_owned(),
+        chain: "cali-X".to_owned(),
+    };
+    let right = Report { outcome: Outcome::Unchanged, in_sync: true, ..Report::default() };
+    let none = Report { nothing_enforced: Some("no policy is enabled".to_owned()), ..right.clone() };
+    let waits = Report { awaiting: vec![awaiting("INPUT"), awaiting("FORWARD")], ..right.clone() };
+    let all_wait = Report { nothing_enforced: Some("all wait".to_owned()), ..waits.clone() };
+    let shown = |report: &Report| {
+        let board = Board::new("n", Duration::from_secs(1));
+        board.checked(report, SystemTime::UNIX_EPOCH);
+        let shown = board.status();
+        (status(&shown, SystemTime::now(), STYLE), shown.verdict().exit_code())
+    };
+    let (text, code) = shown(&none);
+    assert!(text.starts_with("NOTHING ENFORCED: no policy is enabled\nIn sync since ") && code == 4, "{code}: {text}");
+    let line = "Waiting: 2 attachments of jumps wait for the chain cali-X, which does not exist \
+                (IPv4 filter INPUT, IPv4 filter FORWARD)\n";
+    let (text, code) = shown(&waits);
+    assert!(text.starts_with("IN SYNC since ") && text.contains(line) && code == 0, "{code}: {text}");
+    let (text, code) = shown(&all_wait);
+    assert!(text.starts_with("NOTHING ENFORCED: all wait\n") && text.contains(line) && code == 4, "{code}: {text}");
+    for text in [done(&all_wait, STYLE), plan(&all_wait, STYLE)] {
+        assert!(text.contains("NOTHING ENFORCED: all wait\n") && text.contains(line), "{text}");
+    }
+    assert_eq!(right.exit_code(Intent::Write), 0);
+    assert_eq!(shown(&right).1, 0);
+    assert_eq!(shown(&Report { in_sync: false, ..none }).1, 1, "out of sync comes before all else");
+}
+
+#[test]
+fn in_a_fight_the_time_goes_on_and_what_is_missing_is_not_told_as_repaired() {
+    let board = Board::new("n", Duration::from_secs(1));
+    let at = |seconds| SystemTime::UNIX_EPOCH + Duration::from_secs(seconds);
+    let right = Report { outcome: Outcome::Changed, in_sync: true, incidents: vec![incident()], ..Report::default() };
+    let wrong = Report { outcome: Outcome::Unchanged, ..Report::default() };
+    let fight = |missing: Option<&str>| FightReport {
+        place: "IPv4 nat POSTROUTING".to_owned(),
+        since: "1970-01-01T00:00:10.000Z".to_owned(),
+        opponents: vec![ActorReport::once(
+            Actor { name: "loop".to_owned(), ..Actor::default() },
+            "1970-01-01T00:00:10.000Z",
+        )],
+        more_opponents: 0,
+        rounds: 6,
+        pause_ms: 50.0,
+        every_ms: 10.0,
+        missing_since: missing.map(str::to_owned),
+        next_try: missing.map(|_| "1970-01-01T00:00:31.000Z".to_owned()),
+    };
+    board.repaired(&right, at(10));
+    board.fights(vec![fight(Some("1970-01-01T00:00:20.000Z"))]);
+    board.repaired(&wrong, at(20));
+    board.repaired(&right, at(25));
+    board.repaired(&wrong, at(30));
+    let status = board.status();
+    assert_eq!(status.since, "1970-01-01T00:00:20.000Z", "out of sync since the first time");
+    let last = status.report.incidents.last().unwrap();
+    assert!(
+        !last.repaired && last.how.starts_with("undone again, and missing since 1970-01-01T00:00:20.000Z"),
+        "{last:?}"
+    );
+    board.fights(vec![fight(None)]);
+    assert!(board.status().report.incidents.last().unwrap().repaired);
+    board.repaired(&right, at(40));
+    board.fights(Vec::new());
+    board.repaired(&wrong, at(50));
+    assert_eq!(board.status().since, "1970-01-01T00:00:50.000Z", "another time, when the fight is over");
+}
+
+#[test]
+fn a_check_that_leaves_the_node_out_of_sync_is_counted_as_failed_everywhere() {
+    let board = Board::new("n", Duration::from_secs(1));
+    for (outcome, in_sync) in [(Outcome::Unchanged, false), (Outcome::Changed, false), (Outcome::Changed, true)] {
+        board.checked(&Report { outcome, in_sync, ..Report::default() }, SystemTime::UNIX_EPOCH);
+    }
+    board.checked(&Report::failure(ErrorClass::Configuration, "x"), SystemTime::UNIX_EPOCH);
+    assert_eq!(board.status().checks_failed, 3);
+    let text = crate::metrics::render(&board, crate::metrics::Format::Text);
+    for (outcome, count) in [("failed", 2), ("refused", 1), ("changed", 1)] {
+        let line = format!("ruleward_checks_total{{outcome=\"{outcome}\"}} {count}");
+        assert!(text.contains(&line), "{line} is missing in {text}");
+    }
 }
 
 #[test]

@@ -49,11 +49,11 @@ impl Journal {
             }
             Outcome::Clean if news => tracing::info!("{reason}: in sync, nothing to do, {total:.1} ms"),
             Outcome::Clean => tracing::debug!("{reason}: in sync, nothing to do, {total:.1} ms"),
-            Outcome::Failed if news => tracing::error!("{reason}: NOT in sync: {problems}; trying again"),
+            Outcome::Failed if news => tracing::error!("{reason}: OUT OF SYNC: {problems}; trying again"),
             Outcome::Failed if self.same.is_multiple_of(REPEAT) => {
-                tracing::error!("{reason}: still NOT in sync after {} more checks: {problems}", self.same);
+                tracing::error!("{reason}: still OUT OF SYNC after {} more checks: {problems}", self.same);
             }
-            Outcome::Failed => tracing::debug!("{reason}: still NOT in sync: {problems}"),
+            Outcome::Failed => tracing::debug!("{reason}: still OUT OF SYNC: {problems}"),
         }
         if outcome != Outcome::Failed && news && !problems.is_empty() {
             tracing::warn!("{reason}: {problems}");

@@ -26,6 +26,9 @@ pub enum ClientError {
     /// The socket is not for everyone.
     #[error("{}: permission denied; ask as root", .0.display())]
     Denied(PathBuf),
+    /// Where it is can't be known.
+    #[error("{0}; ask as the user that runs the daemon (root)")]
+    Unknown(String),
     /// The daemon is there and says nothing.
     #[error("{}: no answer within {} s; the daemon hangs: look at its log", .0.display(), STATUS_TIME.as_secs())]
     Silent(PathBuf),
@@ -61,7 +64,7 @@ impl ClientError {
     pub fn exit_code(&self) -> u8 {
         match self {
             Self::NoDaemon(_) => 69,
-            Self::Denied(_) | Self::NotPermitted(_) => 77,
+            Self::Denied(_) | Self::Unknown(_) | Self::NotPermitted(_) => 77,
             Self::Nonsense { .. } => 70,
             Self::Silent(_) | Self::Ended(_) | Self::Io { .. } | Self::Refused(_) => 75,
         }

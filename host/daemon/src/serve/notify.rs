@@ -42,10 +42,12 @@ pub const READY: &str = "READY=1";
 
 /// What `systemctl status` shows, in one line.
 pub fn status_line(report: &Report) -> String {
-    let text = match report.problems.first() {
+    let text = match (report.problems.first(), report.refused.first(), &report.nothing_enforced) {
+        (_, Some(refused), _) if report.in_sync => format!("REFUSED: {}", plain(refused)),
+        (_, _, Some(why)) if report.in_sync => format!("nothing enforced: {}", plain(why)),
         _ if report.in_sync => "in sync".to_owned(),
-        Some(problem) => format!("NOT in sync: {}", plain(problem)),
-        None => "NOT in sync".to_owned(),
+        (Some(problem), ..) => format!("OUT OF SYNC: {}", plain(problem)),
+        (None, ..) => "OUT OF SYNC".to_owned(),
     };
     format!("STATUS={}", text.chars().take(LONGEST_STATUS).collect::<String>())
 }
@@ -126,7 +128,7 @@ mod tests {
         report.in_sync = false;
         report.problems.push(format!("a\nREADY=1 {}", "x".repeat(1000)));
         let line = status_line(&report);
-        assert!(line.starts_with("STATUS=NOT in sync: a") && !line.contains('\n'), "{line}");
+        assert!(line.starts_with("STATUS=OUT OF SYNC: a") && !line.contains('\n'), "{line}");
         assert!(line.chars().count() <= LONGEST_STATUS + "STATUS=".len());
     }
 }

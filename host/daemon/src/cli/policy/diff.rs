@@ -52,7 +52,7 @@ fn find(
     numbers: (Option<u64>, Option<u64>),
     output: Output,
 ) -> Result<Shown, Problem> {
-    let store = Store::new(&state_directory(file, output));
+    let store = Store::new(&state_directory(file, output)?);
     let config = Config::load(file).ok();
     let (first, second) = match numbers {
         (first, Some(second)) => (first.map(|number| named(policy, number)), named(policy, second)),

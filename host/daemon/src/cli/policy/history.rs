@@ -40,7 +40,10 @@ struct Entry<'a> {
 
 /// Prints them; gives the exit code.
 pub fn show(config: &Path, policy: &PolicyName, last: Option<usize>, output: Output) -> u8 {
-    let state_directory = state_directory(config, output);
+    let state_directory = match state_directory(config, output) {
+        Ok(directory) => directory,
+        Err(problem) => return failed(&problem.into(), output),
+    };
     let store = Store::new(&state_directory);
     let listing = match store.list(policy) {
         Ok(listing) => listing,

@@ -30,8 +30,11 @@ struct Entry {
 
 /// Prints the list; gives the exit code.
 pub fn show(config: &Path, output: Output) -> u8 {
-    let store = Store::new(&state_directory(config, output));
-    let entries = match client::status(&runtime_directory(config, output)) {
+    let store = match state_directory(config, output) {
+        Ok(directory) => Store::new(&directory),
+        Err(error) => return no_answer(&error, output),
+    };
+    let entries = match runtime_directory(config, output).and_then(|directory| client::status(&directory)) {
         Ok(status) => status.report.policies.into_iter().map(|policy| from_daemon(&store, policy)).collect(),
         Err(error @ ClientError::NoDaemon(_)) => match from_history(&store) {
             Ok(entries) => {

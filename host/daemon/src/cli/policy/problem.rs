@@ -12,10 +12,14 @@ use crate::history::store::StoreError;
 use crate::private_dir::PrivateError;
 use crate::report::text;
 use crate::report::{ErrorClass, Report};
+use crate::serve::client::ClientError;
 
 /// Why a command has nothing to show.
 #[derive(Debug, Error)]
 pub enum Problem {
+    /// Where they are can't be known.
+    #[error(transparent)]
+    Unreachable(#[from] ClientError),
     /// The records.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -61,6 +65,7 @@ impl Problem {
             }
             Self::Store(StoreError::Storage(PrivateError::Foreign { .. })) => ErrorClass::Permission,
             Self::File { error, .. } if denied(error) => ErrorClass::Permission,
+            Self::Unreachable(_) => ErrorClass::Permission,
             _ => ErrorClass::Configuration,
         }
     }
@@ -69,7 +74,9 @@ impl Problem {
 /// Says it on the standard error output; gives the exit code.
 pub fn failed(problem: &Problem, output: Output) -> u8 {
     let class = problem.class();
-    let hint = if class == ErrorClass::Permission { "; ask as the user that runs the daemon (root)" } else { "" };
+    let says_it = matches!(problem, Problem::Unreachable(_));
+    let hint =
+        if class == ErrorClass::Permission && !says_it { "; ask as the user that runs the daemon (root)" } else { "" };
     let report = Report::failure(class, format!("{problem}{hint}"));
     output.complain(&text::problems(&report));
     class.exit_code()

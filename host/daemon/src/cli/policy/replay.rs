@@ -33,9 +33,10 @@ fn try_replay(config: &Path, record: &Path, output: Output) -> Result<Replay, Pr
     let name = record.to_str().and_then(|text| RecordName::from_str(text).ok()).filter(|_| !record.exists());
     let state = state_directory(config, output);
     let portable = match name {
-        Some(name) => load(&state, &name)?,
+        Some(name) => load(&state?, &name)?,
         None => read(record)?,
     };
+    let state = state_directory(config, output).unwrap_or_default();
     let Portable { record: recorded, component } = portable;
     let component = component.map(ComponentBytes::from).ok_or_else(|| Problem::Format {
         path: record.to_owned(),
@@ -52,7 +53,8 @@ fn try_replay(config: &Path, record: &Path, output: Output) -> Result<Replay, Pr
 
 /// Writes a record with its component to a file; gives the exit code.
 pub fn export(config: &Path, record: &RecordName, file: &Path, output: Output) -> u8 {
-    let written = load(&state_directory(config, output), record).and_then(|portable| {
+    let loaded = state_directory(config, output).map_err(Problem::from).and_then(|state| load(&state, record));
+    let written = loaded.and_then(|portable| {
         let unwritable =
             |error: serde_json::Error| Problem::Other(format!("{record} can't be written as JSON: {error}"));
         let parts = Parts::new(&portable.record).map_err(unwritable)?;

@@ -6,15 +6,16 @@ use std::pin::pin;
 
 use http_body_util::combinators::UnsyncBoxBody;
 use hyper::body::{Bytes, Incoming};
-use hyper::header::HOST;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::sync::{OwnedSemaphorePermit, watch};
+use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 
+use super::authority::{self, Fault};
+use super::places::Place;
 use super::respond::{self, plain};
 use super::{Context, events, limits};
 
@@ -34,14 +35,23 @@ pub enum Peer {
 }
 
 /// Serves one connection to its end. `place` is given back then.
-pub async fn serve<S>(stream: TokioIo<S>, peer: Peer, context: Context, place: OwnedSemaphorePermit)
+pub async fn serve<S>(stream: TokioIo<S>, peer: Peer, context: Context, mut place: Place)
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
     let (phases, phase) = watch::channel(Phase::Request);
+    let lost = place.is_lost();
+    let place = &place;
     let service = service_fn(|request: Request<Incoming>| {
         let (context, phases) = (context.clone(), phases.clone());
-        async move { Ok::<_, Infallible>(answer(&request, peer, &context, &phases).await) }
+        async move {
+            place.asked();
+            let answer = answer(&request, peer, &context, &phases).await;
+            if *phases.borrow() == Phase::Stream {
+                place.leave(); // streams are counted by themselves
+            }
+            Ok::<_, Infallible>(answer)
+        }
     });
     let mut http = http1::Builder::new();
     http.timer(TokioTimer::new())
@@ -50,8 +60,10 @@ where
         .keep_alive(false);
     let connection = http.serve_connection(stream, service);
     // An error is a client that went away or spoke something else.
-    within_limits(async { drop(connection.await) }, phase).await;
-    drop(place);
+    tokio::select! {
+        () = within_limits(async { drop(connection.await) }, phase) => {}
+        () = lost => {}
+    }
 }
 
 /// What a connection is busy with.
@@ -92,9 +104,15 @@ async fn answer(
     if request.method() != Method::GET && request.method() != Method::HEAD {
         return plain(StatusCode::METHOD_NOT_ALLOWED, "this server only shows: GET and HEAD\n");
     }
-    if !host_is_local(request, peer) {
-        let text = "this address is for this machine alone: ask for it by its number or as localhost\n";
-        return plain(StatusCode::MISDIRECTED_REQUEST, text);
+    match authority::check(request, peer == Peer::Network { loopback: true }) {
+        Ok(()) => {}
+        Err(Fault::Malformed) => {
+            return plain(StatusCode::BAD_REQUEST, "a request names the host that it is meant for once, in `Host`\n");
+        }
+        Err(Fault::Elsewhere) => {
+            let text = "this address is for this machine alone: ask for it by its number or as localhost\n";
+            return plain(StatusCode::MISDIRECTED_REQUEST, text);
+        }
     }
     match request.uri().path() {
         "/events" if request.method() == Method::GET => {
@@ -102,22 +120,4 @@ async fn answer(
         }
         _ => respond::to(request, context).await,
     }
-}
-
-/// On loopback, a page from elsewhere whose name was made to lead here (DNS rebinding) must not read what is shown.
-fn host_is_local(request: &Request<Incoming>, peer: Peer) -> bool {
-    if peer != (Peer::Network { loopback: true }) {
-        return true;
-    }
-    let Some(host) = request.headers().get(HOST) else { return true };
-    let Ok(host) = host.to_str() else { return false };
-    is_local_host(host)
-}
-
-pub(super) fn is_local_host(host: &str) -> bool {
-    let name = match host.strip_prefix('[') {
-        Some(rest) => return rest.split_once(']').is_some_and(|(ip, _)| ip.parse::<std::net::Ipv6Addr>().is_ok()),
-        None => host.rsplit_once(':').map_or(host, |(name, _)| name),
-    };
-    name.eq_ignore_ascii_case("localhost") || name.parse::<std::net::Ipv4Addr>().is_ok()
 }

@@ -3,14 +3,17 @@
 //!
 //! It runs on a thread of its own at low priority, so that neither the sockets of `status` and `refresh` nor a repair waits
 //! for whoever scrapes. Not at the very lowest (SCHED_IDLE): it shares locks with the others, the heap's for one, and must
-//! come to give them back also where all processors are busy. One request a connection; connections, streams, headers and time are bounded ([`limits`]). It
+//! come to give them back also where all processors are busy. One request a connection; connections, streams, headers and time are bounded ([`limits`]). Probes are answered
+//! however many slow clients there are ([`places`]). It
 //! listens on `http.sock` in the runtime directory and on the addresses of the key `http` (loopback unless set otherwise).
 
+mod authority;
 mod connection;
 mod counters;
 mod events;
 mod health;
 mod page;
+mod places;
 mod plots;
 mod respond;
 mod rules;
@@ -27,7 +30,6 @@ use std::time::Duration;
 
 use hyper_util::rt::TokioIo;
 use tokio::net::{TcpListener, TcpSocket};
-use tokio::sync::Semaphore;
 use tokio::time::sleep;
 
 use super::ACCEPT_PAUSE;
@@ -36,6 +38,7 @@ use crate::report::board::Board;
 use connection::Peer;
 use counters::Counters;
 use events::Feed;
+use places::Places;
 
 pub use counters::ReadCounters;
 
@@ -46,8 +49,12 @@ pub const HTTP_SOCKET: &str = "http.sock";
 pub mod limits {
     use std::time::Duration;
 
-    /// Connections at a time, each listener; more wait in the kernel's queue.
+    /// Connections at a time, each listener. When there are more, slow ones are ended.
     pub const CONNECTIONS: usize = 512;
+    /// Time after which a client that has not sent its request makes room for others.
+    pub const SLOW_WRITER: Duration = Duration::from_millis(250);
+    /// Time after which a client that has not taken its answer does.
+    pub const SLOW_READER: Duration = Duration::from_secs(2);
     /// Streams of events at a time; more are told to come again later.
     pub const STREAMS: usize = 256;
     /// Time for the request's head.
@@ -115,11 +122,11 @@ async fn serve_unix(path: std::path::PathBuf, access: Access, context: Context) 
         sleep(AGAIN).await;
     };
     context.board.note("http-socket", None);
-    let places = Arc::new(Semaphore::new(limits::CONNECTIONS));
+    let places = Places::new();
     loop {
-        let Ok(place) = Arc::clone(&places).acquire_owned().await else { return };
         match socket.listener.accept().await {
             Ok((stream, _)) => {
+                let place = places.admit().await;
                 tokio::spawn(connection::serve(TokioIo::new(stream), Peer::Socket, context.clone(), place));
             }
             Err(error) => {
@@ -145,11 +152,11 @@ async fn serve_tcp(address: SocketAddr, context: Context) {
     };
     context.board.note("http", None);
     tracing::info!("metrics and status page on http://{address}/");
-    let places = Arc::new(Semaphore::new(limits::CONNECTIONS));
+    let places = Places::new();
     loop {
-        let Ok(place) = Arc::clone(&places).acquire_owned().await else { return };
         match listener.accept().await {
             Ok((stream, _)) => {
+                let place = places.admit().await;
                 let peer = Peer::Network { loopback: address.ip().is_loopback() };
                 tokio::spawn(connection::serve(TokioIo::new(stream), peer, context.clone(), place));
             }

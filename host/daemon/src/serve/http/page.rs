@@ -1,6 +1,8 @@
 //! The status page: is the node right, since when, and what happened. Whole without JavaScript; every text from outside is
 //! escaped by the template, and shown as [`plain`] has it.
 
+use std::time::SystemTime;
+
 use maud::{DOCTYPE, Markup, html};
 
 use super::{plots, usage};
@@ -8,7 +10,8 @@ use crate::incidents::place;
 use crate::report::actors;
 use crate::report::board::Board;
 use crate::report::plain::plain;
-use crate::report::status::Status;
+use crate::report::screen::contest;
+use crate::report::status::{Status, Verdict};
 use crate::report::text::{self, Style};
 use crate::report::{Change, Incident, PolicyReport, PolicyState};
 
@@ -17,7 +20,8 @@ const SHOWN: usize = 50;
 
 /// The page.
 pub fn whole(status: &Status, board: &Board) -> Markup {
-    let title = format!("{}: {}", status.node_name, if status.report.in_sync { "right" } else { "NOT right" });
+    let refused = if status.report.refused.is_empty() { "" } else { "REFUSED; " };
+    let title = format!("{}: {refused}{}", status.node_name, word(status));
     let body = html! {
         main id="main" {
             @for (id, section) in markup(status, board) {
@@ -73,20 +77,18 @@ fn markup(status: &Status, board: &Board) -> Vec<(&'static str, Markup)> {
 fn state(status: &Status) -> Markup {
     let report = &status.report;
     html! {
-        @if report.in_sync {
-            p.verdict.good { strong { "RIGHT" } " since " (time(&status.since)) }
-        } @else {
-            p.verdict.bad { strong { "NOT RIGHT" } " since " (time(&status.since)) }
-        }
+        @for refused in &report.refused { p.bad { strong { "REFUSED" } ": " (plain(refused)) } }
+        @let good = status.verdict() == Verdict::InSync && status.fights.is_empty();
+        @let class = if good { "verdict good" } else if report.in_sync { "verdict" } else { "verdict bad" };
+        p class=(class) { strong { (word(status)) } " since " (time(&status.since)) }
+        @if let Some(why) = &report.nothing_enforced { p.bad { (plain(why)) "." } }
+        @for line in text::waiting(&report.awaiting) { p.bad { (plain(&line)) "." } }
         @if let Some(what) = &status.waiting {
             p.bad { "The running check waits " (plain(what)) "." }
         }
         @for fight in &status.fights {
             p.bad {
-                strong { "Fight" } " over " (plain(&fight.place)) " since " (time(&fight.since)) ": "
-                (actors::lines(&fight.opponents, fight.more_opponents).join("; ")) " undid " (fight.rounds)
-                " repairs; the pause between two is now "
-                (format!("{:.0} ms", fight.pause_ms)) "."
+                strong { "Fight" } " over " (plain(&fight.place)) ": " (contest(fight, SystemTime::now())) "."
             }
         }
         @if !report.problems.is_empty() {
@@ -100,6 +102,18 @@ fn state(status: &Status) -> Markup {
             h2 { "What differs" }
             @for change in &report.changes { (difference(change)) }
         }
+    }
+}
+
+/// How the node stands, in a word.
+fn word(status: &Status) -> &'static str {
+    match status.verdict() {
+        Verdict::Pending => "NOT IN SYNC YET",
+        Verdict::OutOfSync => "OUT OF SYNC",
+        Verdict::Refused => "In sync with what was in force before",
+        Verdict::NothingEnforced => "NOTHING ENFORCED",
+        Verdict::InSync if !status.fights.is_empty() => "In sync, and undone again and again",
+        Verdict::InSync => "IN SYNC",
     }
 }
 
@@ -166,7 +180,7 @@ fn policies(policies: &[PolicyReport]) -> Markup {
     html! {
         h2 { "Policies" }
         @if policies.is_empty() {
-            p { "None is enabled: nothing is kept in force. Enable one in the configuration." }
+            p { "None is enabled: nothing is enforced. Enable one in the configuration." }
         } @else {
             div.wide role="region" aria-label="Policies" tabindex="0" {
                 table {

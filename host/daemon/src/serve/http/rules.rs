@@ -3,6 +3,7 @@
 //! with the node.
 
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use maud::{Markup, html};
 use ruleward_core::expected::{Expected, ExpectedAttachment, ExpectedRule, ExpectedTable};
@@ -13,16 +14,19 @@ use super::page;
 use crate::metrics::{family_label, place_counts};
 use crate::report::board::Board;
 use crate::report::plain::plain;
+use crate::report::screen::contest;
+use crate::report::status::Status;
 
 /// Rules on one page. `iptables-save` has all.
 pub const MOST: usize = 2000;
 
 /// The page for a query such as `family=ipv4&table=nat`.
 pub async fn page(board: &Board, counters: &Arc<Counters>, query: &str) -> Markup {
-    let node = board.brief().node_name;
+    let status = board.brief();
+    let node = status.node_name.clone();
     let body = match (board.expected(), asked(query)) {
         (None, _) => html! { main id="main" { h2 { "Rules" } p { "Nothing has been put in force yet." } } },
-        (Some(expected), None) => overview(&expected),
+        (Some(expected), None) => overview(&expected, &status),
         (Some(expected), Some((family, table))) => {
             let counted = counters.of(&expected, (family, table)).await;
             let note = match &counted {
@@ -31,7 +35,7 @@ pub async fn page(board: &Board, counters: &Arc<Counters>, query: &str) -> Marku
                 Err(reason) => format!("Packets and bytes can't be shown: {}", plain(reason)),
             };
             let counts = counted.map(|counted| Counts(Counted::clone(&counted))).unwrap_or_default();
-            one_table(&expected, family, table, &note, counts)
+            one_table(&expected, (family, table), &note, counts, &status)
         }
     };
     page::frame("rules", &node, &body)
@@ -47,10 +51,28 @@ fn asked(query: &str) -> Option<(Family, Table)> {
     Some((family, table))
 }
 
-fn overview(expected: &Expected) -> Markup {
+/// What is listed is what should be in force. Where it is not, that is said first.
+fn standing(status: &Status) -> Markup {
+    html! {
+        @if !status.report.in_sync {
+            p.bad { "The node is out of sync: what is listed should be in force, and a part of it is not. The status page says what." }
+        }
+    }
+}
+
+/// What another program has undone, and was not repaired yet, is not in force.
+fn missing(status: &Status, (family, table): (Family, Table), chain: &str) -> Markup {
+    let (whole, place) = (format!("{family} {table}"), format!("{family} {table} {chain}"));
+    let undone = status.fights.iter().filter(|fight| fight.place == place || fight.place == whole);
+    let undone = undone.filter(|fight| fight.missing_since.is_some());
+    html! { @for fight in undone { p.bad { "Not in force as it should be: " (contest(fight, SystemTime::now())) "." } } }
+}
+
+fn overview(expected: &Expected, status: &Status) -> Markup {
     html! {
         main id="main" {
             h2 { "Rules" }
+            (standing(status))
             p { "What is kept in force, by table and by the policy that wants it." }
             div.wide role="region" aria-label="Tables" tabindex="0" {
                 table {
@@ -93,7 +115,13 @@ impl Counts {
     }
 }
 
-fn one_table(expected: &Expected, family: Family, table: Table, note: &str, mut counts: Counts) -> Markup {
+fn one_table(
+    expected: &Expected,
+    (family, table): (Family, Table),
+    note: &str,
+    mut counts: Counts,
+    status: &Status,
+) -> Markup {
     let Some(wanted) = expected.tables.get(&(family, table)) else {
         return html! { main id="main" { h2 { (family) " " (table.as_str()) } p { "Nothing is kept in force here." } } };
     };
@@ -102,11 +130,13 @@ fn one_table(expected: &Expected, family: Family, table: Table, note: &str, mut 
         main id="main" {
             h2 { (family) " " (table.as_str()) }
             p.notes { (note) }
-            (hooks(wanted, &mut left, &mut counts))
+            (standing(status))
+            (hooks(wanted, &mut left, &mut counts, &|hook| missing(status, (family, table), hook)))
             @for (name, (policy, rules)) in &wanted.chains {
                 @let shown = take(&mut left, rules.len());
                 details id=(format!("chain-{}", plain(name.as_str()))) open[rules.len() <= 50] {
                     summary { code { (plain(name.as_str())) } ": " (rules.len()) " rules, wanted by " (plain(policy.as_str())) }
+                    (missing(status, (family, table), name.as_str()))
                     div.diff role="group" aria-label=(format!("Rules of {}", plain(name.as_str()))) tabindex="0" {
                         pre { @for rule in rules.iter().take(shown) { (line(name.as_str(), rule, &mut counts)) } }
                     }
@@ -117,10 +147,11 @@ fn one_table(expected: &Expected, family: Family, table: Table, note: &str, mut 
     }
 }
 
-fn hooks(wanted: &ExpectedTable, left: &mut usize, counts: &mut Counts) -> Markup {
+fn hooks(wanted: &ExpectedTable, left: &mut usize, counts: &mut Counts, missing: &dyn Fn(&str) -> Markup) -> Markup {
     html! {
         @for (hook, rules) in &wanted.hooks {
             h3 { (hook.as_str()) }
+            (missing(hook.as_str()))
             @for (heading, list) in [("before strangers' rules", &rules.first), ("after them", &rules.last)] {
                 @if !list.is_empty() {
                     p { (heading) ":" }

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant, SystemTime};
 use ruleward_core::actor::Actor;
 use ruleward_core::drift::Kind;
 
-use super::connection::is_local_host;
+use super::authority::is_local;
 use super::*;
 use crate::report::{
     ActorReport, CandidateReport, CandidateState, ErrorClass, Incident, Outcome, PolicyReport, PolicyState, Report,
@@ -116,16 +116,96 @@ fn nothing_can_be_changed_and_no_name_from_elsewhere_leads_here() {
     assert!(rebound.starts_with("HTTP/1.1 421"), "{rebound}");
     assert!(server.get("/nowhere").starts_with("HTTP/1.1 404"));
     assert!(server.get("/rules?family=ipv4&table=%3Cscript%3E").starts_with("HTTP/1.1 200"));
-    for (host, local) in [
-        ("localhost", true),
-        ("LOCALHOST:9746", true),
-        ("127.0.0.1:9746", true),
-        ("[::1]:9746", true),
-        ("[::1", false),
-        ("127.0.0.1.evil.example", false),
-        ("", false),
+}
+
+#[test]
+fn only_an_address_or_localhost_is_a_host_of_this_machine() {
+    for host in ["localhost", "LOCALHOST:9746", "127.0.0.1", "127.0.0.1:9746", "[::1]", "[::1]:9746", "[fe80::1]:1"] {
+        assert!(is_local(host), "{host}");
+    }
+    for host in [
+        "",
+        " ",
+        ":80",
+        "evil.example",
+        "evil.example:80",
+        "localhost.",
+        "127.0.0.1.",
+        "localhost.evil.example",
+        "127.0.0.1.evil",
+        "127.0.0.1.evil.example:80",
+        "127.1",
+        "0x7f.0.0.1",
+        "2130706433",
+        "::1",
+        "[::1",
+        "[]",
+        "[::1]evil.example",
+        "[::1]evil.example:80",
+        "[::1].evil.example",
+        "[::1]:",
+        "[::1]:80:80",
+        "[::1]:x",
+        "[fe80::1%eth0]",
+        "[fe80::1%25eth0]:80",
+        "[127.0.0.1]",
+        "[localhost]",
+        "localhost:",
+        "localhost:0",
+        "localhost:65536",
+        "localhost:+80",
+        "localhost:-1",
+        "localhost: 80",
+        "localhost:80 ",
+        "localhost:80/",
+        "localhost:x@evil",
+        "localhost:80@evil.example",
+        "localhost@evil.example",
+        "user@localhost",
+        "user:password@127.0.0.1:80",
+        "localhost,evil.example",
+        "localhost evil.example",
+        "localhost/..",
+        "localhost\u{130}",
     ] {
-        assert_eq!(is_local_host(host), local, "{host}");
+        assert!(!is_local(host), "{host}");
+    }
+}
+
+#[test]
+fn a_request_that_is_meant_for_another_host_is_not_answered() {
+    let server = server();
+    let status = |request: &str| {
+        let answer = server.send(request);
+        answer.split(' ').nth(1).unwrap_or_default().to_owned()
+    };
+    for (host, expected) in [
+        ("localhost", "200"),
+        ("127.0.0.1:9746", "200"),
+        ("[::1]evil.example", "421"),
+        ("localhost:x@evil", "421"),
+        ("127.0.0.1.evil", "421"),
+        ("", "421"),
+    ] {
+        assert_eq!(status(&format!("GET /livez HTTP/1.1\r\nHost: {host}\r\n\r\n")), expected, "{host:?}");
+    }
+    let two = |one: &str, other: &str| format!("GET /livez HTTP/1.1\r\nHost: {one}\r\nHost: {other}\r\n\r\n");
+    for (one, other) in [("localhost", "localhost"), ("localhost", "evil.example"), ("evil.example", "localhost")] {
+        assert_eq!(status(&two(one, other)), "400", "{one}, {other}");
+    }
+    assert_eq!(status("GET /livez HTTP/1.1\r\n\r\n"), "400", "HTTP/1.1 without Host");
+    assert_eq!(status("GET /livez HTTP/1.0\r\n\r\n"), "200");
+    // The target says it as well: both must be this machine.
+    let absolute = |target: &str, host: &str| status(&format!("GET {target}/livez HTTP/1.1\r\nHost: {host}\r\n\r\n"));
+    assert_eq!(absolute("http://localhost:9746", "localhost:9746"), "200");
+    for (target, host) in [
+        ("http://evil.example", "localhost"),
+        ("http://localhost", "evil.example"),
+        ("http://localhost:x@evil.example", "localhost"),
+        ("http://user@localhost", "localhost"),
+        ("ftp://localhost", "localhost"),
+    ] {
+        assert_ne!(absolute(target, host), "200", "{target}, {host}");
     }
 }
 
@@ -205,29 +285,43 @@ fn a_stream_tells_what_changes() {
     server.board.checked(&right(vec![incident("somebody")]), SystemTime::now());
     let text = events.read(2);
     assert!(text.contains("text/event-stream"), "{text}");
-    assert!(text.contains("NOT RIGHT") && text.contains("RIGHT</strong> since"), "{text}");
+    assert!(text.contains("NOT IN SYNC YET") && text.contains("<strong>IN SYNC</strong> since"), "{text}");
     let last = text.rsplit("event: incidents").next().unwrap();
     assert!(last.contains("somebody"), "{last}");
 }
 
+/// So many that no listener has a place for them, each with what it sends.
+fn slow_clients(server: &Server, sends: &[u8]) -> Vec<TcpStream> {
+    let client = |_| {
+        let mut stream = TcpStream::connect(server.address).unwrap();
+        let _ = stream.write_all(sends); // it may have been sent away
+        stream
+    };
+    (0..SLOW_CLIENTS).map(client).collect()
+}
+
+/// Four times as many as there are places.
+const SLOW_CLIENTS: usize = limits::CONNECTIONS * 4;
+
 #[test]
 fn slow_clients_are_dropped_and_hold_nobody_up() {
     let server = server();
-    // More than there are places, each with half a request.
-    let slow: Vec<TcpStream> = (0..limits::CONNECTIONS + 10)
-        .map(|_| {
-            let mut stream = TcpStream::connect(server.address).unwrap();
-            stream.write_all(b"GET / HTTP/1.1\r\nHost: loc").unwrap();
-            stream
-        })
-        .collect();
-    let answer = server.get("/livez");
-    assert!(answer.starts_with("HTTP/1.1 200"), "whoever comes after them is served when their time is over: {answer}");
-    let mut first = slow.into_iter().next().unwrap();
-    first.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
-    let mut rest = Vec::new();
-    let ended = first.read_to_end(&mut rest);
-    assert!(ended.is_ok() || ended.is_err_and(|error| error.kind() == ErrorKind::ConnectionReset));
+    for sends in [&b""[..], b"GET / HTTP/1.1\r\nHost: loc"] {
+        let began = Instant::now();
+        let slow = slow_clients(&server, sends);
+        for path in ["/livez", "/readyz", "/metrics"] {
+            let answer = server.get(path);
+            assert!(answer.starts_with("HTTP/1.1 200") || answer.starts_with("HTTP/1.1 503 "), "{path}: {answer}");
+        }
+        // Nobody has waited until the time of all that came before was over: that is four times as long.
+        assert!(began.elapsed() < limits::HEAD * 3, "answered after {:?}", began.elapsed());
+        // Those that are there before the others were sent away before their time was over.
+        let mut first = slow.into_iter().next().unwrap();
+        first.set_read_timeout(Some(limits::HEAD * 4)).unwrap();
+        let mut rest = Vec::new();
+        let ended = first.read_to_end(&mut rest);
+        assert!(ended.is_ok() || ended.is_err_and(|error| error.kind() == ErrorKind::ConnectionReset));
+    }
 }
 
 #[test]
