@@ -45,11 +45,13 @@ impl Pipeline {
             return None;
         }
         let due = self.keeper.due.is_some_and(|due| due <= began);
-        let sets = !self.keeper.filling && self.keeper.sets_were_changed(&*self.port, &expected);
         let mut heard = std::mem::take(&mut self.keeper.heard);
         if due {
             heard.extend(std::mem::take(&mut self.keeper.waiting));
         }
+        // Rules come first.
+        let sets = heard.is_quiet() && !due && !self.keeper.filling;
+        let sets = sets && self.keeper.sets_were_changed(&*self.port, &expected);
         self.show_fights();
         let again = self.keeper.read_again.is_some_and(|again| again <= began);
         if heard.is_quiet() && !due && !sets && !again {

@@ -34,6 +34,8 @@ pub(super) struct SetWatch {
     walk: Option<(JoinHandle<Option<u64>>, Instant)>,
     /// Somebody may have changed members.
     wanted: bool,
+    /// Somebody has: they are read when the rules are repaired.
+    to_read: bool,
     not_before: Option<Instant>,
 }
 
@@ -69,12 +71,16 @@ impl Keeper {
             return !self.sets_unchanged(port, expected);
         }
         self.sets.wanted = true;
-        self.sets.outlines.is_none() || self.sets.outlines != digest(port, expected, Depth::Count)
+        self.sets.to_read |= self.sets.outlines.is_none() || self.sets.outlines != digest(port, expected, Depth::Count);
+        false
     }
 
     /// Goes on looking whether members were exchanged. True: they were, and the sets have to be read.
     pub fn sets_were_changed(&mut self, port: &dyn Port, expected: &Arc<Expected>) -> bool {
         let now = Instant::now();
+        if std::mem::take(&mut self.sets.to_read) {
+            return true;
+        }
         if let Some((walk, began)) = self.sets.walk.take_if(|(walk, _)| walk.is_finished()) {
             self.sets.not_before = Some(now + began.elapsed() * REST);
             let found = walk.join().ok().flatten();
@@ -91,6 +97,9 @@ impl Keeper {
 
     /// When to look again.
     pub fn sets_due(&self) -> Option<Instant> {
+        if self.sets.to_read {
+            return Some(Instant::now());
+        }
         if self.sets.walk.is_some() {
             return Some(Instant::now() + LOOK);
         }
@@ -110,7 +119,7 @@ impl Keeper {
         }
         self.sets.outlines = digest(port, expected, Depth::Count);
         self.sets.members = digest(port, expected, Depth::Members);
-        self.sets.wanted = false;
+        (self.sets.wanted, self.sets.to_read) = (false, false);
         let known = self.sets.listed.take().filter(|(of, _)| self.sets.members == Some(*of));
         let listed = match known {
             Some((_, mut listed)) => {
