@@ -524,3 +524,16 @@ fn one_slow_pass_does_not_use_up_what_is_left() {
         assert_eq!(fights.seen(ms(n), &[drift(chain(format!("a{n}")), by("x"))]).repair.len(), 1, "pass {n}");
     }
 }
+
+/// The kernel refuses every repair: there is nothing to undo, so it is no fight, however often it is tried.
+#[test]
+fn repairs_that_are_refused_are_no_fight() {
+    let mut fights = Fights::new(REFRESH);
+    for round in 0..100 {
+        let now = ms(100 * round);
+        if fights.seen(now, &[drift(chain("c"), by("owner"))]).repair.contains(&chain("c")) {
+            fights.refused(&[chain("c")]);
+        }
+        assert!(fights.fights(now).is_empty(), "round {round}");
+    }
+}
