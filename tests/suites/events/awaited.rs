@@ -68,6 +68,10 @@ fn a_chain_that_comes_and_goes_is_no_incident(backend: Backend) {
         lines.extend(CHAINS.iter().flat_map(|(_, chain)| [format!("-F {chain}"), format!("-X {chain}")]));
         restore(&node, family, &lines);
         jumps(&node, family, &[]);
+        // A repair waits until the writer is done: without this, Felix could be back before it was looked at.
+        let gone =
+            format!("{} nat POSTROUTING: chain cali-POSTROUTING is gone", family.to_string().replace("ip", "IP"));
+        poll(&gone, || daemon.log().contains(&gone).then_some(()));
         // And begins anew, with the same jumps of its own.
         let mut lines = made(&CHAINS);
         lines.extend(all.iter().cloned());
