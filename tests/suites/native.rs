@@ -25,8 +25,32 @@ pub fn trials() -> Vec<Trial> {
             add("a_rule_of_ours_made_native_is_put_back", a_rule_of_ours_made_native_is_put_back);
             add("a_cleanup_leaves_them_alone", a_cleanup_leaves_them_alone);
         }
+        let name = format!("native::nft::{family}::a_stub_with_a_granted_name_spoils_no_proof");
+        trials.push(trial(name, move || a_stub_with_a_granted_name_spoils_no_proof(family)));
     }
     trials
+}
+
+/// A rule awaits a foreign chain whose name another policy was granted: the proof's stand-in for that chain is nobody's,
+/// and every rule is replayed.
+fn a_stub_with_a_granted_name_spoils_no_proof(family: Family) {
+    let node = Node::new(Backend::Nft);
+    let mut owner = static_rules(&[chain(family, "filter", "zz-own", &["-j RETURN"])], &[], &[]);
+    owner["grants"]["chains"] = json!(["zz-*"]);
+    owner["grants"]["sets"] = json!([]);
+    let mut awaiting = static_rules(
+        &[chain(family, "filter", "op-in", &["-p tcp --dport 80 -j RETURN"])],
+        &[attachment(family, "filter", "INPUT", Placement::First, "-j zz-foreign")],
+        &[],
+    );
+    awaiting["grants"]["uses"] = json!({ "chains": ["zz-*"] });
+    node.configure(json!({
+        "families": [family.to_string()], "watch": "auto", "policies": { "web": awaiting, "zz": owner },
+    }));
+    let daemon = node.daemon();
+    let status = daemon.wait_until("in sync", |status| status.report.in_sync);
+    let watch = status.watch.expect("it watches");
+    assert!(watch.repair.starts_with("netlink replay, all"), "{watch:#?}\n{}", daemon.log());
 }
 
 const TABLES: [&str; 5] = ["filter", "nat", "mangle", "raw", "security"];
