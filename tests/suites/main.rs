@@ -10,6 +10,7 @@ mod crowd;
 mod differential;
 mod events;
 mod failure;
+mod grants;
 mod hostile;
 mod kit;
 mod lock;
@@ -50,6 +51,7 @@ fn main() -> ExitCode {
         traffic::trials,
         shipped::trials,
         scopes::trials,
+        grants::trials,
         strangers::trials,
         bad_input::trials,
         hostile::trials,

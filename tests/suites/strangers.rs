@@ -46,7 +46,7 @@ fn stay_through_everything(backend: Backend) {
         stranger.delete("nat", "POSTROUTING", &jump(&node, family, "nat", "POSTROUTING", "op-post"));
         stranger.flush_chain("filter", "op-in");
         stranger.delete("mangle", "PREROUTING", &jump(&node, family, "mangle", "PREROUTING", "op-mark"));
-        stranger.append("security", "FORWARD", "-m comment --comment rw:web:planted -j ACCEPT");
+        stranger.append("security", "FORWARD", "-m comment --comment rw:web:0123456789ab -j ACCEPT");
     }
     assert_eq!(daemon.refresh().outcome, "changed");
     assert_same("everything after the repair", &first, &node.save_all());

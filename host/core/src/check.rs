@@ -434,7 +434,8 @@ fn member_refusal(set: &AddressSet, member: &SetMember) -> Option<String> {
             Some(format!("{network} is a network, but hash:ip holds single addresses; use hash:net"))
         }
         (SetMember::Network(network), SetType::HashNet) if network.prefix_len() == 0 => {
-            Some(format!("{network} can't be a member: ipset has no network of prefix length 0; write two halves"))
+            let halves = if network.addr().is_ipv4() { "0.0.0.0/1 and 128.0.0.0/1" } else { "::/1 and 8000::/1" };
+            Some(format!("{network} can't be a member: ipset has no network of prefix length 0; write {halves}"))
         }
         (SetMember::Network(_), SetType::HashIp | SetType::HashNet)
         | (SetMember::Nomatch(_), SetType::HashNet)

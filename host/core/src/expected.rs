@@ -18,6 +18,7 @@ use crate::merge::{Desired, DesiredAttachment, DesiredHook};
 use crate::names::{ChainName, Family, Hook, PolicyName, SetName, Table};
 use crate::observed::{Observed, ObservedTable};
 use crate::ownership::Ownership;
+use crate::quote;
 use crate::sets::ObservedSet;
 
 /// Where the expected text comes from.
@@ -300,6 +301,20 @@ impl Expected {
             Some((name.clone(), own.show.clone().filter(|_| same)?))
         };
         desired.sets.iter().filter_map(known).collect()
+    }
+
+    /// Whether a rule of a built-in chain, of which only its marks are known, goes where one of ours does: it may be ours
+    /// but for the comment.
+    pub fn may_be_ours(&self, place: (Family, Table), hook: Hook, marks: &str) -> bool {
+        let hook = self.tables.get(&place).and_then(|table| table.hooks.get(&hook));
+        let (Some(hook), Some(target)) = (hook, quote::marks(marks).target) else { return false };
+        let chain = self.ownership.owns_chain(place.1, &target);
+        let there = |one: &ExpectedAttachment| {
+            let awaited = one.awaits.as_ref().is_some_and(|awaited| awaited.as_str() == target);
+            (chain || awaited)
+                && one.rule.show().is_some_and(|show| quote::marks(show).target.as_deref() == Some(target.as_ref()))
+        };
+        hook.first.iter().chain(&hook.last).any(there)
     }
 
     /// Number of rules, those in built-in chains included.

@@ -22,6 +22,7 @@ pub mod expected;
 pub mod extension;
 pub mod facts;
 pub mod fight;
+pub mod foreign;
 pub mod form;
 pub mod forms;
 pub mod grants;

@@ -283,6 +283,77 @@ text_type!(
 const RESERVED_CHAINS: [&str; 10] =
     ["ACCEPT", "DROP", "RETURN", "QUEUE", "CONTINUE", "PREROUTING", "INPUT", "FORWARD", "OUTPUT", "POSTROUTING"];
 
+/// Targets of iptables 1.4 to 1.8 and of xtables-addons. A chain of such a name would be taken for the target in every
+/// rule of its table that has it.
+const TARGETS: [&str; 66] = [
+    "ACCOUNT",
+    "AUDIT",
+    "BALANCE",
+    "CHAOS",
+    "CHECKSUM",
+    "CLASSIFY",
+    "CLUSTERIP",
+    "CONNMARK",
+    "CONNSECMARK",
+    "CT",
+    "DELUDE",
+    "DHCPMAC",
+    "DNAT",
+    "DNETMAP",
+    "DNPT",
+    "DSCP",
+    "ECHO",
+    "ECN",
+    "FTOS",
+    "HL",
+    "HMARK",
+    "IDLETIMER",
+    "IPMARK",
+    "IPV4OPTSSTRIP",
+    "LED",
+    "LOG",
+    "LOGMARK",
+    "MARK",
+    "MASQUERADE",
+    "MIRROR",
+    "NAT",
+    "NETFLOW",
+    "NETLINK",
+    "NETMAP",
+    "NFLOG",
+    "NFQUEUE",
+    "NOTRACK",
+    "PROTO",
+    "RATEEST",
+    "RAWDNAT",
+    "RAWSNAT",
+    "REDIRECT",
+    "REJECT",
+    "ROUTE",
+    "RTPENGINE",
+    "SAME",
+    "SECMARK",
+    "SET",
+    "SNAT",
+    "SNPT",
+    "STEAL",
+    "SYNPROXY",
+    "SYSRQ",
+    "TARPIT",
+    "TCPMSS",
+    "TCPOPTSTRIP",
+    "TEE",
+    "TOS",
+    "TPROXY",
+    "TRACE",
+    "TTL",
+    "ULOG",
+    "VMARK",
+    "WOLEN",
+    "XOR",
+    "standard",
+];
+
 fn check_word(what: &'static str, text: &str, longest: usize) -> Result<(), NameError> {
     if text.is_empty() {
         return Err(NameError::new(what, text, "is empty"));
@@ -308,6 +379,10 @@ fn check_chain_name(text: &str) -> Result<(), NameError> {
     check_word("chain name", text, 28)?;
     if RESERVED_CHAINS.contains(&text) {
         return Err(NameError::new("chain name", text, "is a built-in chain or target; choose another name"));
+    }
+    if TARGETS.contains(&text) {
+        let reason = "is a target of iptables: other rules' -j would lead to the chain; choose another name";
+        return Err(NameError::new("chain name", text, reason));
     }
     Ok(())
 }
@@ -355,7 +430,21 @@ mod tests {
     fn chain_names_have_the_limits_of_iptables() {
         assert!(ChainName::new("cali-POSTROUTING").is_ok());
         assert!(ChainName::new(&"c".repeat(28)).is_ok());
-        for bad in ["", "a b", "-A", "!x", "a\nb", "POSTROUTING", "ACCEPT", "a\"b", "\u{e9}", &"c".repeat(29)] {
+        for bad in [
+            "",
+            "a b",
+            "-A",
+            "!x",
+            "a\nb",
+            "POSTROUTING",
+            "ACCEPT",
+            "REJECT",
+            "LOG",
+            "TCPOPTSTRIP",
+            "a\"b",
+            "\u{e9}",
+            &"c".repeat(29),
+        ] {
             assert!(ChainName::new(bad).is_err(), "{bad:?} was taken for a chain name");
         }
     }

@@ -1,17 +1,29 @@
 //! What is ours, read from the kernel alone: no state file, no memory of earlier commits.
 //!
 //! A chain or set is ours when its name fits a pattern that a policy was granted, or the host's scratch prefix. A rule
-//! in a built-in chain is ours when one of its comments begins with a granted prefix or with the host's own (`rw:`), or
-//! when it goes to a chain that is ours. Everything else is a stranger's and is never touched.
+//! in a built-in chain is ours when one of its comments begins with a granted prefix or is one of the host's own
+//! (`rw:POLICY:ID`), or when it goes to a chain of a policy whose jumps are exclusive. (The plan adds: when it is one of
+//! our attachments but for the comment.) Everything else is foreign and never touched.
 
 use std::collections::BTreeSet;
 
-use crate::grants::{Grants, HOST_PREFIX};
+use crate::grants::{Grants, HOST_PREFIX, Jumps};
 use crate::names::{Hook, PolicyName, Table};
 use crate::quote;
 
 /// Beginning of the comments that the host writes itself: `rw:POLICY:ID`.
 pub const HOST_COMMENT: &str = "rw:";
+
+/// Digits of `ID` in the comments that the host writes.
+pub const HOST_COMMENT_DIGITS: usize = 12;
+
+/// The policy of a comment that the host writes: `rw:POLICY:ID`, and nothing before or behind it.
+fn host_comment_of(comment: &str) -> Option<&str> {
+    let (policy, id) = comment.strip_prefix(HOST_COMMENT)?.rsplit_once(':')?;
+    let digit = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
+    let exact = id.len() == HOST_COMMENT_DIGITS && id.bytes().all(digit) && PolicyName::new(policy).is_ok();
+    exact.then_some(policy)
+}
 
 /// The grants of all policies.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -57,6 +69,11 @@ impl Ownership {
     /// Tables in which anything can be ours.
     pub fn tables(&self) -> BTreeSet<Table> {
         self.all().flat_map(|(_, grants)| grants.tables.iter().copied()).collect()
+    }
+
+    /// What a policy was granted.
+    pub fn grants(&self, policy: &PolicyName) -> Option<&Grants> {
+        self.policies.iter().find(|(name, _)| name == policy).map(|(_, grants)| grants)
     }
 
     /// Whether any policy may own sets.
@@ -106,8 +123,7 @@ impl Ownership {
         let marks = quote::marks(rule);
         let mut by_comment = false;
         for comment in &marks.comments {
-            if let Some(own) = comment.strip_prefix(HOST_COMMENT) {
-                let policy = own.split_once(':').map_or(own, |(policy, _)| policy);
+            if let Some(policy) = host_comment_of(comment) {
                 if !self.may_touch(policy) {
                     return false;
                 }
@@ -115,7 +131,14 @@ impl Ownership {
             }
             by_comment |= self.owner(|grants| grants.tables.contains(&table) && grants.owns_comment(comment)).is_some();
         }
-        by_comment || marks.target.is_some_and(|target| self.owns_chain(table, &target))
+        by_comment || marks.target.is_some_and(|target| self.has_all_jumps(table, &target))
+    }
+
+    /// Whether every jump to this chain is ours.
+    fn has_all_jumps(&self, table: Table, chain: &str) -> bool {
+        let leads_there = |grants: &Grants| grants.owns_chain(chain) || grants.uses_chain(chain);
+        let exclusive = |grants: &Grants| grants.tables.contains(&table) && grants.jumps == Jumps::Exclusive;
+        self.owner(|grants| exclusive(grants) && leads_there(grants)).is_some()
     }
 
     /// Whether rules with the host's own comment for this policy may be changed and removed. A policy that is not known
@@ -135,6 +158,7 @@ mod tests {
             tables: vec![Table::Nat],
             chains: vec![Pattern::new("cali-*").unwrap()],
             comments: vec!["cali:".into()],
+            jumps: Jumps::Exclusive,
             ..Grants::default()
         };
         Ownership::new(vec![(PolicyName::new("calico").unwrap(), grants)])
@@ -164,6 +188,7 @@ mod tests {
             chains: vec![Pattern::new(chain).unwrap()],
             sets: vec![Pattern::new(chain).unwrap()],
             comments: vec![format!("{chain}:")],
+            jumps: Jumps::Exclusive,
             ..Grants::default()
         };
         let answered = Ownership::new(vec![(name("web"), grants("w-*"))]);
@@ -177,13 +202,17 @@ mod tests {
                 assert_eq!(both.owns_rule(Table::Nat, &format!("-j {one}")), ours, "jump to {one}");
             }
         }
-        for (comment, ours) in
-            [("rw:web:1", true), ("rw:gone:1", true), ("rw:app:1", false), ("rw:unknown:1", false), ("a-*:x", false)]
-        {
+        for (comment, ours) in [
+            ("rw:web:0123456789ab", true),
+            ("rw:gone:0123456789ab", true),
+            ("rw:app:0123456789ab", false),
+            ("rw:unknown:0123456789ab", false),
+            ("a-*:x", false),
+        ] {
             let rule = format!("-m comment --comment {comment} -j ACCEPT");
             assert_eq!(both.owns_rule(Table::Nat, &rule), ours, "{comment}");
         }
-        let jump = "-m comment --comment rw:app:1 -j w-1";
+        let jump = "-m comment --comment rw:app:0123456789ab -j w-1";
         assert!(!both.owns_rule(Table::Nat, jump), "the comment says whose it is");
     }
 
@@ -193,9 +222,43 @@ mod tests {
         assert!(ours.owns_rule(Table::Nat, "-m comment --comment \"cali:0i8pjzKKPyA34aQD\" -j ACCEPT"));
         assert!(ours.owns_rule(Table::Nat, "-j cali-POSTROUTING"));
         assert!(ours.owns_rule(Table::Nat, "-s 10.0.0.0/8 -g cali-POSTROUTING"));
-        assert!(ours.owns_rule(Table::Nat, "-m comment --comment rw:web:12 -j ACCEPT"));
+        assert!(ours.owns_rule(Table::Nat, "-m comment --comment rw:web:0123456789ab -j ACCEPT"));
         assert!(!ours.owns_rule(Table::Nat, "-m comment --comment \"not cali: ours\" -j KUBE-POSTROUTING"));
         assert!(!ours.owns_rule(Table::Nat, "-m comment --comment \"-j cali-x\" -j ACCEPT"));
         assert!(!ours.owns_rule(Table::Filter, "-j cali-POSTROUTING"));
+    }
+
+    #[test]
+    fn only_the_exact_comment_of_the_host_is_ours() {
+        assert_eq!(host_comment_of("rw:web:0123456789ab"), Some("web"));
+        assert_eq!(host_comment_of("rw:a-1:ffffffffffff"), Some("a-1"));
+        for foreign in [
+            "rw: nfs clients",
+            "rw:foo",
+            "rw:web:12",
+            "rw:web:0123456789AB",
+            "rw:web:0123456789abc",
+            "rw:web: 123456789ab",
+            " rw:web:0123456789ab",
+            "rw:web:0123456789ab x",
+            "rw:Web:0123456789ab",
+            "rw::0123456789ab",
+            "rw:a:b:0123456789ab",
+        ] {
+            assert_eq!(host_comment_of(foreign), None, "{foreign}");
+        }
+    }
+
+    #[test]
+    fn a_jump_to_a_chain_is_ours_only_where_its_jumps_are_exclusive() {
+        let grants = |jumps| Grants {
+            tables: vec![Table::Filter],
+            chains: vec![Pattern::new("DOCKER-USER").unwrap()],
+            jumps,
+            ..Grants::default()
+        };
+        let owner = |jumps| Ownership::new(vec![(PolicyName::new("web").unwrap(), grants(jumps))]);
+        assert!(!owner(Jumps::Shared).owns_rule(Table::Filter, "-j DOCKER-USER"));
+        assert!(owner(Jumps::Exclusive).owns_rule(Table::Filter, "-j DOCKER-USER"));
     }
 }

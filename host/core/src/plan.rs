@@ -18,7 +18,7 @@ use crate::names::{ChainName, Family, Hook, SetName, Table};
 use crate::observed::{Observed, ObservedTable};
 use crate::quote;
 use crate::set_type::{self, SetUser, StandIns};
-use crate::sets::ObservedSet;
+use crate::sets::{self, ObservedSet};
 
 /// When more rules than this have to go from a chain of ours it is emptied and filled anew: a message for each could be
 /// more than the kernel takes at once, and would take it longer. Only then do rules that stay lose their counters.
@@ -304,13 +304,32 @@ impl TableWork<'_> {
         };
         let (first, last) = (in_force(&wanted.first), in_force(&wanted.last));
         let has = self.has.rules(hook.as_str());
+        let plain: HashSet<String> = first.iter().chain(&last).filter_map(|rule| self.jump(rule)).collect();
         let is_ours = |rule: &str| {
-            // What we want there is ours whatever it looks like; the grants decide about the rest.
+            // What we want there is ours, and a jump that we want whatever its comment is; the grants decide about the rest.
             let wanted = first.iter().chain(&last).any(|wanted| wanted.show() == Some(rule));
-            wanted || (self.expected.ownership.owns_rule(table, rule) && !self.is_shared(rule))
+            let jump = || !plain.is_empty() && plain.contains(&quote::without_comments(rule));
+            wanted || jump() || (self.expected.ownership.owns_rule(table, rule) && !self.is_shared(rule))
         };
         let ours: Vec<bool> = has.iter().map(|rule| is_ours(rule)).collect();
+        for (rule, _) in has.iter().zip(&ours).filter(|(_, ours)| !**ours) {
+            let target = quote::marks(rule).target;
+            if let Some(owner) = target.and_then(|target| self.expected.ownership.chain_owner(table, &target)) {
+                notes.push(format!(
+                    "{family} {table}/{hook}: a foreign rule jumps to a chain of {owner} and stays: -A {hook} {rule} \
+                     (jumps = \"exclusive\" in the grants of {owner} would have it removed)"
+                ));
+            }
+        }
         built_in_chain(hook.as_str(), &first, &last, &has, &ours)
+    }
+
+    /// A jump to a chain that exists or is wanted, without its comments.
+    fn jump(&self, rule: &ExpectedRule) -> Option<String> {
+        let show = rule.show()?;
+        let target = quote::marks(show).target?;
+        let leads_to_chain = self.wanted.chains.contains_key(target.as_ref()) || self.has.has(&target);
+        leads_to_chain.then(|| quote::without_comments(show))
     }
 
     fn is_shared(&self, rule: &str) -> bool {
@@ -327,9 +346,14 @@ impl TableWork<'_> {
         if obsolete.is_empty() {
             return (Vec::new(), emptied);
         }
-        // A stranger's chain that jumps to one of ours keeps it from being deleted.
-        for chain in self.has.user_chains().filter(|name| !ours(name)) {
+        // A foreign rule that jumps to one of ours keeps it from being deleted.
+        let built_in = self.table.hooks().iter().map(|hook| hook.as_str()).filter(|hook| self.has.covers(hook));
+        for chain in self.has.user_chains().filter(|name| !ours(name)).chain(built_in) {
+            let is_hook = Hook::from_name(chain).is_some();
             for rule in self.has.rules(chain) {
+                if is_hook && self.expected.ownership.owns_rule(self.table, rule) && !self.is_shared(rule) {
+                    continue;
+                }
                 let target = quote::marks(rule).target;
                 if let Some(target) = target.filter(|target| obsolete.contains(target.as_ref())) {
                     notes.push(format!(
@@ -520,7 +544,13 @@ fn set_step(name: &str, set: &ExpectedSet, has: Option<&ObservedSet>) -> Option<
         SetChange {
             name: name.to_owned(),
             create: set.create.clone(),
-            members: set.members.clone(),
+            members: match has {
+                // What rules have put into it stays, also when it is made anew with other options.
+                Some(has) if set.dynamic && !set_type::is_other_type(set, has) => {
+                    sets::kept_members(has.members.iter(), &set.create).into_iter().collect()
+                }
+                _ => set.members.clone(),
+            },
             added: shown.beyond(has_members),
             removed: has_members.beyond(&shown),
             other_options: matches!((has, &set.show), (Some(has), Some(show)) if has.options != show.options),

@@ -362,7 +362,7 @@ fn a_cleanup_spares_a_marked_jump_to_a_strangers_chain() {
     let hook = vec![
         jump.to_owned(),
         "-m comment --comment our:2 -j our-a".into(),
-        "-m comment --comment rw:p:1 -j DROP".into(),
+        "-m comment --comment rw:p:0123456789ab -j DROP".into(),
     ];
     kernel.table(PLACE.0, PLACE.1).insert("POSTROUTING".into(), hook);
     let nothing = Expected::nothing(ownership(), vec![Family::Ipv4]);

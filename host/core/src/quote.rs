@@ -82,6 +82,21 @@ pub struct Marks<'a> {
     pub target: Option<Cow<'a, str>>,
 }
 
+/// The rule without its comments: what it does.
+pub fn without_comments(rule: &str) -> String {
+    let mut kept = String::with_capacity(rule.len());
+    let mut words = words(rule).peekable();
+    while let Some(word) = words.next() {
+        match word.as_ref() {
+            "-m" if words.peek().is_some_and(|next| next == "comment") => drop(words.next()),
+            "--comment" => drop(words.next()),
+            word if word.is_empty() => kept.push_str(" \"\""),
+            word => push_word(&mut kept, word),
+        }
+    }
+    kept
+}
+
 /// The word after the last `-j` or `-g` of a rule's words.
 pub fn target<'a>(words: impl Iterator<Item = &'a str>) -> Option<&'a str> {
     let mut target = None;

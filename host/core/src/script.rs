@@ -252,7 +252,7 @@ fn filled(name: String, head: String, members: &Members, tail: String) -> impl I
         let mut script = std::mem::take(&mut head);
         let mut added = 0;
         for member in members.by_ref().take(MOST_MEMBERS) {
-            let _ = writeln!(script, "add {name} {member}");
+            let _ = writeln!(script, "add {name} {member} -exist");
             added += 1;
         }
         if added < MOST_MEMBERS {

@@ -115,6 +115,33 @@ fn comparable_options(header: &str) -> String {
     kept.join(" ")
 }
 
+/// Members of a set as another one takes them that is made with other options: without what that one does not hold.
+pub fn kept_members<'a>(members: impl Iterator<Item = &'a str>, create: &str) -> Vec<String> {
+    let holds = |option: &str| create.split(' ').any(|word| word == option);
+    let (timeout, comment, skbinfo) = (holds("timeout"), holds("comment"), holds("skbinfo"));
+    members
+        .map(|member| {
+            let mut words = crate::quote::words(member);
+            let mut kept = words.next().unwrap_or_default().into_owned();
+            while let Some(word) = words.next() {
+                match word.as_ref() {
+                    "nomatch" | "wildcard" => kept = format!("{kept} {word}"),
+                    _ => {
+                        let Some(value) = words.next() else { break };
+                        match word.as_ref() {
+                            "timeout" if timeout => kept = format!("{kept} timeout {value}"),
+                            "comment" if comment => kept = format!("{kept} comment \"{value}\""),
+                            "skbmark" | "skbprio" | "skbqueue" if skbinfo => kept = format!("{kept} {word} {value}"),
+                            _ => {}
+                        }
+                    }
+                }
+            }
+            kept
+        })
+        .collect()
+}
+
 /// The type and options of a set as `ipset create` takes them after the name.
 pub fn create_words(set: &AddressSet) -> String {
     let mut words = set.kind.to_string();
@@ -153,6 +180,19 @@ mod tests {
     use super::*;
 
     const LIST: &str = "Name: a\nType: hash:net\nRevision: 7\nHeader: family inet hashsize 1024 maxelem 65536 bucketsize 12 initval 0x1\nSize in memory: 504\nReferences: 2\nNumber of entries: 2\nMembers:\n10.2.0.0/16\n10.1.0.0/16\n\nName: b\nType: hash:ip\nRevision: 5\nHeader: family inet6 hashsize 64 maxelem 10\nSize in memory: 216\nReferences: 0\nNumber of entries: 0\nMembers:\n";
+
+    #[test]
+    fn members_are_kept_as_far_as_the_new_set_holds_what_they_have() {
+        let members = ["10.0.0.1 timeout 55", "10.0.0.2 timeout 3 comment \"a b\"", "10.0.0.0/8 nomatch timeout 1"];
+        assert_eq!(
+            kept_members(members.into_iter(), "hash:ip family inet timeout 600"),
+            ["10.0.0.1 timeout 55", "10.0.0.2 timeout 3", "10.0.0.0/8 nomatch timeout 1"]
+        );
+        assert_eq!(
+            kept_members(members.into_iter(), "hash:ip family inet"),
+            ["10.0.0.1", "10.0.0.2", "10.0.0.0/8 nomatch"]
+        );
+    }
 
     #[test]
     fn a_list_is_cut_into_sets() {

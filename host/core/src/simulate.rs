@@ -163,9 +163,10 @@ impl Simulated {
                 let set = ObservedSet { kind: (*kind).into(), options: options.join(" "), ..ObservedSet::default() };
                 self.sets.insert((*name).into(), set);
             }
-            ["add", name, member] => {
+            ["add", name, member] | ["add", name, member, "-exist"] => {
                 let set = self.sets.get_mut(*name).ok_or_else(|| missing(name))?;
-                set.members = Members::sorted(set.members.iter().chain([*member]).collect());
+                set.members =
+                    Members::sorted(set.members.iter().filter(|one| one != member).chain([*member]).collect());
             }
             ["swap", a, b] => {
                 let (first, second) = (self.sets.get(*a).cloned(), self.sets.get(*b).cloned());

@@ -36,6 +36,10 @@ pub fn read(entry: &SetEntry<'_>) -> Result<AddressSet, (String, String)> {
 }
 
 fn member(kind: &SetType, family: Family, text: &str) -> Result<SetMember, String> {
+    // What follows a member is ipset's own syntax.
+    if text.contains(' ') {
+        return Ok(SetMember::Extension(text.to_owned()));
+    }
     match kind {
         SetType::HashIp => host(family, text).map(SetMember::Network),
         SetType::HashNet => network(family, text).map(SetMember::Network),
@@ -51,9 +55,8 @@ fn network(family: Family, text: &str) -> Result<IpNetwork, String> {
         return Err(format!("{text} is not of the set's family"));
     }
     if network.prefix_length == 0 {
-        return Err(format!(
-            "{text} is every address, which a set can't hold; write its two halves, 0.0.0.0/1 and 128.0.0.0/1"
-        ));
+        let halves = if family == Family::Ipv4 { "0.0.0.0/1 and 128.0.0.0/1" } else { "::/1 and 8000::/1" };
+        return Err(format!("{text} is every address, which a set can't hold; write its two halves, {halves}"));
     }
     Ok(network)
 }

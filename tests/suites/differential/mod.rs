@@ -234,7 +234,7 @@ fn attached(backend: Backend, family: Family) {
         ("filter", "INPUT", "-m comment --comment \"my own\" -j ACCEPT"),
         ("filter", "FORWARD", "-i eth0 ! -o eth1 -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT"),
         ("filter", "FORWARD", "-j LOG --log-prefix \"-j: \""),
-        ("filter", "OUTPUT", "-m owner --uid-owner root -j RETURN"),
+        ("filter", "OUTPUT", "-m owner --uid-owner 0 -j RETURN"),
         ("filter", "OUTPUT", "-p udp -m multiport --dports 53,123"),
         ("mangle", "PREROUTING", "-p ipip -j MARK --set-mark 1"),
         ("mangle", "FORWARD", "-p tcp --syn -j TCPMSS --clamp-mss-to-pmtu"),

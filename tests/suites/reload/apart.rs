@@ -90,7 +90,7 @@ fn fresh(backend: Backend) -> Arc<Node> {
         other.new_chain("filter", "bad-old");
         other.append("filter", "bad-old", "-j RETURN");
         other.append("filter", "INPUT", "-j bad-old");
-        other.append("filter", "INPUT", "-m comment --comment rw:bad:1 -j RETURN");
+        other.append("filter", "INPUT", "-m comment --comment rw:bad:0123456789ab -j RETURN");
         other.new_chain("filter", "op-old");
     }
     node.load_sets("create bad-set hash:ip\nadd bad-set 10.0.0.1\n");
@@ -104,7 +104,7 @@ fn assert_left_alone(node: &Node) {
         let save = node.save(family, "filter");
         assert_eq!(rules_of(&save, "bad-old"), ["-A bad-old -j RETURN"], "{save}");
         let last: Vec<_> = rules_of(&save, "INPUT").into_iter().filter(|rule| rule.contains("bad")).collect();
-        let comment = "-A INPUT -m comment --comment \"rw:bad:1\" -j RETURN";
+        let comment = "-A INPUT -m comment --comment \"rw:bad:0123456789ab\" -j RETURN";
         assert_eq!(last, ["-A INPUT -j bad-old", comment], "{save}");
         assert!(!chains_of(&save).contains(&"bad-in"), "{save}");
     }
@@ -159,7 +159,7 @@ fn who_waits_takes_its_own_when_it_answers(backend: Backend) {
     assert_eq!(status.report.policy("bad").state, "current");
     for family in Family::ALL {
         let save = node.save(family, "filter");
-        assert!(!save.contains("bad-old") && !save.contains("rw:bad:1\""), "{save}");
+        assert!(!save.contains("bad-old") && !save.contains("rw:bad:0123456789ab\""), "{save}");
     }
     assert!(!node.sets().contains("bad-set"), "{}", node.sets());
     // It waits again: what is in force stays, and is kept.

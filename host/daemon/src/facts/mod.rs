@@ -27,6 +27,8 @@ use ruleward_core::facts::{Facts, System, Version};
 use ruleward_core::names::Backend;
 use thiserror::Error;
 
+use crate::kernel::nft_tables::nft_tables;
+
 pub use apart::Reader;
 pub use documents::{DocumentSet, DocumentsError, Problem, read_document_file, read_documents};
 pub use interfaces::read_interfaces;
@@ -92,6 +94,9 @@ pub enum FactsError {
         /// Since when.
         since: Duration,
     },
+    /// nf_tables could not be asked.
+    #[error("can't list the tables of nf_tables: {0}")]
+    NftTables(#[source] std::io::Error),
     /// They could not be read apart.
     #[error("no thread can be started to read the documents: {0}")]
     NoThread(#[source] std::io::Error),
@@ -113,6 +118,7 @@ pub fn read(options: &Options<'_>, reader: &mut Reader) -> Result<Reading, Facts
         families: options.families,
     };
     let interfaces = read_interfaces()?;
+    let nft_tables = nft_tables().map_err(FactsError::NftTables)?;
     let apart::Read { documents: DocumentSet { documents, notes }, late } = reader.read(options.documents)?;
-    Ok(Reading { facts: Facts { node_name, system, interfaces, documents, nft_tables: Vec::new() }, notes, late })
+    Ok(Reading { facts: Facts { node_name, system, interfaces, documents, nft_tables }, notes, late })
 }

@@ -8,7 +8,7 @@ use std::ffi::OsStr;
 use std::fs::File;
 use std::io;
 use std::ops::ControlFlow;
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -202,7 +202,7 @@ fn holder_pid(locks: &str, stat: &Stat) -> Option<u32> {
 /// leaves no file behind.
 #[derive(Debug)]
 pub struct PrivateLock {
-    _file: OwnedFd,
+    file: OwnedFd,
     path: PathBuf,
 }
 
@@ -213,19 +213,23 @@ impl PrivateLock {
     /// Those of creating a memory file; [`io::ErrorKind::NotFound`] if `/proc` does not show this process.
     pub fn create() -> io::Result<Self> {
         let file = rustix::fs::memfd_create("ruleward-xtables-lock", MemfdFlags::CLOEXEC)?;
-        // Asked for and not taken from getpid: /proc may be that of another pid namespace.
-        let pid = std::fs::read_link("/proc/self")?;
-        let path = Path::new("/proc").join(pid).join("fd").join(file.as_raw_fd().to_string());
+        // The tool's own descriptor of that number, which it gets from us: a confined tool can't look into our process.
+        let path = Path::new("/proc/self/fd").join(file.as_raw_fd().to_string());
         let (ours, there) = (rustix::fs::fstat(&file)?, rustix::fs::stat(&path)?);
         if (ours.st_dev, ours.st_ino) != (there.st_dev, there.st_ino) {
             return Err(io::ErrorKind::NotFound.into());
         }
-        Ok(Self { _file: file, path })
+        Ok(Self { file, path })
     }
 
-    /// What `XTABLES_LOCKFILE` should say; good as long as this lives.
+    /// What `XTABLES_LOCKFILE` should say; good as long as this lives, in a process that has the descriptor.
     pub fn path(&self) -> &OsStr {
         self.path.as_os_str()
+    }
+
+    /// The descriptor that a tool must be given.
+    pub fn descriptor(&self) -> BorrowedFd<'_> {
+        self.file.as_fd()
     }
 }
 

@@ -3,6 +3,7 @@
 pub mod activity;
 mod chains;
 pub mod commit;
+mod confine;
 pub mod describe;
 pub mod detect;
 mod estimators;
@@ -16,6 +17,7 @@ mod load;
 pub mod lock;
 mod nfnetlink;
 pub mod nft;
+pub mod nft_tables;
 mod objects;
 pub mod observe;
 pub mod port;

@@ -333,7 +333,9 @@ fn read_table(
                     let marks = port.marks(family, &rule.form);
                     // Of a stranger's rule nobody needs to know more.
                     let ours = match Hook::from_name(&chain.name) {
-                        Some(_) => expected.ownership.owns_rule(table, &marks),
+                        Some(hook) => {
+                            expected.ownership.owns_rule(table, &marks) || expected.may_be_ours(place, hook, &marks)
+                        }
                         None => expected.ownership.owns_chain(table, &chain.name),
                     };
                     if ours {

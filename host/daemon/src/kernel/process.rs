@@ -11,7 +11,7 @@
 use std::ffi::OsStr;
 use std::fs::File;
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -22,6 +22,7 @@ use rustix::fs::{MemfdFlags, OFlags, SealFlags};
 use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, Signal};
 
+use super::confine;
 pub use super::tool_error::ToolError;
 use super::tool_path::{find, search_path};
 
@@ -47,6 +48,10 @@ pub struct Invocation<'a> {
     pub environment: &'a [(&'a str, &'a OsStr)],
     /// Longest time it may take.
     pub timeout: Duration,
+    /// A descriptor that it gets under the same number.
+    pub descriptor: Option<BorrowedFd<'a>>,
+    /// It reads words that a policy chose, or shows them: it may reach netfilter and nothing else.
+    pub confined: bool,
 }
 
 /// How a tool ended that ran to its end.
@@ -86,7 +91,8 @@ impl Invocation<'_> {
         let search = search_path();
         let path = find(self.program, self.package, &search)?;
         let stdin = sealed(self.stdin).map_err(self.system("preparing its input"))?;
-        let child = Command::new(path)
+        let mut command = Command::new(&path);
+        command
             .args(self.arguments)
             .env_clear()
             .env("LC_ALL", "C")
@@ -95,9 +101,14 @@ impl Invocation<'_> {
             .stdin(stdin)
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
-            .process_group(0)
-            .spawn()
-            .map_err(self.system("starting it"))?;
+            .process_group(0);
+        if let Some(descriptor) = self.descriptor {
+            confine::hand_over(&mut command, descriptor);
+        }
+        if self.confined {
+            confine::confine(&mut command, &path);
+        }
+        let child = command.spawn().map_err(self.system("starting it"))?;
         let mut running = Running(child);
         let (mut stdout, mut stderr) = (Vec::new(), Vec::new());
         let end = self.watch(&mut running, started, &mut stdout, &mut stderr, on_wait);
@@ -256,7 +267,16 @@ mod tests {
 
     fn shell<'a>(arguments: &'a [&'a str], stdin: &'a [u8]) -> Invocation<'a> {
         let timeout = Duration::from_secs(60);
-        Invocation { program: "sh", package: "dash", arguments, stdin, environment: &[], timeout }
+        Invocation {
+            program: "sh",
+            package: "dash",
+            arguments,
+            stdin,
+            environment: &[],
+            timeout,
+            descriptor: None,
+            confined: false,
+        }
     }
 
     fn run(script: &str) -> Result<Finished, ToolError> {

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use ruleward_core::expected::{Basis, Expected, Mismatch};
+use ruleward_core::foreign::{self, Trespass};
 use ruleward_core::forms::Forms;
 use ruleward_core::merge::Desired;
 use ruleward_core::names::{Family, Table};
@@ -128,6 +129,7 @@ pub fn rehearse(port: &dyn Port, mut desired: Desired, learn: Learn<'_>) -> Resu
     let impossible = match (held, outcome) {
         (Ok(()), Some(loaded)) => {
             let (shown, forms) = loaded?;
+            judge_names(&desired, Some(&shown))?;
             let stage = Stage::of(&desired, &estimators);
             let mut expected = Expected::unproven(desired).prove(Basis::Rehearsed, &shown)?;
             let proven = forms.and_then(|(mut forms, known)| {
@@ -139,8 +141,19 @@ pub fn rehearse(port: &dyn Port, mut desired: Desired, learn: Learn<'_>) -> Resu
         (Err(error), _) => error.to_string(),
         (Ok(()), None) => "the private namespace did not run the rehearsal".to_owned(),
     };
+    judge_names(&desired, None)?;
     let no_forms = Some("no rehearsal is possible".to_owned());
     Ok(Rehearsed { expected: Expected::unproven(desired), impossible: Some(impossible), no_forms })
+}
+
+/// Refuses a rule that names what its policy was not granted.
+fn judge_names(desired: &Desired, shown: Option<&Observed>) -> Result<(), RehearseError> {
+    match foreign::trespass(desired, shown) {
+        None => Ok(()),
+        Some(Trespass { origin, reason }) => {
+            Err(RehearseError::Refused(vec![Refused { origin: Some(origin), reason }]))
+        }
+    }
 }
 
 /// What a kernel makes of a desired state.
@@ -164,6 +177,7 @@ pub fn try_out(port: &dyn Port, desired: &Desired) -> Result<Result<TriedOut, Re
             let text = saved(scratch, desired)?;
             let mut desired = desired.clone();
             loaded.expand(&mut desired);
+            judge_names(&desired, Some(&loaded.shown))?;
             let expected = Expected::unproven(desired).prove(Basis::Rehearsed, &loaded.shown)?;
             Ok(TriedOut { text, warnings: unmatchable::warnings(&expected) })
         });

@@ -218,6 +218,9 @@ impl Tools {
     /// # Errors
     /// [`RestoreError`]
     pub fn restore(&self, family: Family, script: &str) -> Result<(), RestoreError> {
+        if self.backend == Backend::Legacy {
+            self.load_legacy(family);
+        }
         let program = program(self.backend, family, "-restore");
         let waited = Duration::from_secs(self.lock_timeout.as_secs().max(1));
         let seconds = waited.as_secs().to_string();
@@ -249,6 +252,29 @@ impl Tools {
         let Refusal { message, warnings, .. } = restore_message::parse(&finished.stderr);
         let reason: Vec<String> = Some(message).into_iter().chain(warnings).filter(|part| !part.is_empty()).collect();
         (!reason.is_empty()).then(|| reason.join(" / "))
+    }
+
+    /// Has the kernel's module loaded, which iptables-legacy would do itself if it could start a program. What is wrong with
+    /// that is told by the tool that misses the module.
+    fn load_legacy(&self, family: Family) {
+        let (module, shown) = match family {
+            Family::Ipv4 => ("ip_tables", "/proc/thread-self/net/ip_tables_names"),
+            Family::Ipv6 => ("ip6_tables", "/proc/thread-self/net/ip6_tables_names"),
+        };
+        if std::path::Path::new(shown).exists() {
+            return;
+        }
+        let invocation = Invocation {
+            program: "modprobe",
+            package: "kmod",
+            arguments: &["--quiet", module],
+            stdin: b"",
+            environment: &[],
+            timeout: self.command_timeout,
+            descriptor: None,
+            confined: false,
+        };
+        let _ = invocation.run(&mut |_| {});
     }
 
     /// All sets with type, options, number of references and members, as `ipset list` prints them.
@@ -321,7 +347,10 @@ impl Tools {
         let lock: Option<&OsStr> = self.private_lock.as_ref().map(|lock| lock.path()).or(given.as_deref());
         let environment: Vec<(&str, &OsStr)> = lock.map(|path| ("XTABLES_LOCKFILE", path)).into_iter().collect();
         let timeout = self.command_timeout.saturating_add(extra);
-        let invocation = Invocation { program, package, arguments, stdin, environment: &environment, timeout };
+        let descriptor = self.private_lock.as_ref().map(|lock| lock.descriptor());
+        let environment = &environment;
+        let invocation =
+            Invocation { program, package, arguments, stdin, environment, timeout, descriptor, confined: true };
         invocation.run(&mut |elapsed| {
             if let Some(on_wait) = &self.on_wait {
                 on_wait(ToolWait { program, elapsed });

@@ -11,6 +11,7 @@ use ruleward_core::schedule::Reason;
 use super::traced::Stage;
 use super::{Pass, Pipeline, Stop};
 use crate::facts::{self, FactsError};
+use crate::kernel::nft_tables::nft_tables;
 use crate::logs;
 use crate::metrics::WaitFor;
 use crate::reload::Told;
@@ -120,7 +121,11 @@ impl Pipeline {
         if routine && (heard.is_none() || everything) {
             self.intake.tell(Told::LookAgain);
         }
-        if self.survey.facts.is_some() && heard.is_some() && heard == self.survey.heard && routine && !everything {
+        // Nothing tells of tables of others, and to ask for them costs next to nothing.
+        let tables = nft_tables().ok();
+        let same_tables =
+            self.survey.facts.as_ref().is_some_and(|facts| tables.is_none_or(|tables| tables == facts.nft_tables));
+        if same_tables && heard.is_some() && heard == self.survey.heard && routine && !everything {
             pass.report.notes.extend(self.survey.notes.iter().cloned());
             return;
         }

@@ -197,7 +197,7 @@ fn who_has_never_answered_holds_up_no_other_and_keeps_its_names() {
         assert_eq!(put_in_force(&mut roster, &[&web, &bad]).len(), 1);
         let ownership = roster.ownership();
         assert!(ownership.owns_chain(Table::Nat, "w-1") && !ownership.owns_chain(Table::Nat, "a-1"));
-        assert!(!ownership.owns_rule(Table::Nat, "-m comment --comment rw:app:1 -j ACCEPT"));
+        assert!(!ownership.owns_rule(Table::Nat, "-m comment --comment rw:app:0123456789ab -j ACCEPT"));
         assert_eq!(roster.report()[0].state, state);
         let behind = roster.behind();
         let waits = state == PolicyState::Waiting;

@@ -212,8 +212,14 @@ fn wrong_grants_say_what_is_right() {
     for (text, message) in [
         ("chains = [\"*\"]", "chains[0]: pattern \"*\" would own every name; write a prefix before the *"),
         ("chains = [\"a*b\"]", "chains[0]: pattern \"a*b\" has a * before its end; only a trailing * is possible"),
-        ("chains = [\"INPUT\"]", "chains[0]: pattern \"INPUT\" would own the built-in chain INPUT; no policy can"),
-        ("chains = [\"PO*\"]", "chains[0]: pattern \"PO*\" would own the built-in chain POSTROUTING; no policy can"),
+        (
+            "chains = [\"INPUT\"]",
+            "chains[0]: pattern \"INPUT\" would hold the built-in chain INPUT, which no pattern can",
+        ),
+        (
+            "chains = [\"PO*\"]",
+            "chains[0]: pattern \"PO*\" would hold the built-in chain POSTROUTING, which no pattern can",
+        ),
         (
             "sets = [\"ruleward-tmp-x\"]",
             "sets[0]: pattern \"ruleward-tmp-x\" overlaps ruleward-tmp-*, which is reserved for the host",

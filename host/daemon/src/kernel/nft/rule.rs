@@ -7,6 +7,7 @@
 use std::ops::Range;
 
 use ruleward_core::form::{Form, RawRule, SetUse};
+use ruleward_core::quote;
 
 use super::wire;
 use crate::kernel::nfnetlink::{Attributes, number, push_attribute, push_nested, text};
@@ -197,6 +198,8 @@ pub fn marks(form: &Form) -> String {
         return marks_line(form, &[], None);
     };
     let (mut comments, mut target) = (Vec::new(), None);
+    // Whether nothing else is in the rule: then its line is the rule itself.
+    let mut whole = true;
     for Expression { name, data } in expressions(bytes, list) {
         match name.as_str() {
             "match" | "target" => {
@@ -204,6 +207,7 @@ pub fn marks(form: &Form) -> String {
                 let part =
                     |wanted| parts.iter().find(|(kind, _)| *kind == wanted).map(|(_, span)| &bytes[span.clone()]);
                 let extension = part(EXTENSION_NAME).map(text).unwrap_or_default();
+                whole &= name == "match" && extension == "comment";
                 if name == "target" {
                     target = Some(("-j", extension));
                 } else if extension == "comment" {
@@ -211,10 +215,20 @@ pub fn marks(form: &Form) -> String {
                 }
             }
             "immediate" => target = verdict(bytes, data).or(target),
-            _ => {}
+            "counter" => {}
+            _ => whole = false,
         }
     }
     comments.extend(user_comment(bytes));
+    let legible = |comment: &String| !comment.is_empty() && !comment.chars().any(|c| c.is_control() || c == '\u{fffd}');
+    if let (true, Some((word, chain))) = (whole && comments.iter().all(legible), &target)
+        && !chain.is_empty()
+    {
+        let mut line = String::new();
+        let comments = comments.iter().flat_map(|comment| ["-m", "comment", "--comment", comment]);
+        comments.chain([*word, chain]).for_each(|word| quote::push_word(&mut line, word));
+        return line;
+    }
     marks_line(form, &comments, target.as_ref().map(|(word, target)| (*word, target.as_str())))
 }
 
