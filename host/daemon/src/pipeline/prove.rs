@@ -161,7 +161,8 @@ impl Pipeline {
         if !std::mem::take(&mut pass.committing) {
             return Err(Stop);
         }
-        let reason = format!("it could not be put in force: {}", pass.report.problems.join("; "));
+        let failure = (pass.report.class, pass.report.outcome, pass.report.problems.clone());
+        let reason = format!("it could not be put in force: {}", failure.2.join("; "));
         let news = self.roster.retract(&reason);
         if news.is_empty() {
             return Err(Stop);
@@ -174,7 +175,14 @@ impl Pipeline {
                 self.pass_without_news(pass)?;
             }
         }
-        self.stop_if_silent(pass)
+        if self.roster.is_silent() {
+            (pass.report.class, pass.report.outcome, pass.report.problems) = failure; // whose fault it is can't be told
+            return Err(Stop);
+        }
+        if failure.0 == ErrorClass::Temporary {
+            pass.report.class = failure.0; // the next check may do better
+        }
+        Ok(())
     }
 
     fn pass_without_news(&mut self, pass: &mut Pass) -> Result<(), Stop> {
