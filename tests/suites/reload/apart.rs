@@ -89,7 +89,7 @@ fn fresh(backend: Backend) -> Arc<Node> {
         let other = node.stranger(family);
         other.new_chain("filter", "bad-old");
         other.append("filter", "bad-old", "-j RETURN");
-        other.append("filter", "INPUT", "-j bad-old");
+        other.append("filter", "INPUT", "-m comment --comment rw:bad:aaaaaaaaaaaa -j bad-old");
         other.append("filter", "INPUT", "-m comment --comment rw:bad:0123456789ab -j RETURN");
         other.new_chain("filter", "op-old");
     }
@@ -105,7 +105,8 @@ fn assert_left_alone(node: &Node) {
         assert_eq!(rules_of(&save, "bad-old"), ["-A bad-old -j RETURN"], "{save}");
         let last: Vec<_> = rules_of(&save, "INPUT").into_iter().filter(|rule| rule.contains("bad")).collect();
         let comment = "-A INPUT -m comment --comment \"rw:bad:0123456789ab\" -j RETURN";
-        assert_eq!(last, ["-A INPUT -j bad-old", comment], "{save}");
+        let jump = "-A INPUT -m comment --comment \"rw:bad:aaaaaaaaaaaa\" -j bad-old";
+        assert_eq!(last, [jump, comment], "{save}");
         assert!(!chains_of(&save).contains(&"bad-in"), "{save}");
     }
     assert!(node.sets().contains("add bad-set 10.0.0.1"), "{}", node.sets());
