@@ -187,7 +187,7 @@ proptest! {
     ) {
         let first = without_repetition(first);
         let mut expected = expected(&chains, &first, &[], &BTreeMap::new());
-        let asked = first.len() % 2 == 0;
+        let asked = first.len().is_multiple_of(2);
         let policy = asked.then(|| (policy(), Verdict::Drop));
         expected.tables.get_mut(&PLACE).unwrap().hooks.get_mut(&Hook::Postrouting).unwrap().policy = policy;
         let elsewhere = || Some(BaseChain { definition: b"elsewhere".as_slice().into(), shown: "elsewhere".into() });

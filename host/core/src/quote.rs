@@ -90,7 +90,7 @@ pub fn without_comments(rule: &str) -> String {
         match word.as_ref() {
             "-m" if words.peek().is_some_and(|next| next == "comment") => drop(words.next()),
             "--comment" => drop(words.next()),
-            word if word.is_empty() => kept.push_str(" \"\""),
+            "" => kept.push_str(" \"\""),
             word => push_word(&mut kept, word),
         }
     }

@@ -87,6 +87,9 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
+/// First change, last write, more than one rule, tools that run, last write of a program that stays.
+type Model = (Duration, Duration, bool, Vec<u32>, Option<Duration>);
+
 proptest! {
     #[test]
     fn every_wait_ends_at_its_bound_and_begins_only_when_all_is_complete(
@@ -95,8 +98,7 @@ proptest! {
         let bounds = Bounds::default();
         let mut settling = settling();
         let mut now = ms(0);
-        // First change, last write, more than one rule, tools that run, last write of a program that stays.
-        let mut model: Option<(Duration, Duration, bool, Vec<u32>, Option<Duration>)> = None;
+        let mut model: Option<Model> = None;
         for (pause, step) in steps {
             now += ms(pause);
             match step {

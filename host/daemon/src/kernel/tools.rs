@@ -397,6 +397,11 @@ pub fn legacy_tables(family: Family) -> Result<Vec<Table>, ToolError> {
 /// A restore's end as a result.
 fn judge(program: String, script: &str, finished: Finished) -> Result<(), RestoreError> {
     if finished.status == 0 {
+        // A restore that works is silent. Whether it did what it says is read back; that it spoke is for the operator.
+        if !finished.stdout.trim().is_empty() {
+            let said: String = finished.stdout.chars().take(120).collect();
+            tracing::warn!("{program} ended with status 0, but printed {said:?}; its work is read back");
+        }
         return Ok(());
     }
     let refusal = restore_message::parse(&finished.stderr);
