@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use libtest_mimic::Trial;
 use ruleward_tests::policies::{attachment, chain, set, static_rules};
+use ruleward_tests::save::assert_same;
 use ruleward_tests::trial::trial;
 use ruleward_tests::{Backend, Family, Node, Placement};
 use serde_json::{Value, json};
@@ -17,6 +18,7 @@ pub fn trials() -> Vec<Trial> {
         };
         add("only_the_exact_comment_of_the_host_is_ours", only_the_exact_comment_of_the_host_is_ours);
         add("a_foreign_jump_to_a_granted_chain_stays_and_is_named", a_foreign_jump_stays_and_is_named);
+        add("a_planted_chain_that_a_foreign_rule_jumps_to_is_emptied", a_planted_chain_is_emptied);
         add("exclusive_jumps_are_all_the_policys", exclusive_jumps_are_all_the_policys);
         add("our_jump_with_another_comment_is_ours", our_jump_with_another_comment_is_ours);
         add("a_set_of_another_policy_is_refused_in_every_extension", a_set_of_another_policy_is_refused);
@@ -77,6 +79,30 @@ fn a_foreign_jump_stays_and_is_named(backend: Backend) {
     let plan = node.plan(0);
     assert!(plan.notes.iter().any(|note| note.contains("exclusive")), "{plan:#?}");
     assert!(node.save(Family::Ipv4, "filter").contains(FOREIGN_JUMP));
+}
+
+/// The chain has a name of ours, the jump is another program's: the chain can't go before it.
+fn a_planted_chain_is_emptied(backend: Backend) {
+    let node = node_with(backend, policy(&["-j RETURN"]));
+    node.apply();
+    let before = node.save_all();
+    for family in Family::ALL {
+        let foreign = node.stranger(family);
+        foreign.new_chain("filter", "op-planted");
+        foreign.append("filter", "op-planted", "-j ACCEPT");
+        foreign.append("filter", "INPUT", "-j op-planted");
+    }
+    let report = node.apply();
+    for family in Family::ALL {
+        let save = node.save(family, "filter");
+        assert!(save.contains("-A INPUT -j op-planted"), "a foreign jump is gone:\n{save}");
+        assert!(!save.contains("-A op-planted"), "a chain of ours holds a foreign rule:\n{save}");
+        let told = |note: &String| note.contains("op-planted") && note.to_lowercase().contains(&family.to_string());
+        assert!(report.notes.iter().chain(&report.problems).any(told), "{report:#?}");
+        node.stranger(family).delete("filter", "INPUT", "-j op-planted");
+    }
+    node.apply();
+    assert_same("everything", &before, &node.save_all());
 }
 
 fn exclusive_jumps_are_all_the_policys(backend: Backend) {
