@@ -5,20 +5,20 @@
 //! the expected state ([`crate::simulate`] and the property tests hold it to that). Nothing is planned for what an
 //! observation does not cover.
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::{BTreeSet, HashSet};
 
-use crate::align;
 use crate::base_chain::{Structure, TableState};
 use crate::drift::Drift;
 use crate::estimator;
-use crate::expected::{Expected, ExpectedAttachment, ExpectedRule, ExpectedSet, ExpectedTable};
-use crate::grants::HOST_PREFIX;
+use crate::expected::{Expected, ExpectedAttachment, ExpectedRule, ExpectedTable};
 use crate::members::Members;
 use crate::names::{ChainName, Family, Hook, SetName, Table};
 use crate::observed::{Observed, ObservedTable};
 use crate::quote;
-use crate::set_type::{self, SetUser, StandIns};
-use crate::sets::{self, ObservedSet};
+use crate::set_type::{self, StandIns};
+
+use chain_edits::{built_in_chain, own_chain, whole_chain};
+use set_steps::plan_sets;
 
 /// When more rules than this have to go from a chain of ours it is emptied and filled anew: a message for each could be
 /// more than the kernel takes at once, and would take it longer. Only then do rules that stay lose their counters.
@@ -370,202 +370,8 @@ impl TableWork<'_> {
     }
 }
 
-fn texts(rules: &[ExpectedRule]) -> Vec<String> {
-    rules.iter().map(|rule| rule.show().unwrap_or(rule.write()).to_owned()).collect()
-}
-
-/// All rules of a chain of ours go, and all come.
-fn whole_chain(name: &str, rules: &[ExpectedRule], has: &ObservedTable) -> ChainPlan {
-    let removed = has.rules(name).into_iter().map(str::to_owned).collect();
-    let edit = Edit::Replace { rules: rules.iter().map(|rule| rule.write().into()).collect() };
-    ChainPlan { chain: name.to_owned(), edit, removed, added: texts(rules) }
-}
-
-fn own_chain(name: &str, rules: &[ExpectedRule], has: &ObservedTable) -> Option<ChainPlan> {
-    let shown = has.rules(name);
-    let replace = || Some(whole_chain(name, rules, has));
-    if !has.has(name) {
-        return replace();
-    }
-    let Some(wanted) = rules.iter().map(ExpectedRule::show).collect::<Option<Vec<&str>>>() else {
-        return replace();
-    };
-    if wanted == shown {
-        return None;
-    }
-    let stay = align::stay(&shown, &wanted);
-    if stay.is_empty() {
-        return replace();
-    }
-    let keep_old: BTreeSet<usize> = stay.iter().map(|pair| pair.0).collect();
-    let keep_new: BTreeSet<usize> = stay.iter().map(|pair| pair.1).collect();
-    let gone: Vec<usize> = (0..shown.len()).filter(|at| !keep_old.contains(at)).collect();
-    let come: Vec<usize> = (0..wanted.len()).filter(|at| !keep_new.contains(at)).collect();
-    let after_last_kept = stay.last().map_or(0, |pair| pair.1 + 1);
-    let insert = come
-        .iter()
-        .map(|at| Insert { number: (*at < after_last_kept).then_some(at + 1), text: rules[*at].write().into() });
-    Some(ChainPlan {
-        chain: name.to_owned(),
-        removed: gone.iter().map(|at| shown[*at].to_owned()).collect(),
-        added: come.iter().map(|at| wanted[*at].to_owned()).collect(),
-        edit: if gone.len() > MOST_SINGLE_DELETIONS {
-            Edit::Replace { rules: rules.iter().map(|rule| rule.write().into()).collect() }
-        } else {
-            Edit::Splice { insert: insert.collect(), delete: gone.into_iter().rev().map(|at| at + 1).collect() }
-        },
-    })
-}
-
-/// Plans a built-in chain: ours before all strangers or after all strangers, strangers as they are.
-fn built_in_chain(
-    name: &str,
-    first: &[ExpectedRule],
-    last: &[ExpectedRule],
-    has: &[&str],
-    ours: &[bool],
-) -> Option<ChainPlan> {
-    let strangers = ours.iter().filter(|ours| !**ours).count();
-    let head_end = ours.iter().position(|ours| !ours).unwrap_or(has.len());
-    let tail_start = ours.iter().rposition(|ours| !ours).map_or(0, |at| at + 1);
-
-    // Which of ours may stay: in front of the strangers those that align with `first`, behind them with `last`.
-    let shows = |rules: &[ExpectedRule]| rules.iter().map(|rule| rule.show().unwrap_or("\n").to_owned()).collect();
-    let (first_shows, last_shows): (Vec<String>, Vec<String>) = (shows(first), shows(last));
-    let wanted: Vec<&str> = first_shows.iter().chain(&last_shows).map(String::as_str).collect();
-    let mut stays: BTreeMap<usize, usize> = BTreeMap::new(); // place in `has` -> place in `wanted`
-    if strangers == 0 {
-        stays.extend(align::stay(has, &wanted));
-    } else {
-        stays.extend(align::stay(&has[..head_end], &wanted[..first.len()]));
-        let tail = align::stay(&has[tail_start..], &wanted[first.len()..]);
-        stays.extend(tail.into_iter().map(|(at, place)| (at + tail_start, place + first.len())));
-    }
-    let mut gone: Vec<usize> = (0..has.len()).filter(|at| ours[*at] && !stays.contains_key(at)).collect();
-    // Rules are deleted by text, which hits the first copy: where one copy goes, all go, and those wanted come anew.
-    let gone_texts: BTreeSet<&str> = gone.iter().map(|at| has[*at]).collect();
-    stays.retain(|at, _| !gone_texts.contains(has[*at]));
-    gone = (0..has.len()).filter(|at| ours[*at] && !stays.contains_key(at)).collect();
-
-    let placed: BTreeSet<usize> = stays.values().copied().collect();
-    let come: Vec<usize> = (0..wanted.len()).filter(|place| !placed.contains(place)).collect();
-    if gone.is_empty() && come.is_empty() {
-        return None;
-    }
-    let rule = |place: usize| first.get(place).unwrap_or_else(|| &last[place - first.len()]);
-    let last_placed = placed.last().copied();
-    let insert = come.iter().map(|place| {
-        let at_end = last_placed.is_none_or(|kept| kept < *place) && (*place >= first.len() || strangers == 0);
-        let behind = if *place >= first.len() { strangers } else { 0 };
-        Insert { number: (!at_end).then_some(place + 1 + behind), text: rule(*place).write().into() }
-    });
-    Some(ChainPlan {
-        chain: name.to_owned(),
-        removed: gone.iter().map(|at| has[*at].to_owned()).collect(),
-        added: come.iter().map(|place| rule(*place).show().unwrap_or(rule(*place).write()).to_owned()).collect(),
-        edit: Edit::BuiltIn {
-            insert: insert.collect(),
-            delete: gone.iter().rev().map(|at| (has[*at].into(), at + 1)).collect(),
-        },
-    })
-}
-
-/// Plans the sets. Gives those whose type changes while only rules and sets of ours use them.
-fn plan_sets<'e>(
-    plan: &mut Plan,
-    expected: &'e Expected,
-    observed: &BTreeMap<String, ObservedSet>,
-    users: &BTreeMap<String, Vec<SetUser>>,
-) -> Vec<&'e SetName> {
-    let wanted: HashSet<&str> = expected.sets.keys().map(SetName::as_str).collect();
-    let left_behind = observed.iter().filter(|(name, _)| name.starts_with(HOST_PREFIX) && !wanted.contains(&***name));
-    for (name, set) in left_behind {
-        // One that stands in for another still: the rules that use it are led back first.
-        let of_set = users.get(name).map_or(&[][..], Vec::as_slice);
-        if set.references == 0 {
-            plan.sets.push(SetStep::Destroy(name.clone()));
-        } else if of_set.iter().all(|user| user.is_ours(expected)) {
-            plan.remove_sets.push(name.clone());
-        } else {
-            plan.notes.push(format!("set {name} was left behind, but rules or sets that are not ours use it"));
-        }
-    }
-    let mut in_use = Vec::new();
-    // A set of sets needs its members first.
-    let (lists, others): (Vec<_>, Vec<_>) =
-        expected.sets.iter().partition(|(_, set)| set.create.starts_with(set_type::LIST));
-    for (name, set) in others.into_iter().chain(lists) {
-        let has = observed.get(name.as_str());
-        if let Some(has) = has.filter(|has| has.references > 0 && set_type::is_other_type(set, has)) {
-            let of_set = users.get(name.as_str()).map_or(&[][..], Vec::as_slice);
-            if let Some(problem) = set_type::obstacle(name, set, has, of_set, expected) {
-                plan.problems.push(problem.clone());
-                plan.blocked_sets.push((name.clone(), problem));
-                continue;
-            }
-            in_use.push(name);
-        }
-        plan.sets.extend(set_step(name.as_str(), set, has));
-    }
-    let used_by_us = |name: &str| {
-        let word = format!(" {name} ");
-        plan.tables.iter().any(|table| {
-            table.chains.iter().any(|chain| chain.removed.iter().any(|rule| rule.contains(&word)))
-                || !table.remove.is_empty()
-        })
-    };
-    let mut held = Vec::new();
-    let mut remove = Vec::new();
-    for (name, set) in observed {
-        let known = wanted.contains(name.as_str()) || name.starts_with(HOST_PREFIX);
-        if known || !expected.ownership.owns_set(name) {
-            continue;
-        }
-        if set.references == 0 || used_by_us(name) {
-            remove.push(name.clone());
-        } else {
-            held.push(format!("set {name} is ours and obsolete, but {} rules or sets use it", set.references));
-        }
-    }
-    remove.sort_by_key(|name| observed.get(name).is_some_and(|set| set.kind != set_type::LIST));
-    plan.remove_sets.extend(remove);
-    plan.notes.extend(held);
-    in_use
-}
-
-fn set_step(name: &str, set: &ExpectedSet, has: Option<&ObservedSet>) -> Option<SetStep> {
-    let none = Members::default();
-    let change = || {
-        let (shown, has_members) = match (&set.show, set.dynamic) {
-            (_, true) => (none.clone(), &none),
-            (Some(show), false) => (show.members.clone(), has.map_or(&none, |has| &has.members)),
-            (None, false) => (set.members.to_sorted(), has.map_or(&none, |has| &has.members)),
-        };
-        SetChange {
-            name: name.to_owned(),
-            create: set.create.clone(),
-            members: match has {
-                // What rules have put into it stays, also when it is made anew with other options.
-                Some(has) if set.dynamic && !set_type::is_other_type(set, has) => {
-                    sets::kept_members(has.members.iter(), &set.create).into_iter().collect()
-                }
-                _ => set.members.clone(),
-            },
-            added: shown.beyond(has_members),
-            removed: has_members.beyond(&shown),
-            other_options: matches!((has, &set.show), (Some(has), Some(show)) if has.options != show.options),
-            filled: false,
-        }
-    };
-    let Some(has) = has else { return Some(SetStep::Create(change())) };
-    if set_type::is_other_type(set, has) {
-        return Some(SetStep::Recreate(change()));
-    }
-    let Some(show) = &set.show else { return Some(SetStep::Swap(change())) };
-    let same = has.options == show.options && (set.dynamic || has.members == show.members);
-    (!same).then(|| SetStep::Swap(change()))
-}
-
+mod chain_edits;
+mod set_steps;
 mod structure;
 
 #[cfg(test)]
