@@ -492,5 +492,4 @@ impl Site {
 }
 
 #[cfg(test)]
-#[path = "fight_tests.rs"]
 mod tests;
