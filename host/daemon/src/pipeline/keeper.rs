@@ -5,7 +5,6 @@
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::os::fd::BorrowedFd;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -19,7 +18,7 @@ use ruleward_core::forms::{Coverage, Forms};
 use ruleward_core::names::{Family, Table};
 use ruleward_core::observed::Observed;
 use ruleward_core::plan::{Plan, plan};
-use ruleward_core::settle::{Bounds, Extent, Settling, Verdict, Writer};
+use ruleward_core::settle::{Bounds, Settling};
 
 use super::fill::Filled;
 use super::hold::Held;
@@ -29,11 +28,14 @@ use super::traced::Stage;
 use super::{Pass, Stop};
 use crate::kernel::activity::Activity;
 use crate::kernel::commit::{CommitError, commit, commit_at_once, wait_until_unused};
-use crate::kernel::observe::{ObserveError, Scope, Strange, explain, find_set_users, observe_forms, observe_tables};
+use crate::kernel::observe::{Scope, Strange};
 use crate::kernel::port::Port;
 use crate::kernel::watch::Watch;
 use crate::kernel::writers::Writers;
 use crate::report::ErrorClass;
+
+mod events;
+mod look;
 
 /// What a plan is about.
 fn only(todo: &Plan) -> Scope {
@@ -51,8 +53,6 @@ const BY_TOOLS: &str = "iptables-restore";
 const UNWRITTEN: &str = "nobody: it was right again by then";
 /// What a repair takes of a processor until it is known.
 const CHEAP: Duration = Duration::from_micros(500);
-/// How many generations of ours are kept until they are heard of: where nobody tells of them they would add up.
-const MOST_OWN: usize = 64;
 /// How often a pass starts over because somebody wrote between its reading and its writing.
 const TRIES: usize = 6;
 
@@ -197,88 +197,6 @@ impl Keeper {
     /// Forms, if they are known.
     pub fn by(expected: &Expected) -> By {
         if expected.forms.is_some() { By::Forms } else { By::Text }
-    }
-
-    /// Reads what is in `scope`. Rules in another form than ours that are shown as ours are taken for ours where nothing
-    /// better can be known: before our first commit (somebody wrote the same rules), after a commit by the tools (they
-    /// wrote them), and where iptables-save hides nothing.
-    pub fn look(
-        &mut self,
-        port: &dyn Port,
-        expected: &mut Arc<Expected>,
-        scope: &Scope,
-        by: By,
-        trusting: bool,
-    ) -> Result<Observed, ObserveError> {
-        let mut observed = self.look_at_tables(port, expected, scope, by, trusting)?;
-        if !matches!(scope, Scope::Part { sets: false, .. }) && !self.filling {
-            self.look_at_sets(port, expected, &mut observed)?;
-            find_set_users(port, expected, &mut observed);
-        }
-        Ok(observed)
-    }
-
-    fn look_at_tables(
-        &mut self,
-        port: &dyn Port,
-        expected: &mut Arc<Expected>,
-        scope: &Scope,
-        by: By,
-        trusting: bool,
-    ) -> Result<Observed, ObserveError> {
-        self.strange.clear();
-        self.steady = true;
-        self.stamps.clear();
-        self.watch.concern(expected.tables.keys().copied());
-        let Some(forms) = &expected.forms else {
-            self.watch.mark(expected.tables.keys().copied());
-            return observe_tables(port, expected, self.leave_out_hidden);
-        };
-        let mut trusting = trusting;
-        if by == By::Text {
-            self.watch.mark(expected.tables.keys().copied());
-            match observe_tables(port, expected, false) {
-                // What text can't show is read by bytes, also what the tools have written.
-                Err(error) if error.is_hidden() => trusting = true,
-                read => return read,
-            }
-        }
-        // These are read by iptables-save, whatever the scope: what they are is asked for apart, and first.
-        self.watch.mark(expected.tables.keys().copied().filter(|place| !forms.trusts(*place)));
-        let read = observe_forms(port, expected, scope, &mut |place| self.watch.take_reading(place));
-        self.watch.forget_readings();
-        let Some(mut reading) = read? else { return observe_tables(port, expected, false) };
-        self.steady = reading.steady;
-        reading.stamps.iter().for_each(|(place, stamp)| self.watch.note(*place, *stamp));
-        self.stamps.extend(reading.stamps.drain(..));
-        // Where generations tell, a part is read to repair it at once; what it is shown as is asked for later.
-        let untrusted = reading.strange.iter().any(|strange| !forms.trusts(strange.place));
-        let quick = *scope != Scope::All && port.generation().is_some() && !untrusted;
-        if reading.strange.is_empty() || quick {
-            self.strange = reading.strange;
-            return Ok(reading.observed);
-        }
-        let alike = explain(port, expected, &mut reading)?;
-        let trusting = trusting || !self.contacted;
-        let mut learned: Option<Forms> = None;
-        for (strange, text) in alike {
-            let by_text = expected.forms.as_ref().is_some_and(|forms| !forms.trusts(strange.place));
-            let believed = port.shows_all(&strange.form) && (trusting || by_text || port.generation().is_none());
-            if !believed {
-                continue; // its line of marks stays, and differs from what is expected
-            }
-            if let Some(table) = reading.observed.tables.get_mut(&strange.place) {
-                table.set_text(&strange.chain, strange.at, &text);
-            }
-            if let Some(forms) = expected.forms.as_ref().filter(|_| !by_text) {
-                learned.get_or_insert_with(|| Forms::clone(forms)).also(strange.place, strange.form, &text);
-            }
-        }
-        if let Some(learned) = learned {
-            let renewed = Expected { forms: Some(Arc::new(learned)), ..Expected::clone(expected) };
-            *expected = Arc::new(renewed);
-        }
-        Ok(reading.observed)
     }
 
     /// Writes what `todo` says, and reads back until nothing is left to write or the tries are used up. Gives by which
@@ -447,91 +365,11 @@ impl Keeper {
         self.leave_out_held(&mut todo);
         todo.is_empty()
     }
-
-    /// A transaction of ours is tied to the generation that was read, and makes exactly the next one.
-    fn count_own_commit(&mut self, observed: &Observed, todo: &Plan) {
-        let Some(generation) = observed.generation.filter(|_| !todo.tables.is_empty()) else { return };
-        let next = generation.wrapping_add(1);
-        if self.verified == Some(generation) {
-            self.verified = Some(next);
-        }
-        if self.own.len() >= MOST_OWN {
-            self.own.pop_front();
-        }
-        self.own.push_back(next);
-    }
-
-    /// What others did since the last time, in chains that concern us. `by_text`: so they are read.
-    pub fn listen(&mut self, by_text: bool, concerns: &dyn Fn(Family, Table, &str) -> bool) -> Activity {
-        let Self { watch, verified, own, .. } = self;
-        let heard = watch.take(&|generation| is_known(generation, own, *verified, by_text), concerns);
-        if let Some(last) = heard.generation {
-            self.own.retain(|generation| comes_before(last, *generation));
-        }
-        self.note_writes(&heard);
-        heard
-    }
-
-    /// Takes note of who has to be done before a repair begins.
-    fn note_writes(&mut self, heard: &Activity) {
-        let now = self.started.elapsed();
-        for write in &heard.writes {
-            self.settling.changed(now, self.writers.watch(&write.actor), write.extent);
-        }
-        if heard.lost {
-            self.settling.changed(now, Writer::Stays, Extent::Mass);
-        }
-        if heard.elsewhere {
-            self.settling.wrote_elsewhere(now);
-        }
-    }
-
-    /// Whether other programs are done with what was heard, or the longest wait is over; else when to look again. From here on
-    /// it is looked at.
-    pub fn wait_for_writers(&mut self) -> Option<Instant> {
-        let now = self.started.elapsed();
-        for pid in self.writers.take_ended() {
-            self.settling.ended(now, pid);
-        }
-        if let Verdict::Wait(at) = self.settling.verdict(now) {
-            return Some(self.started + at);
-        }
-        self.settling.clear();
-        self.writers.clear();
-        None
-    }
-
-    /// When [`Keeper::wait_for_writers`] should be asked again, if no process ends before.
-    pub fn settled_at(&self) -> Instant {
-        match self.settling.verdict(self.started.elapsed()) {
-            Verdict::Wait(at) => self.started + at,
-            Verdict::Begin => Instant::now(),
-        }
-    }
-
-    /// Readable when something was heard, or a process that is waited for has ended.
-    pub fn signals(&self) -> Vec<BorrowedFd<'_>> {
-        self.watch.fd().into_iter().chain(self.writers.fds()).collect()
-    }
 }
 
 /// Whether the stock tools have written nothing of `todo` yet, but what they can't do was done.
 fn restructures(todo: &Plan) -> bool {
     todo.tables.iter().flat_map(|table| &table.structure).any(Structure::needs_transaction)
-}
-
-/// Whether nobody need hear of what made a generation: we did, or everything was right then or later.
-///
-/// The kernel tells a new generation a moment before its rules are there. Who reads at once may have read the number, and the
-/// rules of the one before: so the very one at which everything was right is heard of. iptables-save is slower than that.
-fn is_known(generation: u32, own: &VecDeque<u32>, verified: Option<u32>, by_text: bool) -> bool {
-    let right = |verified| comes_before(generation, verified) || (by_text && generation == verified);
-    own.contains(&generation) || verified.is_some_and(right)
-}
-
-/// Generations begin anew when they are used up.
-fn comes_before(one: u32, other: u32) -> bool {
-    one.wrapping_sub(other).cast_signed() < 0
 }
 
 #[cfg(test)]

@@ -11,8 +11,10 @@ use ruleward_core::rule::{Rule, Target};
 
 use ruleward_core::drift;
 
+use super::events::is_known;
 use super::*;
 use crate::kernel::fake::{Fake, Fault};
+use crate::kernel::observe::observe_forms;
 use crate::kernel::rehearse::{Learn, rehearse};
 use crate::pipeline::found::Found;
 use crate::report::{Intent, Outcome, Report};
