@@ -15,43 +15,22 @@ use super::slot::{Next, SETTLING, Slot};
 use super::stamp::Stamp;
 use crate::config::{Config, Mode};
 use crate::history::History;
-use crate::policies::{ComponentBytes, Limits, LoadError, LoadedPolicy, PolicyEngine, components};
+use crate::policies::{PolicyEngine, components};
 use crate::report::timestamp;
 use crate::roster::{Offer, Recorded, ShadowWish, Version};
+
+use job::Job;
+pub use job::{JobKind, Loaded};
+use kept::note_unkept;
+pub use kept::prune_components;
+
+mod job;
+mod kept;
 
 /// How many components are loaded at a time.
 const MOST_AT_ONCE: usize = 4;
 /// After this time it is tried again to keep what could not be kept.
 const KEEP_AGAIN: Duration = Duration::from_secs(15);
-/// Of so many components that were in force before the compiled code is kept.
-const MOST_RECENT: usize = 4;
-
-/// Loading has ended.
-pub struct Loaded {
-    pub job: JobKind,
-    pub policy: PolicyName,
-    pub digest: String,
-    pub result: Result<LoadedPolicy, LoadError>,
-    /// Why its component is not kept.
-    pub unkept: Option<String>,
-}
-
-/// For what something is loaded.
-pub enum JobKind {
-    /// The configuration asks for it.
-    Wish,
-    /// It was in force when the last process ended.
-    Recall(Box<Recorded>),
-}
-
-struct Job {
-    kind: JobKind,
-    policy: PolicyName,
-    path: PathBuf,
-    component: ComponentBytes,
-    limits: Limits,
-}
-
 /// The state of all that is configured.
 pub struct Loader {
     engine: Arc<PolicyEngine>,
@@ -131,37 +110,6 @@ impl Loader {
         }
         self.refusal = refusal;
         self
-    }
-
-    /// For a start with files that are wrong.
-    pub fn keep_configuration(&mut self) {
-        let since = self.unkept.as_ref().map_or_else(SystemTime::now, |(since, _)| *since);
-        let unkept = self.config.keep().err().map(|error| (since, error.to_string()));
-        self.changed |= self.unkept != unkept;
-        self.unkept = unkept;
-    }
-
-    /// Keeps what could not be kept before, or is gone from the disk. Whether anything is left to try again.
-    fn keep_again(&mut self) -> bool {
-        let (config, in_files) = (Arc::clone(&self.config), self.refusal.is_none() && self.wrong_since.is_none());
-        if in_files && (self.unkept.is_some() || !Config::is_kept(&config.state_directory)) {
-            self.keep_configuration();
-        }
-        for (name, slot) in &self.slots {
-            let Some(digest) = slot.digest().filter(|_| !slot.is_loading()) else { continue };
-            if components::is_kept(&config.state_directory, digest) {
-                continue;
-            }
-            // Other bytes are on their way here already.
-            let Ok(component) = ComponentBytes::read(slot.component()) else { continue };
-            let kept = if component.digest == digest {
-                components::keep(&config.state_directory, &component)
-            } else {
-                continue;
-            };
-            self.changed |= note_unkept(&mut self.unkept_components, name, kept.err().map(|error| error.to_string()));
-        }
-        self.unkept.is_some() || !self.unkept_components.is_empty()
     }
 
     /// The configuration that counts.
@@ -410,27 +358,6 @@ impl Loader {
         }
     }
 
-    /// Removes what is kept of components that are neither in force nor on their way. Compiled code of the last ones stays:
-    /// who goes back to them does not wait for a compiler.
-    pub fn prune(&mut self, mut in_force: BTreeSet<String>) {
-        self.recent.retain(|digest| !in_force.contains(digest));
-        self.recent.extend(in_force.iter().cloned());
-        let surplus = self.recent.len().saturating_sub(in_force.len() + MOST_RECENT);
-        self.recent.drain(..surplus);
-        if !self.is_idle() {
-            return; // some other time
-        }
-        self.recalled.retain(|_, version| in_force.contains(version.loaded().digest()));
-        in_force.extend(self.slots.values().filter_map(|slot| slot.digest().map(ToOwned::to_owned)));
-        in_force.extend(self.pins.components());
-        prune_components(&self.config.state_directory, &self.history, &in_force);
-        in_force.extend(self.recent.iter().cloned());
-        let keep: Vec<&str> = in_force.iter().map(String::as_str).collect();
-        if let Err(error) = self.engine.prune_cache(&keep) {
-            tracing::debug!("compiled components that are not needed any more could not be removed: {error}");
-        }
-    }
-
     /// What is to be watched.
     ///
     /// # Errors
@@ -455,47 +382,6 @@ impl Loader {
         let toml = |path: &PathBuf| path.extension().is_some_and(|end| end == "toml");
         paths.extend(entries.map(|entry| entry.path()).filter(toml));
         paths.into_iter().map(|path| (path.clone(), Stamp::of(&path))).collect()
-    }
-}
-
-impl Job {
-    fn run(self, engine: &PolicyEngine, state_directory: Option<&Path>) -> Loaded {
-        let Self { kind, policy, path, component, limits } = self;
-        let result = engine.load_bytes(&policy, &path, &component, &limits);
-        let kept = match (state_directory, &result) {
-            // One that is refused is kept for the history, which bounds it.
-            (Some(directory), Ok(_)) => components::keep(directory, &component),
-            (Some(directory), Err(error)) if !error.problem.is_passing() => components::keep(directory, &component),
-            _ => Ok(()),
-        };
-        let unkept = kept.err().map(|error| error.to_string());
-        Loaded { job: kind, policy, digest: component.digest, result, unkept }
-    }
-}
-
-/// Whether anything is otherwise than before.
-fn note_unkept(
-    unkept: &mut BTreeMap<PolicyName, (SystemTime, String)>,
-    policy: &PolicyName,
-    reason: Option<String>,
-) -> bool {
-    let Some(reason) = reason else { return unkept.remove(policy).is_some() };
-    let before = unkept.get(policy).cloned();
-    if before.is_none() {
-        tracing::warn!("policy {policy}: its component can't be kept for the case that its file breaks: {reason}");
-    }
-    let now = (before.as_ref().map_or_else(SystemTime::now, |(since, _)| *since), reason);
-    let news = before.as_ref() != Some(&now);
-    unkept.insert(policy.clone(), now);
-    news
-}
-
-/// Removes all components but these, and those that the history names, from those that are kept.
-pub fn prune_components(state_directory: &Path, history: &History, keep: &BTreeSet<String>) {
-    let Some(named) = history.components() else { return }; // some other time
-    let keep: Vec<&str> = keep.union(&named).map(String::as_str).collect();
-    if let Err(error) = components::prune(state_directory, &keep) {
-        tracing::debug!("components that are not needed any more could not be removed: {error}");
     }
 }
 
