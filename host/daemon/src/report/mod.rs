@@ -6,10 +6,13 @@
 
 pub mod actors;
 pub mod board;
+mod change;
 pub mod checks;
+mod incident;
 pub mod incident_text;
 pub mod limits;
 pub mod plain;
+mod policy;
 pub mod pulse;
 pub mod screen;
 pub mod status;
@@ -17,16 +20,17 @@ pub mod text;
 
 use std::time::{Duration, SystemTime};
 
-use ruleward_core::actor::Actor;
 use ruleward_core::awaiting::Awaiting;
-use ruleward_core::drift::{Drift, Kind};
 use ruleward_core::names::{Backend, Family, Table};
 use ruleward_core::schedule;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub use actors::ActorReport;
+pub use change::{Change, lines};
 pub use checks::{Checks, Intent};
+pub use incident::{Incident, ONLY_RECORDED};
+pub use policy::{CandidateReport, CandidateState, PinReport, PolicyReport, PolicyState, ShadowReport};
 
 /// What one check has found and done.
 #[derive(Debug, Clone, Default, PartialEq, JsonSchema, Serialize, Deserialize)]
@@ -269,234 +273,4 @@ pub fn milliseconds(time: Duration) -> f64 {
 /// `time` in UTC as RFC 3339 has it, to the millisecond.
 pub fn timestamp(time: SystemTime) -> String {
     humantime::format_rfc3339_millis(time).to_string()
-}
-
-/// Something that had to change.
-#[derive(Debug, Clone, PartialEq, Eq, JsonSchema, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub struct Change {
-    /// Which family; none for a set.
-    pub family: Option<Family>,
-    /// Which table; none for a set.
-    pub table: Option<Table>,
-    /// Which chain or set; empty for a whole table.
-    pub chain: String,
-    /// What is different.
-    pub kind: Kind,
-    /// Rules that come, as iptables-save shows them, or members.
-    pub added: Vec<String>,
-    /// Rules that go, or members.
-    pub removed: Vec<String>,
-}
-
-impl From<Drift> for Change {
-    fn from(drift: Drift) -> Self {
-        let (added, removed) = (lines(&drift, &drift.added), lines(&drift, &drift.removed));
-        let Drift { family, table, chain, kind, .. } = drift;
-        Self { family, table, chain, kind, added, removed }
-    }
-}
-
-/// Rules as iptables-save shows them, with their chain; members of a set as they are.
-pub fn lines(drift: &Drift, lines: &[String]) -> Vec<String> {
-    let whole = |line: &String| match drift.family {
-        // Policies (`-P`) and what a chain is (`:NAME ...`) name their chain as well.
-        Some(_) if !["-A ", "-P ", ":"].iter().any(|word| line.starts_with(word)) => {
-            format!("-A {} {line}", drift.chain).trim_end().to_owned()
-        }
-        _ => line.clone(),
-    };
-    lines.iter().map(whole).collect()
-}
-
-/// What is said of a change that concerns packets and that no policy asks to undo.
-pub const ONLY_RECORDED: &str = "left as it is: no policy asks for a policy of this chain";
-
-impl Incident {
-    /// Whether it was recorded and nothing was to repair: the node is in sync all the same.
-    pub fn is_only_recorded(&self) -> bool {
-        !self.repaired && self.how == ONLY_RECORDED
-    }
-}
-
-/// A drift that was seen, and what became of it. The same thing (place and kind) again within a minute is the same
-/// incident: what differs is then of the last time, except where it says otherwise.
-#[derive(Debug, Clone, PartialEq, JsonSchema, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub struct Incident {
-    /// Counts from 1, also across restarts.
-    pub id: u64,
-    /// When it was seen first: RFC 3339, UTC.
-    pub at: String,
-    /// When it was seen last: RFC 3339, UTC.
-    pub last_at: String,
-    /// Which family; none for a set.
-    pub family: Option<Family>,
-    /// Which table; none for a set.
-    pub table: Option<Table>,
-    /// Which chain or set; empty for a whole table.
-    pub chain: String,
-    /// What happened.
-    pub kind: Kind,
-    /// The same in words.
-    pub detail: String,
-    /// Rules or members that were missing, of all times; the first hundred.
-    pub added: Vec<String>,
-    /// Rules or members that should not have been there, of all times; the first hundred.
-    pub removed: Vec<String>,
-    /// Whether all is right again.
-    pub repaired: bool,
-    /// By which means, or why not.
-    pub how: String,
-    /// From seeing it to the end of the repair, in milliseconds.
-    pub took_ms: f64,
-    /// From the kernel's event to the end of the repair, in milliseconds; none if only a comparison found it.
-    pub latency_ms: Option<f64>,
-    /// The worst of all times.
-    pub latency_ms_max: Option<f64>,
-    /// How many events the kernel sent of it, of all times; 0 if only a comparison found it.
-    pub events: u64,
-    /// How often it happened.
-    pub times: u64,
-    /// Who did it: every distinct program, the first sixteen. Where several changed the same place before one repair,
-    /// each counts, so that their times are more than those of the incident.
-    pub actors: Vec<ActorReport>,
-    /// How often programs did it that `actors` does not name.
-    #[serde(default)]
-    pub more_actors: u64,
-    /// Who did it the last time; for the log, metrics and traces.
-    #[serde(skip)]
-    pub latest: Vec<Actor>,
-}
-
-/// How a policy stands.
-#[derive(Debug, Clone, PartialEq, Eq, JsonSchema, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub struct PolicyReport {
-    /// Its name in the configuration.
-    pub name: String,
-    /// Its version as it describes itself; none if it could not be asked.
-    pub version: Option<String>,
-    /// `sha256:` and the digest of the component; none if it could not be read.
-    pub digest: Option<String>,
-    /// Whether its present answer is in force.
-    pub state: PolicyState,
-    /// Why it is not.
-    pub reason: Option<String>,
-    /// What the configuration asks for, if that is not in force.
-    #[serde(default)]
-    pub candidate: Option<CandidateReport>,
-    /// `sha256:` and the digest of the contribution that counts: equal wherever component, facts, grants and settings are equal.
-    #[serde(default)]
-    pub contribution: Option<String>,
-    /// What it logged at the level `warn` or above when it gave the answer that counts.
-    #[serde(default)]
-    pub warnings: Vec<String>,
-    /// Each of its limits, and what was used of it; empty for one that is off.
-    #[serde(default)]
-    pub limits: Vec<limits::LimitReport>,
-    /// What differs if it is a shadow.
-    #[serde(default)]
-    pub shadow: Option<ShadowReport>,
-    /// An earlier version is held in place of the one that is configured.
-    #[serde(default)]
-    pub pinned: Option<PinReport>,
-    /// Chains that it asks for.
-    pub chains: usize,
-    /// Rules that it asks for, those in built-in chains included.
-    pub rules: usize,
-    /// Sets that it asks for.
-    pub sets: usize,
-}
-
-/// What would be different if a shadow were put in force.
-#[derive(Debug, Clone, Default, PartialEq, Eq, JsonSchema, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub struct ShadowReport {
-    /// The policy that it is compared with; without one everything that it asks for would come.
-    pub of: Option<String>,
-    /// How many lines would come, in the words of iptables-save and `ipset save`.
-    pub comes: u64,
-    /// How many would go.
-    pub goes: u64,
-    /// What limits the comparison: no rehearsal was possible.
-    pub notes: Vec<String>,
-}
-
-/// Which version is held, and why.
-#[derive(Debug, Clone, PartialEq, Eq, JsonSchema, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub struct PinReport {
-    /// `web@17`
-    pub record: String,
-    /// Since when: RFC 3339, UTC.
-    pub since: String,
-    /// In the words of whoever did it; may be empty.
-    pub why: String,
-}
-
-/// A version that is not in force, and may never be.
-#[derive(Debug, Clone, PartialEq, Eq, JsonSchema, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub struct CandidateReport {
-    /// As it describes itself; none if it could not be asked.
-    pub version: Option<String>,
-    /// `sha256:` and the digest of the component; none if it could not be read.
-    pub digest: Option<String>,
-    /// How far it has come.
-    pub state: CandidateState,
-    /// Why no further.
-    pub reason: Option<String>,
-}
-
-/// How far a version has come.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, JsonSchema, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum CandidateState {
-    /// Its component is being read or compiled.
-    Loading,
-    /// It is taken with the next check, or when what it waits for has come. The reason says what that is.
-    Waiting,
-    /// It is not taken.
-    Refused,
-}
-
-impl PolicyReport {
-    /// One of which nothing else is known.
-    pub fn new(name: impl ToString, state: PolicyState) -> Self {
-        Self {
-            name: name.to_string(),
-            version: None,
-            digest: None,
-            state,
-            reason: None,
-            candidate: None,
-            contribution: None,
-            warnings: Vec::new(),
-            limits: Vec::new(),
-            shadow: None,
-            pinned: None,
-            chains: 0,
-            rules: 0,
-            sets: 0,
-        }
-    }
-}
-
-/// Which answer of a policy counts.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, JsonSchema, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum PolicyState {
-    /// The newest of the version that is configured.
-    Current,
-    /// An earlier one, or that of an earlier version: the configured one fails or is refused.
-    LastGood,
-    /// It waits for something that must exist first. What was in force of it stays; if nothing was, nothing is.
-    Waiting,
-    /// None: it has never answered. What it may own stays as it is, and other policies are in force all the same.
-    NeverAnswered,
-    /// Its newest answer is compared, and not put in force.
-    Shadow,
-    /// None: it is turned off.
-    Off,
 }
