@@ -1,9 +1,9 @@
 //! Policies of built-in chains: each change is recorded with who made it, on both backends.
 
 use libtest_mimic::Trial;
-use ruleward_tests::policies::static_rules;
+use ruleward_tests::policies::{attachment, static_rules};
 use ruleward_tests::trial::trial;
-use ruleward_tests::{Backend, Family, Node};
+use ruleward_tests::{Backend, Family, Node, Placement};
 use serde_json::{Value, json};
 
 use super::node;
@@ -18,6 +18,10 @@ pub fn trials() -> Vec<Trial> {
             let name = format!("packets::{backend}::{family}::policies::one_that_is_asked_for_is_kept");
             trials.push(trial(name, move || one_that_is_asked_for_is_kept(backend, family)));
         }
+    }
+    for replay in ["auto", "off"] {
+        let name = format!("packets::nft::each_of_many_changes_is_one_incident_of_its_own_actor::replay_{replay}");
+        trials.push(trial(name, move || each_change_has_its_own_actor(replay)));
     }
     trials
 }
@@ -54,6 +58,40 @@ fn a_change_is_recorded_and_left(backend: Backend, family: Family) {
         }
         daemon.refresh().assert_unchanged();
     }
+}
+
+/// A jump, a policy and the table's flag at once. What the stock tools write for the repair is nobody's deed.
+fn each_change_has_its_own_actor(replay: &str) {
+    let family = Family::Ipv4;
+    let node = Node::new(Backend::Nft);
+    let mut policies = asking(family, &[("filter/FORWARD", "DROP")]);
+    policies["web"]["settings"]["attachments"] =
+        json!([attachment(family, "filter", "INPUT", Placement::First, "-p icmp -j ACCEPT")]);
+    node.configure(json!({ "refresh-interval": "1h", "watch": "auto", "replay": replay, "policies": policies }));
+    let daemon = node.daemon();
+    daemon.refresh().assert_unchanged();
+    let before = node.save_all();
+    let mark = daemon.status().mark();
+    daemon.pause();
+    node.command(family.tool(Backend::Nft, "")).args(&["-D", "INPUT", "1"]).must();
+    set(&node, Backend::Nft, family, "filter", "FORWARD", "ACCEPT");
+    node.command("nft").args(&["add table ip filter { flags dormant; }"]).must();
+    daemon.resume();
+    let kinds = [("rule-deleted", "INPUT"), ("policy-changed", "FORWARD"), ("table-dormant", "")];
+    let status = daemon.wait_until("told of all three", |status| {
+        let told = status.since(&mark);
+        status.report.in_sync
+            && kinds.iter().all(|(kind, chain)| told.iter().any(|one| one.is(kind, "ipv4", "filter", chain)))
+    });
+    assert_eq!(node.save_all(), before);
+    for incident in status.since(&mark) {
+        let names: Vec<&str> = incident.actors.iter().map(|one| one.actor.name.as_str()).collect();
+        let wanted = if incident.kind == "table-dormant" { "nft" } else { "iptables-nft" };
+        assert_eq!((incident.times, names), (1, vec![wanted]), "{incident:#?}");
+    }
+    let seen = daemon.status();
+    daemon.refresh().assert_unchanged();
+    assert_eq!(daemon.status().mark(), seen.mark(), "what the repair wrote is no incident");
 }
 
 /// A policy that asks for these policies of built-in chains in one family, as `TABLE/HOOK` and what each should be.

@@ -102,6 +102,11 @@ impl Activity {
         exact.or_else(wider).cloned().unwrap_or_default()
     }
 
+    /// Who changed what a table is, such as its flags, and not what is in it.
+    pub fn touch_itself(&self, family: Family, table: Table) -> Touch {
+        self.tables.get(&(family, table)).or(self.anywhere.as_ref()).cloned().unwrap_or_default()
+    }
+
     /// Who changed a table: all who are known to have changed anything of it.
     pub fn touch_of_table(&self, family: Family, table: Table) -> Touch {
         let of_table = self.chains.iter().filter(|((f, t, _), _)| (*f, *t) == (family, table)).map(|(_, touch)| touch);
@@ -138,6 +143,11 @@ impl Touch {
             touch.removers.note(actor, at);
         }
         touch
+    }
+
+    /// Changes that no other program made.
+    pub fn of_our_own(events: u64, at: Instant) -> Self {
+        Self { events, since: Some(at), ..Self::default() }
     }
 
     /// Who may have brought about such a drift, each once; who has only added rules has taken none away.
@@ -213,6 +223,17 @@ mod tests {
         assert_eq!(touch.events, 11);
         let only_added = Touch::by(named("dockerd"), Deeds::UNTOLD, 1, now);
         assert_eq!(names(&only_added, Kind::RuleDeleted), ["dockerd"], "the best that is known");
+    }
+
+    #[test]
+    fn who_changed_a_rule_has_not_changed_the_table_itself() {
+        let now = Instant::now();
+        let mut heard = Activity::default();
+        let chain = (Family::Ipv4, Table::Nat, Box::from("a"));
+        heard.chains.insert(chain, Touch::by(named("iptables"), REMOVED, 1, now));
+        assert_eq!(heard.touch_itself(Family::Ipv4, Table::Nat), Touch::default());
+        heard.tables.insert((Family::Ipv4, Table::Nat), Touch::by(named("nft"), Deeds::UNTOLD, 1, now));
+        assert_eq!(names(&heard.touch_itself(Family::Ipv4, Table::Nat), Kind::TableDormant), ["nft"]);
     }
 
     #[test]

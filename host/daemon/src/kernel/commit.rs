@@ -22,6 +22,8 @@ use super::tools::RestoreError;
 pub struct Committed {
     /// What could not be tidied up, and does no harm.
     pub notes: Vec<String>,
+    /// Only the first step was done: the rest is planned anew from what is there now.
+    pub unfinished: bool,
 }
 
 /// Why a plan was not carried out, or not all of it.
@@ -130,7 +132,8 @@ pub fn commit(port: &dyn Port, plan: &Plan) -> Result<Committed, CommitError> {
     let mut partial = Partial::default();
     let mut committed = Committed::default();
     if restructure(port, plan, &mut partial)? {
-        return Ok(committed); // what iptables-save showed before is not what it shows now
+        committed.unfinished = true; // what iptables-save showed before is not what it shows now
+        return Ok(committed);
     }
     commit_sets(port, plan, &mut partial)?;
     for table in &plan.tables {

@@ -20,6 +20,7 @@ pub mod nft;
 pub mod nft_tables;
 mod objects;
 pub mod observe;
+mod own_processes;
 pub mod port;
 pub mod process;
 mod prove;

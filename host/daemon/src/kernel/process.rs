@@ -23,6 +23,7 @@ use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, Signal};
 
 use super::confine;
+use super::own_processes;
 pub use super::tool_error::ToolError;
 use super::tool_path::{find, search_path};
 
@@ -109,6 +110,7 @@ impl Invocation<'_> {
             confine::confine(&mut command, &path);
         }
         let child = command.spawn().map_err(self.system("starting it"))?;
+        own_processes::note(child.id());
         let mut running = Running(child);
         let (mut stdout, mut stderr) = (Vec::new(), Vec::new());
         let end = self.watch(&mut running, started, &mut stdout, &mut stderr, on_wait);

@@ -167,7 +167,9 @@ pub(super) fn seen(heard: &Activity, drift: &Drift) -> Seen {
 /// What was heard of the place of a drift.
 pub(super) fn touch(heard: &Activity, drift: &Drift) -> Touch {
     match (drift.family, drift.table) {
-        (Some(family), Some(table)) if drift.chain.is_empty() => heard.touch_of_table(family, table),
+        (Some(family), Some(table)) if drift.kind == Kind::TableFlushed => heard.touch_of_table(family, table),
+        // Who changed a rule has not changed what the table itself is.
+        (Some(family), Some(table)) if drift.chain.is_empty() => heard.touch_itself(family, table),
         (Some(family), Some(table)) => {
             let exact = heard.touch(family, table, &drift.chain);
             // A chain that went without an event of its own was given another name: the event has that one.

@@ -270,6 +270,7 @@ impl Keeper {
             }
             match done {
                 Ok(committed) => {
+                    let unfinished = committed.unfinished;
                     pass.report.notes.extend(committed.notes);
                     pass.committed_at = Some(Instant::now());
                     since = Since::Commit;
@@ -283,7 +284,7 @@ impl Keeper {
                         self.by_tools = None;
                         self.count_own_commit(observed, step);
                     }
-                    between = !step.stand_ins.is_empty();
+                    between = unfinished || !step.stand_ins.is_empty();
                     step.stand_ins.sets().for_each(|set| wait_until_unused(port, set));
                     if expected.basis == Basis::Unproven && !restructures(todo) {
                         *expected = super::learn(Arc::clone(expected), port);

@@ -18,6 +18,7 @@ use rustix::net::{AddressFamily, RecvFlags, SocketFlags, SocketType};
 use super::super::activity::{Activity, Deeds, Touch, Write};
 use super::super::identify::identify;
 use super::super::nfnetlink::{Attributes, Message, Messages, Nfnetlink, Request, number, text};
+use super::super::own_processes;
 use super::wire;
 
 /// `NFNLGRP_NFTABLES` is group 7.
@@ -237,11 +238,17 @@ impl Events {
             return;
         }
         let since = Instant::now();
+        let ours = pid.is_some_and(own_processes::is_own);
         let actor = pid.map_or_else(Actor::unknown, |pid| identify(pid, name.as_deref()));
-        activity.writes.push(Write::new(actor.clone(), if single { Extent::Single } else { Extent::Mass }));
+        if !ours {
+            activity.writes.push(Write::new(actor.clone(), if single { Extent::Single } else { Extent::Mass }));
+        }
         let mut heard = Activity::default();
         for ((family, table, chain), (events, deeds)) in pending {
-            let touch = Touch::by(actor.clone(), deeds, events, since);
+            let touch = match ours {
+                true => Touch::of_our_own(events, since),
+                false => Touch::by(actor.clone(), deeds, events, since),
+            };
             match chain {
                 Some(chain) => drop(heard.chains.insert((family, table, chain), touch)),
                 None => drop(heard.tables.insert((family, table), touch)),
