@@ -20,6 +20,7 @@ pub fn trials() -> Vec<Trial> {
         };
         add("chains_are_deleted_after_a_flush", chains_are_deleted_after_a_flush);
         add("a_script_flushes_every_table", a_script_flushes_every_table);
+        add("a_slow_script_outlasts_the_bound", a_slow_script_outlasts_the_bound);
         add("one_restore_flushes_five_tables", one_restore_flushes_five_tables);
         add("a_restore_replaces_every_table", a_restore_replaces_every_table);
         add("a_large_restore_beside_single_repairs", a_large_restore_beside_single_repairs);
@@ -108,6 +109,25 @@ fn a_script_flushes_every_table(backend: Backend) {
         scene.script(&script);
         scene.all_is_back();
     }
+}
+
+/// Longer than `repair-wait-mass` after the first table was flushed, the others are: none is repaired between its own two
+/// steps because the first has waited long enough.
+fn a_slow_script_outlasts_the_bound(backend: Backend) {
+    let scene = Scene::new(backend);
+    let (first, tool) = (JUMPS[0].0, scene.tool(Family::Ipv4));
+    let mut script = format!("{tool} -w -t {first} -F && {tool} -w -t {first} -X\n");
+    for step in ["-N", "-X"].into_iter().cycle().take(16) {
+        writeln!(script, "{tool} -w -t raw {step} fw; sleep 0.1").unwrap();
+    }
+    for family in Family::ALL {
+        let tool = scene.tool(family);
+        for (table, ..) in JUMPS.into_iter().filter(|(table, ..)| *table != first) {
+            writeln!(script, "{tool} -w -t {table} -F; sleep 0.1; {tool} -w -t {table} -X").unwrap();
+        }
+    }
+    scene.script(&script);
+    scene.all_is_back();
 }
 
 /// Each table of a restore is a commit of its own.

@@ -2,25 +2,34 @@
 //! processes still run, and of what time it is.
 //!
 //! Programs write in several steps. `iptables-restore` commits table by table, `iptables -F && iptables -X` is two
-//! processes, and iptables-nft reads the rules first and commits to what it has read: a commit of ours between two of these
-//! steps undoes the first and makes the second fail. So a repair waits:
-//! - until the process that wrote has ended, if it is a tool that ends by itself ([`Writer::Ends`]);
-//! - until a program that goes on running has written nothing for a tenth of [`Bounds::single`];
-//! - after a change of more than one rule also until nothing was written for a tenth of [`Bounds::mass`]: the next process of
-//!   a script is not there yet when the one before it has ended;
-//! - and never longer than [`Bounds::single`] from the first change, or [`Bounds::mass`] if it was more than one rule.
+//! processes, and iptables-nft reads the rules first and commits to what it has read: a commit of ours to the same table
+//! between two of these steps undoes the first and makes the second fail. So the repair of a table waits:
+//! - until the process that wrote to it has ended, if it is a tool that ends by itself ([`Writer::Ends`]);
+//! - until a program that goes on running has not written to it for a tenth of [`Bounds::single`];
+//! - after a change of more than one rule also until nothing was written to any table for a tenth of [`Bounds::mass`]: the
+//!   next process of a script is not there yet when the one before it has ended, and it may flush all tables before it
+//!   deletes the chains of the first;
+//! - and never longer than [`Bounds::single`] from the first change of this table, or [`Bounds::mass`] if it was more than
+//!   one rule.
 //!
-//! One rule that was changed by a process that has ended is repaired at once.
+//! One rule that was changed by a process that has ended is repaired at once. Each table settles apart: a script that goes
+//! from table to table for longer than the bound is not met between two steps in its last table, and a commit to another
+//! table than that of a process in between does it no harm.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
+
+use crate::names::{Family, Table};
 
 /// Which part of a bound is quiet enough.
 const QUIET: u32 = 10;
 /// Of more processes than this the ends are not waited for: then there is quiet, or the bound.
 pub const MOST_WRITERS: usize = 64;
 
-/// The longest waits, each counted from the first change that is not repaired yet.
+/// A table of one family.
+pub type Place = (Family, Table);
+
+/// The longest waits, each counted from the first change of a table that is not repaired yet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Bounds {
     /// For one rule.
@@ -64,17 +73,18 @@ pub enum Verdict {
     Wait(Duration),
 }
 
-/// What was heard and is not repaired yet.
+/// What was heard and is not repaired yet, by table.
 #[derive(Debug, Clone)]
 pub struct Settling {
     bounds: Bounds,
-    changes: Option<Changes>,
+    tables: BTreeMap<Place, Changes>,
+    /// When anything was last written while changes settle, to whichever table.
+    last: Duration,
 }
 
 #[derive(Debug, Clone)]
 struct Changes {
     since: Duration,
-    last: Duration,
     extent: Extent,
     /// Tools that still run.
     running: BTreeSet<u32>,
@@ -85,7 +95,7 @@ struct Changes {
 impl Settling {
     /// Nothing was heard.
     pub fn new(bounds: Bounds) -> Self {
-        Self { bounds, changes: None }
+        Self { bounds, tables: BTreeMap::new(), last: Duration::ZERO }
     }
 
     /// The bounds.
@@ -98,16 +108,11 @@ impl Settling {
         self.bounds = bounds;
     }
 
-    /// Another program has changed something that may concern us.
-    pub fn changed(&mut self, now: Duration, writer: Writer, extent: Extent) {
-        let changes = self.changes.get_or_insert_with(|| Changes {
-            since: now,
-            last: now,
-            extent,
-            running: BTreeSet::new(),
-            open: None,
-        });
-        changes.last = changes.last.max(now);
+    /// Another program has changed something in a table that may concern us.
+    pub fn changed(&mut self, now: Duration, place: Place, writer: Writer, extent: Extent) {
+        self.last = self.last.max(now);
+        let new = || Changes { since: now, extent, running: BTreeSet::new(), open: None };
+        let changes = self.tables.entry(place).or_insert_with(new);
         changes.extent = changes.extent.max(extent);
         match writer {
             Writer::Ended => {}
@@ -120,49 +125,72 @@ impl Settling {
 
     /// Another program has written something that does not concern us: while changes settle, it is no quiet either.
     pub fn wrote_elsewhere(&mut self, now: Duration) {
-        if let Some(changes) = &mut self.changes {
-            changes.last = changes.last.max(now);
-        }
+        self.last = self.last.max(now);
     }
 
     /// A process has ended.
     pub fn ended(&mut self, now: Duration, pid: u32) {
-        if let Some(changes) = &mut self.changes
-            && changes.running.remove(&pid)
-        {
-            changes.last = changes.last.max(now);
+        for changes in self.tables.values_mut() {
+            if changes.running.remove(&pid) {
+                self.last = self.last.max(now);
+            }
         }
     }
 
     /// The tools whose end is waited for.
     pub fn running(&self) -> impl Iterator<Item = u32> {
-        self.changes.iter().flat_map(|changes| changes.running.iter().copied())
+        self.tables.values().flat_map(|changes| changes.running.iter().copied())
     }
 
     /// Whether nothing waits.
     pub fn is_empty(&self) -> bool {
-        self.changes.is_none()
+        self.tables.is_empty()
     }
 
-    /// What was heard is looked at now.
+    /// The tables that wait.
+    pub fn unsettled(&self) -> impl Iterator<Item = Place> {
+        self.tables.keys().copied()
+    }
+
+    /// What was heard is looked at now, wherever it was.
     pub fn clear(&mut self) {
-        self.changes = None;
+        self.tables.clear();
     }
 
-    /// Whether a repair may begin.
+    /// The tables whose repair may begin; they are looked at now, and do not wait any more.
+    pub fn take_settled(&mut self, now: Duration) -> BTreeSet<Place> {
+        let is_settled = |changes: &Changes| self.settled_at(changes) <= now;
+        let tables = self.tables.iter().filter(|(_, changes)| is_settled(changes));
+        let settled: BTreeSet<Place> = tables.map(|(place, _)| *place).collect();
+        self.tables.retain(|place, _| !settled.contains(place));
+        settled
+    }
+
+    /// Whether the repair of any table may begin, or nothing waits.
     #[must_use]
     pub fn verdict(&self, now: Duration) -> Verdict {
-        let Some(changes) = &self.changes else { return Verdict::Begin };
+        Self::at(now, self.tables.values().map(|changes| self.settled_at(changes)).min())
+    }
+
+    /// Whether the repair of every table may begin.
+    #[must_use]
+    pub fn verdict_of_all(&self, now: Duration) -> Verdict {
+        Self::at(now, self.tables.values().map(|changes| self.settled_at(changes)).max())
+    }
+
+    fn at(now: Duration, settled: Option<Duration>) -> Verdict {
+        settled.filter(|at| *at > now).map_or(Verdict::Begin, Verdict::Wait)
+    }
+
+    /// When the repair of a table may begin, if nothing else is heard.
+    fn settled_at(&self, changes: &Changes) -> Duration {
         let Bounds { single, mass } = self.bounds;
         let bound = changes.since + if changes.extent == Extent::Mass { mass } else { single };
-        let quiet_after_mass = (changes.extent == Extent::Mass).then(|| changes.last + mass / QUIET);
+        let quiet_after_mass = (changes.extent == Extent::Mass).then(|| self.last + mass / QUIET);
         let quiet_after_open = changes.open.map(|open| open + single / QUIET);
         let end = (!changes.running.is_empty()).then_some(bound);
         let settled = [quiet_after_mass, quiet_after_open, end].into_iter().flatten().max();
-        match settled.map(|settled| settled.min(bound)) {
-            Some(at) if at > now => Verdict::Wait(at),
-            _ => Verdict::Begin,
-        }
+        settled.map_or(changes.since, |settled| settled.min(bound))
     }
 }
 

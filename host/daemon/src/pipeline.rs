@@ -210,6 +210,7 @@ impl Pipeline {
             self.let_writers_finish();
         }
         pass.recorder.done(traced::LISTEN, listening);
+        self.keeper.unsettled.clear();
         let mut heard = std::mem::take(&mut self.keeper.heard);
         heard.extend(self.keeper.waiting.clone());
         let Some(mut observed) = self.observe(pass, &mut expected)? else {

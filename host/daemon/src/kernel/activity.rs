@@ -1,6 +1,6 @@
 //! What others did, as far as a watch tells: where, how often, and who.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Instant;
 
 use ruleward_core::actor::{Actor, Actors};
@@ -21,15 +21,17 @@ pub struct Activity {
     pub generation: Option<u32>,
     /// Changes were missed.
     pub lost: bool,
-    /// The writes that this is about, each by one process. [`Activity::extend`] leaves them out.
+    /// The writes that this is about, each by one process to one table. [`Activity::extend`] leaves them out.
     pub writes: Vec<Write>,
     /// Others wrote something that does not concern us.
     pub elsewhere: bool,
 }
 
-/// What a process has written at once.
+/// What a process has written at once to a table.
 #[derive(Debug, Clone)]
 pub struct Write {
+    /// Where.
+    pub place: (Family, Table),
     /// Which process; unknown if it is not told, or if there were several.
     pub actor: Actor,
     /// How much.
@@ -38,10 +40,10 @@ pub struct Write {
 
 impl Write {
     /// Of a process that changed this much. A flush is one also where it took one rule away: more may follow.
-    pub fn new(actor: Actor, extent: Extent) -> Self {
+    pub fn new(place: (Family, Table), actor: Actor, extent: Extent) -> Self {
         let flushes = |word: &str| matches!(word, "-F" | "--flush" | "-X" | "--delete-chain" | "flush");
         let says_so = actor.command_line.as_ref().is_some_and(|words| words.split(' ').any(flushes));
-        Self { extent: if says_so { Extent::Mass } else { extent }, actor }
+        Self { place, extent: if says_so { Extent::Mass } else { extent }, actor }
     }
 }
 
@@ -77,6 +79,17 @@ impl Activity {
         }
         self.generation = later.generation.or(self.generation);
         self.lost |= later.lost;
+    }
+
+    /// Takes all but what concerns these tables. Where it is not known which tables changed, that stays until none is left
+    /// alone: then everything is compared.
+    pub fn take_all_but(&mut self, alone: &BTreeSet<(Family, Table)>) -> Self {
+        if alone.is_empty() {
+            return std::mem::take(self);
+        }
+        let chains = self.chains.extract_if(.., |(family, table, _), _| !alone.contains(&(*family, *table))).collect();
+        let tables = self.tables.extract_if(.., |place, _| !alone.contains(place)).collect();
+        Self { chains, tables, ..Self::default() }
     }
 
     /// Adds who was heard of later, where nothing is known yet of anyone; no more.
@@ -191,6 +204,22 @@ mod tests {
 
     fn names(touch: &Touch, kind: Kind) -> Vec<String> {
         touch.actors_of(kind).into_iter().map(|actor| actor.name).collect()
+    }
+
+    #[test]
+    fn tables_are_left_alone_and_what_may_concern_any_is_kept_for_last() {
+        let (filter, nat) = ((Family::Ipv4, Table::Filter), (Family::Ipv4, Table::Nat));
+        let mut heard = Activity { generation: Some(9), lost: true, ..Activity::default() };
+        for (family, table) in [filter, nat] {
+            heard.chains.insert((family, table, "web".into()), Touch::default());
+        }
+        heard.tables.insert(nat, Touch::default());
+        let taken = heard.take_all_but(&[nat].into());
+        assert_eq!(taken.chains.into_keys().collect::<Vec<_>>(), [(filter.0, filter.1, "web".into())]);
+        assert_eq!((taken.tables.len(), taken.generation, taken.lost), (0, None, false));
+        let rest = heard.take_all_but(&BTreeSet::new());
+        assert_eq!((rest.chains.len(), rest.tables.len(), rest.generation, rest.lost), (1, 1, Some(9), true));
+        assert!(heard.is_quiet());
     }
 
     #[test]

@@ -64,7 +64,7 @@ pub struct TableWatch {
     places: Vec<Place>,
     /// What the tables were when they were last compared.
     seen: HashMap<Place, Stamp>,
-    /// How many entries they had when they were last read here: what went at once is told from that.
+    /// How many entries they had when they were last compared: what went at once is told from that.
     entries: HashMap<Place, u32>,
     /// The tables that the last look found changed, for the comparison that follows.
     read: HashMap<Place, Snapshot>,
@@ -282,20 +282,18 @@ impl TableWatch {
         Activity { tables, writes, elsewhere, ..Activity::default() }
     }
 
-    /// What the writers did to these tables, for whoever waits until they are done. Rules that went one at a time in several
-    /// tables count as one each.
+    /// What the writers did to these tables, for whoever waits until they are done: which of them wrote where is not told.
     fn writes(&mut self, changed: &[(Place, Option<Snapshot>)], writers: &[Actor]) -> Vec<Write> {
-        let mut extent = Extent::Single;
-        for (place, snapshot) in changed {
-            let now = snapshot.as_ref().map_or(0, Snapshot::entries);
-            let before = self.entries.insert(*place, now).unwrap_or(now);
-            if before.abs_diff(now) > 1 {
-                extent = Extent::Mass;
-            }
-        }
         let unknown = [Actor::unknown()];
         let writers = if writers.is_empty() { &unknown[..] } else { writers };
-        writers.iter().map(|writer| Write::new(writer.clone(), extent)).collect()
+        let mut writes = Vec::new();
+        for (place, snapshot) in changed {
+            let now = snapshot.as_ref().map_or(0, Snapshot::entries);
+            let many = self.entries.get(place).is_none_or(|before| before.abs_diff(now) > 1);
+            let extent = if many { Extent::Mass } else { Extent::Single };
+            writes.extend(writers.iter().map(|writer| Write::new(*place, writer.clone(), extent)));
+        }
+        writes
     }
 
     /// Takes what the lock tells. Whether there was anything.
@@ -343,6 +341,10 @@ impl TableWatch {
         match stamp {
             Some(stamp) => drop(self.seen.insert(place, stamp)),
             None => drop(self.seen.remove(&place)),
+        }
+        match self.reader.entries(place.0, place.1) {
+            Ok(entries) => drop(self.entries.insert(place, entries)),
+            Err(_) => drop(self.entries.remove(&place)),
         }
     }
 

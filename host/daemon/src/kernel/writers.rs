@@ -1,6 +1,6 @@
 //! The processes that have written and still run: their ends are waited for, by descriptors that the caller polls.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use ruleward_core::actor::Actor;
@@ -46,9 +46,9 @@ impl Writers {
         ended
     }
 
-    /// No end is waited for any more.
-    pub fn clear(&mut self) {
-        self.0.clear();
+    /// No other ends are waited for any more.
+    pub fn keep(&mut self, running: &BTreeSet<u32>) {
+        self.0.retain(|pid, _| running.contains(pid));
     }
 }
 

@@ -41,13 +41,10 @@ impl Pipeline {
         for place in self.keeper.seen.disowned(&*self.port, began) {
             self.keeper.heard.tables.entry(place).or_default();
         }
-        if self.keeper.wait_for_writers().is_some() {
-            return None;
-        }
+        let mut heard = self.keeper.take_settled(&expected)?;
         let due = self.keeper.due.is_some_and(|due| due <= began);
-        let mut heard = std::mem::take(&mut self.keeper.heard);
         if due {
-            heard.extend(std::mem::take(&mut self.keeper.waiting));
+            heard.extend(self.keeper.waiting.take_all_but(&self.keeper.unsettled));
         }
         // Rules come first.
         let sets = heard.is_quiet() && !due && !self.keeper.filling;
@@ -96,6 +93,9 @@ impl Pipeline {
             self.keeper.read_again = None;
             return false;
         }
+        if !self.keeper.unsettled.is_empty() {
+            return false; // what settles now is looked at soon, and then everything is
+        }
         match self.keeper.read_all.map(|last| last + AFTER_FAILURE) {
             Some(next) if next > now => {
                 self.keeper.read_again = Some(next);
@@ -117,7 +117,9 @@ impl Pipeline {
     /// Waits until other programs are done with what was heard: what is written now must not come between their steps. The
     /// wait is bounded, and this thread has nothing better to do meanwhile.
     pub(super) fn let_writers_finish(&mut self) {
-        while let Some(until) = self.keeper.wait_for_writers() {
+        // Tables that begin to settle meanwhile have their own time, but none makes a check wait forever.
+        let latest = Instant::now() + self.keeper.settling.bounds().mass * 2;
+        while let Some(until) = self.keeper.wait_for_writers(latest) {
             let signals = self.keeper.signals();
             let mut fds: Vec<_> = signals.iter().map(|fd| PollFd::new(fd, PollFlags::IN)).collect();
             let rest = Timespec::try_from(until.saturating_duration_since(Instant::now())).ok();
@@ -144,7 +146,7 @@ impl Pipeline {
             let _ = self.keeper.watch.take(&|_| false, &|_, _, _| false);
             return Activity::default();
         };
-        self.keeper.listen(expected.forms.is_none(), &|family, table, chain| {
+        self.keeper.listen(&expected, &|family, table, chain| {
             let Some(wanted) = expected.tables.get(&(family, table)) else { return false };
             Hook::from_name(chain).is_some()
                 || expected.ownership.owns_chain(table, chain)
@@ -154,12 +156,14 @@ impl Pipeline {
 
     /// Where to look. What waits in a fight is left out until it is due.
     fn scope(&mut self, expected: &Expected, heard: &Activity, due: bool, sets: bool) -> Scope {
-        if heard.lost || heard.anywhere.is_some() || heard.chains.len() > MANY {
+        let many = heard.chains.len() > MANY;
+        if heard.lost || heard.anywhere.is_some() || (many && self.keeper.unsettled.is_empty()) {
             return Scope::All;
         }
         let mut chains = Chains::new();
         if due {
             chains.clone_from(self.keeper.held.chains());
+            chains.retain(|place, _| !self.keeper.unsettled.contains(place));
         }
         for (family, table, chain) in heard.chains.keys() {
             let place = (*family, *table);
@@ -187,7 +191,7 @@ impl Pipeline {
                 let wanted = wanted.chains.contains_key(&**chain) || Hook::from_name(chain).is_some();
                 !wanted && expected.ownership.owns_chain(place.1, chain)
             });
-            if renamed || heard.tables.contains_key(&place) {
+            if many || renamed || heard.tables.contains_key(&place) {
                 return (place, None);
             }
             let sites = wanted.chains.len() + wanted.hooks.len();
@@ -225,13 +229,15 @@ impl Pipeline {
         self.expected = Some(Arc::clone(&expected));
         let mut todo = pass.timed(Stage::Plan, || plan(&expected, &observed));
         if todo.first.is_some() && observed.partial {
-            // All rules that use the set have to be known.
+            // All rules that use the set have to be known, also where another program is not done.
+            self.keeper.unsettled.clear();
             return self.undo(pass, expected, &Scope::All, heard);
         }
         let waits_elsewhere = self.keeper.await_chains(&expected, &observed);
         let problems = self.take_problems(scope, &todo);
         if *scope == Scope::All {
-            self.keeper.verified = observed.generation.filter(|_| self.keeper.steady);
+            self.keeper.verified =
+                observed.generation.filter(|_| self.keeper.steady && self.keeper.settling.is_empty());
         } else if self.keeper.verified.is_some() {
             self.keeper.verified = heard.generation.or(self.keeper.verified);
         }
@@ -405,7 +411,7 @@ impl Pipeline {
             Some(generation) => self.keeper.verified == Some(generation),
             None => self.keeper.watch.is_unchanged(),
         };
-        unchanged && self.keeper.sets_unchanged(&*self.port, expected)
+        unchanged && self.keeper.heard.is_quiet() && self.keeper.sets_unchanged(&*self.port, expected)
     }
 
     /// Whether a check that only looks again has to wait, as the repair does. The refresh and requests do not.
@@ -436,7 +442,11 @@ impl Pipeline {
         let heard = heard.then(|| self.keeper.settled_at());
         let sets = self.in_force().and_then(|_| self.keeper.sets_due());
         let owners = self.keeper.seen.due().filter(|_| self.in_force().is_some());
-        let due = [self.keeper.watch.due(), self.keeper.due, self.keeper.read_again, peace, heard, sets, owners];
+        // While no table is settled nothing else is looked at.
+        let settled = heard.filter(|_| !self.keeper.settling.is_empty());
+        let later = |due: Option<Instant>| due.map(|due| settled.map_or(due, |settled| due.max(settled)));
+        let [due, again, sets] = [self.keeper.due, self.keeper.read_again, sets].map(later);
+        let due = [self.keeper.watch.due(), due, again, peace, heard, sets, owners];
         let due = due.into_iter().flatten().min()?;
         Some(due.saturating_duration_since(now))
     }

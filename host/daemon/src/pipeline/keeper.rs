@@ -109,6 +109,8 @@ pub(super) struct Keeper {
     pub heard: Activity,
     /// Whether those who did it are done.
     pub settling: Settling,
+    /// Tables that are left alone in this pass: those who write there are not done.
+    pub unsettled: BTreeSet<(Family, Table)>,
     /// Their processes, as far as they end by themselves.
     pub writers: Writers,
     /// Checks that read nothing, since the last one that did.
@@ -164,6 +166,7 @@ impl Keeper {
             due: None,
             heard: Activity::default(),
             settling: Settling::new(Bounds::default()),
+            unsettled: BTreeSet::new(),
             writers: Writers::default(),
             skipped: 0,
             by_tools: None,

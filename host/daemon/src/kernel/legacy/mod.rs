@@ -216,6 +216,14 @@ impl LegacyReader {
         Ok(self.info(family, table)?.as_ref().map_or(0, outline))
     }
 
+    /// What [`Snapshot::entries`] of a reading would be now, for some microseconds.
+    ///
+    /// # Errors
+    /// [`LegacyError`]
+    pub fn entries(&self, family: Family, table: Table) -> Result<u32, LegacyError> {
+        Ok(self.info(family, table)?.map_or(0, |info| info.entries))
+    }
+
     /// The sets of the same namespace.
     pub fn sets(&self) -> &SetIndexes {
         &self.sets

@@ -4,7 +4,7 @@
 //! buffer could not hold is lost; the kernel says so once, and so does [`Events::take`]. Numbers that do not follow each
 //! other are a loss as well.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
 
@@ -241,7 +241,9 @@ impl Events {
         let ours = pid.is_some_and(own_processes::is_own);
         let actor = pid.map_or_else(Actor::unknown, |pid| identify(pid, name.as_deref()));
         if !ours {
-            activity.writes.push(Write::new(actor.clone(), if single { Extent::Single } else { Extent::Mass }));
+            let extent = if single { Extent::Single } else { Extent::Mass };
+            let places: BTreeSet<_> = pending.keys().map(|(family, table, _)| (*family, *table)).collect();
+            activity.writes.extend(places.into_iter().map(|place| Write::new(place, actor.clone(), extent)));
         }
         let mut heard = Activity::default();
         for ((family, table, chain), (events, deeds)) in pending {

@@ -1,9 +1,10 @@
 //! What the kernel tells of changes: which of them are our own, and whether those who made the others are done.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::os::fd::BorrowedFd;
 use std::time::Instant;
 
+use ruleward_core::expected::Expected;
 use ruleward_core::names::{Family, Table};
 use ruleward_core::observed::Observed;
 use ruleward_core::plan::Plan;
@@ -29,47 +30,80 @@ impl Keeper {
         self.own.push_back(next);
     }
 
-    /// What others did since the last time, in chains that concern us. `by_text`: so they are read.
-    pub fn listen(&mut self, by_text: bool, concerns: &dyn Fn(Family, Table, &str) -> bool) -> Activity {
+    /// What others did since the last time, in chains that concern us.
+    pub fn listen(&mut self, expected: &Expected, concerns: &dyn Fn(Family, Table, &str) -> bool) -> Activity {
+        let by_text = expected.forms.is_none();
         let Self { watch, verified, own, .. } = self;
         let heard = watch.take(&|generation| is_known(generation, own, *verified, by_text), concerns);
         if let Some(last) = heard.generation {
             self.own.retain(|generation| comes_before(last, *generation));
         }
-        self.note_writes(&heard);
+        self.note_writes(&heard, expected.tables.keys().copied());
         heard
     }
 
     /// Takes note of who has to be done before a repair begins.
-    fn note_writes(&mut self, heard: &Activity) {
+    fn note_writes(&mut self, heard: &Activity, places: impl Iterator<Item = (Family, Table)>) {
         let now = self.started.elapsed();
         for write in &heard.writes {
-            self.settling.changed(now, self.writers.watch(&write.actor), write.extent);
+            self.settling.changed(now, write.place, self.writers.watch(&write.actor), write.extent);
         }
         if heard.lost {
-            self.settling.changed(now, Writer::Stays, Extent::Mass);
+            places.for_each(|place| self.settling.changed(now, place, Writer::Stays, Extent::Mass));
         }
         if heard.elsewhere {
             self.settling.wrote_elsewhere(now);
         }
     }
 
-    /// Whether other programs are done with what was heard, or the longest wait is over; else when to look again. From here on
+    /// Takes what was heard of the tables that other programs are done with, or whose longest wait is over; all other tables
+    /// are left alone until the next time. `None`: there is nothing but these.
+    pub fn take_settled(&mut self, expected: &Expected) -> Option<Activity> {
+        self.note_ends();
+        let waited = !self.settling.is_empty();
+        let settled = self.settling.take_settled(self.started.elapsed());
+        self.unsettled = self.settling.unsettled().collect();
+        if waited && settled.is_empty() {
+            return None;
+        }
+        self.writers.keep(&self.settling.running().collect());
+        let mut heard = self.heard.take_all_but(&self.unsettled);
+        if self.heard.lost || self.heard.anywhere.is_some() {
+            for place in settled.into_iter().filter(|place| expected.tables.contains_key(place)) {
+                heard.tables.entry(place).or_default();
+            }
+        }
+        Some(heard)
+    }
+
+    /// Whether other programs are done with all that was heard, or it is `latest`; else when to look again. From here on all of
     /// it is looked at.
-    pub fn wait_for_writers(&mut self) -> Option<Instant> {
+    pub fn wait_for_writers(&mut self, latest: Instant) -> Option<Instant> {
+        self.note_ends();
+        if let Verdict::Wait(at) = self.settling.verdict_of_all(self.started.elapsed())
+            && Instant::now() < latest
+        {
+            return Some((self.started + at).min(latest));
+        }
+        self.look_at_all();
+        None
+    }
+
+    /// No table is left alone.
+    pub fn look_at_all(&mut self) {
+        self.settling.clear();
+        self.writers.keep(&BTreeSet::new());
+        self.unsettled.clear();
+    }
+
+    fn note_ends(&mut self) {
         let now = self.started.elapsed();
         for pid in self.writers.take_ended() {
             self.settling.ended(now, pid);
         }
-        if let Verdict::Wait(at) = self.settling.verdict(now) {
-            return Some(self.started + at);
-        }
-        self.settling.clear();
-        self.writers.clear();
-        None
     }
 
-    /// When [`Keeper::wait_for_writers`] should be asked again, if no process ends before.
+    /// When [`Keeper::take_settled`] should be asked again, if no process ends before.
     pub fn settled_at(&self) -> Instant {
         match self.settling.verdict(self.started.elapsed()) {
             Verdict::Wait(at) => self.started + at,

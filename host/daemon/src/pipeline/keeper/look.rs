@@ -24,6 +24,11 @@ impl Keeper {
         trusting: bool,
     ) -> Result<Observed, ObserveError> {
         let mut observed = self.look_at_tables(port, expected, scope, by, trusting)?;
+        if !self.unsettled.is_empty() {
+            // Text is read of all tables.
+            observed.partial = true;
+            observed.tables.retain(|place, _| !self.unsettled.contains(place));
+        }
         if !matches!(scope, Scope::Part { sets: false, .. }) && !self.filling {
             self.look_at_sets(port, expected, &mut observed)?;
             find_set_users(port, expected, &mut observed);
