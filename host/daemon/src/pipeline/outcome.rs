@@ -167,7 +167,7 @@ impl Pipeline {
     /// What does not change from one look to the next, and is said on every path: a configuration and policies that are
     /// refused, what waits in a fight, and what no write of ours can change.
     fn add_standing(&self, report: &mut Report) {
-        let Behind { refused, waiting, staying, .. } = self.roster.behind();
+        let Behind { refused, waiting, loading, staying, .. } = self.roster.behind();
         let configuration =
             self.offered.refusal.iter().map(|refusal| {
                 format!("the configuration is refused, and the last good one stays in force: {refusal}")
@@ -180,6 +180,9 @@ impl Pipeline {
         problems.append(&mut report.problems);
         if !self.offered.complete && self.offered.any {
             problems.push("policies are being loaded; what was in force of them stays until then".to_owned());
+        }
+        if self.offered.complete {
+            problems.extend(loading);
         }
         problems.extend(self.fought_over());
         problems.extend(self.keeper.problems.iter().cloned());

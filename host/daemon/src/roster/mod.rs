@@ -85,6 +85,8 @@ pub struct Behind {
     pub refused: Vec<String>,
     /// They wait for something that must exist first.
     pub waiting: Vec<String>,
+    /// They are new, and their components are not loaded yet.
+    pub loading: Vec<String>,
     /// They have left the configuration, and stay until all others have answered.
     pub staying: Vec<String>,
     /// One that does not wait has nothing in force.
@@ -370,6 +372,9 @@ impl Roster {
                     behind.waiting.push(format!("policy {} {reason}; {}", member.name, member.what_is_left()));
                 }
                 Some(NoAnswer { reason, .. }) => behind.refused.push(format!("policy {}: {reason}", member.name)),
+                None if member.chosen().is_none() => {
+                    behind.loading.push(format!("policy {} is being loaded; {}", member.name, member.what_is_left()));
+                }
                 None => {}
             }
         }
