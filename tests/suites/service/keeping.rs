@@ -33,6 +33,13 @@ fn mount(node: &Node, options: &str) {
     node.command("mount").args(&["-t", "tmpfs", "-o", options, "tmpfs", &state]).must();
 }
 
+/// The options that `mount` would read from the kernel and pass again name users by numbers of the machine's own user
+/// namespace, which are none in another.
+fn remount(node: &Node, options: &str) {
+    let state = node.path("state").display().to_string();
+    node.command("mount").args(&["--options-mode", "ignore", "-o", &format!("remount,{options}"), &state]).must();
+}
+
 /// What is in the changed configuration and in no other.
 const CHANGE: &str = "59m";
 
@@ -67,7 +74,7 @@ fn a_full_disk_that_has_room_again() {
         says_since_when(&daemon, what);
     }
     node.command("rm").args(&[&fill]).must();
-    node.command("mount").args(&["-o", "remount,size=64m", &node.path("state").display().to_string()]).must();
+    remount(&node, "size=64m");
     daemon.reload(0);
     poll("everything is kept", || all_is_kept(&node, CHANGE).then_some(()));
     content(&daemon);
@@ -82,7 +89,7 @@ fn a_disk_that_was_read_only_for_a_while() {
     for what in ["the configuration is not kept", "component can't be kept", "could not be kept for the next start"] {
         says_since_when(&daemon, what);
     }
-    node.command("mount").args(&["-o", "remount,rw", &node.path("state").display().to_string()]).must();
+    remount(&node, "rw");
     daemon.reload(0);
     poll("everything is kept", || all_is_kept(&node, CHANGE).then_some(()));
     content(&daemon);
