@@ -72,7 +72,6 @@ def matches(t):
     yield [t.Match_AddressType(t.AddressTypeMatch(None, tests[2], t.AddressTypeLimit.ANY_INTERFACE))]
     yield [t.Match_Limit(t.LimitMatch(1, unit, burst)) for unit, burst in zip(t.RateUnit, [None, 1, 10, 10000])]
     yield [t.Match_Extension(t.Extension("recent", ["--name", "every one", "!", "--rcheck", "--seconds", "60"]))]
-    yield [t.Match_Verbatim(["-p", "tcp", "!", "--dport", "22", "-m", "string", "--string", "-j x", "--algo", "bm"])]
 
 
 def chains(t):
@@ -80,6 +79,9 @@ def chains(t):
     drop = t.Target_Drop()
     every = [t.Rule(list(one), drop, f"every: {number}") for number, one in enumerate(matches(t))]
     every.append(t.Rule([], None, None))
+    # A whole rule holds its target itself.
+    words = ["-p", "tcp", "!", "--dport", "22", "-m", "string", "--string", "-j x", "--algo", "bm", "-j", "DROP"]
+    every.append(t.Rule([t.Match_Verbatim(words)], None, "every: words"))
     plain = [t.Target_Accept(), t.Target_Return(), t.Target_Jump("every-filter"), t.Target_Goto("every-filter")]
     plain += [t.Target_Log(t.LogPacket(f"{level.name} ", level)) for level in t.LogLevel]
     plain += [t.Target_Nflog(t.Nflog(65535, "every", None)), t.Target_Nflog(t.Nflog(0, "", 1))]

@@ -43,4 +43,4 @@ def wrong(t, what):
         "object": [object()],
         "list": None,
     }[what]
-    return t.Contribution([t.Chain(t.Table.FILTER, t.Families.IPV4, "every-wrong", rules)], [], [])
+    return t.Contribution([t.Chain(t.Table.FILTER, t.Families.IPV4, "every-wrong", rules)], [], [], [])
