@@ -52,14 +52,15 @@ fn a_family_that_the_node_lacks_is_left_out() {
 fn sets_hold_addresses_networks_ports_or_what_ipset_knows() {
     let contribution = answer(
         r#"{"sets":[
-            {"name":"n","type":"hash:net","members":["192.0.2.0/24","192.0.2.1"],"max-elements":5},
+            {"name":"n","type":"hash:net","members":["192.0.2.0/24","192.0.2.1","192.0.2.64/26 nomatch"],"max-elements":5},
             {"name":"i","type":"hash:ip","family":"ipv6","members":["2001:db8::1"]},
             {"name":"p","type":"hash:ip,port","members":["192.0.2.1,udp:53","192.0.2.1,80"]},
             {"name":"x","type":"hash:net,iface","members":["192.0.2.0/24,eth0 nomatch"]},
             {"name":"d","type":"hash:ip","dynamic":true,"timeout":60}]}"#,
     );
     let [networks, hosts, ports, other, dynamic] = &contribution.sets[..] else { panic!("{contribution:?}") };
-    assert_eq!((networks.members.len(), networks.max_elements), (2, Some(5)));
+    assert_eq!((networks.members.len(), networks.max_elements), (3, Some(5)));
+    assert_eq!(networks.members[2], SetMember::Extension("192.0.2.64/26 nomatch".into()));
     assert_eq!((hosts.family, &hosts.kind), (Family::Ipv6, &SetType::HashIp));
     assert!(matches!(&ports.members[0], SetMember::NetworkPort(found) if found.protocol == 17 && found.port == 53));
     assert!(matches!(&ports.members[1], SetMember::NetworkPort(found) if found.protocol == 6 && found.port == 80));
@@ -73,7 +74,7 @@ fn wrong_sets_are_refused_by_member() {
     let set = |fields: &str| refusal(&format!(r#"{{"sets":[{{"name":"s",{fields}}}]}}"#));
     for (fields, place, reason) in [
         (r#""type":"hash:net","members":["192.0.2.1","10.0.0.1-10.0.0.9"]"#, "/sets/0/members/1", "is not an address"),
-        (r#""type":"hash:net","members":["192.0.2.0/24 nomatch"]"#, "/sets/0/members/0", "mask"),
+        (r#""type":"hash:net","members":["192.0.2.0/33"]"#, "/sets/0/members/0", "mask"),
         (r#""type":"hash:net","members":["2001:db8::/32"]"#, "/sets/0/members/0", "family"),
         (r#""type":"hash:net","members":["0.0.0.0/0"]"#, "/sets/0/members/0", "two halves"),
         (r#""type":"hash:net","family":"ipv6","members":["::/0"]"#, "/sets/0/members/0", "two halves"),
