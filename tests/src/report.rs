@@ -28,7 +28,7 @@ pub struct Report {
     pub policies: Vec<PolicyState>,
     /// What is refused.
     pub refused: Vec<String>,
-    /// Attachments that wait for a chain.
+    /// Rules that wait for what another program makes.
     pub awaiting: Vec<Awaiting>,
     /// Why nothing is enforced, if so.
     pub nothing_enforced: Option<String>,
@@ -38,13 +38,17 @@ pub struct Report {
     pub notes: Vec<String>,
 }
 
-/// An attachment that waits for a chain.
+/// A rule that waits for what another program makes.
 #[derive(Debug, Clone, Deserialize)]
 pub struct Awaiting {
+    /// The chain that it belongs to.
+    pub within: String,
     /// Whose it is.
     pub policy: String,
-    /// The chain that does not exist.
-    pub chain: String,
+    /// The chain that does not exist, if that is what it waits for.
+    pub chain: Option<String>,
+    /// The set that does not exist, if that is what it waits for.
+    pub set: Option<String>,
 }
 
 /// Milliseconds; 0 for what was not done.

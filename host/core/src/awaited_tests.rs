@@ -6,6 +6,7 @@ use crate::drift::Kind;
 use crate::expected::Basis;
 use crate::grants::{Grants, Pattern};
 use crate::merge::{Desired, DesiredAttachment, DesiredHook, DesiredTable};
+use crate::names::ChainName;
 use crate::ownership::Ownership;
 
 const PLACE: (Family, Table) = (Family::Ipv4, Table::Nat);
@@ -27,8 +28,11 @@ fn expected() -> Expected {
     let grants = Grants { chains: vec![Pattern::new("our-*").unwrap()], ..grants };
     let one = |text: &str, awaits: Option<&str>| DesiredAttachment {
         policy: policy(),
-        rule: CheckedRule { text: text.into(), number: 1 },
-        awaits: awaits.map(|chain| ChainName::new(chain).unwrap()),
+        rule: CheckedRule {
+            text: text.into(),
+            number: 1,
+            awaits: awaits.map(|chain| [Foreign::Chain(ChainName::new(chain).unwrap())].into()),
+        },
     };
     let second = "-m comment --comment \"cali:c\" -j cali-PREROUTING";
     let first = vec![one(JUMP, Some("cali-POSTROUTING")), one(OURS, None)];
@@ -92,7 +96,7 @@ fn what_is_deferred_is_not_taken_for_in_sync() {
     let waiting = observed(&[], &[OURS], &[]);
     let appeared = observed(&["cali-POSTROUTING"], &[OURS], &[]);
     awaited.renew(&expected, &waiting, |_, _, _| false);
-    awaited.renew(&expected, &appeared, |_, _, hook| hook == Hook::Postrouting);
+    awaited.renew(&expected, &appeared, |_, _, chain| chain == "POSTROUTING");
     let turns = awaited.turns(&expected, &appeared);
     let texts: Vec<String> = turns.iter().map(Turn::to_string).collect();
     assert_eq!(texts, ["IPv4 nat POSTROUTING: chain cali-POSTROUTING appeared, the jump of p is in place"]);

@@ -1,9 +1,29 @@
-//! Attachments that are not in force because the chain that they jump to does not exist: nothing is wrong, and no packet
+//! Rules that are not in force because something that another program makes does not exist: nothing is wrong, and no packet
 //! meets them.
 
+use std::fmt;
+
 use crate::expected::{Expected, ExpectedAttachment, ExpectedHook};
-use crate::names::{ChainName, Family, Hook, PolicyName, Table};
+use crate::names::{ChainName, Family, Hook, PolicyName, SetName, Table};
 use crate::observed::Observed;
+
+/// What another program makes, and rules of ours may need.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Foreign {
+    /// A chain of the table in which the rule is.
+    Chain(ChainName),
+    /// A set.
+    Set(SetName),
+}
+
+impl fmt::Display for Foreign {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Chain(name) => write!(f, "chain {name}"),
+            Self::Set(name) => write!(f, "set {name}"),
+        }
+    }
+}
 
 /// One that waits.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -13,11 +33,11 @@ pub struct Awaiting {
     /// Where it belongs.
     pub table: Table,
     /// Where it belongs.
-    pub hook: Hook,
+    pub chain: Box<str>,
     /// Who wants it.
     pub policy: PolicyName,
-    /// The chain that does not exist.
-    pub chain: ChainName,
+    /// The first thing that it needs and that does not exist.
+    pub awaited: Foreign,
 }
 
 /// All attachments of a hook, in their order.
@@ -29,22 +49,25 @@ pub fn attachments(hook: &ExpectedHook) -> impl Iterator<Item = &ExpectedAttachm
 pub fn awaiting(expected: &Expected, observed: &Observed, before: &[Awaiting]) -> Vec<Awaiting> {
     let mut all = Vec::new();
     for ((family, table), wanted) in &expected.tables {
-        for (hook, rules) in &wanted.hooks {
-            let has = observed.tables.get(&(*family, *table));
-            let known = !observed.partial || has.is_some_and(|has| has.covers(hook.as_str()));
-            for one in attachments(rules) {
-                let Some(chain) = &one.awaits else { continue };
-                let place = Awaiting {
-                    family: *family,
-                    table: *table,
-                    hook: *hook,
-                    policy: one.policy.clone(),
-                    chain: chain.clone(),
-                };
-                let waits =
-                    if known { !has.is_some_and(|has| has.has(chain.as_str())) } else { before.contains(&place) };
-                if waits {
-                    all.push(place);
+        let mut chains: Vec<&str> = wanted.awaits.values().flatten().map(|chain| &**chain).collect();
+        chains.sort_unstable();
+        chains.dedup();
+        for chain in chains {
+            let has = observed.tables.get(&(*family, *table)).filter(|has| has.covers(chain));
+            let Some(has) = has else {
+                let same = |one: &&Awaiting| (one.family, one.table, &*one.chain) == (*family, *table, chain);
+                all.extend(before.iter().filter(same).cloned());
+                continue;
+            };
+            for (policy, rule) in wanted.rules_of(chain) {
+                if let Some(awaited) = rule.missing(has, &observed.absent_sets) {
+                    all.push(Awaiting {
+                        family: *family,
+                        table: *table,
+                        chain: chain.into(),
+                        policy: policy.clone(),
+                        awaited: awaited.clone(),
+                    });
                 }
             }
         }
@@ -56,11 +79,14 @@ pub fn awaiting(expected: &Expected, observed: &Observed, before: &[Awaiting]) -
 pub fn nothing_enforced(expected: &Expected, awaiting: &[Awaiting]) -> Option<String> {
     let hooks = expected.tables.values().flat_map(|table| table.hooks.values());
     let wanted = hooks.flat_map(attachments).count();
+    let waiting = awaiting.iter().filter(|one| Hook::from_name(&one.chain).is_some()).count();
     match expected.rule_count() {
         0 if expected.sets.is_empty() => Some("the policies ask for no rule".to_owned()),
-        _ if wanted > 0 && awaiting.len() >= wanted => {
+        _ if wanted > 0 && waiting >= wanted => {
             let number = if wanted == 1 { "the only attachment waits" } else { "all attachments wait" };
-            Some(format!("{number} for chains that do not exist"))
+            let sets = awaiting.iter().any(|one| matches!(one.awaited, Foreign::Set(_)));
+            let what = if sets { "chains or sets" } else { "chains" };
+            Some(format!("{number} for {what} that do not exist"))
         }
         _ => None,
     }

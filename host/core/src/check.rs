@@ -8,7 +8,9 @@ use std::sync::Arc;
 
 use sha2::{Digest, Sha256};
 
+use crate::awaiting::Foreign;
 use crate::contribution::{AddressSet, Attachment, Chain, ChainPolicy, Contribution, SetMember, SetType, Verdict};
+use crate::foreign;
 use crate::grants::{Grants, Pattern};
 use crate::members::Members;
 use crate::names::{ChainName, Comment, Family, Hook, Placement, PolicyName, SetName, Table};
@@ -16,6 +18,7 @@ use crate::ownership::HOST_COMMENT;
 use crate::quote;
 use crate::render;
 use crate::rule::{Match, Rule, Target};
+use crate::set_type;
 use crate::set_words;
 use crate::sets;
 
@@ -58,6 +61,15 @@ pub struct CheckedRule {
     pub text: Arc<str>,
     /// `policy web, chain web-in, rule 3`; built on demand from its parts.
     pub number: u32,
+    /// In force only while all of these exist.
+    pub awaits: Option<Arc<[Foreign]>>,
+}
+
+impl CheckedRule {
+    /// What other programs make and it waits for.
+    pub fn awaits(&self) -> &[Foreign] {
+        self.awaits.as_deref().unwrap_or_default()
+    }
 }
 
 /// An attachment in the words of iptables-restore.
@@ -67,8 +79,6 @@ pub struct CheckedAttachment {
     pub order: i32,
     /// The rule.
     pub rule: CheckedRule,
-    /// In force only while this foreign chain exists.
-    pub awaits: Option<ChainName>,
 }
 
 /// Where attachments stand.
@@ -203,8 +213,10 @@ impl<'a> Judge<'a> {
         if let Err(reason) = set_words::options(&set.options) {
             self.refuse(&place, reason);
         }
+        let list = matches!(&set.kind, SetType::Extension(kind) if kind == set_type::LIST);
         for (at, member) in set.members.iter().enumerate() {
-            if let Some(reason) = member_refusal(set, member) {
+            let named = || if list { self.listed_refusal(member) } else { None };
+            if let Some(reason) = member_refusal(set, member).or_else(named) {
                 self.refuse(format!("{place}, member {}", at + 1), reason);
             }
         }
@@ -216,6 +228,17 @@ impl<'a> Judge<'a> {
         if self.checked.sets.insert(set.name.clone(), checked).is_some() {
             self.refuse(&place, "is listed twice");
         }
+    }
+
+    /// Whether a set of sets may hold this one.
+    fn listed_refusal(&self, member: &SetMember) -> Option<String> {
+        let SetMember::Extension(text) = member else { return None };
+        let name = text.split(' ').next().unwrap_or_default();
+        (!self.grants.owns_set(name) && !self.grants.uses_set(name)).then(|| {
+            format!(
+                "names the set {name}, which it was not granted; add \"{name}\" to grants.uses.sets if that is meant"
+            )
+        })
     }
 
     fn note_chains(&mut self, contribution: &'a Contribution) {
@@ -242,8 +265,10 @@ impl<'a> Judge<'a> {
             for (at, rule) in chain.rules.iter().enumerate() {
                 let number = u32::try_from(at + 1).unwrap_or(u32::MAX);
                 let rule_place = || format!("{place}, rule {number}");
-                if let Some(text) = self.rule(&rule_place, chain.table, family, rule, None, false) {
-                    rules.push(CheckedRule { text: text.into(), number });
+                let awaited = self.awaited_chain(rule);
+                if let Some(text) = self.rule(&rule_place, chain.table, family, rule, None, awaited.is_some()) {
+                    let awaits = self.awaits(awaited, &text);
+                    rules.push(CheckedRule { text: text.into(), number, awaits });
                 }
                 if self.refusals.len() >= MOST_REFUSALS {
                     return;
@@ -265,12 +290,12 @@ impl<'a> Judge<'a> {
         if attachment.families.iter().next().is_none() {
             self.refuse(&place, "is of no family; set ipv4, ipv6 or both");
         }
-        let awaits = self.awaited(&attachment.rule);
+        let awaited = self.awaited_chain(&attachment.rule);
         let numbered = u32::try_from(number).unwrap_or(u32::MAX);
         for family in attachment.families.iter().filter(|family| self.families.contains(family)).collect::<Vec<_>>() {
             let rule = &attachment.rule;
             let rule_place = || place.clone();
-            let Some(plain) = self.rule(&rule_place, table, family, rule, None, awaits.is_some()) else { continue };
+            let Some(plain) = self.rule(&rule_place, table, family, rule, None, awaited.is_some()) else { continue };
             let marked = rule.comment.as_ref().is_some_and(|comment| self.grants.owns_comment(comment.as_str()));
             let text = if marked {
                 plain
@@ -281,8 +306,9 @@ impl<'a> Judge<'a> {
                     None => continue,
                 }
             };
-            let rule = CheckedRule { text: text.into(), number: numbered };
-            let checked = CheckedAttachment { order: attachment.order, rule, awaits: awaits.clone() };
+            let awaits = self.awaits(awaited.clone(), &text);
+            let rule = CheckedRule { text: text.into(), number: numbered, awaits };
+            let checked = CheckedAttachment { order: attachment.order, rule };
             self.checked.attachments.entry((family, table, hook, placement)).or_default().push(checked);
         }
     }
@@ -314,8 +340,19 @@ impl<'a> Judge<'a> {
         }
     }
 
+    /// What a rule waits for: the chain of another program that it jumps to, and the sets of others that it may use.
+    fn awaits(&self, chain: Option<ChainName>, text: &str) -> Option<Arc<[Foreign]>> {
+        let mut all: Vec<Foreign> = chain.map(Foreign::Chain).into_iter().collect();
+        if !self.grants.uses.sets.is_empty() {
+            let foreign = |name: &String| !self.grants.owns_set(name) && self.grants.uses_set(name);
+            let names = foreign::set_names(text).filter(foreign).filter_map(|name| SetName::new(&name).ok());
+            all.extend(names.map(Foreign::Set));
+        }
+        (!all.is_empty()).then(|| all.into())
+    }
+
     /// The foreign chain that a rule jumps to, if it may: then the rule waits for that chain.
-    fn awaited(&self, rule: &Rule) -> Option<ChainName> {
+    fn awaited_chain(&self, rule: &Rule) -> Option<ChainName> {
         let name = match (&rule.target, rule.matches.as_slice()) {
             (Some(Target::Jump(chain) | Target::Goto(chain)), _) => chain.as_str(),
             (Some(Target::Extension(extension)), _) => extension.name.as_str(),
@@ -357,7 +394,14 @@ impl<'a> Judge<'a> {
         for found in &rule.matches {
             if let Match::Set { name, .. } = found {
                 match self.set_families.get(name) {
-                    None => self.refuse(place(), format!("uses the set {name}, which this policy does not have")),
+                    None if !self.grants.owns_set(name.as_str()) && self.grants.uses_set(name.as_str()) => {}
+                    None => {
+                        let reason = format!(
+                            "uses the set {name}, which this policy does not have; add the set, or, if it is another \
+                             program's, \"{name}\" to grants.uses.sets"
+                        );
+                        self.refuse(place(), reason);
+                    }
                     Some(set_family) if *set_family != family => {
                         let reason = format!("uses the set {name} of {set_family} in a rule for {family}");
                         self.refuse(place(), reason);
@@ -374,37 +418,6 @@ impl<'a> Judge<'a> {
             }
         }
     }
-
-    /// A chain that can reach itself makes the kernel refuse the whole table: say which one it is.
-    fn cycles(&mut self, contribution: &'a Contribution) {
-        let mut jumps: BTreeMap<(Family, Table, &ChainName), Vec<&ChainName>> = BTreeMap::new();
-        for chain in &contribution.chains {
-            for family in chain.families.iter() {
-                let known = |name: &str| {
-                    let own = self.known_chains.iter().filter(|(of, table, _)| (*of, *table) == (family, chain.table));
-                    own.map(|(_, _, own)| *own).find(|own| own.as_str() == name)
-                };
-                let targets = chain.rules.iter().filter_map(|rule| match &rule.target {
-                    Some(Target::Jump(target) | Target::Goto(target)) => Some(target),
-                    Some(_) => None,
-                    None => jump_at_end(rule).and_then(known),
-                });
-                let targets: BTreeSet<&ChainName> = targets.collect();
-                jumps.insert((family, chain.table, &chain.name), targets.into_iter().collect());
-            }
-        }
-        if let Some((table, path)) = find_cycle(&jumps) {
-            let names: Vec<&str> = path.iter().map(|name| name.as_str()).collect();
-            self.refuse(format!("chain {} in {table}", names[0]), format!("jumps in a circle: {}", names.join(" -> ")));
-        }
-    }
-}
-
-/// Where a whole rule that ends with a jump leads. The last two words of a rule can be nothing else.
-fn jump_at_end(rule: &Rule) -> Option<&str> {
-    let [Match::Verbatim(words)] = rule.matches.as_slice() else { return None };
-    let [.., option, chain] = words.as_slice() else { return None };
-    matches!(option.as_str(), "-j" | "-g" | "--jump" | "--goto").then_some(chain)
 }
 
 fn no_pattern(key: &str, granted: &[Pattern]) -> String {
@@ -444,33 +457,7 @@ fn member_refusal(set: &AddressSet, member: &SetMember) -> Option<String> {
     }
 }
 
-/// A path from a chain back to itself, if there is one. Iterative: a long chain of chains must not end the stack.
-fn find_cycle<'a>(
-    jumps: &BTreeMap<(Family, Table, &'a ChainName), Vec<&'a ChainName>>,
-) -> Option<(Table, Vec<&'a ChainName>)> {
-    let mut done = BTreeSet::new();
-    for start in jumps.keys() {
-        let mut path: Vec<((Family, Table, &ChainName), usize)> = vec![(*start, 0)];
-        while let Some((node, next)) = path.last_mut() {
-            let node = *node;
-            let target = if done.contains(&node) { None } else { jumps.get(&node).and_then(|to| to.get(*next)) };
-            *next += 1;
-            let Some(target) = target else {
-                done.insert(node);
-                path.pop();
-                continue;
-            };
-            let target = (node.0, node.1, *target);
-            if let Some(from) = path.iter().position(|(seen, _)| *seen == target) {
-                let mut circle: Vec<&ChainName> = path[from..].iter().map(|(node, _)| node.2).collect();
-                circle.push(target.2);
-                return Some((node.1, circle));
-            }
-            path.push((target, 0));
-        }
-    }
-    None
-}
+mod cycles;
 
 #[cfg(test)]
 #[path = "check_tests.rs"]

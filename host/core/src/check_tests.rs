@@ -270,6 +270,53 @@ fn a_jump_to_a_foreign_chain_waits_where_its_use_is_granted() {
     for rule in [jump(), verbatim] {
         let checked = check(&name, &granted, |_| true, OutputLimits::default(), &to(rule)).unwrap();
         let attached = checked.attachments.values().flatten().next().unwrap();
-        assert_eq!(attached.awaits, Some(chain_name("f2b-sshd")));
+        assert_eq!(attached.rule.awaits(), [Foreign::Chain(chain_name("f2b-sshd"))]);
     }
+}
+
+#[test]
+fn a_rule_with_a_foreign_set_waits_where_its_use_is_granted() {
+    let sets = vec![Pattern::new("crowdsec*").unwrap()];
+    let granted = Grants { uses: Uses { sets, ..Uses::default() }, ..grants() };
+    let name = PolicyName::new("web").unwrap();
+    let of = |rules| Contribution { chains: vec![chain("web-in", rules)], ..Contribution::default() };
+    let crowdsec = SetName::new("crowdsec").unwrap();
+    let typed = || {
+        let found = Match::Set { name: crowdsec.clone(), directions: vec![Direction::Source], negated: false };
+        rule(vec![found], Target::Drop)
+    };
+    let words = ["-m", "set", "--match-set", "crowdsec", "src", "-j", "DROP"].map(String::from).to_vec();
+    let verbatim = Rule { matches: vec![Match::Verbatim(words)], target: None, comment: None };
+    let refused = refusals(of(vec![typed()]));
+    assert!(refused[0].contains("\"crowdsec\" to grants.uses.sets"), "{refused:?}");
+    let checked = check(
+        &name,
+        &granted,
+        |_| true,
+        OutputLimits::default(),
+        &of(vec![typed(), verbatim, rule(vec![], Target::Drop)]),
+    );
+    let checked = checked.unwrap();
+    let rules = &checked.chains[&(Family::Ipv4, Table::Filter)][&chain_name("web-in")];
+    let awaits: Vec<&[Foreign]> = rules.iter().map(CheckedRule::awaits).collect();
+    let one = [Foreign::Set(crowdsec.clone())];
+    assert_eq!(awaits, [&one[..], &one[..], &[]]);
+}
+
+#[test]
+fn a_set_of_sets_holds_what_was_granted() {
+    let list = |member: &str| AddressSet {
+        kind: SetType::Extension(set_type::LIST.into()),
+        members: vec![SetMember::Extension(member.into())],
+        name: SetName::new("web-all").unwrap(),
+        family: Family::Ipv4,
+        max_elements: None,
+        dynamic: false,
+        timeout: None,
+        options: Vec::new(),
+    };
+    let of = |set| Contribution { sets: vec![set], ..Contribution::default() };
+    assert!(judge(&of(list("web-a"))).is_ok());
+    let refused = refusals(of(list("victim")));
+    assert!(refused[0].contains("names the set victim, which it was not granted"), "{refused:?}");
 }

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::base_chain::Structure;
 use crate::contribution::Verdict;
-use crate::expected::{Expected, ExpectedAttachment, ExpectedHook};
+use crate::expected::{Expected, ExpectedAttachment, ExpectedHook, ExpectedRule};
 use crate::grants::HOST_PREFIX;
 use crate::members::Members;
 use crate::names::{Family, Hook, Table};
@@ -141,9 +141,10 @@ fn flushed(plan: &TablePlan, expected: &Expected, observed: &Observed) -> Option
     if !has.covers_all() || plan.structure.iter().any(Structure::needs_transaction) {
         return None;
     }
-    let in_force = |one: &&ExpectedAttachment| one.awaits.as_ref().is_none_or(|chain| has.has(chain.as_str()));
+    let held = |rule: &ExpectedRule| rule.missing(has, &observed.absent_sets).is_none();
+    let in_force = |one: &&ExpectedAttachment| held(&one.rule);
     let rules = |hook: &ExpectedHook| hook.first.iter().chain(&hook.last).filter(in_force).count();
-    let sites = wanted.chains.values().filter(|(_, rules)| !rules.is_empty()).count()
+    let sites = wanted.chains.values().filter(|(_, rules)| rules.iter().any(held)).count()
         + wanted.hooks.values().filter(|hook| rules(hook) > 0).count();
     let gone = |hook: &Hook, wanted: &ExpectedHook| {
         let planned = plan.chains.iter().find(|chain| chain.chain == hook.as_str());

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use serde::Serialize;
 use thiserror::Error;
 
+use crate::awaiting::Foreign;
 use crate::base_chain::BaseChain;
 use crate::check::{CheckedRule, CheckedSet};
 use crate::contribution::Verdict;
@@ -19,6 +20,7 @@ use crate::names::{ChainName, Family, Hook, PolicyName, SetName, Table};
 use crate::observed::{Observed, ObservedTable};
 use crate::ownership::Ownership;
 use crate::quote;
+use crate::set_type;
 use crate::sets::ObservedSet;
 
 /// Where the expected text comes from.
@@ -63,6 +65,8 @@ pub struct ExpectedTable {
     pub hooks: BTreeMap<Hook, ExpectedHook>,
     /// How the built-in chains are made, as far as a rehearsal has shown it.
     pub bases: BTreeMap<Hook, BaseChain>,
+    /// What other programs make and rules wait for, each with the chains in which such rules belong.
+    pub awaits: BTreeMap<Foreign, BTreeSet<Box<str>>>,
 }
 
 /// Rules in one built-in chain.
@@ -83,8 +87,6 @@ pub struct ExpectedAttachment {
     pub policy: PolicyName,
     /// The rule.
     pub rule: ExpectedRule,
-    /// In force only while this chain of a stranger exists.
-    pub awaits: Option<ChainName>,
 }
 
 /// A rule as it is written and as it is shown.
@@ -92,6 +94,7 @@ pub struct ExpectedAttachment {
 pub struct ExpectedRule {
     write: Arc<str>,
     show: Show,
+    awaits: Option<Arc<[Foreign]>>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -103,12 +106,25 @@ enum Show {
 
 impl ExpectedRule {
     fn unproven(rule: CheckedRule) -> Self {
-        Self { write: rule.text, show: Show::Unknown }
+        Self { write: rule.text, show: Show::Unknown, awaits: rule.awaits }
     }
 
-    /// In words that are shown as they are written.
-    pub(crate) fn as_written(text: Arc<str>) -> Self {
-        Self { write: text, show: Show::AsWritten }
+    /// The same rule in words that are shown as they are written.
+    pub(crate) fn in_words(&self, text: Arc<str>) -> Self {
+        Self { write: text, show: Show::AsWritten, awaits: self.awaits.clone() }
+    }
+
+    /// What other programs make and it waits for.
+    pub fn awaits(&self) -> &[Foreign] {
+        self.awaits.as_deref().unwrap_or_default()
+    }
+
+    /// The first of these that does not exist: in `table` where it belongs, or as a set.
+    pub fn missing(&self, table: &ObservedTable, absent_sets: &BTreeSet<SetName>) -> Option<&Foreign> {
+        self.awaits().iter().find(|awaited| match awaited {
+            Foreign::Chain(chain) => !table.has(chain.as_str()),
+            Foreign::Set(set) => absent_sets.contains(set),
+        })
     }
 
     fn prove(&mut self, shown: &str) {
@@ -173,10 +189,10 @@ impl Expected {
                 (name, (policy, rules.into_iter().map(ExpectedRule::unproven).collect()))
             });
             let hooks = table.hooks.into_iter().map(|(hook, rules)| (hook, ExpectedHook::unproven(rules)));
-            tables.insert(
-                place,
-                ExpectedTable { chains: chains.collect(), hooks: hooks.collect(), ..ExpectedTable::default() },
-            );
+            let mut table =
+                ExpectedTable { chains: chains.collect(), hooks: hooks.collect(), ..ExpectedTable::default() };
+            table.note_awaited();
+            tables.insert(place, table);
         }
         let sets = desired.sets.into_iter().map(|(name, set)| {
             let set = ExpectedSet { create: set.create, members: set.members, dynamic: set.dynamic, show: None };
@@ -205,6 +221,18 @@ impl Expected {
         let hooks = places().flat_map(|(family, table)| table.hooks().iter().map(move |hook| (family, table, *hook)));
         let released = hooks.filter(|(_, table, hook)| desired.ownership.owns_policy(*table, *hook)).collect();
         Self { basis: Basis::Rehearsed, spare_shared: true, released, ..Self::unproven(desired) }
+    }
+
+    /// Sets of other programs that rules wait for, or that are members of sets of sets.
+    pub fn foreign_sets(&self) -> BTreeSet<&str> {
+        let set = |awaited| match awaited {
+            &Foreign::Set(ref name) => Some(name.as_str()),
+            Foreign::Chain(_) => None,
+        };
+        let rules = self.tables.values().flat_map(|table| table.awaits.keys()).filter_map(set);
+        let lists = self.sets.values().filter(|set| set.create.starts_with(set_type::LIST));
+        let members = lists.flat_map(|set| set_type::listed(&set.members));
+        rules.chain(members).filter(|name| !self.sets.contains_key(*name)).collect()
     }
 
     /// The policies of built-in chains that are asked for.
@@ -242,7 +270,7 @@ impl Expected {
     /// # Errors
     /// When the number of rules differs: then nothing may be concluded from the text.
     pub fn prove(mut self, basis: Basis, observed: &Observed) -> Result<Self, Mismatch> {
-        let absent = ObservedTable::default();
+        let (absent, absent_sets) = (ObservedTable::default(), &observed.absent_sets);
         let ownership = &self.ownership;
         for ((family, table), expected) in &mut self.tables {
             let observed = observed.tables.get(&(*family, *table)).unwrap_or(&absent);
@@ -255,18 +283,18 @@ impl Expected {
             };
             for (name, (_, rules)) in &mut expected.chains {
                 let shown = observed.rules(name.as_str());
-                if shown.len() != rules.len() {
-                    return Err(mismatch(name.as_str(), rules.len(), shown.len()));
+                let held: Vec<_> =
+                    rules.iter_mut().filter(|rule| rule.missing(observed, absent_sets).is_none()).collect();
+                if shown.len() != held.len() {
+                    return Err(mismatch(name.as_str(), held.len(), shown.len()));
                 }
-                rules.iter_mut().zip(shown).for_each(|(rule, shown)| rule.prove(shown));
+                held.into_iter().zip(shown).for_each(|(rule, shown)| rule.prove(shown));
             }
             let base = |hook: &Hook| Some((*hook, observed.state(hook.as_str())?.base.clone()?));
             expected.bases = table.hooks().iter().filter_map(base).collect();
             for (hook, rules) in &mut expected.hooks {
                 let shown = observed.rules(hook.as_str());
-                let held = |one: &&mut ExpectedAttachment| {
-                    one.awaits.as_ref().is_none_or(|chain| observed.has(chain.as_str()))
-                };
+                let held = |one: &&mut ExpectedAttachment| one.rule.missing(observed, absent_sets).is_none();
                 let first: Vec<_> = rules.first.iter_mut().filter(held).collect();
                 let last: Vec<_> = rules.last.iter_mut().filter(held).collect();
                 let wanted = first.len() + last.len();
@@ -310,7 +338,8 @@ impl Expected {
         let (Some(hook), Some(target)) = (hook, quote::marks(marks).target) else { return false };
         let chain = self.ownership.owns_chain(place.1, &target);
         let there = |one: &ExpectedAttachment| {
-            let awaited = one.awaits.as_ref().is_some_and(|awaited| awaited.as_str() == target);
+            let awaited =
+                one.rule.awaits().iter().any(|one| matches!(one, Foreign::Chain(chain) if chain.as_str() == target));
             (chain || awaited)
                 && one.rule.show().is_some_and(|show| quote::marks(show).target.as_deref() == Some(target.as_ref()))
         };
@@ -328,13 +357,44 @@ impl Expected {
     }
 }
 
+impl ExpectedTable {
+    /// The rules that belong in a chain, in their order, each with the policy that wants it.
+    pub fn rules_of(&self, chain: &str) -> impl Iterator<Item = (&PolicyName, &ExpectedRule)> {
+        let own = self.chains.get(chain).into_iter();
+        let own = own.flat_map(|(policy, rules)| rules.iter().map(move |rule| (policy, rule)));
+        let hook = Hook::from_name(chain).and_then(|hook| self.hooks.get(&hook));
+        let hooked = hook.into_iter().flat_map(|hook| hook.first.iter().chain(&hook.last));
+        own.chain(hooked.map(|one| (&one.policy, &one.rule)))
+    }
+
+    /// The chains in which rules wait for a chain of another program.
+    pub fn waiting_for(&self, chain: &str) -> impl Iterator<Item = &str> {
+        // Most tables wait for nothing.
+        let name = if self.awaits.is_empty() { None } else { ChainName::new(chain).ok() };
+        let awaited = name.and_then(|name| self.awaits.get(&Foreign::Chain(name)));
+        awaited.into_iter().flatten().map(|chain| &**chain)
+    }
+
+    fn note_awaited(&mut self) {
+        let own = self.chains.iter().flat_map(|(name, (_, rules))| rules.iter().map(move |rule| (name.as_str(), rule)));
+        let hooked = self
+            .hooks
+            .iter()
+            .flat_map(|(hook, rules)| rules.first.iter().chain(&rules.last).map(move |one| (hook.as_str(), &one.rule)));
+        for (chain, rule) in own.chain(hooked) {
+            for awaited in rule.awaits() {
+                self.awaits.entry(awaited.clone()).or_default().insert(chain.into());
+            }
+        }
+    }
+}
+
 impl ExpectedHook {
     fn unproven(hook: DesiredHook) -> Self {
         let list = |attachments: Vec<DesiredAttachment>| {
             let one = |one: DesiredAttachment| ExpectedAttachment {
                 policy: one.policy,
                 rule: ExpectedRule::unproven(one.rule),
-                awaits: one.awaits,
             };
             attachments.into_iter().map(one).collect()
         };

@@ -176,6 +176,14 @@ fn origin(family: Family, table: Table, chain: &str, policy: &PolicyName, rule: 
     Origin { policy: policy.clone(), place, text: rule.text.clone() }
 }
 
+/// The sets that a rule names, by its own words.
+pub fn set_names(text: &str) -> impl Iterator<Item = String> {
+    names(text, false).into_iter().filter_map(|named| match named {
+        Named::Set(name) => Some(name),
+        Named::Target(_) | Named::Object(..) | Named::Pinned(_) => None,
+    })
+}
+
 /// What a rule names; `exact`: its words are those of `iptables-save`.
 ///
 /// No value is skipped, also not that of a comment: a word that looks like such an option counts as one, wherever it stands.

@@ -46,7 +46,8 @@ fn push_table(text: &mut String, checked: &Checked, family: Family, table: Table
             Placement::Last => "after others' rules",
         };
         for one in sorted {
-            let awaited = one.awaits.as_ref().map_or(String::new(), |chain| format!(", while {chain} exists"));
+            let awaited =
+                one.rule.awaits().iter().map(|awaited| format!(", while {awaited} exists")).collect::<String>();
             let _ = writeln!(text, "# {place}{awaited}\n-A {hook} {}", one.rule.text);
         }
     }

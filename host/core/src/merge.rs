@@ -2,13 +2,15 @@
 //! policies never have the same chain or set, and attachments at one place have a total order.
 
 use std::borrow::Borrow;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use crate::awaiting::Foreign;
 use crate::check::{Checked, CheckedRule, CheckedSet};
 use crate::contribution::Verdict;
 use crate::names::{ChainName, Family, Hook, Placement, PolicyName, SetName, Table};
 use crate::ownership::Ownership;
+use crate::set_type;
 use crate::sets::ObservedSet;
 
 /// What the node should have.
@@ -26,6 +28,21 @@ pub struct Desired {
     pub known_sets: BTreeMap<SetName, ObservedSet>,
 }
 
+impl Desired {
+    /// Sets of other programs that rules wait for, or that are members of sets of sets.
+    pub fn foreign_sets(&self) -> BTreeSet<&str> {
+        let set = |awaited| match awaited {
+            &Foreign::Set(ref name) => Some(name.as_str()),
+            Foreign::Chain(_) => None,
+        };
+        let rules = self.tables.values().flat_map(DesiredTable::rules);
+        let lists = self.sets.values().filter(|set| set.create.starts_with(set_type::LIST));
+        let members = lists.flat_map(|set| set_type::listed(&set.members));
+        let named = rules.flat_map(CheckedRule::awaits).filter_map(set).chain(members);
+        named.filter(|name| !self.sets.contains_key(*name)).collect()
+    }
+}
+
 /// One table.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct DesiredTable {
@@ -36,6 +53,15 @@ pub struct DesiredTable {
 }
 
 impl DesiredTable {
+    /// Chains of other programs that its rules wait for.
+    pub fn awaited_chains(&self) -> BTreeSet<&ChainName> {
+        let chain = |awaited| match awaited {
+            &Foreign::Chain(ref name) => Some(name),
+            Foreign::Set(_) => None,
+        };
+        self.rules().flat_map(CheckedRule::awaits).filter_map(chain).collect()
+    }
+
     /// Puts several rules in the place of each that iptables makes several of (`-s 192.0.2.1,192.0.2.2`): `several` gives
     /// them by chain and text.
     pub fn expand(&mut self, several: &BTreeMap<(String, Arc<str>), Vec<Arc<str>>>) {
@@ -43,7 +69,7 @@ impl DesiredTable {
             let several = several.get(&(chain.to_owned(), Arc::clone(&rule.text)));
             let one = std::slice::from_ref(&rule.text);
             let texts = several.map_or(one, Vec::as_slice);
-            texts.iter().map(|text| CheckedRule { text: Arc::clone(text), number: rule.number }).collect::<Vec<_>>()
+            texts.iter().map(|text| CheckedRule { text: Arc::clone(text), ..rule.clone() }).collect::<Vec<_>>()
         };
         for (name, (_, rules)) in &mut self.chains {
             *rules = rules.iter().flat_map(|rule| of(name.as_str(), rule)).collect();
@@ -86,8 +112,6 @@ pub struct DesiredAttachment {
     pub policy: PolicyName,
     /// The rule.
     pub rule: CheckedRule,
-    /// In force only while this chain of a stranger exists.
-    pub awaits: Option<ChainName>,
 }
 
 /// Merges. The result does not depend on the order of `contributions`.
@@ -119,11 +143,11 @@ pub fn merge<C: Borrow<Checked>>(contributions: &[C], ownership: Ownership, fami
             Placement::First => &mut hook.first,
             Placement::Last => &mut hook.last,
         };
-        list.extend(attachments.into_iter().map(|(policy, one)| DesiredAttachment {
-            policy: policy.clone(),
-            rule: one.rule.clone(),
-            awaits: one.awaits.clone(),
-        }));
+        list.extend(
+            attachments
+                .into_iter()
+                .map(|(policy, one)| DesiredAttachment { policy: policy.clone(), rule: one.rule.clone() }),
+        );
     }
     desired
 }

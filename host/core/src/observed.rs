@@ -11,7 +11,7 @@ use thiserror::Error;
 
 use crate::base_chain::{ChainState, TableState};
 use crate::contribution::Verdict;
-use crate::names::{Family, Hook, Table};
+use crate::names::{Family, Hook, SetName, Table};
 use crate::save_lines::{SaveLine, save_lines};
 use crate::set_type::SetUser;
 use crate::sets::ObservedSet;
@@ -29,6 +29,8 @@ pub struct Observed {
     pub generation: Option<u32>,
     /// What uses the sets of ours that have another type than they should.
     pub set_users: BTreeMap<String, Vec<SetUser>>,
+    /// Sets of other programs that rules wait for, or that are members of sets of ours, and that do not exist.
+    pub absent_sets: BTreeSet<SetName>,
     /// Tables that could not be read, with the reason. They are in `tables` as well, and cover nothing.
     pub unreadable: BTreeMap<(Family, Table), String>,
 }
@@ -66,7 +68,7 @@ pub struct ObservedTable {
 }
 
 /// One chain of a table.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 struct ObservedChain {
     name: Box<str>,
     rules: Vec<Range<u32>>,
@@ -182,6 +184,14 @@ impl ObservedTable {
         handles.retain(|_| *at.next().unwrap_or(&true));
     }
 
+    /// As if there were no such chain.
+    pub fn leave_out_chain(&mut self, chain: &str) {
+        // Its place among the others stays: they are known by theirs.
+        if let Some(index) = self.by_name.remove(chain) {
+            self.chains[index] = ObservedChain { name: "".into(), ..ObservedChain::default() };
+        }
+    }
+
     /// More than 4 GiB of text can't come from a kernel: its last rules would be empty here.
     fn push_text(&mut self, text: &str) -> Range<u32> {
         let from = self.text.len();
@@ -244,7 +254,7 @@ impl ObservedTable {
 
     /// Names of all chains, in the order of the save.
     pub fn chain_names(&self) -> impl Iterator<Item = &str> {
-        self.chains.iter().map(|chain| &*chain.name)
+        self.chains.iter().map(|chain| &*chain.name).filter(|name| !name.is_empty())
     }
 
     /// Names of the chains that are not built in.

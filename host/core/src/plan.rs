@@ -5,14 +5,16 @@
 //! the expected state ([`crate::simulate`] and the property tests hold it to that). Nothing is planned for what an
 //! observation does not cover.
 
+use std::borrow::Cow;
 use std::collections::{BTreeSet, HashSet};
 
+use crate::awaiting::Foreign;
 use crate::base_chain::{Structure, TableState};
 use crate::drift::Drift;
 use crate::estimator;
 use crate::expected::{Expected, ExpectedAttachment, ExpectedRule, ExpectedTable};
 use crate::members::Members;
-use crate::names::{ChainName, Family, Hook, SetName, Table};
+use crate::names::{ChainName, Family, Hook, PolicyName, SetName, Table};
 use crate::observed::{Observed, ObservedTable};
 use crate::quote;
 use crate::set_type::{self, StandIns};
@@ -187,7 +189,7 @@ pub fn plan(expected: &Expected, observed: &Observed) -> Plan {
             has => has.unwrap_or(&absent),
         };
         let (family, table) = (*family, *table);
-        let work = TableWork { family, table, wanted, has, expected };
+        let work = TableWork { family, table, wanted, has, expected, absent_sets: &observed.absent_sets };
         let (mut structure, skipped) = structure::of_table(&work, &mut plan.stuck);
         let mut chains = work.chains(&skipped, &structure, &mut plan.notes);
         let (remove, emptied) = work.obsolete_chains(&mut plan.notes);
@@ -206,7 +208,7 @@ pub fn plan(expected: &Expected, observed: &Observed) -> Plan {
     makers_first(&mut plan);
     plan.problems.extend(observed.unreadable.values().cloned());
     if let Some(sets) = &observed.sets {
-        let in_use = plan_sets(&mut plan, expected, sets, &observed.set_users);
+        let in_use = plan_sets(&mut plan, expected, observed, sets);
         if !in_use.is_empty() {
             let (expected, stand_ins) = set_type::with_stand_ins(expected, &in_use);
             let first = self::plan(&expected, observed);
@@ -258,6 +260,7 @@ struct TableWork<'a> {
     wanted: &'a ExpectedTable,
     has: &'a ObservedTable,
     expected: &'a Expected,
+    absent_sets: &'a BTreeSet<SetName>,
 }
 
 impl TableWork<'_> {
@@ -265,11 +268,12 @@ impl TableWork<'_> {
     fn chains(&self, skipped: &BTreeSet<Hook>, structure: &[Structure], notes: &mut Vec<String>) -> Vec<ChainPlan> {
         let anew = |name: &str| structure.iter().any(|step| step.rebuilds(name));
         let own = self.wanted.chains.iter().filter(|(name, _)| self.has.covers(name.as_str()));
-        let of_chain = |(name, (_, rules)): (&ChainName, &(_, Vec<ExpectedRule>))| {
+        let of_chain = |(name, (policy, rules)): (&ChainName, &(PolicyName, Vec<ExpectedRule>))| {
+            let rules = self.in_force(name.as_str(), policy, rules, notes);
             if anew(name.as_str()) {
-                Some(whole_chain(name.as_str(), rules, self.has))
+                Some(whole_chain(name.as_str(), &rules, self.has))
             } else {
-                own_chain(name.as_str(), rules, self.has)
+                own_chain(name.as_str(), &rules, self.has)
             }
         };
         let mut plans: Vec<ChainPlan> = own.filter_map(of_chain).collect();
@@ -280,27 +284,50 @@ impl TableWork<'_> {
         plans
     }
 
+    /// The first thing that a rule needs and that does not exist.
+    fn missing<'r>(&self, rule: &'r ExpectedRule) -> Option<&'r Foreign> {
+        // A chain that is ours and goes is none to jump to.
+        let goes = |awaited: &&Foreign| match awaited {
+            Foreign::Chain(chain) => {
+                let ours = self.expected.ownership.owns_chain(self.table, chain.as_str());
+                ours && !self.wanted.chains.contains_key(chain)
+            }
+            Foreign::Set(_) => false,
+        };
+        rule.missing(self.has, self.absent_sets).or_else(|| rule.awaits().iter().find(goes))
+    }
+
+    /// The rules of a chain without those that wait.
+    fn in_force<'r>(
+        &self,
+        chain: &str,
+        policy: &PolicyName,
+        rules: &'r [ExpectedRule],
+        notes: &mut Vec<String>,
+    ) -> Cow<'r, [ExpectedRule]> {
+        let mut waits = |rule: &ExpectedRule| {
+            let missing = self.missing(rule);
+            notes.extend(missing.map(|awaited| {
+                let (family, table) = (self.family, self.table);
+                format!("{family} {table}/{chain}: {policy} waits for the {awaited}, which does not exist")
+            }));
+            missing.is_some()
+        };
+        if rules.iter().all(|rule| rule.awaits().is_empty()) {
+            return Cow::Borrowed(rules);
+        }
+        rules.iter().filter(|rule| !waits(rule)).cloned().collect()
+    }
+
     fn built_in(&self, hook: Hook, notes: &mut Vec<String>) -> Option<ChainPlan> {
         let empty = crate::expected::ExpectedHook::default();
         let wanted = self.wanted.hooks.get(&hook).unwrap_or(&empty);
         let (family, table) = (self.family, self.table);
-        // A chain that is ours and goes is none to jump to.
-        let awaited = |chain: &str| {
-            let goes = self.expected.ownership.owns_chain(table, chain) && !self.wanted.chains.contains_key(chain);
-            self.has.has(chain) && !goes
-        };
-        let mut in_force = |list: &'_ [ExpectedAttachment]| -> Vec<ExpectedRule> {
-            let mut rules = Vec::new();
-            for one in list {
-                match &one.awaits {
-                    Some(chain) if !awaited(chain.as_str()) => notes.push(format!(
-                        "{family} {table}/{hook}: {} waits for the chain {chain}, which does not exist",
-                        one.policy
-                    )),
-                    _ => rules.push(one.rule.clone()),
-                }
-            }
-            rules
+        let mut in_force = |list: &[ExpectedAttachment]| -> Vec<ExpectedRule> {
+            let each = list.iter().flat_map(|one| {
+                self.in_force(hook.as_str(), &one.policy, std::slice::from_ref(&one.rule), notes).into_owned()
+            });
+            each.collect()
         };
         let (first, last) = (in_force(&wanted.first), in_force(&wanted.last));
         let has = self.has.rules(hook.as_str());

@@ -42,9 +42,9 @@ fn expected(
     last: &[String],
     sets: &BTreeMap<String, Vec<String>>,
 ) -> Expected {
-    let rule = |text: &String| CheckedRule { text: text.as_str().into(), number: 1 };
+    let rule = |text: &String| CheckedRule { text: text.as_str().into(), number: 1, awaits: None };
     let attach = |list: &[String]| -> Vec<DesiredAttachment> {
-        list.iter().map(|text| DesiredAttachment { policy: policy(), rule: rule(text), awaits: None }).collect()
+        list.iter().map(|text| DesiredAttachment { policy: policy(), rule: rule(text) }).collect()
     };
     let table = DesiredTable {
         chains: chains

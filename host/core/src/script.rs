@@ -59,8 +59,7 @@ impl RehearsedRule<'_> {
 impl<'a> Rehearsal<'a> {
     /// Of one table.
     pub fn new(family: Family, table: Table, wanted: &'a DesiredTable) -> Self {
-        let attachments = wanted.hooks.values().flat_map(|hook| hook.first.iter().chain(&hook.last));
-        let stubs = attachments.filter_map(|one| one.awaits.as_ref());
+        let stubs = wanted.awaited_chains();
         let chains: BTreeSet<&str> = wanted.chains.keys().chain(stubs).map(|name| name.as_str()).collect();
         // A chain of ours is emptied by its line; one that is built in has to be told.
         let built_in = wanted.hooks.keys().map(|hook| format!("-F {hook}"));
@@ -238,9 +237,16 @@ pub fn rehearsal_set<'a>(name: &'a SetName, set: &'a CheckedSet) -> impl Iterato
     filled(name.as_str().to_owned(), format!("create {name} {}\n", set.create), &set.members, String::new())
 }
 
-/// For `ipset restore`: all sets of the desired state, empty.
+/// For `ipset restore`: all sets of the desired state, empty, and those of others.
 pub fn empty_sets(desired: &Desired) -> String {
-    sets_in_order(desired).map(|(name, set)| format!("create {name} {}\n", set.create)).collect()
+    let own = sets_in_order(desired).map(|(name, set)| format!("create {name} {}\n", set.create));
+    foreign_sets(desired).into_iter().chain(own).collect()
+}
+
+/// For `ipset restore`: a stub for each set of others. To a rule or a set of sets any type is the same.
+pub fn foreign_sets(desired: &Desired) -> Option<String> {
+    let stubs: String = desired.foreign_sets().into_iter().map(|name| format!("create {name} hash:ip\n")).collect();
+    (!stubs.is_empty()).then_some(stubs)
 }
 
 /// Scripts that carry out `head`, add `members` to `name`, and carry out `tail`.

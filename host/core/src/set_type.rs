@@ -170,7 +170,7 @@ impl StandIns {
         let shown = rule.show().unwrap_or(rule.write());
         if let Cow::Owned(renamed) = rename_sets(shown, &self.names) {
             self.written.insert(renamed.as_str().into(), rule.write().into());
-            *rule = ExpectedRule::as_written(renamed.into());
+            *rule = rule.in_words(renamed.into());
         }
     }
 

@@ -10,6 +10,7 @@ mod calm;
 mod clean;
 mod fill;
 mod found;
+mod give_way;
 mod hold;
 mod intake;
 mod keeper;
@@ -257,7 +258,7 @@ impl Pipeline {
         if !expected.released.is_empty() {
             Arc::make_mut(&mut expected).released.clear();
         }
-        self.keeper.await_chains(&expected, &observed);
+        self.keeper.await_foreign(&expected, &observed);
         self.enforce(merged, expected, result.is_ok());
         self.settle(pass, &observed, &plan, result.is_ok());
         self.record(pass, &heard, &result, seen);

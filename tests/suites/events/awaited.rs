@@ -4,10 +4,10 @@
 use std::sync::Arc;
 
 use libtest_mimic::Trial;
-use ruleward_tests::policies::calico_jumps;
+use ruleward_tests::policies::{attachment, calico_jumps, static_rules};
 use ruleward_tests::save::rules_of;
 use ruleward_tests::trial::trial;
-use ruleward_tests::{Backend, Daemon, Family, Node, poll};
+use ruleward_tests::{Backend, Daemon, Family, Node, Placement, poll};
 use serde_json::json;
 
 use super::settled;
@@ -20,9 +20,17 @@ pub fn trials() -> Vec<Trial> {
         };
         add("a_chain_that_comes_and_goes_is_no_incident", a_chain_that_comes_and_goes_is_no_incident);
         add("what_else_is_deleted_is_one", what_else_is_deleted_is_one);
+        add("a_chain_that_is_emptied_can_be_deleted", a_chain_that_is_emptied_can_be_deleted);
+        add(
+            "a_chain_that_is_emptied_and_stays_gets_its_jump_back",
+            a_chain_that_is_emptied_and_stays_gets_its_jump_back,
+        );
     }
     trials
 }
+
+/// How often a chain is emptied and deleted.
+const ROUNDS: u32 = 10;
 
 /// The chains that Felix jumps to from the built-in chains of `nat`.
 const CHAINS: [(&str, &str); 3] =
@@ -110,4 +118,73 @@ fn what_else_is_deleted_is_one(backend: Backend) {
         jumps(&node, family, &[output, postrouting]);
         assert_eq!(daemon.status().since(&before).len(), 1, "a jump and its chain that go together are none");
     }
+}
+
+/// A jump of ours to a chain of fail2ban, which has a jump of its own.
+fn node_with_fail2ban(backend: Backend) -> (Arc<Node>, Daemon) {
+    let node = Node::new(backend);
+    let jump = attachment(None, "filter", "FORWARD", Placement::First, "-p tcp -j f2b-sshd");
+    let mut policy = static_rules(&[], &[jump], &[]);
+    policy["grants"]["uses"] = json!({ "chains": ["f2b-*"] });
+    for family in Family::ALL {
+        start_fail2ban(&node, family);
+    }
+    node.configure(json!({ "refresh-interval": "1h", "watch": "auto", "policies": { "web": policy } }));
+    let daemon = settled(&node);
+    (node, daemon)
+}
+
+fn start_fail2ban(node: &Node, family: Family) {
+    let address = family.address(9);
+    node.add(
+        family,
+        &format!(
+            "*filter\n:f2b-sshd - [0:0]\n-A f2b-sshd -s {address} -j REJECT\n-A f2b-sshd -j RETURN\n\
+             -I INPUT -p tcp -m multiport --dports 22 -j f2b-sshd\nCOMMIT\n"
+        ),
+    );
+}
+
+fn our_jump(node: &Node, family: Family) -> bool {
+    rules_of(&node.save(family, "filter"), "FORWARD").iter().any(|rule| rule.ends_with("-j f2b-sshd"))
+}
+
+/// One script with the commands of fail2ban's `actionstop`, and the last one's exit status.
+fn stop_fail2ban(node: &Node, tool: &str) -> Option<i32> {
+    let script = format!(
+        "{tool} -w -D INPUT -p tcp -m multiport --dports 22 -j f2b-sshd\n{tool} -w -F f2b-sshd\n{tool} -w -X f2b-sshd"
+    );
+    node.command("sh").args(&["-c", &script]).output().code
+}
+
+fn a_chain_that_is_emptied_can_be_deleted(backend: Backend) {
+    let (node, daemon) = node_with_fail2ban(backend);
+    let mut deleted = 0;
+    for _ in 0..ROUNDS {
+        for family in Family::ALL {
+            poll("our jump", || our_jump(&node, family).then_some(()));
+            deleted += u32::from(stop_fail2ban(&node, &family.tool(backend, "")) == Some(0));
+            node.command(family.tool(backend, "")).args(&["-w", "-X", "f2b-sshd"]).output();
+            start_fail2ban(&node, family);
+        }
+    }
+    // The second command may be faster than our way out, on a machine that has more to do than on most.
+    println!("{deleted} of {} stops deleted the chain", 2 * ROUNDS);
+    assert!(deleted >= ROUNDS, "{deleted} of {} stops deleted the chain", 2 * ROUNDS);
+    let report = daemon.refresh();
+    assert!(report.in_sync && report.incidents.is_empty(), "{report:#?}");
+    assert!(daemon.status().report.incidents.is_empty(), "{:#?}", daemon.status().report.incidents);
+}
+
+fn a_chain_that_is_emptied_and_stays_gets_its_jump_back(backend: Backend) {
+    let (node, daemon) = node_with_fail2ban(backend);
+    let gone = "chain f2b-sshd was emptied: our jump to it gives way";
+    for family in Family::ALL {
+        let before = daemon.log().matches(gone).count();
+        node.stranger(family).flush_chain("filter", "f2b-sshd");
+        poll("giving way", || (daemon.log().matches(gone).count() > before).then_some(()));
+        poll("our jump", || our_jump(&node, family).then_some(()));
+    }
+    let report = daemon.refresh();
+    assert!(report.in_sync && report.awaiting.is_empty() && report.incidents.is_empty(), "{report:#?}");
 }

@@ -6,6 +6,7 @@ mod awaited;
 mod calm;
 mod counted;
 mod fights;
+mod foreign_sets;
 mod journal;
 mod leaks;
 mod lost;
@@ -30,9 +31,10 @@ use crate::strangers::jump;
 
 /// All of them.
 pub fn trials() -> Vec<Trial> {
-    let suites: [fn() -> Vec<Trial>; 15] = [
+    let suites: [fn() -> Vec<Trial>; 16] = [
         named::trials,
         awaited::trials,
+        foreign_sets::trials,
         counted::trials,
         actors::trials,
         calm::trials,

@@ -1,12 +1,14 @@
 //! What has to change in sets: which are created, filled anew or destroyed, and which wait because rules or other sets
 //! still use them.
 
-use std::collections::{BTreeMap, HashSet};
+use std::borrow::Cow;
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use crate::expected::{Expected, ExpectedSet};
 use crate::grants::HOST_PREFIX;
 use crate::members::Members;
 use crate::names::SetName;
+use crate::observed::Observed;
 use crate::set_type::{self, SetUser};
 use crate::sets::{self, ObservedSet};
 
@@ -16,9 +18,10 @@ use super::{Plan, SetChange, SetStep};
 pub(super) fn plan_sets<'e>(
     plan: &mut Plan,
     expected: &'e Expected,
+    all: &Observed,
     observed: &BTreeMap<String, ObservedSet>,
-    users: &BTreeMap<String, Vec<SetUser>>,
 ) -> Vec<&'e SetName> {
+    let users: &BTreeMap<String, Vec<SetUser>> = &all.set_users;
     let wanted: HashSet<&str> = expected.sets.keys().map(SetName::as_str).collect();
     let left_behind = observed.iter().filter(|(name, _)| name.starts_with(HOST_PREFIX) && !wanted.contains(&***name));
     for (name, set) in left_behind {
@@ -47,7 +50,8 @@ pub(super) fn plan_sets<'e>(
             }
             in_use.push(name);
         }
-        plan.sets.extend(set_step(name.as_str(), set, has));
+        let set = without_absent(name, set, &all.absent_sets, &mut plan.notes);
+        plan.sets.extend(set_step(name.as_str(), &set, has));
     }
     let used_by_us = |name: &str| {
         let word = format!(" {name} ");
@@ -73,6 +77,29 @@ pub(super) fn plan_sets<'e>(
     plan.remove_sets.extend(remove);
     plan.notes.extend(held);
     in_use
+}
+
+/// A set of sets without those of other programs that do not exist.
+fn without_absent<'s>(
+    name: &SetName,
+    set: &'s ExpectedSet,
+    absent: &BTreeSet<SetName>,
+    notes: &mut Vec<String>,
+) -> Cow<'s, ExpectedSet> {
+    if absent.is_empty() || !set.create.starts_with(set_type::LIST) {
+        return Cow::Borrowed(set);
+    }
+    let there = |member: &&str| !absent.contains(member.split(' ').next().unwrap_or_default());
+    let waiting = set_type::listed(&set.members).filter(|member| absent.contains(*member));
+    notes.extend(
+        waiting.map(|member| format!("set {name} waits for its member, the set {member}, which does not exist")),
+    );
+    let members = set.members.iter().filter(there).collect();
+    let show = set
+        .show
+        .as_ref()
+        .map(|show| ObservedSet { members: show.members.iter().filter(there).collect(), ..show.clone() });
+    Cow::Owned(ExpectedSet { members, show, ..set.clone() })
 }
 
 fn set_step(name: &str, set: &ExpectedSet, has: Option<&ObservedSet>) -> Option<SetStep> {

@@ -13,7 +13,7 @@ use super::{ChainPlan, Stuck, TablePlan, TableWork};
 
 /// What has to change, and the built-in chains that can't be put right: the problem of each is told.
 pub(super) fn of_table(work: &TableWork<'_>, stuck: &mut Vec<Stuck>) -> (Vec<Structure>, BTreeSet<Hook>) {
-    let TableWork { family, table, wanted, has, expected } = *work;
+    let TableWork { family, table, wanted, has, expected, .. } = *work;
     let place = (family, table);
     let (mut steps, mut skipped) = (Vec::new(), BTreeSet::new());
     let own = has.user_chains().filter(|name| has.covers(name) && expected.ownership.owns_chain(table, name));

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use ruleward_core::check::CheckedSet;
 use ruleward_core::expected::ExpectedTable;
+use ruleward_core::foreign;
 use ruleward_core::members::Members;
 use ruleward_core::merge::Desired;
 use ruleward_core::names::{Family, SetName, Table};
@@ -57,6 +58,11 @@ type Several = BTreeMap<(String, Arc<str>), Vec<Arc<str>>>;
 /// [`RehearseError`]
 pub(super) fn load(scratch: &dyn Port, desired: &Desired, estimators: &Estimators) -> Result<Loaded, RehearseError> {
     let mut observed = Observed::default();
+    if let Some(stubs) = script::foreign_sets(desired) {
+        scratch
+            .restore_sets(&stubs)
+            .map_err(|error| RehearseError::Refused(vec![Refused::somewhere(error.to_string())]))?;
+    }
     if !desired.sets.is_empty() {
         observed.sets = Some(load_sets(scratch, desired)?);
     }
@@ -84,6 +90,7 @@ pub(super) fn load(scratch: &dyn Port, desired: &Desired, estimators: &Estimator
         }
     }
     hint_at_family(&mut refused, desired);
+    refused.iter_mut().for_each(hint_at_uses);
     if refused.is_empty() { Ok(Loaded { shown: observed, several }) } else { Err(RehearseError::Refused(refused)) }
 }
 
@@ -119,6 +126,15 @@ fn hint_at_family(refused: &mut [Refused], desired: &Desired) {
                 format!(" ({family} takes it: give it to {family} alone, by families or -4 or -6 as its first word)");
             one.reason.push_str(&hint);
         }
+    }
+}
+
+/// A set that is not there may be another program's.
+fn hint_at_uses(refused: &mut Refused) {
+    let Some(origin) = refused.origin.as_ref().filter(|_| refused.reason.contains("doesn't exist")) else { return };
+    let named = foreign::set_names(&origin.text).find(|name| refused.reason.contains(name.as_str()));
+    if let Some(name) = named {
+        refused.reason.push_str(&format!(" (if it is another program's, add \"{name}\" to grants.uses.sets)"));
     }
 }
 

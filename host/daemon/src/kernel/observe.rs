@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use ruleward_core::base_chain::{self, ChainState};
 use ruleward_core::expected::{Expected, ExpectedTable};
 use ruleward_core::form::{Form, RawChain};
-use ruleward_core::names::{Backend, Family, Hook, Table};
+use ruleward_core::names::{Backend, Family, Hook, SetName, Table};
 use ruleward_core::observed::{Observed, ObservedTable, SaveError};
 use ruleward_core::sets::{self, ListError};
 use thiserror::Error;
@@ -87,7 +87,24 @@ pub fn observe(port: &dyn Port, expected: &Expected) -> Result<Observed, Observe
         observed.sets = Some(sets::parse_list(&port.sets(&|name| expected.ownership.owns_set(name))?)?);
         find_set_users(port, expected, &mut observed);
     }
+    find_absent_sets(port, expected, &mut observed);
     Ok(observed)
+}
+
+/// Looks which sets of other programs that rules or sets of ours name do not exist.
+pub fn find_absent_sets(port: &dyn Port, expected: &Expected, observed: &mut Observed) {
+    let named = expected.foreign_sets();
+    if named.is_empty() {
+        return;
+    }
+    let tells = port.sets_digest(&|_| None).is_some();
+    let listed = if tells { None } else { port.sets(&|_| true).ok().and_then(|text| sets::parse_list(&text).ok()) };
+    let exists = |name: &&str| match &listed {
+        Some(listed) => listed.contains_key(*name),
+        None => port.set_references(name).is_some(),
+    };
+    let absent = named.into_iter().filter(|name| !exists(name)).filter_map(|name| SetName::new(name).ok());
+    observed.absent_sets = absent.collect();
 }
 
 /// Reads the tables alone, by text. `leave_out`: those of which iptables-save does not show all are unreadable.

@@ -31,14 +31,14 @@ const MOST_SINGLE_CHAINS: usize = 64;
 /// What has to be there before the rules can come.
 pub struct Stage {
     sets: String,
-    /// Scripts of one table each: the foreign chains that attachments wait for, and estimators.
+    /// Scripts of one table each: the foreign chains that rules wait for, and estimators.
     stubs: Vec<(Family, String)>,
 }
 
 impl Stage {
     /// For this desired state.
     pub fn of(desired: &Desired, estimators: &Estimators) -> Self {
-        let sets = if desired.sets.is_empty() {
+        let sets = if desired.sets.is_empty() && desired.foreign_sets().is_empty() {
             String::new()
         } else {
             // A set before all others: the indexes are not those of the first namespace. Rules need no members.
@@ -46,9 +46,7 @@ impl Stage {
         };
         let mut stubs: Vec<_> = estimators.scripts().collect();
         for ((family, table), wanted) in &desired.tables {
-            let attachments = wanted.hooks.values().flat_map(|hook| hook.first.iter().chain(&hook.last));
-            let chains: BTreeSet<&str> =
-                attachments.filter_map(|one| one.awaits.as_ref()).map(|chain| chain.as_str()).collect();
+            let chains = wanted.awaited_chains();
             if !chains.is_empty() {
                 let mut stub = format!("*{table}\n");
                 for chain in chains {

@@ -6,8 +6,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use ruleward_core::awaiting::Foreign;
 use ruleward_core::drift::{self, Drift};
-use ruleward_core::expected::{Expected, ExpectedHook};
+use ruleward_core::expected::Expected;
 use ruleward_core::fight::Place;
 use ruleward_core::names::{Backend, Family, Hook, Table};
 use ruleward_core::observed::Observed;
@@ -38,6 +39,7 @@ impl Pipeline {
         self.listen();
         let listened = Instant::now();
         let expected = self.in_force()?; // else the next check reads everything anyway
+        self.give_way(&expected);
         for place in self.keeper.seen.disowned(&*self.port, began) {
             self.keeper.heard.tables.entry(place).or_default();
         }
@@ -51,13 +53,14 @@ impl Pipeline {
         let sets = sets && self.keeper.sets_were_changed(&*self.port, &expected);
         self.show_fights();
         let again = self.keeper.read_again.is_some_and(|again| again <= began);
-        if heard.is_quiet() && !due && !sets && !again {
+        let came = self.keeper.seek_sets(&*self.port, began);
+        if heard.is_quiet() && !due && !sets && !again && !came {
             if heard.generation.is_some() && self.keeper.held.is_empty() && self.keeper.verified.is_some() {
                 self.keeper.verified = heard.generation;
             }
             return None;
         }
-        let everything = !self.keeper.filling && self.reads_everything(began);
+        let everything = came || (!self.keeper.filling && self.reads_everything(began));
         if heard.is_quiet() && !due && !sets && !everything {
             return None;
         }
@@ -150,7 +153,7 @@ impl Pipeline {
             let Some(wanted) = expected.tables.get(&(family, table)) else { return false };
             Hook::from_name(chain).is_some()
                 || expected.ownership.owns_chain(table, chain)
-                || wanted.hooks.values().any(|hook| awaits(hook, chain))
+                || wanted.waiting_for(chain).next().is_some()
         })
     }
 
@@ -177,8 +180,7 @@ impl Pipeline {
             }
             let Some(wanted) = expected.tables.get(&place) else { continue };
             let touched = chains.entry(place).or_default();
-            let waiting = wanted.hooks.iter().filter(|(_, hook)| awaits(hook, chain));
-            touched.extend(waiting.map(|(hook, _)| hook.as_str().into()));
+            touched.extend(wanted.waiting_for(chain).map(Box::from));
             touched.insert(chain.clone());
         }
         for place in heard.tables.keys() {
@@ -197,14 +199,13 @@ impl Pipeline {
             let sites = wanted.chains.len() + wanted.hooks.len();
             // All that is ours there: then it is one thing that happened to the table.
             let all = touched.len() >= sites && sites > 1;
-            // An attachment that waits needs to know about the chain that it waits for.
+            // A rule that waits needs to know about the chain that it waits for.
+            let awaited = wanted.awaits.iter().filter_map(|(awaited, chains)| match awaited {
+                Foreign::Chain(chain) if !touched.is_disjoint(chains) => Some(chain.as_str().into()),
+                Foreign::Chain(_) | Foreign::Set(_) => None,
+            });
+            let awaited: Vec<Box<str>> = awaited.collect();
             let mut touched = touched;
-            let awaited = wanted.hooks.iter().filter(|(hook, _)| touched.contains(hook.as_str()));
-            let awaited: Vec<Box<str>> = awaited
-                .flat_map(|(_, hook)| hook.first.iter().chain(&hook.last))
-                .filter_map(|one| one.awaits.as_ref())
-                .map(|chain| chain.as_str().into())
-                .collect();
             touched.extend(awaited);
             (place, (!all).then_some(touched))
         };
@@ -233,7 +234,7 @@ impl Pipeline {
             self.keeper.unsettled.clear();
             return self.undo(pass, expected, &Scope::All, heard);
         }
-        let waits_elsewhere = self.keeper.await_chains(&expected, &observed);
+        let waits_elsewhere = self.keeper.await_foreign(&expected, &observed);
         let problems = self.take_problems(scope, &todo);
         if *scope == Scope::All {
             self.keeper.verified =
@@ -306,7 +307,7 @@ impl Pipeline {
         }
         self.record_noted(pass, &noted, &heard);
         if let Some(expected) = self.expected.clone() {
-            self.keeper.await_chains(&expected, &observed);
+            self.keeper.await_foreign(&expected, &observed);
         }
         self.judge(pass, scope, &observed, was_right);
         Ok(false)
@@ -348,7 +349,7 @@ impl Pipeline {
 
     fn renew_awaited(&mut self, expected: &Expected, observed: &Observed) {
         let Keeper { awaited, held, .. } = &mut self.keeper;
-        awaited.renew(expected, observed, |family, table, hook| held.has((family, table), hook.as_str()));
+        awaited.renew(expected, observed, |family, table, chain| held.has((family, table), chain));
     }
 
     /// Fills large sets, then puts them in their places.
@@ -411,7 +412,10 @@ impl Pipeline {
             Some(generation) => self.keeper.verified == Some(generation),
             None => self.keeper.watch.is_unchanged(),
         };
-        unchanged && self.keeper.heard.is_quiet() && self.keeper.sets_unchanged(&*self.port, expected)
+        unchanged
+            && self.keeper.heard.is_quiet()
+            && !self.keeper.awaited_sets_came(&*self.port)
+            && self.keeper.sets_unchanged(&*self.port, expected)
     }
 
     /// Whether a check that only looks again has to wait, as the repair does. The refresh and requests do not.
@@ -442,11 +446,12 @@ impl Pipeline {
         let heard = heard.then(|| self.keeper.settled_at());
         let sets = self.in_force().and_then(|_| self.keeper.sets_due());
         let owners = self.keeper.seen.due().filter(|_| self.in_force().is_some());
+        let seek = self.in_force().and_then(|_| self.keeper.seek_due());
         // While no table is settled nothing else is looked at.
         let settled = heard.filter(|_| !self.keeper.settling.is_empty());
         let later = |due: Option<Instant>| due.map(|due| settled.map_or(due, |settled| due.max(settled)));
-        let [due, again, sets] = [self.keeper.due, self.keeper.read_again, sets].map(later);
-        let due = [self.keeper.watch.due(), due, again, peace, heard, sets, owners];
+        let [due, again, sets, seek] = [self.keeper.due, self.keeper.read_again, sets, seek].map(later);
+        let due = [self.keeper.watch.due(), due, again, peace, heard, sets, owners, seek];
         let due = due.into_iter().flatten().min()?;
         Some(due.saturating_duration_since(now))
     }
@@ -456,8 +461,4 @@ impl Pipeline {
 fn processor_time() -> Duration {
     let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
     Duration::try_from(time).unwrap_or_default()
-}
-
-fn awaits(hook: &ExpectedHook, chain: &str) -> bool {
-    hook.first.iter().chain(&hook.last).any(|one| one.awaits.as_ref().is_some_and(|name| name.as_str() == chain))
 }

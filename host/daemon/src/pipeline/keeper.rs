@@ -15,7 +15,7 @@ use ruleward_core::expected::{Basis, Expected};
 use ruleward_core::fight::Fights;
 use ruleward_core::form::Stamp;
 use ruleward_core::forms::{Coverage, Forms};
-use ruleward_core::names::{Family, Table};
+use ruleward_core::names::{Family, SetName, Table};
 use ruleward_core::observed::Observed;
 use ruleward_core::plan::{Plan, plan};
 use ruleward_core::settle::{Bounds, Settling};
@@ -123,8 +123,12 @@ pub(super) struct Keeper {
     pub filled: Filled,
     /// Such are being filled: nobody looks at sets until they are.
     pub filling: bool,
-    /// The chains of other programs that attachments wait for, as they were when all was last in sync.
+    /// What rules wait for, as it was when all was last in sync.
     pub awaited: Awaited,
+    /// Chains of other programs that were emptied and that our jumps have given way to, until the writer is done.
+    pub given_way: BTreeSet<(Family, Table, Box<str>)>,
+    /// Chains that had rules when they were last looked at, in tables where rules wait for some (legacy).
+    pub filled_chains: BTreeSet<(Family, Table, Box<str>)>,
     /// What the tables were when they were last looked at (legacy).
     stamps: BTreeMap<(Family, Table), Stamp>,
     /// Rules of unknown form that the last look found, and that only have a line of marks.
@@ -142,8 +146,12 @@ pub(super) struct Keeper {
     /// What the last full look had to say beside changes.
     pub problems: Vec<String>,
     pub notes: Vec<String>,
-    /// Attachments that wait for a chain.
+    /// Rules that wait for what another program makes.
     pub awaiting: Vec<Awaiting>,
+    /// Sets of other programs that were awaited when the kernel was looked at last, and did not exist.
+    pub absent_sets: BTreeSet<SetName>,
+    /// When they are looked for again: nothing tells of them.
+    pub seek_sets: Option<Instant>,
     /// When everything was read between two checks, because something was not right.
     pub read_all: Option<Instant>,
     /// Until when that is put off.
@@ -174,6 +182,8 @@ impl Keeper {
             filled: Filled::new(),
             filling: false,
             awaited: Awaited::default(),
+            given_way: BTreeSet::new(),
+            filled_chains: BTreeSet::new(),
             stamps: BTreeMap::new(),
             strange: Vec::new(),
             steady: true,
@@ -184,13 +194,15 @@ impl Keeper {
             problems: Vec::new(),
             notes: Vec::new(),
             awaiting: Vec::new(),
+            absent_sets: BTreeSet::new(),
+            seek_sets: None,
             read_all: None,
             read_again: None,
         }
     }
 
-    /// Which attachments wait, by what was just read. Whether that is news.
-    pub fn await_chains(&mut self, expected: &Expected, observed: &Observed) -> bool {
+    /// Which rules wait, by what was just read. Whether that is news.
+    pub fn await_foreign(&mut self, expected: &Expected, observed: &Observed) -> bool {
         let now = awaiting(expected, observed, &self.awaiting);
         let news = now != self.awaiting;
         self.awaiting = now;

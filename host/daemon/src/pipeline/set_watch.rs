@@ -20,6 +20,8 @@ use crate::kernel::port::{Depth, Depths, Port};
 const FEW: usize = 20_000;
 /// After a walk there is none for so many times as long as it took.
 const REST: u32 = 20;
+/// How often a set of another program is looked for that rules wait for.
+const SEEK: Duration = Duration::from_secs(1);
 /// How often a walk is looked after.
 const LOOK: Duration = Duration::from_millis(10);
 
@@ -93,6 +95,29 @@ impl Keeper {
             self.sets.walk = Some((port.sets_digest_later(depths), now));
         }
         false
+    }
+
+    /// Whether a set of another program that rules wait for has come.
+    pub fn awaited_sets_came(&self, port: &dyn Port) -> bool {
+        self.absent_sets.iter().any(|set| port.set_references(set.as_str()).is_some())
+    }
+
+    /// The same, as far as it is time to look.
+    pub fn seek_sets(&mut self, port: &dyn Port, now: Instant) -> bool {
+        if self.absent_sets.is_empty() {
+            self.seek_sets = None;
+            return false;
+        }
+        if !self.unsettled.is_empty() || self.seek_sets.is_some_and(|at| at > now) {
+            return false; // while a table is left alone, what waits in it would be
+        }
+        self.seek_sets = Some(now + SEEK);
+        self.awaited_sets_came(port)
+    }
+
+    /// When to look for them again.
+    pub fn seek_due(&self) -> Option<Instant> {
+        (!self.absent_sets.is_empty()).then(|| self.seek_sets.unwrap_or_else(Instant::now))
     }
 
     /// When to look again.

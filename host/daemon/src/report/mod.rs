@@ -20,7 +20,7 @@ pub mod text;
 
 use std::time::{Duration, SystemTime};
 
-use ruleward_core::awaiting::Awaiting;
+use ruleward_core::awaiting::{Awaiting, Foreign};
 use ruleward_core::names::{Backend, Family, Table};
 use ruleward_core::schedule;
 use schemars::JsonSchema;
@@ -60,7 +60,7 @@ pub struct Report {
     /// the problems too.
     #[serde(default)]
     pub refused: Vec<String>,
-    /// Attachments that are not in force, because the chain that they jump to does not exist.
+    /// Rules that are not in force, because a chain or a set that another program makes does not exist.
     #[serde(default)]
     pub awaiting: Vec<AwaitingReport>,
     /// Why no packet meets any rule of a policy, if so: the kernel shows what the policies ask for, and that is nothing.
@@ -143,7 +143,7 @@ impl Report {
     }
 }
 
-/// An attachment that waits for a chain.
+/// A rule that waits for what another program makes.
 #[derive(Debug, Clone, PartialEq, Eq, JsonSchema, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct AwaitingReport {
@@ -151,22 +151,31 @@ pub struct AwaitingReport {
     pub family: Family,
     /// Which table.
     pub table: Table,
-    /// The built-in chain that it belongs to.
-    pub hook: String,
+    /// The chain that it belongs to: of an attachment a built-in one.
+    pub within: String,
     /// Whose it is.
     pub policy: String,
-    /// The chain that does not exist.
-    pub chain: String,
+    /// The chain that does not exist, if that is what it waits for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub chain: Option<String>,
+    /// The set that does not exist, if that is what it waits for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub set: Option<String>,
 }
 
 impl From<&Awaiting> for AwaitingReport {
     fn from(awaiting: &Awaiting) -> Self {
+        let (chain, set) = match &awaiting.awaited {
+            Foreign::Chain(name) => (Some(name.to_string()), None),
+            Foreign::Set(name) => (None, Some(name.to_string())),
+        };
         Self {
             family: awaiting.family,
             table: awaiting.table,
-            hook: awaiting.hook.to_string(),
+            within: awaiting.chain.to_string(),
             policy: awaiting.policy.to_string(),
-            chain: awaiting.chain.to_string(),
+            chain,
+            set,
         }
     }
 }

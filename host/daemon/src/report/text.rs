@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
-use ruleward_core::names::{Family, Table};
+use ruleward_core::names::{Family, Hook, Table};
 
 use super::limits;
 use super::plain::plain;
@@ -121,17 +121,24 @@ pub(super) fn enforced(text: &mut String, report: &Report, style: Style) {
 
 /// `2 attachments of calico-jumps wait for the chain cali-FORWARD (IPv4 filter FORWARD, IPv6 filter FORWARD)`
 pub fn waiting(awaiting: &[AwaitingReport]) -> Vec<String> {
-    let mut chains: BTreeMap<(&str, &str), Vec<String>> = BTreeMap::new();
+    let mut waiting: BTreeMap<(&str, String), Vec<(&str, String)>> = BTreeMap::new();
     for one in awaiting {
-        let place = format!("{} {} {}", one.family, one.table.as_str(), one.hook);
-        chains.entry((&one.policy, &one.chain)).or_default().push(place);
+        let place = format!("{} {} {}", one.family, one.table.as_str(), one.within);
+        let awaited = match (&one.chain, &one.set) {
+            (Some(chain), _) => format!("chain {chain}"),
+            (None, set) => format!("set {}", set.as_deref().unwrap_or_default()),
+        };
+        waiting.entry((&one.policy, awaited)).or_default().push((&one.within, place));
     }
-    let line = |((policy, chain), places): ((&str, &str), Vec<String>)| {
+    let line = |((policy, awaited), places): ((&str, String), Vec<(&str, String)>)| {
         let wait = if places.len() == 1 { "waits" } else { "wait" };
-        let number = plural(places.len(), "attachment");
-        format!("{number} of {policy} {wait} for the chain {chain}, which does not exist ({})", places.join(", "))
+        let attached = places.iter().all(|(within, _)| Hook::from_name(within).is_some());
+        let number = plural(places.len(), if attached { "attachment" } else { "rule" });
+        let mut places: Vec<String> = places.into_iter().map(|(_, place)| place).collect();
+        places.dedup();
+        format!("{number} of {policy} {wait} for the {awaited}, which does not exist ({})", places.join(", "))
     };
-    chains.into_iter().map(line).collect()
+    waiting.into_iter().map(line).collect()
 }
 
 /// What `reload` has brought about.

@@ -222,9 +222,10 @@ fn a_node_on_which_nothing_is_enforced_says_so() {
     let awaiting = |hook: &str| AwaitingReport {
         family: Family::Ipv4,
         table: Table::Filter,
-        hook: hook.to_owned(),
+        within: hook.to_owned(),
         policy: "jumps".to_owned(),
-        chain: "cali-X".to_owned(),
+        chain: Some("cali-X".to_owned()),
+        set: None,
     };
     let right = Report { outcome: Outcome::Unchanged, in_sync: true, ..Report::default() };
     let none = Report { nothing_enforced: Some("no policy is enabled".to_owned()), ..right.clone() };

@@ -63,6 +63,7 @@ impl Keeper {
         let waited = !self.settling.is_empty();
         let settled = self.settling.take_settled(self.started.elapsed());
         self.unsettled = self.settling.unsettled().collect();
+        self.end_given_way();
         if waited && settled.is_empty() {
             return None;
         }
@@ -94,6 +95,7 @@ impl Keeper {
         self.settling.clear();
         self.writers.keep(&BTreeSet::new());
         self.unsettled.clear();
+        self.given_way.clear();
     }
 
     fn note_ends(&mut self) {

@@ -8,7 +8,9 @@ use ruleward_core::forms::Forms;
 use ruleward_core::observed::Observed;
 
 use super::{By, Keeper};
-use crate::kernel::observe::{ObserveError, Scope, explain, find_set_users, observe_forms, observe_tables};
+use crate::kernel::observe::{
+    ObserveError, Scope, explain, find_absent_sets, find_set_users, observe_forms, observe_tables,
+};
 use crate::kernel::port::Port;
 
 impl Keeper {
@@ -33,6 +35,10 @@ impl Keeper {
             self.look_at_sets(port, expected, &mut observed)?;
             find_set_users(port, expected, &mut observed);
         }
+        self.note_filled_chains(port, expected);
+        self.leave_out_given_way(&mut observed);
+        find_absent_sets(port, expected, &mut observed);
+        self.absent_sets.clone_from(&observed.absent_sets);
         Ok(observed)
     }
 
