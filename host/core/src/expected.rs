@@ -209,17 +209,11 @@ impl Expected {
         }
     }
 
-    /// Nothing at all, where `ownership` reaches: what `cleanup` brings about.
-    pub fn nothing(ownership: Ownership, families: Vec<Family>) -> Self {
+    /// Nothing at all, where `ownership` reaches, and these policies of built-in chains released: what `cleanup` brings
+    /// about.
+    pub fn nothing(ownership: Ownership, families: Vec<Family>, mut released: BTreeSet<(Family, Table, Hook)>) -> Self {
+        released.retain(|(family, table, hook)| families.contains(family) && ownership.owns_policy(*table, *hook));
         let desired = Desired { ownership, families, ..Desired::default() };
-        let places = || {
-            desired
-                .families
-                .iter()
-                .flat_map(|family| desired.ownership.tables().into_iter().map(|table| (*family, table)))
-        };
-        let hooks = places().flat_map(|(family, table)| table.hooks().iter().map(move |hook| (family, table, *hook)));
-        let released = hooks.filter(|(_, table, hook)| desired.ownership.owns_policy(*table, *hook)).collect();
         Self { basis: Basis::Rehearsed, spare_shared: true, released, ..Self::unproven(desired) }
     }
 
@@ -244,9 +238,10 @@ impl Expected {
     }
 
     /// What was asked for `before` and is not any more.
-    pub fn no_longer_asked(&self, before: &Self) -> BTreeSet<(Family, Table, Hook)> {
+    pub fn no_longer_asked(&self, mut before: BTreeSet<(Family, Table, Hook)>) -> BTreeSet<(Family, Table, Hook)> {
         let asked: BTreeSet<_> = self.policies().collect();
-        before.policies().filter(|place| !asked.contains(place)).collect()
+        before.retain(|place| !asked.contains(place));
+        before
     }
 
     /// The same rules where others are owned: nothing of them may be owned by nobody then. Tables in which nothing can be

@@ -1,6 +1,6 @@
 //! Plans held to their promises: by property tests on a kernel of plain data, and case by case.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use proptest::prelude::*;
 
@@ -365,7 +365,7 @@ fn a_cleanup_spares_a_marked_jump_to_a_strangers_chain() {
         "-m comment --comment rw:p:0123456789ab -j DROP".into(),
     ];
     kernel.table(PLACE.0, PLACE.1).insert("POSTROUTING".into(), hook);
-    let nothing = Expected::nothing(ownership(), vec![Family::Ipv4]);
+    let nothing = Expected::nothing(ownership(), vec![Family::Ipv4], BTreeSet::new());
     carry_out(&plan(&nothing, &kernel.observe([PLACE])), &mut kernel);
     assert_eq!(kernel.table(PLACE.0, PLACE.1)["POSTROUTING"], [jump]);
     assert!(!kernel.table(PLACE.0, PLACE.1).contains_key("our-a"));

@@ -217,7 +217,7 @@ impl Pipeline {
         let Some(mut observed) = self.observe(pass, &mut expected)? else {
             return self.bring_about(pass, Reason::Retry);
         };
-        let released = in_force.as_deref().map(|before| expected.no_longer_asked(before)).unwrap_or_default();
+        let released = expected.no_longer_asked(self.roster.policies_in_force());
         if !released.is_empty() {
             Arc::make_mut(&mut expected).released = released;
         }

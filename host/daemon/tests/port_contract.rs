@@ -4,6 +4,7 @@
 
 mod sandbox;
 
+use std::collections::BTreeSet;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::Duration;
@@ -339,7 +340,7 @@ fn nothing_wanted_removes_exactly_ours(port: &dyn Port) {
     let before = rules(port, Table::Filter);
     let expected = rehearsed(port);
     bring_about(port, &expected);
-    let nothing = Expected::nothing(Ownership::new(vec![(policy(), grants())]), Family::ALL.to_vec());
+    let nothing = Expected::nothing(Ownership::new(vec![(policy(), grants())]), Family::ALL.to_vec(), BTreeSet::new());
     bring_about(port, &nothing);
     assert_eq!(rules(port, Table::Filter), before);
     assert!(!port.save(Family::Ipv4, Table::Filter).unwrap().contains("web-"));

@@ -17,6 +17,11 @@ pub fn trials() -> Vec<Trial> {
             trials.push(trial(name, move || a_change_is_recorded_and_left(backend, family)));
             let name = format!("packets::{backend}::{family}::policies::one_that_is_asked_for_is_kept");
             trials.push(trial(name, move || one_that_is_asked_for_is_kept(backend, family)));
+            let name =
+                format!("packets::{backend}::{family}::policies::one_that_has_left_while_nothing_ran_is_released");
+            trials.push(trial(name, move || one_that_has_left_while_nothing_ran_is_released(backend, family)));
+            let name = format!("packets::{backend}::{family}::policies::cleanup_leaves_one_that_was_not_asked_for");
+            trials.push(trial(name, move || cleanup_leaves_one_that_was_not_asked_for(backend, family)));
         }
     }
     for replay in ["auto", "off"] {
@@ -145,4 +150,29 @@ fn one_that_is_asked_for_is_kept(backend: Backend, family: Family) {
     daemon.stop();
     node.cleanup();
     assert!(has(&node, family, "filter", "FORWARD", "ACCEPT"), "after `cleanup`");
+}
+
+/// Its rules are gone then, and a policy that drops would cut the node off.
+fn one_that_has_left_while_nothing_ran_is_released(backend: Backend, family: Family) {
+    let node = Node::new(backend);
+    node.configure(json!({ "watch": "auto", "policies": asking(family, &[("filter/FORWARD", "DROP")]) }));
+    node.apply();
+    assert!(has(&node, family, "filter", "FORWARD", "DROP"), "after `apply`");
+    let other = attachment(family, "filter", "INPUT", Placement::First, "-p icmp -j RETURN");
+    let mut other = static_rules(&[], &[other], &[]);
+    other["grants"] = json!({ "tables": ["filter"], "chains": ["other-*"] });
+    node.set("policies", json!({ "other": other }));
+    node.apply();
+    assert!(has(&node, family, "filter", "FORWARD", "ACCEPT"), "after the policy has left");
+}
+
+/// What is granted and was never asked for is another program's.
+fn cleanup_leaves_one_that_was_not_asked_for(backend: Backend, family: Family) {
+    let node = Node::new(backend);
+    node.configure(json!({ "watch": "auto", "policies": asking(family, &[("mangle/PREROUTING", "DROP")]) }));
+    set(&node, backend, family, "filter", "FORWARD", "DROP");
+    node.apply();
+    node.cleanup();
+    assert!(has(&node, family, "mangle", "PREROUTING", "ACCEPT"), "asked for");
+    assert!(has(&node, family, "filter", "FORWARD", "DROP"), "granted, and never asked for");
 }

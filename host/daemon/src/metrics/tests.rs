@@ -1,6 +1,6 @@
 //! What is counted, under which names, and that hostile names stay labels.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -186,7 +186,7 @@ fn names_of_strangers_are_bounded_and_harmless() {
 fn rules_are_counted_again_when_others_are_in_force() {
     let board = board();
     let expected = |chains: &[&str]| {
-        let mut expected = Expected::nothing(Ownership::default(), Vec::new());
+        let mut expected = Expected::nothing(Ownership::default(), Vec::new(), BTreeSet::new());
         let policy = PolicyName::new("web").unwrap();
         let chains = chains.iter().map(|name| (ChainName::new(name).unwrap(), (policy.clone(), Vec::new()))).collect();
         let table = ExpectedTable { chains, ..ExpectedTable::default() };

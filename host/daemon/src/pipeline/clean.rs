@@ -19,7 +19,9 @@ impl Pipeline {
         let mut pass = self.begin(Intent::Write);
         pass.cause = traced::CLEANUP;
         let families = self.detection.families.iter().collect();
-        let nothing = Arc::new(Expected::nothing(self.roster.whole_ownership(), families));
+        let mut released = self.roster.policies_in_force();
+        released.extend(self.roster.policies_of_unknown());
+        let nothing = Arc::new(Expected::nothing(self.roster.whole_ownership(), families, released));
         let cleaned = self.clean(&mut pass, nothing);
         if cleaned.is_ok() {
             pass.report.notes.extend(self.roster.forget_leaving());

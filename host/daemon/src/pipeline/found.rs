@@ -85,7 +85,7 @@ mod tests {
         assert_eq!(found.late_writers, [Actor::unknown()]);
         found.after_writing(vec![deleted("a", &["-j X"])], true);
         assert_eq!(found.late.len(), 2, "nothing was in force");
-        found.measure = Some(Arc::new(Expected::nothing(Ownership::new(Vec::new()), Vec::new())));
+        found.measure = Some(Arc::new(Expected::nothing(Ownership::new(Vec::new()), Vec::new(), Default::default())));
         found.after_writing(vec![deleted("a", &["-j X"])], true);
         assert_eq!(found.late.len(), 3, "a repair that is undone is undone once more");
         found.after_writing(vec![deleted("a", &["-j X"])], false);

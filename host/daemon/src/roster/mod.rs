@@ -27,7 +27,7 @@ use ruleward_core::check::Checked;
 use ruleward_core::contribution::{Contribution, Families};
 use ruleward_core::facts::Facts;
 use ruleward_core::grants::Grants;
-use ruleward_core::names::PolicyName;
+use ruleward_core::names::{Family, Hook, PolicyName, Table};
 use ruleward_core::ownership::Ownership;
 
 use crate::config::Ceiling;
@@ -171,6 +171,20 @@ impl Roster {
         }
         let unanswered = self.unanswered().map(|member| (member.name.clone(), member.configured.clone()));
         Ownership::new(owned).with_leaving(leaving).with_unanswered(unanswered.collect())
+    }
+
+    /// The policies of built-in chains that what was in force asked for, also before a restart.
+    pub fn policies_in_force(&self) -> BTreeSet<(Family, Table, Hook)> {
+        let good = self.members.iter().filter_map(|member| member.good.as_ref());
+        let asked = good.flat_map(|good| &good.answer.contribution.policies);
+        asked.flat_map(|one| one.families.iter().map(|family| (family, one.table, one.hook))).collect()
+    }
+
+    /// Policies of built-in chains that a policy may have asked for whose answer was not kept.
+    pub fn policies_of_unknown(&self) -> BTreeSet<(Family, Table, Hook)> {
+        let unknown = self.members.iter().filter(|member| member.good.is_none());
+        let granted = unknown.flat_map(|member| &member.configured.policies);
+        granted.flat_map(|one| Family::ALL.map(|family| (family, one.table, one.hook))).collect()
     }
 
     /// Configured policies that have nothing to put in force.

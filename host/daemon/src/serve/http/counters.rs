@@ -141,7 +141,7 @@ mod tests {
             Err("not permitted".to_owned())
         });
         let counters = Arc::new(Counters::start(read).unwrap());
-        let nothing = Expected::nothing(ruleward_core::ownership::Ownership::default(), Vec::new());
+        let nothing = Expected::nothing(ruleward_core::ownership::Ownership::default(), Vec::new(), Default::default());
         let nothing = Arc::new(nothing);
         for _ in 0..100 {
             let answer = counters.of(&nothing, (Family::Ipv4, Table::Nat)).await;
