@@ -34,6 +34,7 @@ pub mod names;
 pub mod observed;
 pub mod ownership;
 pub mod plan;
+pub mod quantity;
 pub mod quote;
 pub mod rate;
 pub mod render;

@@ -197,7 +197,7 @@ fn join(lines: &mut Vec<String>, mut earlier: Vec<String>) {
 
 fn log(incident: &Incident) {
     let Incident { id, how, took_ms, times, .. } = incident;
-    let (kind, place, detail) = (incident.kind.as_str(), plain(&place(incident)), plain(&incident.detail));
+    let (kind, place, detail) = (incident.kind.as_str(), plain(&incident.place()), plain(&incident.detail));
     let known: Vec<Actor> = incident.latest.iter().filter(|actor| actor.is_known()).cloned().collect();
     let by = if known.is_empty() { String::new() } else { format!(" by {}", actors::latest(&known)) };
     let actor = incident.latest.first().cloned().unwrap_or_default();
@@ -225,14 +225,6 @@ fn log(incident: &Incident) {
         };
     }
     if incident.repaired || incident.is_only_recorded() { say!(warn) } else { say!(error) }
-}
-
-/// `IPv4 nat POSTROUTING`, or `set NAME`.
-pub fn place(incident: &Incident) -> String {
-    match (incident.family, incident.table) {
-        (Some(family), Some(table)) => format!("{family} {table} {}", incident.chain).trim_end().to_owned(),
-        _ => format!("set {}", incident.chain),
-    }
 }
 
 /// What happened, in words; the rule itself if it is one.

@@ -2,6 +2,7 @@
 //! other; the pipeline joins them.
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 pub mod author;
+pub mod board;
 pub mod cli;
 pub mod compare;
 pub mod config;
@@ -29,4 +30,5 @@ pub mod run;
 pub mod sealed;
 pub mod serve;
 pub mod shadows;
+pub mod terminal;
 pub mod traces;

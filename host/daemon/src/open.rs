@@ -9,6 +9,7 @@ use ruleward_core::facts::Version;
 use ruleward_core::names::Backend;
 
 use crate::author::rehearsal::{Verdict, rehearse_answer};
+use crate::board::Board;
 use crate::config::{BackendChoice, Config, Mode, Written};
 use crate::facts;
 use crate::history::History;
@@ -24,7 +25,6 @@ use crate::pipeline::{Aside, Pipeline};
 use crate::policies::compile::{CompileLimits, Compiler};
 use crate::policies::{OnEvaluation, PolicyEngine, PolicyEngineOptions, components};
 use crate::reload::{self, Intake};
-use crate::report::board::Board;
 use crate::report::{ErrorClass, Outcome, PolicyState, Report};
 use crate::roster::{Roster, Whom};
 use crate::serve::http::ReadCounters;

@@ -32,6 +32,7 @@ use ruleward_core::observed::Observed;
 use ruleward_core::plan::{Plan, plan};
 use ruleward_core::schedule::Reason;
 
+use crate::board::Board;
 use crate::config::Config;
 use crate::incidents::Incidents;
 use crate::kernel::detect::Detection;
@@ -40,7 +41,6 @@ use crate::kernel::port::Port;
 use crate::kernel::watch::Watch;
 use crate::memory;
 use crate::reload::{Intake, Told};
-use crate::report::board::Board;
 use crate::report::{self, Change, Checks, ErrorClass, Intent, Outcome, Report};
 use crate::roster::{Roster, Whom};
 use crate::traces::Recorder;

@@ -17,8 +17,8 @@ use ruleward_core::schedule::{Action, Event, Reason, Schedule};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, oneshot};
 
+use crate::board::{self, Board, LONGEST_LOOK};
 use crate::reload::{Lookout, News};
-use crate::report::board::{self, Board, LONGEST_LOOK};
 use crate::report::pulse::Stuck;
 use crate::report::{ErrorClass, Report};
 use crate::serve::control::{self, Ask};

@@ -9,26 +9,16 @@ use std::time::SystemTime;
 
 use ruleward_core::contribution::{Contribution, Families};
 use ruleward_core::facts::Facts;
-use ruleward_core::grants::Grants;
 use ruleward_core::names::PolicyName;
 
+use crate::board::Board;
 use crate::compare::{Comparison, Side, compare};
 use crate::history::record::{Mode, Outcome};
 use crate::history::{Event, History};
 use crate::kernel::port::Port;
 use crate::policies::Limits;
-use crate::report::board::Board;
 use crate::report::{PolicyReport, PolicyState, ShadowReport};
-use crate::roster::{Answer, Counts, ShadowWish, Version, WishState};
-
-/// What of a policy is in force.
-#[derive(Debug, Clone)]
-pub struct InForce {
-    /// By which grants it was judged.
-    pub grants: Grants,
-    /// The answer.
-    pub contribution: Arc<Contribution>,
-}
+use crate::roster::{Answer, Counts, InForce, ShadowWish, Version, WishState};
 
 /// What shadows are to be compared with now.
 #[derive(Debug, Clone)]

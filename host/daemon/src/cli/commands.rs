@@ -10,6 +10,7 @@ use super::open::{check_configuration, open_for_cleanup, open_once, open_running
 use super::output::Output;
 use super::{Arguments, Command, dev, incidents, paper, policy, terminal, watch};
 use crate::author::rehearsal;
+use crate::board::Board;
 use crate::config::{Config, DEFAULT_FILE, DEFAULT_STATE_DIRECTORY};
 use crate::facts;
 use crate::history::{self, History};
@@ -18,7 +19,6 @@ use crate::logs::{self, Level};
 use crate::open::{self, engine};
 use crate::policies::{OnEvaluation, compile};
 use crate::reload;
-use crate::report::board::Board;
 use crate::report::screen;
 use crate::report::text::{self, Style};
 use crate::report::{Checks, ErrorClass, Intent, Report};

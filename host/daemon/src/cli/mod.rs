@@ -16,8 +16,6 @@ mod policy;
 mod terminal;
 mod watch;
 
-pub use output::colours;
-
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::process::ExitCode;

@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
+use crate::board::Board;
 use crate::config::Config;
 use crate::history::History;
 use crate::journal::Journal;
 use crate::open;
 use crate::reload::{self, Source};
-use crate::report::board::Board;
 use crate::report::{Checks, Report};
 use crate::traces::Traces;
 

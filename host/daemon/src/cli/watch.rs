@@ -11,13 +11,14 @@ use std::time::{Duration, Instant, SystemTime};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 
-use super::output::{Output, colours};
+use super::output::Output;
 use super::terminal::{self, width, wrapped};
 use crate::report::screen;
 use crate::report::status::Status;
 use crate::report::text::Style;
 use crate::report::timestamp;
 use crate::serve::client::{self, ClientError};
+use crate::terminal::colours;
 
 /// Pause between two looks.
 const PACE: Duration = Duration::from_secs(1);
@@ -194,7 +195,7 @@ impl View {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::report::board::Board;
+    use crate::board::Board;
 
     fn view() -> View {
         let mut view = View { style: Style { colours: true }, last: None, lost: None };

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use ruleward_core::limit::{Limit, Limits, Unit};
 
-use super::quantity::{format_duration, format_size};
 use super::section::Section;
+use ruleward_core::quantity::{format_duration, format_size};
 
 /// The keys of such a table, sorted.
 const KEYS: [&str; Limit::ALL.len()] = [

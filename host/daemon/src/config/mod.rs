@@ -12,7 +12,6 @@ mod kept;
 mod limits;
 mod policy;
 mod problem;
-mod quantity;
 #[cfg(test)]
 mod reference;
 mod salvage;
@@ -40,7 +39,6 @@ use crate::traces::Endpoint;
 pub use files::MAX_FILE_SIZE;
 pub use limits::Ceiling;
 pub use problem::{ConfigError, Place, Problem, Source};
-pub use quantity::{format_duration, format_size, parse_duration, parse_size};
 pub use written::Written;
 
 /// Where the configuration is unless `--config` says otherwise.

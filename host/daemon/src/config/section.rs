@@ -8,7 +8,7 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::problem::{ConfigError, Place, Problem, Source};
-use super::quantity::{format_duration, format_size, parse_duration, parse_size};
+use ruleward_core::quantity::{format_duration, format_size, parse_duration, parse_size};
 
 /// A value with its key and the file that it is from.
 #[derive(Clone, Copy)]

@@ -48,7 +48,7 @@ fn an_incident_says_what_where_how_and_how_long() {
     assert_eq!((first.id, first.times, first.events), (1, 1, 0));
     assert_eq!(first.at, "1970-01-01T00:00:00.000Z");
     assert_eq!(first.last_at, first.at);
-    assert_eq!(place(first), "IPv4 nat POSTROUTING");
+    assert_eq!(first.place(), "IPv4 nat POSTROUTING");
     assert_eq!(first.added, ["-A POSTROUTING -m comment --comment \"cali:a\" -j cali-POSTROUTING"]);
     assert_eq!(first.took_ms, 12.345);
     assert_eq!((first.latency_ms, first.latency_ms_max), (None, None));

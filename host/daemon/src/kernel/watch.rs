@@ -217,7 +217,7 @@ impl Watch {
 
 impl TableWatch {
     fn method(&self) -> (String, String) {
-        let poll = crate::config::format_duration(self.poll);
+        let poll = ruleward_core::quantity::format_duration(self.poll);
         let polls = format!("who goes around the lock is found by a look every {poll}");
         match &self.lock {
             Ok(lock) => {

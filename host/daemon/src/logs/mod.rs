@@ -19,7 +19,7 @@ use serde::{Deserialize, Serialize};
 use tracing::span::{Attributes, Id, Record};
 use tracing::{Event, Metadata, Subscriber};
 
-use crate::cli::colours;
+use crate::terminal::colours;
 use line::Line;
 
 /// So many lines of one place in the code pass at once, ...

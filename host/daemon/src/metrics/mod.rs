@@ -25,7 +25,7 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 use ruleward_core::actor::Actor;
 
-use crate::report::board::Board;
+use crate::board::Board;
 use crate::report::plain::plain;
 use crate::report::{Incident, Outcome, Report};
 

@@ -14,7 +14,7 @@ use ruleward_core::expected::Expected;
 use ruleward_core::limit::Limit;
 use ruleward_core::names::{Family, Table};
 
-use crate::report::board::Board;
+use crate::board::Board;
 use crate::report::limits::LimitReport;
 use crate::report::status::Status;
 use crate::report::{PolicyReport, PolicyState};

@@ -12,7 +12,7 @@ use ruleward_core::names::{ChainName, Family as IpFamily, PolicyName, Table};
 use ruleward_core::ownership::Ownership;
 
 use super::*;
-use crate::report::board::LONGEST_LOOK;
+use crate::board::LONGEST_LOOK;
 use crate::report::limits::LimitReport;
 use crate::report::{CandidateReport, CandidateState, PolicyReport, PolicyState, Timings};
 

@@ -6,7 +6,6 @@ use ruleward_core::limit::Limit;
 use ruleward_core::schedule::{self, Reason};
 
 use super::{Pass, Pipeline};
-use crate::incidents::place;
 use crate::report::plain::plain;
 use crate::report::{Incident, Outcome, Report, Timings, milliseconds};
 use crate::roster::Asked;
@@ -174,7 +173,7 @@ fn drift(incident: &Incident, at: Instant) -> Event {
     let mut attributes = vec![
         ("ruleward.incident.id", incident.id.into()),
         ("ruleward.incident.kind", incident.kind.as_str().into()),
-        ("ruleward.incident.place", plain(&place(incident)).as_str().into()),
+        ("ruleward.incident.place", plain(&incident.place()).as_str().into()),
         ("ruleward.incident.detail", plain(&incident.detail).as_str().into()),
         ("ruleward.incident.repaired", incident.repaired.into()),
         ("ruleward.incident.how", plain(&incident.how).as_str().into()),

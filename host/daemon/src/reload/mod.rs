@@ -25,11 +25,11 @@ use std::time::Duration;
 
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
+use crate::board::Board;
 use crate::config::{Config, Mode, PolicyConfig};
 use crate::facts::signs::Signs;
 use crate::history::History;
 use crate::policies::PolicyEngine;
-use crate::report::board::Board;
 use crate::roster::{Offer, Wish, WishState};
 use loader::Loader;
 use post::{Message, Post, post};

@@ -13,11 +13,11 @@ use super::files::Files;
 use super::loader::Loader;
 use super::post::{Inbox, Message, Post};
 use super::{News, Source};
+use crate::board::Board;
 use crate::config::Config;
 use crate::facts::changes::Changes;
 use crate::history::History;
 use crate::policies::PolicyEngine;
-use crate::report::board::Board;
 use crate::roster::Offer;
 
 /// A burst of events is over when nothing has come for so long, ...

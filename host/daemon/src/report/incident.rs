@@ -62,6 +62,14 @@ pub struct Incident {
 }
 
 impl Incident {
+    /// `IPv4 nat POSTROUTING`, or `set NAME`.
+    pub fn place(&self) -> String {
+        match (self.family, self.table) {
+            (Some(family), Some(table)) => format!("{family} {table} {}", self.chain).trim_end().to_owned(),
+            _ => format!("set {}", self.chain),
+        }
+    }
+
     /// Whether it was recorded and nothing was to repair: the node is in sync all the same.
     pub fn is_only_recorded(&self) -> bool {
         !self.repaired && self.how == ONLY_RECORDED

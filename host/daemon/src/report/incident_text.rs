@@ -6,13 +6,12 @@ use std::fmt::Write;
 use super::plain::plain;
 use super::text::{Style, repair};
 use super::{Incident, actors};
-use crate::incidents::place;
 
 /// The block of one incident, without anything that could leave it.
 pub fn block(incident: &Incident, style: Style) -> String {
     let mut text = String::new();
     let Incident { id, kind, times, events, .. } = incident;
-    let heading = format!("#{id} {} in {}", kind.as_str(), plain(&place(incident)));
+    let heading = format!("#{id} {} in {}", kind.as_str(), plain(&incident.place()));
     let _ = writeln!(text, "{} {}", plain(&incident.at), style.head(&heading));
     let _ = writeln!(text, "  what: {}", plain(&incident.detail));
     if *times > 1 {

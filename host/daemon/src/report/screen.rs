@@ -8,7 +8,6 @@ use super::plain::plain;
 use super::status::{FightReport, Status, Verdict};
 use super::text::{Style, duration, notes, plural, policies, refused, repair, waiting};
 use super::{Basis, Incident, actors, milliseconds};
-use crate::incidents::place;
 
 /// How many incidents it shows.
 const SHOWN_INCIDENTS: usize = 10;
@@ -131,7 +130,7 @@ fn daemon(text: &mut String, status: &Status) {
 
 fn incident_line(text: &mut String, incident: &Incident, now: SystemTime, style: Style) {
     let Incident { id, kind, last_at, .. } = incident;
-    let place = plain(&place(incident));
+    let place = plain(&incident.place());
     let when = age(last_at, now).map_or_else(|| plain(last_at), |time| format!("{time} ago"));
     let times = if incident.times > 1 { format!(" ({} times)", incident.times) } else { String::new() };
     let who = actors::lines(&incident.actors, incident.more_actors);

@@ -7,7 +7,6 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{ActorReport, Outcome, Report, actors, milliseconds, timestamp};
-use crate::incidents::place;
 
 /// The JSON of `status`.
 #[derive(Debug, Clone, PartialEq, JsonSchema, Serialize, Deserialize)]
@@ -81,7 +80,7 @@ impl Status {
     pub fn tell_what_is_missing(&mut self) {
         for fight in &self.fights {
             let Some(since) = &fight.missing_since else { continue };
-            let mut there = self.report.incidents.iter_mut().rev().filter(|one| place(one) == fight.place);
+            let mut there = self.report.incidents.iter_mut().rev().filter(|one| one.place() == fight.place);
             if let Some(last) = there.next() {
                 let next = fight.next_try.as_deref().unwrap_or("later");
                 last.repaired = false;

@@ -7,7 +7,7 @@ use ruleward_core::drift::Kind;
 use ruleward_core::names::Backend;
 
 use super::*;
-use crate::report::board::Board;
+use crate::board::Board;
 use crate::report::screen::status;
 use crate::report::status::{FightReport, Verdict, WatchReport};
 use crate::report::{ActorReport, Basis, ErrorClass, Timings};

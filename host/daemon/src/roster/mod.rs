@@ -32,7 +32,6 @@ use ruleward_core::ownership::Ownership;
 
 use crate::config::Ceiling;
 use crate::report::{PolicyReport, PolicyState};
-use crate::shadows::InForce;
 use member::{Candidate, Good, Member, describe};
 
 pub use asked::Asked;
@@ -54,6 +53,15 @@ pub struct Roster {
     /// What there is to say of records that can't be read.
     unreadable: BTreeMap<PolicyName, String>,
     notes: Vec<String>,
+}
+
+/// What of a policy is in force.
+#[derive(Debug, Clone)]
+pub struct InForce {
+    /// By which grants it was judged.
+    pub grants: Grants,
+    /// The answer.
+    pub contribution: Arc<Contribution>,
 }
 
 /// Which policies are asked.

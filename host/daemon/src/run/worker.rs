@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 use ruleward_core::schedule::Reason;
 use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
 
-use crate::report::board::Board;
+use crate::board::Board;
 use crate::report::{Checks, ErrorClass, Intent, Report};
 
 /// Opens what checks need. Called again after a failure, so a node that lacks something at start is served later.

@@ -14,8 +14,8 @@ use std::time::{Duration, Instant};
 
 use rustix::time::{ClockId, clock_gettime};
 
+use crate::board::Board;
 use crate::report::Report;
-use crate::report::board::Board;
 use crate::report::plain::plain;
 
 /// Longest line of `systemctl status`, in characters.

@@ -8,7 +8,7 @@ use tokio::time::{sleep, timeout};
 
 use super::socket::Socket;
 use super::{ACCEPT_PAUSE, CLIENT_TIME, MOST_CLIENTS};
-use crate::report::board::Board;
+use crate::board::Board;
 
 /// Serves for ever.
 pub async fn serve(socket: Socket, board: Board) {

@@ -21,8 +21,8 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::Notify;
 
+use crate::board::Board;
 use crate::metrics::Fate;
-use crate::report::board::Board;
 use exporter::Exporter;
 
 pub use endpoint::{Endpoint, Target};

@@ -13,7 +13,7 @@ use tokio::time::{sleep, timeout};
 
 use super::connection::{Body, Phase};
 use super::{limits, page, respond};
-use crate::report::board::Board;
+use crate::board::Board;
 
 /// Shortest time between two renderings.
 const PACE: Duration = Duration::from_millis(500);

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::report::board::{Board, Progress};
+use crate::board::{Board, Progress};
 use crate::report::plain::plain;
 
 /// Longer than a check may take with the default time limits: ten minutes for the xtables lock, and a command or two. Then

@@ -34,7 +34,7 @@ use tokio::time::sleep;
 
 use super::ACCEPT_PAUSE;
 use super::socket::{Access, Socket};
-use crate::report::board::Board;
+use crate::board::Board;
 use connection::Peer;
 use counters::Counters;
 use events::Feed;

@@ -6,9 +6,8 @@ use std::time::SystemTime;
 use maud::{DOCTYPE, Markup, html};
 
 use super::{plots, usage};
-use crate::incidents::place;
+use crate::board::Board;
 use crate::report::actors;
-use crate::report::board::Board;
 use crate::report::plain::plain;
 use crate::report::screen::contest;
 use crate::report::status::{Status, Verdict};
@@ -166,7 +165,7 @@ fn one(incident: &Incident) -> Markup {
     html! {
         details id=(format!("incident-{}", incident.id)) {
             summary id=(format!("summary-{}", incident.id)) {
-                (time(&incident.at)) " " strong { (incident.kind.as_str()) } " in " (plain(&place(incident)))
+                (time(&incident.at)) " " strong { (incident.kind.as_str()) } " in " (plain(&incident.place()))
                 @if incident.times > 1 { " (" (incident.times) " times)" }
                 " by " @for (number, one) in who.iter().enumerate() { @if number > 0 { "; " } span.actor { (one) } } ": " span class=(class) { (plain(&end)) }
             }

@@ -11,8 +11,8 @@ use ruleward_core::names::{Family, Table};
 
 use super::counters::{Count, Counted, Counters};
 use super::page;
+use crate::board::Board;
 use crate::metrics::{family_label, place_counts};
-use crate::report::board::Board;
 use crate::report::plain::plain;
 use crate::report::screen::contest;
 use crate::report::status::Status;

@@ -10,11 +10,11 @@ use std::time::{Duration, Instant, SystemTime};
 
 use ruleward_core::expected::Expected;
 
-use super::pulse::{Pulse, Stuck};
-use super::status::{FightReport, Status, WatchReport};
-use super::{Change, Incident, Outcome, PolicyReport, PolicyState, Report, timestamp};
-use crate::config::format_duration;
 use crate::metrics::{Metrics, WaitFor};
+use crate::report::pulse::{Pulse, Stuck};
+use crate::report::status::{FightReport, Status, WatchReport};
+use crate::report::{Change, Incident, Outcome, PolicyReport, PolicyState, Report, timestamp};
+use ruleward_core::quantity::format_duration;
 
 /// How many incidents `status` shows.
 pub const KEPT_INCIDENTS: usize = 200;
