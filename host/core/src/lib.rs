@@ -46,6 +46,7 @@ pub mod set_type;
 pub mod set_words;
 pub mod sets;
 pub mod settle;
+#[cfg(any(test, feature = "sim"))]
 pub mod simulate;
 pub mod transaction;
 pub mod unmatchable;

@@ -13,7 +13,6 @@ mod generated;
 pub mod history;
 pub mod incidents;
 pub mod journal;
-pub mod kernel;
 pub mod logs;
 pub mod memory;
 pub mod metrics;

@@ -16,10 +16,6 @@ use crate::history::History;
 use crate::history::store::Bounds;
 use crate::incidents::Incidents;
 use crate::journal::Journal;
-use crate::kernel::detect::{DetectError, Detection, detect};
-use crate::kernel::live::Live;
-use crate::kernel::tools::{ToolWait, Tools};
-use crate::kernel::watch::{self, Watch};
 use crate::metrics::WaitFor;
 use crate::pipeline::{Aside, Pipeline};
 use crate::policies::compile::{CompileLimits, Compiler};
@@ -30,6 +26,10 @@ use crate::roster::{Roster, Whom};
 use crate::serve::http::ReadCounters;
 use crate::shadows::{self, Shadows};
 use crate::traces::Traces;
+use ruleward_kernel::detect::{DetectError, Detection, detect};
+use ruleward_kernel::live::Live;
+use ruleward_kernel::tools::{ToolWait, Tools};
+use ruleward_kernel::watch::{self, Watch};
 
 /// Joins everything that checks need. What a running check waits for is shown on `board`; what others did is
 /// written to `journal`; how checks went is left with `traces`. With `watching`, changes are noticed as they happen, in the calling thread's network namespace.

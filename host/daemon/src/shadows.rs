@@ -15,10 +15,10 @@ use crate::board::Board;
 use crate::compare::{Comparison, Side, compare};
 use crate::history::record::{Mode, Outcome};
 use crate::history::{Event, History};
-use crate::kernel::port::Port;
 use crate::policies::Limits;
 use crate::report::{PolicyReport, PolicyState, ShadowReport};
 use crate::roster::{Answer, Counts, InForce, ShadowWish, Version, WishState};
+use ruleward_kernel::port::Port;
 
 /// What shadows are to be compared with now.
 #[derive(Debug, Clone)]

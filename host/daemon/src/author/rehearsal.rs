@@ -14,10 +14,10 @@ use ruleward_core::ownership::Ownership;
 use serde::{Deserialize, Serialize};
 
 use super::case::Case;
-use crate::kernel::rehearse::{RehearseError, TriedOut, try_out};
-use crate::kernel::scratch;
-use crate::kernel::tools::Tools;
 use crate::open::rehearsals;
+use ruleward_kernel::rehearse::{RehearseError, TriedOut, try_out};
+use ruleward_kernel::scratch;
+use ruleward_kernel::tools::Tools;
 
 /// How long the tools may take.
 const TIME: Duration = Duration::from_secs(60);

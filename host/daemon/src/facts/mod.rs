@@ -27,7 +27,7 @@ use ruleward_core::facts::{Facts, System, Version};
 use ruleward_core::names::Backend;
 use thiserror::Error;
 
-use crate::kernel::nft_tables::nft_tables;
+use ruleward_kernel::nft_tables::nft_tables;
 
 pub use apart::Reader;
 pub use documents::{DocumentSet, DocumentsError, Problem, read_document_file, read_documents};

@@ -10,8 +10,8 @@ use ruleward_core::names::{Family, Table};
 use ruleward_core::plan::{ChainPlan, Plan};
 
 use super::keeper::{Chains, Keeper};
-use crate::kernel::activity::{Activity, Touch};
-use crate::kernel::observe::Scope;
+use ruleward_kernel::activity::{Activity, Touch};
+use ruleward_kernel::observe::Scope;
 
 /// Without a time of its own, what waits is looked at after this one; so it is when a try has failed.
 pub(super) const AFTER_FAILURE: Duration = Duration::from_secs(1);

@@ -18,7 +18,6 @@ use super::keeper::Undone;
 use super::traced;
 use super::{MOVED, Pass, Pipeline, Stop};
 use crate::incidents::{Cause, Repair};
-use crate::kernel::activity::{Activity, Deeds, Touch};
 use crate::reload::Told;
 use crate::report::plain::plain;
 use crate::report::{
@@ -27,6 +26,7 @@ use crate::report::{
 use crate::roster::Behind;
 use crate::shadows;
 use crate::traces::Recorder;
+use ruleward_kernel::activity::{Activity, Deeds, Touch};
 
 impl Pipeline {
     /// Repairs by a check count in a fight as well; they do not wait.

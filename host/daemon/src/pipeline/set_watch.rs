@@ -13,8 +13,8 @@ use ruleward_core::observed::Observed;
 use ruleward_core::sets::{self, ObservedSet};
 
 use super::keeper::Keeper;
-use crate::kernel::observe::ObserveError;
-use crate::kernel::port::{Depth, Depths, Port};
+use ruleward_kernel::observe::ObserveError;
+use ruleward_kernel::port::{Depth, Depths, Port};
 
 /// So many members are walked through at once; it takes a few milliseconds.
 const FEW: usize = 20_000;

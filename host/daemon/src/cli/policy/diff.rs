@@ -66,7 +66,7 @@ fn find(
     let port = config
         .as_ref()
         .map(|config| rehearsals(tools_of(config).with_backend(facts.system.backend), config.lock_timeout));
-    let port = port.as_ref().map(|port| port as &dyn crate::kernel::port::Port);
+    let port = port.as_ref().map(|port| port as &dyn ruleward_kernel::port::Port);
     // As answers of one policy, so that the name of a shadow makes no difference.
     let judged = second.header.shadow_of.as_ref().unwrap_or(&second.header.policy);
     let sides = (first.as_ref().map(side).transpose()?, Some(side(&second)?));

@@ -11,7 +11,7 @@ use ruleward_core::plan::Plan;
 use ruleward_core::settle::{Extent, Verdict, Writer};
 
 use super::Keeper;
-use crate::kernel::activity::Activity;
+use ruleward_kernel::activity::Activity;
 
 /// How many generations of ours are kept until they are heard of: where nobody tells of them they would add up.
 const MOST_OWN: usize = 64;

@@ -8,10 +8,10 @@ use ruleward_core::forms::Forms;
 use ruleward_core::observed::Observed;
 
 use super::{By, Keeper};
-use crate::kernel::observe::{
+use ruleward_kernel::observe::{
     ObserveError, Scope, explain, find_absent_sets, find_set_users, observe_forms, observe_tables,
 };
-use crate::kernel::port::Port;
+use ruleward_kernel::port::Port;
 
 impl Keeper {
     /// Reads what is in `scope`. Rules in another form than ours that are shown as ours are taken for ours where nothing

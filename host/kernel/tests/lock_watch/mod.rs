@@ -5,8 +5,8 @@ use std::process::Command;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use ruleward::kernel::legacy::{LockActivity, LockWatch, LockWatchMethod};
 use ruleward_core::actor::UNKNOWN;
+use ruleward_kernel::legacy::{LockActivity, LockWatch, LockWatchMethod};
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::time::Timespec;
 

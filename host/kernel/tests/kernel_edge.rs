@@ -12,14 +12,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use libtest_mimic::{Arguments, Trial};
-use ruleward::kernel::detect::detect;
-use ruleward::kernel::generation::GenerationReader;
-use ruleward::kernel::lock::{self, PrivateLock, XtablesLock};
-use ruleward::kernel::process::ToolError;
-use ruleward::kernel::scratch::{Scratch, ScratchError};
-use ruleward::kernel::tools::{RestoreError, Tools};
 use ruleward_core::contribution::Families;
 use ruleward_core::names::{Backend, Family, Table};
+use ruleward_kernel::detect::detect;
+use ruleward_kernel::generation::GenerationReader;
+use ruleward_kernel::lock::{self, PrivateLock, XtablesLock};
+use ruleward_kernel::process::ToolError;
+use ruleward_kernel::scratch::{Scratch, ScratchError};
+use ruleward_kernel::tools::{RestoreError, Tools};
 use rustix::thread::CapabilitySet;
 
 const BACKENDS: [Backend; 2] = [Backend::Nft, Backend::Legacy];

@@ -10,8 +10,8 @@ use ruleward_core::form::{Form, RawRule, SetUse};
 use ruleward_core::quote;
 
 use super::wire;
-use crate::kernel::nfnetlink::{Attributes, number, push_attribute, push_nested, text};
-use crate::kernel::port::marks_line;
+use crate::nfnetlink::{Attributes, number, push_attribute, push_nested, text};
+use crate::port::marks_line;
 
 const LIST_ELEMENT: u16 = 1;
 const EXPRESSION_NAME: u16 = 1;

@@ -1,4 +1,5 @@
 //! Everything that reaches the kernel's packet filter.
+#![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
 pub mod activity;
 mod chains;
@@ -7,7 +8,6 @@ mod confine;
 pub mod describe;
 pub mod detect;
 mod estimators;
-pub mod fake;
 pub mod generation;
 pub mod identify;
 mod in_flight;
@@ -30,6 +30,8 @@ mod save_text;
 pub mod scratch;
 mod set_digest;
 pub mod set_index;
+#[cfg(feature = "sim")]
+pub mod sim;
 mod tool_error;
 mod tool_path;
 pub mod tools;

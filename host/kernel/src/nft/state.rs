@@ -4,7 +4,7 @@ use ruleward_core::base_chain::{BaseChain, ChainState, Owner, TableState};
 use ruleward_core::contribution::Verdict;
 
 use super::wire;
-use crate::kernel::nfnetlink::{Attributes, number, push_attribute, push_nested, text};
+use crate::nfnetlink::{Attributes, number, push_attribute, push_nested, text};
 
 /// `NFT_TABLE_F_DORMANT`
 const DORMANT: u32 = 1;

@@ -6,7 +6,7 @@ use ruleward_core::names::{Family, Table};
 use rustix::io::Errno;
 use thiserror::Error;
 
-use crate::kernel::set_index::SetIndexError;
+use crate::set_index::SetIndexError;
 
 /// Why a table of iptables-legacy can't be read.
 #[derive(Debug, Error)]

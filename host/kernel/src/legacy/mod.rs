@@ -17,7 +17,7 @@ mod lock_activity;
 mod lock_source;
 mod lock_watch;
 mod presence;
-pub(in crate::kernel) mod sockopt;
+pub(crate) mod sockopt;
 #[cfg(test)]
 mod tests;
 mod urgency;

@@ -12,7 +12,7 @@ use ruleward_core::names::Family;
 
 use super::form::{FormError, Surroundings, form};
 use super::layout::{ERROR, Entries, Entry, Layout, Malformed, STANDARD, i32_at, until_zero};
-use crate::kernel::set_index::SetIndexError;
+use crate::set_index::SetIndexError;
 
 /// The built-in chains, by the number of their hook.
 pub(super) const HOOKS: [&[u8]; 5] = [b"PREROUTING", b"INPUT", b"FORWARD", b"OUTPUT", b"POSTROUTING"];

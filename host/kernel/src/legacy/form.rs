@@ -9,7 +9,7 @@ use ruleward_core::form::{Form, SetUse};
 use ruleward_core::names::Family;
 
 use super::layout::{Entry, Layout, Malformed, PART_HEADER, Part, STANDARD, i32_at, u16_at, until_zero};
-use crate::kernel::set_index::{NO_SET, SetIndexError};
+use crate::set_index::{NO_SET, SetIndexError};
 
 /// In place of the offset of the next rule.
 const NO_TARGET: i32 = 0;

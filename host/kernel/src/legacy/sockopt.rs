@@ -12,7 +12,7 @@ use rustix::io::Errno;
 
 /// What can be asked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::kernel) enum Question {
+pub(crate) enum Question {
     /// `IPT_SO_GET_INFO`: the size of a table.
     Info(Family),
     /// `IPT_SO_GET_ENTRIES`: all that a table holds.
@@ -40,7 +40,7 @@ impl Question {
 
 /// Asks; `value` is the question before and the answer after. The number of bytes that the answer has.
 #[allow(unsafe_code)]
-pub(in crate::kernel) fn ask(socket: BorrowedFd<'_>, question: Question, value: &mut [u8]) -> Result<usize, Errno> {
+pub(crate) fn ask(socket: BorrowedFd<'_>, question: Question, value: &mut [u8]) -> Result<usize, Errno> {
     let (level, option) = question.option();
     let mut length = libc::socklen_t::try_from(value.len()).map_err(|_| Errno::INVAL)?;
     // SAFETY: `value` is ours alone for the time of the call, and initialised. The kernel reads and writes at most the

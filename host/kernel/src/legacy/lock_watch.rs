@@ -17,7 +17,7 @@ use rustix::event::{EventfdFlags, eventfd};
 use super::lock_activity::{LockActivity, Mailbox};
 use super::lock_source::{LockSource, LockWatchError, LockWatchMethod, News};
 use super::urgency::raise_this_thread;
-use crate::kernel::identify::identify;
+use crate::identify::identify;
 
 /// Errors one after the other, none of which should ever be, after which the thread gives up.
 const PATIENCE: u32 = 1_000;

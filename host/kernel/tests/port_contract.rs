@@ -10,14 +10,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use libtest_mimic::{Arguments, Trial};
-use ruleward::kernel::commit::{CommitError, commit, commit_at_once};
-use ruleward::kernel::fake::Fake;
-use ruleward::kernel::live::Live;
-use ruleward::kernel::observe::{Reading, Scope, observe, observe_forms};
-use ruleward::kernel::port::{Depth, Port, Wanted};
-use ruleward::kernel::rehearse::{Learn, RehearseError, rehearse};
-use ruleward::kernel::scratch::Scratch;
-use ruleward::kernel::tools::{RestoreError, Tools};
 use ruleward_core::check::{OutputLimits, check};
 use ruleward_core::contribution::{AddressSet, Attachment, Chain, Contribution, Families, SetMember, SetType};
 use ruleward_core::expected::{Basis, Expected};
@@ -28,6 +20,14 @@ use ruleward_core::ownership::Ownership;
 use ruleward_core::plan::plan;
 use ruleward_core::rule::{Direction, Match, Rule, Target};
 use ruleward_core::sets::parse_list;
+use ruleward_kernel::commit::{CommitError, commit, commit_at_once};
+use ruleward_kernel::live::Live;
+use ruleward_kernel::observe::{Reading, Scope, observe, observe_forms};
+use ruleward_kernel::port::{Depth, Port, Wanted};
+use ruleward_kernel::rehearse::{Learn, RehearseError, rehearse};
+use ruleward_kernel::scratch::Scratch;
+use ruleward_kernel::sim::Fake;
+use ruleward_kernel::tools::{RestoreError, Tools};
 
 fn read_forms(port: &dyn Port, expected: &Expected, scope: &Scope) -> Reading {
     let mut reading = observe_forms(port, expected, scope, &mut |_| None).unwrap().unwrap();

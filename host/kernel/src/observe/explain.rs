@@ -7,9 +7,9 @@ use ruleward_core::names::{Family, Hook, Table};
 use ruleward_core::observed::ObservedTable;
 
 use super::{ObserveError, Reading, Strange};
-use crate::kernel::describe::describe;
-use crate::kernel::port::Port;
-use crate::kernel::process::ToolError;
+use crate::describe::describe;
+use crate::port::Port;
+use crate::process::ToolError;
 
 /// Of more rules than this at once the text is not looked for one by one.
 const MOST_DESCRIBED: usize = 4_096;

@@ -7,8 +7,8 @@ use ruleward_core::names::{Family, Hook, Table};
 use ruleward_core::observed::{Observed, ObservedTable};
 
 use super::{ObserveError, Scope, TRIES, add_states, with_rules};
-use crate::kernel::port::{Port, Wanted};
-use crate::kernel::process::ToolError;
+use crate::port::{Port, Wanted};
+use crate::process::ToolError;
 
 /// What was read by form.
 #[derive(Debug)]

@@ -11,10 +11,10 @@ use std::process::{Command, ExitCode};
 use std::time::{Duration, Instant};
 
 use libtest_mimic::{Arguments, Trial};
-use ruleward::kernel::legacy::{LegacyReader, comments, target};
-use ruleward::kernel::scratch::Scratch;
 use ruleward_core::form::{RawRule, RawTable, Stamp};
 use ruleward_core::names::{Family, Table};
+use ruleward_kernel::legacy::{LegacyReader, comments, target};
+use ruleward_kernel::scratch::Scratch;
 
 fn main() -> ExitCode {
     let arguments = Arguments::from_args();
@@ -396,7 +396,7 @@ fn measure() {
     }
     let child = Command::new("sleep").arg("60").spawn();
     let mut child = child.unwrap();
-    let named = median(201, || drop(ruleward::kernel::identify::identify(child.id(), None)));
+    let named = median(201, || drop(ruleward_kernel::identify::identify(child.id(), None)));
     child.kill().unwrap();
     child.wait().unwrap();
     println!("identify {named:?}");

@@ -10,7 +10,7 @@ use ruleward_core::observed::{Observed, ObservedTable};
 use ruleward_core::set_type::{self, SetUser};
 use ruleward_core::sets::{self, ObservedSet};
 
-use crate::kernel::port::{Port, Wanted};
+use crate::port::{Port, Wanted};
 
 /// How long an answer about a set's users may be older than the rules: the kernel forgets the users of rules that are
 /// gone a moment later.
