@@ -22,6 +22,7 @@ mod readme;
 mod setup;
 mod suites;
 mod tidy;
+mod walls;
 mod wasm_target;
 mod workspace;
 

@@ -5,7 +5,7 @@ use anyhow::Result;
 
 use crate::command::Run;
 use crate::progress::step;
-use crate::{demo, languages, policies, setup, workspace};
+use crate::{demo, languages, policies, setup, walls, workspace};
 
 /// Runs them all; `rest` goes to `cargo test`.
 pub fn run(rest: &[&str]) -> Result<()> {
@@ -26,6 +26,7 @@ pub fn run(rest: &[&str]) -> Result<()> {
 
 /// Writes what of the documentation is made from the code. The tests that say whether it is current do it.
 pub fn generate() -> Result<()> {
+    walls::generate(workspace::root())?;
     step("documentation that is made from the code", || {
         Run::new(workspace::cargo())
             .args(["test", "--workspace", "--lib", "is_current"])

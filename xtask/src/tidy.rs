@@ -5,7 +5,7 @@ use anyhow::{Context, Result, bail};
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use crate::{examples, links, workspace};
+use crate::{examples, links, walls, workspace};
 
 const LONGEST_FILE: usize = 500;
 /// Text that people write; captured output of other programs keeps its form.
@@ -33,6 +33,7 @@ pub fn run() -> Result<()> {
     check_decisions(&root.join("docs/adr"), &mut violations)?;
     check_book(&root.join("docs"), &files, &mut violations)?;
     links::check(root, &files, &mut violations);
+    walls::check(root, &mut violations)?;
     violations.extend(examples::check_all()?);
     if !violations.is_empty() {
         bail!("{} violations of the house rules:\n  {}", violations.len(), violations.join("\n  "));

@@ -11,10 +11,10 @@ use std::time::{Duration, Instant, SystemTime};
 use ruleward_core::expected::Expected;
 
 use crate::metrics::{Metrics, WaitFor};
-use crate::report::pulse::{Pulse, Stuck};
-use crate::report::status::{FightReport, Status, WatchReport};
-use crate::report::{Change, Incident, Outcome, PolicyReport, PolicyState, Report, timestamp};
 use ruleward_core::quantity::format_duration;
+use ruleward_report::pulse::{Pulse, Stuck};
+use ruleward_report::status::{FightReport, Status, WatchReport};
+use ruleward_report::{Change, Incident, Outcome, PolicyReport, PolicyState, Report, timestamp};
 
 /// How many incidents `status` shows.
 pub const KEPT_INCIDENTS: usize = 200;
@@ -378,3 +378,7 @@ fn shortened(change: &Change) -> Change {
     };
     Change { added: first(&change.added), removed: first(&change.removed), chain: change.chain.clone(), ..*change }
 }
+
+#[cfg(test)]
+#[path = "board_tests.rs"]
+pub(crate) mod tests;

@@ -37,7 +37,7 @@ mod status {
 
     use schemars::generate::SchemaSettings;
 
-    use crate::report::status::Status;
+    use ruleward_report::status::Status;
 
     fn schema() -> String {
         let generator = SchemaSettings::draft2020_12().for_serialize().into_generator();
@@ -55,13 +55,13 @@ mod status {
     fn a_status_with_everything_in_it_fits_its_schema() {
         let schema = serde_json::from_str(&schema()).unwrap();
         let validator = jsonschema::validator_for(&schema).unwrap();
-        let board = crate::report::text::tests::board();
+        let board = crate::board::tests::board();
         for status in [board.status(), board.brief()] {
             let json = serde_json::to_value(&status).unwrap();
             let errors: Vec<String> = validator.iter_errors(&json).map(|error| error.to_string()).collect();
             assert!(errors.is_empty(), "{errors:#?}");
         }
-        board.checked(&crate::report::Report::default(), SystemTime::now());
+        board.checked(&ruleward_report::Report::default(), SystemTime::now());
         let mut wrong = serde_json::to_value(board.status()).unwrap();
         wrong["policies"] = "many".into();
         assert!(!validator.is_valid(&wrong), "the schema allows anything");

@@ -13,8 +13,8 @@ use ruleward_core::drift::{Drift, Kind};
 use ruleward_core::fight::Place;
 
 use crate::journal::Journal;
-use crate::report::plain::plain;
-use crate::report::{Incident, ONLY_RECORDED, actors, lines, milliseconds, timestamp};
+use ruleward_report::plain::plain;
+use ruleward_report::{Incident, ONLY_RECORDED, actors, lines, milliseconds, timestamp};
 
 /// How many incidents a minute are logged one by one.
 pub const LINES_A_MINUTE: u32 = 60;

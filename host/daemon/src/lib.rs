@@ -23,7 +23,6 @@ pub mod private_dir;
 pub mod regular;
 pub mod reload;
 pub mod replay;
-pub mod report;
 pub mod roster;
 pub mod run;
 pub mod sealed;

@@ -21,7 +21,6 @@ use crate::pipeline::{Aside, Pipeline};
 use crate::policies::compile::{CompileLimits, Compiler};
 use crate::policies::{OnEvaluation, PolicyEngine, PolicyEngineOptions, components};
 use crate::reload::{self, Intake};
-use crate::report::{ErrorClass, Outcome, PolicyState, Report};
 use crate::roster::{Roster, Whom};
 use crate::serve::http::ReadCounters;
 use crate::shadows::{self, Shadows};
@@ -30,6 +29,7 @@ use ruleward_kernel::detect::{DetectError, Detection, detect};
 use ruleward_kernel::live::Live;
 use ruleward_kernel::tools::{ToolWait, Tools};
 use ruleward_kernel::watch::{self, Watch};
+use ruleward_report::{ErrorClass, Outcome, PolicyState, Report};
 
 /// Joins everything that checks need. What a running check waits for is shown on `board`; what others did is
 /// written to `journal`; how checks went is left with `traces`. With `watching`, changes are noticed as they happen, in the calling thread's network namespace.

@@ -37,13 +37,13 @@ use crate::config::Config;
 use crate::incidents::Incidents;
 use crate::memory;
 use crate::reload::{Intake, Told};
-use crate::report::{self, Change, Checks, ErrorClass, Intent, Outcome, Report};
 use crate::roster::{Roster, Whom};
 use crate::traces::Recorder;
 use ruleward_kernel::detect::Detection;
 use ruleward_kernel::observe::{ObserveError, Scope, observe};
 use ruleward_kernel::port::Port;
 use ruleward_kernel::watch::Watch;
+use ruleward_report::{Change, Checks, ErrorClass, Intent, Outcome, Report};
 
 pub use aside::Aside;
 use calm::Calm;
@@ -402,15 +402,5 @@ impl Checks for Pipeline {
     fn cleanup(&mut self) -> Report {
         self.take_offers();
         self.clean_all()
-    }
-}
-
-impl From<Basis> for report::Basis {
-    fn from(basis: Basis) -> Self {
-        match basis {
-            Basis::Rehearsed => Self::Rehearsed,
-            Basis::Learned => Self::Learned,
-            Basis::Unproven => Self::Unproven,
-        }
     }
 }

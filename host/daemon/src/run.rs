@@ -19,14 +19,14 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::board::{self, Board, LONGEST_LOOK};
 use crate::reload::{Lookout, News};
-use crate::report::pulse::Stuck;
-use crate::report::{ErrorClass, Report};
 use crate::serve::control::{self, Ask};
 use crate::serve::notify::{self, notify};
 use crate::serve::socket::{Access, Socket};
 use crate::serve::{CONTROL_SOCKET, STATUS_SOCKET, status};
 use clock::Clock;
 use journal::Journal;
+use ruleward_report::pulse::Stuck;
+use ruleward_report::{ErrorClass, Report};
 use worker::{Done, Open, Worker};
 
 /// How long a running kernel call may take after the daemon was told to stop.

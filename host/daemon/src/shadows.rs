@@ -16,9 +16,9 @@ use crate::compare::{Comparison, Side, compare};
 use crate::history::record::{Mode, Outcome};
 use crate::history::{Event, History};
 use crate::policies::Limits;
-use crate::report::{PolicyReport, PolicyState, ShadowReport};
 use crate::roster::{Answer, Counts, InForce, ShadowWish, Version, WishState};
 use ruleward_kernel::port::Port;
+use ruleward_report::{PolicyReport, PolicyState, ShadowReport};
 
 /// What shadows are to be compared with now.
 #[derive(Debug, Clone)]

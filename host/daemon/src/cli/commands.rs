@@ -19,9 +19,6 @@ use crate::logs::{self, Level};
 use crate::open::{self, engine};
 use crate::policies::{OnEvaluation, compile};
 use crate::reload;
-use crate::report::screen;
-use crate::report::text::{self, Style};
-use crate::report::{Checks, ErrorClass, Intent, Report};
 use crate::run;
 use crate::serve::client::{self, ClientError};
 use crate::serve::control::{LogLevel, Request};
@@ -29,6 +26,9 @@ use crate::serve::http;
 use crate::serve::lock::RuntimeLock;
 use crate::serve::socket::Access;
 use crate::traces::{self, Traces};
+use ruleward_report::screen;
+use ruleward_report::text::{self, Style};
+use ruleward_report::{Checks, ErrorClass, Intent, Report};
 
 /// Where the daemon is if the configuration can't say so.
 const DEFAULT_RUNTIME_DIRECTORY: &str = "/run/ruleward";

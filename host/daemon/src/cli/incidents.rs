@@ -7,8 +7,8 @@ use std::path::Path;
 use super::output::Output;
 use crate::journal::follow::Follower;
 use crate::journal::read::{self, Loaded, ReadError};
-use crate::report::text::{self, Style};
-use crate::report::{ErrorClass, Incident, Report, incident_text};
+use ruleward_report::text::{self, Style};
+use ruleward_report::{ErrorClass, Incident, Report, incident_text};
 
 /// How many are shown before the new ones, unless told.
 const SHOWN_BEFORE: usize = 10;

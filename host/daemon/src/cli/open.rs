@@ -8,8 +8,8 @@ use crate::history::History;
 use crate::journal::Journal;
 use crate::open;
 use crate::reload::{self, Source};
-use crate::report::{Checks, Report};
 use crate::traces::Traces;
+use ruleward_report::{Checks, Report};
 
 /// Opens what checks of a running daemon need. What a running check waits for is shown on `board`; what others did is
 /// written to `journal`, what policies answer to `history`, how checks went to `traces`; `source` says what policies are made of. Changes are noticed as they happen.

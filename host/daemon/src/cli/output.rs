@@ -5,8 +5,8 @@ use std::io::{self, IsTerminal, Write};
 use serde::Serialize;
 
 use super::Format;
-use crate::report::text::Style;
 use crate::terminal::colours;
+use ruleward_report::text::Style;
 
 /// Where a command's output goes, and how.
 #[derive(Debug, Clone, Copy)]

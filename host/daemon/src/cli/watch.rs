@@ -13,12 +13,12 @@ use tokio::sync::mpsc;
 
 use super::output::Output;
 use super::terminal::{self, width, wrapped};
-use crate::report::screen;
-use crate::report::status::Status;
-use crate::report::text::Style;
-use crate::report::timestamp;
 use crate::serve::client::{self, ClientError};
 use crate::terminal::colours;
+use ruleward_report::screen;
+use ruleward_report::status::Status;
+use ruleward_report::text::Style;
+use ruleward_report::timestamp;
 
 /// Pause between two looks.
 const PACE: Duration = Duration::from_secs(1);
@@ -153,7 +153,7 @@ impl View {
         let mut text = String::new();
         if let Some((since, why)) = &self.lost {
             let time = clock.saturating_duration_since(*since).as_secs();
-            text.push_str(&self.style.bad(&format!("NO ANSWER for {time} s: {}", crate::report::plain::plain(why))));
+            text.push_str(&self.style.bad(&format!("NO ANSWER for {time} s: {}", ruleward_report::plain::plain(why))));
             text.push('\n');
             if let Some((_, at)) = &self.last {
                 let line = format!("What follows is of {}; rules stay in force without a daemon.", timestamp(*at));

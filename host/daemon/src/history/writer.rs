@@ -14,7 +14,7 @@ use super::format::Parts;
 use super::record::{CONTRACT, Header, Mode, Outcome, Part, Record};
 use super::store::{Bounds, Store, StoreError};
 use super::{Event, KeptComponents, MOST_WAITING, lock};
-use crate::report::timestamp;
+use ruleward_report::timestamp;
 
 /// Pause before what could not be written is tried again.
 const RETRY: Duration = Duration::from_secs(10);

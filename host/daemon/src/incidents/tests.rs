@@ -6,7 +6,7 @@ use ruleward_core::actor::Parent;
 
 use super::*;
 use crate::logs::tests::logged;
-use crate::report::ActorReport;
+use ruleward_report::ActorReport;
 
 fn drift(kind: Kind, added: &[&str], removed: &[&str]) -> Drift {
     let strings = |texts: &[&str]| texts.iter().map(|text| (*text).to_owned()).collect();

@@ -27,8 +27,8 @@ use std::time::{Duration, Instant};
 
 use ruleward_core::actor::Actor;
 
-use crate::report::Incident;
 use file::JournalFile;
+use ruleward_report::Incident;
 use writer::{Note, Writer};
 
 /// The file that grows.

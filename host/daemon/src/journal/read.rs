@@ -12,7 +12,7 @@ use serde::Deserialize;
 use thiserror::Error;
 
 use super::{CURRENT, PREVIOUS};
-use crate::report::Incident;
+use ruleward_report::Incident;
 
 /// Longest line that is read; longer ones are damaged.
 const LONGEST_LINE: u64 = 64 << 20;

@@ -14,7 +14,7 @@ use rustix::mount::{MountFlags, mount, mount_remount};
 use super::follow::Follower;
 use super::read::{Loaded, ReadError, last_id, load};
 use super::*;
-use crate::report::ActorReport;
+use ruleward_report::ActorReport;
 
 const SIZE: u64 = 64 << 10;
 

@@ -9,7 +9,7 @@ use ruleward_core::actor::Parent;
 
 use super::{FIRST_PAUSE, Journal, JournalFile, LONGEST_PAUSE, MOST_PACES, Pace, Waiting, read};
 use crate::private_dir::PrivateError;
-use crate::report::{Incident, timestamp};
+use ruleward_report::{Incident, timestamp};
 
 /// First pause after a failure.
 const FIRST_RETRY: Duration = Duration::from_millis(500);

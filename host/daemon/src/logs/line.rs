@@ -8,8 +8,8 @@ use tracing::Event;
 use tracing::field::{Field, Visit};
 
 use super::Level;
-use crate::report::plain::plain;
-use crate::report::timestamp;
+use ruleward_report::plain::plain;
+use ruleward_report::timestamp;
 
 /// Bytes of a message that are kept: journald and many others cut longer lines in two.
 const LONGEST: usize = 32 << 10;

@@ -26,8 +26,8 @@ use prometheus_client::registry::Registry;
 use ruleward_core::actor::Actor;
 
 use crate::board::Board;
-use crate::report::plain::plain;
-use crate::report::{Incident, Outcome, Report};
+use ruleward_report::plain::plain;
+use ruleward_report::{Incident, Outcome, Report};
 
 /// How many names of actors have a series of their own. Whoever comes later counts as [`OTHERS`]: names are chosen by
 /// strangers, and each series costs memory here and in Prometheus.

@@ -12,7 +12,7 @@ use prometheus_client::registry::Registry;
 use ruleward_core::limit::{Limit, Usage};
 
 use super::Histograms;
-use crate::report::{CandidateState, PolicyReport};
+use ruleward_report::{CandidateState, PolicyReport};
 
 /// How long evaluations take: from 100 µs to 10 s.
 const EVALUATION_SECONDS: [f64; 11] = [0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.05, 0.25, 1.0, 10.0];

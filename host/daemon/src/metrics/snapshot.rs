@@ -15,9 +15,9 @@ use ruleward_core::limit::Limit;
 use ruleward_core::names::{Family, Table};
 
 use crate::board::Board;
-use crate::report::limits::LimitReport;
-use crate::report::status::Status;
-use crate::report::{PolicyReport, PolicyState};
+use ruleward_report::limits::LimitReport;
+use ruleward_report::status::Status;
+use ruleward_report::{PolicyReport, PolicyState};
 
 /// Chains and rules of one policy in one table of one family.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]

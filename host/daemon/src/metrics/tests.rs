@@ -13,8 +13,8 @@ use ruleward_core::ownership::Ownership;
 
 use super::*;
 use crate::board::LONGEST_LOOK;
-use crate::report::limits::LimitReport;
-use crate::report::{CandidateReport, CandidateState, PolicyReport, PolicyState, Timings};
+use ruleward_report::limits::LimitReport;
+use ruleward_report::{CandidateReport, CandidateState, PolicyReport, PolicyState, Timings};
 
 fn board() -> Board {
     Board::new("worker-7", Duration::from_secs(90))
@@ -100,7 +100,7 @@ fn each_series_moves_with_its_cause() {
     }
     assert!(text.contains("ruleward_files_unseen_seconds 0.0\n"), "{text}");
     board.sight().begins(Instant::now().checked_sub(2 * LONGEST_LOOK).unwrap(), "looking", false);
-    board.checked(&Report::failure(crate::report::ErrorClass::Temporary, "x"), SystemTime::UNIX_EPOCH);
+    board.checked(&Report::failure(ruleward_report::ErrorClass::Temporary, "x"), SystemTime::UNIX_EPOCH);
     let text = render(&board, Format::Text);
     assert!(text.contains("ruleward_checks_total{outcome=\"failed\"} 1"), "{text}");
     assert!(text.contains("ruleward_problems 2"), "{text}");
@@ -138,7 +138,7 @@ fn policies_and_configurations_are_counted_by_what_becomes_of_them() {
     // Each report says it again; another reason is another refusal.
     for reason in ["it traps", "it traps", "it is too large", "it is too large"] {
         board.checked(&refused(reason), SystemTime::UNIX_EPOCH);
-        board.checked(&Report::failure(crate::report::ErrorClass::Internal, "a fault"), SystemTime::UNIX_EPOCH);
+        board.checked(&Report::failure(ruleward_report::ErrorClass::Internal, "a fault"), SystemTime::UNIX_EPOCH);
     }
     board.checked(&refused("it is too large"), SystemTime::UNIX_EPOCH);
     let text = render(&board, Format::Text);

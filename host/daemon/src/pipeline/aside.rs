@@ -7,10 +7,10 @@ use std::time::SystemTime;
 use super::Pipeline;
 use crate::history::record::{Mode, Outcome};
 use crate::history::{Event, History};
-use crate::report::Intent;
 use crate::roster::{Accepted, NotTaken};
 use crate::shadows::{Order, Shadows};
 use crate::traces::Traces;
+use ruleward_report::Intent;
 
 /// How many refusals are kept in mind, so that each is handed on once.
 const MOST_TOLD: usize = 1000;

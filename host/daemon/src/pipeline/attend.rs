@@ -20,11 +20,11 @@ use super::hold::{AFTER_FAILURE, touch};
 use super::keeper::{Chains, Keeper, Undone};
 use super::traced::{self, Stage};
 use super::{Before, Pass, Pipeline, Stop};
-use crate::report::{Change, ErrorClass, Intent, Outcome, Report};
 use crate::traces::Span;
 use ruleward_kernel::activity::Activity;
 use ruleward_kernel::describe::describe;
 use ruleward_kernel::observe::{Scope, Strange};
+use ruleward_report::{Change, ErrorClass, Intent, Outcome, Report};
 
 /// When this many chains of ours were touched, everything is read in one go.
 const MANY: usize = 1024;

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use ruleward_core::schedule::Reason;
 
 use super::Pipeline;
-use crate::report::Report;
+use ruleward_report::Report;
 
 /// What a check came to that had nothing to read, nothing to try again and nothing to wait for.
 pub(super) struct Calm {

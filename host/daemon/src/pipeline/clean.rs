@@ -9,8 +9,8 @@ use ruleward_core::plan::plan;
 
 use super::traced::{self, Stage};
 use super::{Pass, Pipeline, Stop};
-use crate::report::{Change, ErrorClass, Intent, Outcome, Report};
 use ruleward_kernel::observe::Scope;
+use ruleward_report::{Change, ErrorClass, Intent, Outcome, Report};
 
 impl Pipeline {
     /// All that is ours by the configuration's grants, or by those of what was in force before.

@@ -9,7 +9,7 @@ use ruleward_core::script::{self, MOST_MEMBERS};
 
 use super::keeper::Keeper;
 use super::{Pass, Pipeline, Stop};
-use crate::report::ErrorClass;
+use ruleward_report::ErrorClass;
 
 /// Sets that stand ready under their scratch names, by the names that they will have.
 pub(super) type Filled = BTreeMap<String, (String, Members)>;

@@ -14,10 +14,10 @@ use ruleward_core::plan::plan;
 
 use super::keeper::Keeper;
 use super::{Pipeline, Stop};
-use crate::report::Intent;
-use crate::report::plain::plain;
 use ruleward_kernel::observe::Scope;
 use ruleward_kernel::port::{Port, Wanted};
+use ruleward_report::Intent;
+use ruleward_report::plain::plain;
 
 /// A chain of another program.
 type Place = (Family, Table, Box<str>);

@@ -14,9 +14,9 @@ use crate::facts::{self, FactsError};
 use crate::logs;
 use crate::metrics::WaitFor;
 use crate::reload::Told;
-use crate::report::{ErrorClass, Outcome, PinReport};
 use crate::roster::{Behind, Offer, ShadowWish};
 use ruleward_kernel::nft_tables::nft_tables;
+use ruleward_report::{ErrorClass, Outcome, PinReport};
 
 /// How long the first check waits for components that are being loaded once there is something to put or keep in force.
 /// From a warm cache it takes milliseconds.

@@ -26,13 +26,13 @@ use super::noted::Seen;
 use super::set_watch::SetWatch;
 use super::traced::Stage;
 use super::{Pass, Stop};
-use crate::report::ErrorClass;
 use ruleward_kernel::activity::Activity;
 use ruleward_kernel::commit::{CommitError, commit, commit_at_once, wait_until_unused};
 use ruleward_kernel::observe::{Scope, Strange};
 use ruleward_kernel::port::Port;
 use ruleward_kernel::watch::Watch;
 use ruleward_kernel::writers::Writers;
+use ruleward_report::ErrorClass;
 
 mod events;
 mod look;

@@ -14,11 +14,11 @@ use ruleward_core::drift;
 use super::events::is_known;
 use super::*;
 use crate::pipeline::found::Found;
-use crate::report::{Intent, Outcome, Report};
 use crate::traces::Recorder;
 use ruleward_kernel::observe::observe_forms;
 use ruleward_kernel::rehearse::{Learn, rehearse};
 use ruleward_kernel::sim::{Fake, Fault};
+use ruleward_report::{Intent, Outcome, Report};
 
 const REFRESH: Duration = Duration::from_secs(90);
 /// Longer than any machine stands still here; what is to come is brought nearer, not waited for.

@@ -14,10 +14,10 @@ use ruleward_core::plan::{Plan, Stuck};
 use super::hold::touch;
 use super::{Pass, Pipeline};
 use crate::incidents::{Cause, Repair};
-use crate::report::ONLY_RECORDED;
 use ruleward_kernel::activity::Activity;
 use ruleward_kernel::observe::Scope;
 use ruleward_kernel::port::{Port, Wanted};
+use ruleward_report::ONLY_RECORDED;
 
 /// How often it is looked whether a table has lost its owner.
 const OWNER_INTERVAL: Duration = Duration::from_secs(1);

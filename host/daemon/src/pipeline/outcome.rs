@@ -19,14 +19,14 @@ use super::traced;
 use super::{MOVED, Pass, Pipeline, Stop};
 use crate::incidents::{Cause, Repair};
 use crate::reload::Told;
-use crate::report::plain::plain;
-use crate::report::{
-    self, AwaitingReport, ErrorClass, Intent, Outcome, PolicyReport, PolicyState, Report, milliseconds,
-};
 use crate::roster::Behind;
 use crate::shadows;
 use crate::traces::Recorder;
 use ruleward_kernel::activity::{Activity, Deeds, Touch};
+use ruleward_report::plain::plain;
+use ruleward_report::{
+    self, AwaitingReport, ErrorClass, Intent, Outcome, PolicyReport, PolicyState, Report, milliseconds,
+};
 
 impl Pipeline {
     /// Repairs by a check count in a fight as well; they do not wait.
@@ -249,7 +249,7 @@ impl Pipeline {
     }
 
     pub(super) fn end(&self, mut pass: Pass) -> Report {
-        pass.report.basis = self.expected.as_ref().map(|expected| report::Basis::from(expected.basis));
+        pass.report.basis = self.expected.as_ref().map(|expected| ruleward_report::Basis::from(expected.basis));
         pass.report.policies = self.roster.report();
         for policy in &mut pass.report.policies {
             policy.pinned =

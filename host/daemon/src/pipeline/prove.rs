@@ -14,9 +14,9 @@ use super::found::Found;
 use super::traced::Stage;
 use super::{Pass, Pipeline, Stop};
 use crate::config::Written;
-use crate::report::ErrorClass;
 use crate::roster::Whom;
 use ruleward_kernel::rehearse::{Learn, Refused, RehearseError, Rehearsed, rehearse};
+use ruleward_report::ErrorClass;
 
 /// What was rehearsed, and of what it was made.
 #[derive(Debug, Clone)]

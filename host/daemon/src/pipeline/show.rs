@@ -6,7 +6,7 @@ use std::time::SystemTime;
 use ruleward_core::forms::{Coverage, Forms};
 
 use super::Pipeline;
-use crate::report::status::{FightReport, WatchReport};
+use ruleward_report::status::{FightReport, WatchReport};
 
 impl Pipeline {
     /// How drift is noticed and repaired, for `status`.

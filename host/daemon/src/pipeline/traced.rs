@@ -6,10 +6,10 @@ use ruleward_core::limit::Limit;
 use ruleward_core::schedule::{self, Reason};
 
 use super::{Pass, Pipeline};
-use crate::report::plain::plain;
-use crate::report::{Incident, Outcome, Report, Timings, milliseconds};
 use crate::roster::Asked;
 use crate::traces::{Attributes, Event, MOST_EVENTS, Span, Trace};
+use ruleward_report::plain::plain;
+use ruleward_report::{Incident, Outcome, Report, Timings, milliseconds};
 
 /// Why the short path is taken.
 pub(super) const DRIFT: &str = "drift";

@@ -16,8 +16,8 @@ use super::stamp::Stamp;
 use crate::config::{Config, Mode};
 use crate::history::History;
 use crate::policies::{PolicyEngine, components};
-use crate::report::timestamp;
 use crate::roster::{Offer, Recorded, ShadowWish, Version};
+use ruleward_report::timestamp;
 
 use job::Job;
 pub use job::{JobKind, Loaded};

@@ -18,8 +18,8 @@ use crate::config::{Config, Mode, PolicyConfig};
 use crate::digest;
 use crate::policies::{ComponentBytes, Limits, components};
 use crate::private_dir::{PrivateDir, PrivateError};
-use crate::report::PinReport;
 use crate::sealed;
+use ruleward_report::PinReport;
 
 /// Of the files.
 const FORMAT: u32 = 1;

@@ -14,8 +14,8 @@ use super::version::{Answer, Counts, NoAnswer, Version, judge};
 use crate::config::Ceiling;
 use crate::policies::Limits;
 use crate::policies::last_good::LastGood;
-use crate::report::limits::LimitReport;
-use crate::report::{CandidateReport, CandidateState, PolicyReport, PolicyState};
+use ruleward_report::limits::LimitReport;
+use ruleward_report::{CandidateReport, CandidateState, PolicyReport, PolicyState};
 
 /// A policy that is, or was, configured.
 pub(super) struct Member {

@@ -31,8 +31,8 @@ use ruleward_core::names::{Family, Hook, PolicyName, Table};
 use ruleward_core::ownership::Ownership;
 
 use crate::config::Ceiling;
-use crate::report::{PolicyReport, PolicyState};
 use member::{Candidate, Good, Member, describe};
+use ruleward_report::{PolicyReport, PolicyState};
 
 pub use asked::Asked;
 pub use offer::{Offer, ShadowWish, Wish, WishState};

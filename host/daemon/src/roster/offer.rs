@@ -9,7 +9,7 @@ use ruleward_core::names::PolicyName;
 use super::version::Version;
 use crate::config::Config;
 use crate::policies::Limits;
-use crate::report::PinReport;
+use ruleward_report::PinReport;
 
 /// A configuration that was found right, and the versions that it asks for.
 #[derive(Debug, Clone)]

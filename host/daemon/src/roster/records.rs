@@ -12,7 +12,7 @@ use super::member::Member;
 use super::{Accepted, Roster};
 use crate::policies::Limits;
 use crate::policies::last_good::{self, LastGood};
-use crate::report::timestamp;
+use ruleward_report::timestamp;
 
 /// A version that was in force when the last process ended: all that it takes to load it again.
 #[derive(Debug, Clone)]

@@ -9,7 +9,7 @@ use super::*;
 use crate::config::{Config, Source};
 use crate::policies::last_good;
 use crate::policies::testkit::{Guest, Kit, facts};
-use crate::report::CandidateState;
+use ruleward_report::CandidateState;
 
 fn name(text: &str) -> PolicyName {
     PolicyName::new(text).unwrap()

@@ -2,7 +2,7 @@
 
 use ruleward_core::schedule::{Outcome, Reason};
 
-use crate::report::Report;
+use ruleward_report::Report;
 
 /// How often a failure that stays the same is said again, in checks.
 const REPEAT: u32 = 20;

@@ -3,8 +3,8 @@
 use std::sync::mpsc as std_mpsc;
 
 use super::*;
-use crate::report::{Checks, Intent, Outcome};
 use crate::serve::client;
+use ruleward_report::{Checks, Intent, Outcome};
 
 /// What the fake check does next.
 type Script = Box<dyn FnMut(Reason) -> Arc<Report> + Send>;

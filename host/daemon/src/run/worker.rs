@@ -16,7 +16,7 @@ use ruleward_core::schedule::Reason;
 use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
 
 use crate::board::Board;
-use crate::report::{Checks, ErrorClass, Intent, Report};
+use ruleward_report::{Checks, ErrorClass, Intent, Report};
 
 /// Opens what checks need. Called again after a failure, so a node that lacks something at start is served later.
 pub type Open = Box<dyn FnMut() -> Result<Box<dyn Checks>, Box<Report>> + Send>;

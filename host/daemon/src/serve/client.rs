@@ -10,7 +10,7 @@ use thiserror::Error;
 
 use super::control::{Refusal, Request};
 use super::{CONTROL_SOCKET, STATUS_SOCKET};
-use crate::report::status::Status;
+use ruleward_report::status::Status;
 
 /// How long the daemon may take to say how it is doing.
 const STATUS_TIME: Duration = Duration::from_secs(10);

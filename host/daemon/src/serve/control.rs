@@ -20,7 +20,7 @@ use tokio::time::{sleep, timeout};
 use super::socket::Socket;
 use super::{ACCEPT_PAUSE, CLIENT_TIME, MOST_CLIENTS};
 use crate::logs::{self, Level};
-use crate::report::Report;
+use ruleward_report::Report;
 
 /// Longest request in bytes.
 const LONGEST_REQUEST: u64 = 1024;

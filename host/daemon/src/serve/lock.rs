@@ -12,7 +12,7 @@ use rustix::fs::{FlockOperation, OFlags, flock};
 use rustix::io::Errno;
 use thiserror::Error;
 
-use crate::report::{ErrorClass, Report};
+use ruleward_report::{ErrorClass, Report};
 
 /// Why the lock was not taken.
 #[derive(Debug, Error)]

@@ -3,7 +3,7 @@
 //! Ready is a node that was found right. The watchdog is fed as long as the checking thread goes on ([`Pulse`]), by the
 //! loop that serves requests, so that a loop which hangs does not feed it either.
 //!
-//! [`Pulse`]: crate::report::pulse::Pulse
+//! [`Pulse`]: ruleward_report::pulse::Pulse
 
 use std::ffi::OsStr;
 use std::io;
@@ -15,8 +15,8 @@ use std::time::{Duration, Instant};
 use rustix::time::{ClockId, clock_gettime};
 
 use crate::board::Board;
-use crate::report::Report;
-use crate::report::plain::plain;
+use ruleward_report::Report;
+use ruleward_report::plain::plain;
 
 /// Longest line of `systemctl status`, in characters.
 const LONGEST_STATUS: usize = 300;

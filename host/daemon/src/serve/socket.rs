@@ -15,7 +15,7 @@ use thiserror::Error;
 use tokio::net::UnixListener;
 
 use super::MOST_CLIENTS;
-use crate::report::{ErrorClass, Report};
+use ruleward_report::{ErrorClass, Report};
 
 /// Why a socket was not made.
 #[derive(Debug, Error)]

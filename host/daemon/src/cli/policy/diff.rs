@@ -16,8 +16,8 @@ use crate::config::{Config, Mode as Configured};
 use crate::history::record::{Header, Mode, Outcome, Record, RecordName};
 use crate::history::store::Store;
 use crate::open::{rehearsals, tools_of};
-use crate::report::plain::plain;
-use crate::report::text::Style;
+use ruleward_report::plain::plain;
+use ruleward_report::text::Style;
 
 /// Exit code for a difference.
 const DIFFERENT: u8 = 2;

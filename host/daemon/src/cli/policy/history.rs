@@ -13,8 +13,8 @@ use crate::history::changes::{self, Difference};
 use crate::history::record::{Header, Mode, Outcome};
 use crate::history::store::{Listing, Store};
 use crate::policies::last_good::{self, LastGood};
-use crate::report::plain::plain;
-use crate::report::text::{Style, counts};
+use ruleward_report::plain::plain;
+use ruleward_report::text::{Style, counts};
 
 /// How many differences of a record are printed for people, and how many characters of a value.
 const MOST_SHOWN: usize = 20;

@@ -11,10 +11,10 @@ use crate::cli::commands::{no_answer, runtime_directory, state_directory};
 use crate::cli::output::Output;
 use crate::history::record::{Header, Outcome};
 use crate::history::store::Store;
-use crate::report::plain::plain;
-use crate::report::text::{self, Style};
-use crate::report::{PolicyReport, PolicyState};
 use crate::serve::client::{self, ClientError};
+use ruleward_report::plain::plain;
+use ruleward_report::text::{self, Style};
+use ruleward_report::{PolicyReport, PolicyState};
 
 /// A policy as it is listed.
 #[derive(Debug, Serialize)]

@@ -10,9 +10,9 @@ use crate::history::format::FormatError;
 use crate::history::record::RecordName;
 use crate::history::store::StoreError;
 use crate::private_dir::PrivateError;
-use crate::report::text;
-use crate::report::{ErrorClass, Report};
 use crate::serve::client::ClientError;
+use ruleward_report::text;
+use ruleward_report::{ErrorClass, Report};
 
 /// Why a command has nothing to show.
 #[derive(Debug, Error)]

@@ -12,8 +12,8 @@ use crate::history::record::RecordName;
 use crate::history::store::Store;
 use crate::policies::{ComponentBytes, PolicyEngine, PolicyEngineOptions, components};
 use crate::replay::{self, FirstDifference, Replay, Side};
-use crate::report::plain::plain;
-use crate::report::text::Style;
+use ruleward_report::plain::plain;
+use ruleward_report::text::Style;
 
 /// Exit code for another answer than the recorded one.
 const DIFFERENT: u8 = 2;

@@ -14,10 +14,10 @@ use crate::history::record::{Header, Outcome, Record, RecordName};
 use crate::history::store::Store;
 use crate::policies::components;
 use crate::reload::pins::{self, Pin, PinError};
-use crate::report::plain::plain;
-use crate::report::{PolicyReport, Report, timestamp};
 use crate::serve::client::{self, ClientError};
 use crate::serve::control::Request;
+use ruleward_report::plain::plain;
+use ruleward_report::{PolicyReport, Report, timestamp};
 
 /// What came of it.
 #[derive(Debug, Serialize)]

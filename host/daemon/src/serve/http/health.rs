@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::board::{Board, Progress};
-use crate::report::plain::plain;
+use ruleward_report::plain::plain;
 
 /// Longer than a check may take with the default time limits: ten minutes for the xtables lock, and a command or two. Then
 /// the checking thread is taken for dead.

@@ -7,12 +7,12 @@ use maud::{DOCTYPE, Markup, html};
 
 use super::{plots, usage};
 use crate::board::Board;
-use crate::report::actors;
-use crate::report::plain::plain;
-use crate::report::screen::contest;
-use crate::report::status::{Status, Verdict};
-use crate::report::text::{self, Style};
-use crate::report::{Change, Incident, PolicyReport, PolicyState};
+use ruleward_report::actors;
+use ruleward_report::plain::plain;
+use ruleward_report::screen::contest;
+use ruleward_report::status::{Status, Verdict};
+use ruleward_report::text::{self, Style};
+use ruleward_report::{Change, Incident, PolicyReport, PolicyState};
 
 /// Incidents on the page; `ruleward incidents` has all.
 const SHOWN: usize = 50;

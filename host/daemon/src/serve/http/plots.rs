@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 
 use maud::{Markup, html};
 
-use crate::report::Incident;
+use ruleward_report::Incident;
 
 const WIDTH: f64 = 640.0;
 const HEIGHT: f64 = 160.0;
@@ -37,7 +37,7 @@ pub fn section(incidents: &[Incident]) -> Markup {
             figcaption { "Incidents, " (interval(axis.span / BARS as f64)) " a bar" }
             (counts(&times, &axis))
         }
-        p.axis { (crate::report::timestamp(from)) " to " (crate::report::timestamp(to)) }
+        p.axis { (ruleward_report::timestamp(from)) " to " (ruleward_report::timestamp(to)) }
     }
 }
 

@@ -13,9 +13,9 @@ use super::counters::{Count, Counted, Counters};
 use super::page;
 use crate::board::Board;
 use crate::metrics::{family_label, place_counts};
-use crate::report::plain::plain;
-use crate::report::screen::contest;
-use crate::report::status::Status;
+use ruleward_report::plain::plain;
+use ruleward_report::screen::contest;
+use ruleward_report::status::Status;
 
 /// Rules on one page. `iptables-save` has all.
 pub const MOST: usize = 2000;

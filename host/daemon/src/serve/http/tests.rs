@@ -10,7 +10,7 @@ use ruleward_core::drift::Kind;
 
 use super::authority::is_local;
 use super::*;
-use crate::report::{
+use ruleward_report::{
     ActorReport, CandidateReport, CandidateState, ErrorClass, Incident, Outcome, PolicyReport, PolicyState, Report,
 };
 

@@ -4,9 +4,9 @@
 use maud::{Markup, html};
 use ruleward_core::limit::amount;
 
-use crate::report::PolicyReport;
-use crate::report::limits::LimitReport;
-use crate::report::plain::plain;
+use ruleward_report::PolicyReport;
+use ruleward_report::limits::LimitReport;
+use ruleward_report::plain::plain;
 
 /// The cell of one policy.
 pub fn cell(policy: &PolicyReport) -> Markup {

@@ -24,7 +24,6 @@ pub struct ActorReport {
     pub last_at: String,
 }
 
-#[cfg(test)]
 impl ActorReport {
     /// One that did it once.
     pub fn once(actor: Actor, at: &str) -> Self {

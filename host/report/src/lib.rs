@@ -3,6 +3,7 @@
 //!
 //! Field names and values are an interface that scripts rely on: they only grow. Reports are complete also for a check
 //! that failed half-way; phases that did not run took 0 ms.
+#![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
 pub mod actors;
 mod change;
@@ -21,7 +22,7 @@ use std::time::{Duration, SystemTime};
 
 use ruleward_core::awaiting::{Awaiting, Foreign};
 use ruleward_core::names::{Backend, Family, Table};
-use ruleward_core::schedule;
+use ruleward_core::{expected, schedule};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -281,4 +282,14 @@ pub fn milliseconds(time: Duration) -> f64 {
 /// `time` in UTC as RFC 3339 has it, to the millisecond.
 pub fn timestamp(time: SystemTime) -> String {
     humantime::format_rfc3339_millis(time).to_string()
+}
+
+impl From<expected::Basis> for Basis {
+    fn from(basis: expected::Basis) -> Self {
+        match basis {
+            expected::Basis::Rehearsed => Self::Rehearsed,
+            expected::Basis::Learned => Self::Learned,
+            expected::Basis::Unproven => Self::Unproven,
+        }
+    }
 }

@@ -4,13 +4,13 @@ use std::time::{Duration, SystemTime};
 
 use ruleward_core::actor::Actor;
 use ruleward_core::drift::Kind;
-use ruleward_core::names::Backend;
+use ruleward_core::names::{Backend, Family, Table};
 
 use super::*;
-use crate::board::Board;
-use crate::report::screen::status;
-use crate::report::status::{FightReport, Verdict, WatchReport};
-use crate::report::{ActorReport, Basis, ErrorClass, Timings};
+use ruleward_report::screen::status;
+use ruleward_report::status::{FightReport, Verdict, WatchReport};
+use ruleward_report::text::*;
+use ruleward_report::{ActorReport, AwaitingReport, Basis, ErrorClass, Intent, Timings};
 
 const STYLE: Style = Style { colours: false };
 
@@ -146,7 +146,7 @@ pub(crate) fn board() -> Board {
         unproven: 3,
     });
     board.note("journal", Some("the disk is full".to_owned()));
-    board.waiting(crate::metrics::WaitFor::Lock, Some("for the xtables lock, held by pid 1 (x) for 12 s".to_owned()));
+    board.waiting(WaitFor::Lock, Some("for the xtables lock, held by pid 1 (x) for 12 s".to_owned()));
     board
 }
 
@@ -322,7 +322,7 @@ fn an_incident_of_a_hostile_actor_stays_in_its_block() {
     incident.last_at = "1970-01-01T00:00:09.000Z".to_owned();
     incident.added = vec!["-A POSTROUTING -j cali-POSTROUTING".to_owned()];
     incident.removed = vec!["-A POSTROUTING -m comment --comment \"\u{9b}2J\r#8 forged\" -j ACCEPT".to_owned()];
-    insta::assert_snapshot!(crate::report::incident_text::block(&incident, STYLE), @r#"
+    insta::assert_snapshot!(ruleward_report::incident_text::block(&incident, STYLE), @r#"
     1970-01-01T00:00:01.000Z #7 rule-deleted in IPv4 nat POSTROUTING
       what: `-A POSTROUTING -j cali-POSTROUTING` missing
       times: 3, the last at 1970-01-01T00:00:09.000Z
@@ -335,14 +335,14 @@ fn an_incident_of_a_hostile_actor_stays_in_its_block() {
     incident.repaired = false;
     incident.how = "no\nluck".to_owned();
     (incident.times, incident.events, incident.added, incident.removed) = (1, 0, Vec::new(), Vec::new());
-    insta::assert_snapshot!(crate::report::incident_text::block(&incident, STYLE), @r"
+    insta::assert_snapshot!(ruleward_report::incident_text::block(&incident, STYLE), @r"
     1970-01-01T00:00:01.000Z #7 rule-deleted in IPv4 nat POSTROUTING
       what: `-A POSTROUTING -j cali-POSTROUTING` missing
       who: a\nb (pid 9: x \u{1b}]0;title\u{7} \u{202e}y)
       noticed: by comparison
       end: NOT repaired: no\nluck
     ");
-    let coloured = crate::report::incident_text::block(&incident, Style { colours: true });
+    let coloured = ruleward_report::incident_text::block(&incident, Style { colours: true });
     assert_eq!(coloured.matches('\u{1b}').count(), 4, "only our own colours: {coloured:?}");
 }
 

@@ -341,7 +341,3 @@ pub(super) fn duration(milliseconds: f64) -> String {
         long => format!("{:.1} s", long / 1000.0),
     }
 }
-
-#[cfg(test)]
-#[path = "text_tests.rs"]
-pub(crate) mod tests;

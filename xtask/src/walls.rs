@@ -1,0 +1,102 @@
+//! The walls of the house: which crate of the host knows which, as `docs/architecture.md` shows it, and who alone may have
+//! what is heavy.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+
+use anyhow::{Context, Result};
+
+const PAGE: &str = "docs/architecture.md";
+const BEGIN: &str = "<!-- crates: written by `cargo xtask generate` -->\n";
+const END: &str = "<!-- end -->";
+/// Dependencies that one crate of the host alone may have.
+const ALONE: [(&str, &str); 2] = [("wasmtime", "ruleward"), ("clap", "ruleward")];
+
+/// Each crate of the host with its dependencies.
+type Crates = BTreeMap<String, Vec<String>>;
+
+/// What does not hold.
+pub fn check(root: &Path, violations: &mut Vec<String>) -> Result<()> {
+    let crates = read(root)?;
+    let page = fs::read_to_string(root.join(PAGE)).with_context(|| PAGE.to_owned())?;
+    if page != with_graph(&page, &crates) {
+        violations.push(format!("{PAGE}: the crates are not as it shows them; run cargo xtask generate"));
+    }
+    for (name, needs) in &crates {
+        for (heavy, owner) in
+            ALONE.iter().filter(|(heavy, owner)| name != owner && needs.iter().any(|one| one == heavy))
+        {
+            violations.push(format!("{name}: depends on {heavy}, which is for {owner} alone"));
+        }
+    }
+    if let Some(needs) = crates.get("ruleward-core").map(|needs| own(needs)).filter(|needs| !needs.is_empty()) {
+        violations.push(format!("ruleward-core: depends on {}, and it is below all", needs.join(", ")));
+    }
+    Ok(())
+}
+
+/// Writes the crates into the page.
+pub fn generate(root: &Path) -> Result<()> {
+    let page = fs::read_to_string(root.join(PAGE)).with_context(|| PAGE.to_owned())?;
+    Ok(fs::write(root.join(PAGE), with_graph(&page, &read(root)?))?)
+}
+
+fn own(needs: &[String]) -> Vec<&str> {
+    needs.iter().map(String::as_str).filter(|name| name.starts_with("ruleward")).collect()
+}
+
+fn with_graph(page: &str, crates: &Crates) -> String {
+    let Some((before, rest)) = page.split_once(BEGIN) else { return String::new() };
+    let Some((_, after)) = rest.split_once(END) else { return String::new() };
+    let widest = crates.keys().map(String::len).max().unwrap_or_default();
+    let line = |(name, needs): (&String, &Vec<String>)| match own(needs) {
+        needs if needs.is_empty() => format!("    {name}\n"),
+        needs => format!("    {name:widest$} -> {}\n", needs.join(", ")),
+    };
+    let graph: String = crates.iter().map(line).collect();
+    format!("{before}{BEGIN}\n{graph}\n{END}{after}")
+}
+
+/// From the manifests; what only tests need is left out.
+fn read(root: &Path) -> Result<Crates> {
+    let mut crates = Crates::new();
+    for entry in fs::read_dir(root.join("host"))? {
+        let manifest = entry?.path().join("Cargo.toml");
+        let Ok(text) = fs::read_to_string(&manifest) else { continue };
+        let mut section = "";
+        let (mut name, mut needs) = (String::new(), Vec::new());
+        for line in text.lines() {
+            if line.starts_with('[') {
+                section = line;
+            } else if let Some((key, value)) = line.split_once('=') {
+                match (section, key.trim()) {
+                    ("[package]", "name") => value.trim().trim_matches('"').clone_into(&mut name),
+                    ("[dependencies]", key) => needs.push(key.trim_end_matches(".workspace").to_owned()),
+                    _ => {}
+                }
+            }
+        }
+        needs.sort();
+        crates.insert(name, needs);
+    }
+    Ok(crates)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_graph_stands_between_its_marks() {
+        let crates: Crates = [
+            ("ruleward".to_owned(), vec!["anyhow".to_owned(), "ruleward-core".to_owned()]),
+            ("ruleward-core".to_owned(), vec!["serde".to_owned()]),
+        ]
+        .into();
+        let page = format!("a\n{BEGIN}old\n{END}\nb\n");
+        let written = with_graph(&page, &crates);
+        assert_eq!(written, format!("a\n{BEGIN}\n    ruleward      -> ruleward-core\n    ruleward-core\n\n{END}\nb\n"));
+        assert_eq!(with_graph(&written, &crates), written);
+    }
+}
