@@ -22,6 +22,7 @@ mod raw;
 mod reload;
 mod scopes;
 mod service;
+mod set_options;
 mod set_types;
 mod shipped;
 mod shown;
@@ -71,6 +72,7 @@ fn main() -> ExitCode {
         differential::trials,
         native::trials,
         set_types::trials,
+        set_options::trials,
     ];
     let trials = suites.iter().flat_map(|suite| suite()).collect();
     let conclusion = libtest_mimic::run(&arguments, trials);

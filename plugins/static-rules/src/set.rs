@@ -32,7 +32,7 @@ pub fn read(entry: &SetEntry<'_>) -> Result<AddressSet, (String, String)> {
     let members = members.collect::<Result<_, _>>()?;
     let name = entry.name.as_str().to_owned();
     let (max_elements, dynamic, timeout) = (entry.max_elements, entry.dynamic, entry.timeout);
-    Ok(AddressSet { name, family, kind, members, max_elements, dynamic, timeout, options: Vec::new() })
+    Ok(AddressSet { name, family, kind, members, max_elements, dynamic, timeout, options: entry.options.words() })
 }
 
 fn member(kind: &SetType, family: Family, text: &str) -> Result<SetMember, String> {

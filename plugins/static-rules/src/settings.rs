@@ -105,6 +105,59 @@ pub struct SetEntry<'a> {
     pub dynamic: bool,
     /// Seconds after which a member vanishes.
     pub timeout: Option<u32>,
+    /// What else `ipset create` takes.
+    #[serde(borrow, default)]
+    pub options: SetOptions<'a>,
+}
+
+/// Further options of a set, each as ipset names it.
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct SetOptions<'a> {
+    #[serde(borrow)]
+    bitmask: Option<Text<'a>>,
+    bucketsize: Option<u32>,
+    #[serde(default)]
+    comment: bool,
+    #[serde(default)]
+    counters: bool,
+    #[serde(default)]
+    forceadd: bool,
+    hashsize: Option<u32>,
+    #[serde(borrow)]
+    markmask: Option<Text<'a>>,
+    netmask: Option<u8>,
+    #[serde(borrow)]
+    range: Option<Text<'a>>,
+    size: Option<u32>,
+    #[serde(default)]
+    skbinfo: bool,
+}
+
+impl SetOptions<'_> {
+    /// The words for `ipset create`, one an item.
+    pub fn words(&self) -> Vec<String> {
+        let number = |number: Option<u32>| number.map(|number| number.to_string());
+        let text = |text: &Option<Text<'_>>| text.as_ref().map(|text| text.as_str().to_owned());
+        let valued = [
+            ("bitmask", text(&self.bitmask)),
+            ("bucketsize", number(self.bucketsize)),
+            ("hashsize", number(self.hashsize)),
+            ("markmask", text(&self.markmask)),
+            ("netmask", number(self.netmask.map(u32::from))),
+            ("range", text(&self.range)),
+            ("size", number(self.size)),
+        ];
+        let alone = [
+            ("comment", self.comment),
+            ("counters", self.counters),
+            ("forceadd", self.forceadd),
+            ("skbinfo", self.skbinfo),
+        ];
+        let valued = valued.into_iter().filter_map(|(name, value)| Some([name.to_owned(), value?]));
+        let alone = alone.into_iter().filter(|(_, on)| *on).map(|(name, _)| name.to_owned());
+        valued.flatten().chain(alone).collect()
+    }
 }
 
 /// Declares an enum that the settings spell in words, with the contract's case for each.

@@ -70,6 +70,25 @@ fn sets_hold_addresses_networks_ports_or_what_ipset_knows() {
 }
 
 #[test]
+fn options_of_a_set_are_handed_on_in_the_words_of_ipset() {
+    let options = |fields: &str| {
+        let contribution = answer(&format!(r#"{{"sets":[{{"name":"s","type":"bitmap:port",{fields}}}]}}"#));
+        contribution.sets[0].options.join(" ")
+    };
+    assert_eq!(options(r#""members":[]"#), "");
+    assert_eq!(options(r#""options":{}"#), "");
+    assert_eq!(options(r#""options":{"range":"0-1023","counters":true,"comment":false}"#), "range 0-1023 counters");
+    assert_eq!(
+        options(
+            r#""options":{"skbinfo":true,"size":8,"range":"192.0.2.0/24","netmask":24,"markmask":"0xff00","hashsize":64,
+                "forceadd":true,"counters":true,"comment":true,"bucketsize":4,"bitmask":"255.255.0.255"}"#
+        ),
+        "bitmask 255.255.0.255 bucketsize 4 hashsize 64 markmask 0xff00 netmask 24 range 192.0.2.0/24 size 8 comment \
+         counters forceadd skbinfo"
+    );
+}
+
+#[test]
 fn wrong_sets_are_refused_by_member() {
     let set = |fields: &str| refusal(&format!(r#"{{"sets":[{{"name":"s",{fields}}}]}}"#));
     for (fields, place, reason) in [
@@ -99,6 +118,9 @@ fn unknown_keys_and_wrong_words_are_refused() {
         r#"{"chains":[{"table":"filter","name":"c","families":[],"rules":[]}]}"#,
         r#"{"attachments":[{"table":"filter","hook":"input","rule":""}]}"#,
         r#"{"sets":[{"name":"s"}]}"#,
+        r#"{"sets":[{"name":"s","type":"hash:ip","options":{"family":"inet6"}}]}"#,
+        r#"{"sets":[{"name":"s","type":"hash:ip","options":{"counters":"yes"}}]}"#,
+        r#"{"sets":[{"name":"s","type":"hash:ip","options":["counters"]}]}"#,
         "1",
         "",
     ] {
@@ -111,7 +133,8 @@ fn the_schema_is_json_and_closed() {
     let description = StaticRules::describe();
     let schema: serde_json::Value = serde_json::from_str(&description.settings_schema).unwrap();
     let items = |name: &str| schema["properties"][name]["items"].clone();
-    for object in [schema.clone(), items("chains"), items("attachments"), items("sets")] {
+    let options = schema["$defs"]["set-options"].clone();
+    for object in [schema.clone(), items("chains"), items("attachments"), items("sets"), options] {
         assert_eq!(object["additionalProperties"], false);
     }
 }
