@@ -8,9 +8,11 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
 pub mod fake_tool;
+pub mod resolvers;
 pub mod sandbox;
 pub mod save;
 pub mod silent;
+pub mod system_calls;
 pub mod traffic;
 pub mod trial;
 pub mod warm;

@@ -24,6 +24,7 @@ pub struct Node {
     path_front: Mutex<Option<PathBuf>>,
     transcript: Mutex<Vec<(String, String)>>,
     bounding_set: Mutex<Option<String>>,
+    tracer: Mutex<Vec<OsString>>,
     environment: Mutex<BTreeMap<String, OsString>>,
     clock: Mutex<Option<String>>,
     configuration: Mutex<String>,
@@ -66,6 +67,7 @@ impl Node {
             path_front: Mutex::default(),
             transcript: Mutex::default(),
             bounding_set: Mutex::default(),
+            tracer: Mutex::default(),
             environment: Mutex::default(),
             clock: Mutex::default(),
             configuration: Mutex::new("ruleward.toml".to_owned()),
@@ -130,6 +132,11 @@ impl Node {
         *self.path_front.lock().unwrap() = directory;
     }
 
+    /// From now on the program under test is started by these words; none: by itself.
+    pub(crate) fn start_by(&self, words: Vec<OsString>) {
+        *self.tracer.lock().unwrap() = words;
+    }
+
     /// From now on the program under test runs without CAP_SYS_ADMIN.
     pub fn without_sys_admin(&self) {
         self.confine("-sys_admin");
@@ -167,7 +174,7 @@ impl Node {
         if std::mem::take(&mut *self.to_warm.lock().unwrap()) {
             warm::fill(&self.path("state"));
         }
-        let mut line: Vec<OsString> = Vec::new();
+        let mut line: Vec<OsString> = self.tracer.lock().unwrap().clone();
         if let Some(seconds) = &*self.clock.lock().unwrap() {
             line.extend(["unshare", "--time", "--monotonic", seconds, "--boottime", seconds].map(OsString::from));
         }

@@ -20,6 +20,7 @@ mod neighbours;
 mod packets;
 mod raw;
 mod reload;
+mod resolvers;
 mod scopes;
 mod service;
 mod set_options;
@@ -53,6 +54,7 @@ fn main() -> ExitCode {
         shipped::trials,
         scopes::trials,
         grants::trials,
+        resolvers::trials,
         strangers::trials,
         bad_input::trials,
         hostile::trials,

@@ -8,8 +8,9 @@ use crate::command::{Run, find};
 use crate::progress::step;
 use crate::wasm_target::Toolchain;
 
-/// Programs that must be there, and the Debian package of each. `nft` is what the tests' stranger tampers with.
-const TOOLS: [(&str, &str); 11] = [
+/// Programs that must be there, and the Debian package of each. `nft` is what the tests' stranger tampers with; `strace`
+/// tells the tests what the tools ask the kernel for.
+const TOOLS: [(&str, &str); 12] = [
     ("iptables-restore", "iptables"),
     ("iptables-save", "iptables"),
     ("ip6tables-restore", "iptables"),
@@ -19,6 +20,7 @@ const TOOLS: [(&str, &str); 11] = [
     ("nfct", "nfct"),
     ("ip", "iproute2"),
     ("nft", "nftables"),
+    ("strace", "strace"),
     ("unshare", "util-linux"),
     ("setpriv", "util-linux"),
 ];

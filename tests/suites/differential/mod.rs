@@ -27,7 +27,7 @@ const EXCEPTIONS: &str = include_str!("rules/exceptions.rules");
 const SET: &str = "op-set";
 /// The chain that rules jump to, and the one that holds them.
 const LEAF: &str = "leaf";
-const CHAIN: &str = "op-rules";
+pub const CHAIN: &str = "op-rules";
 /// Refusals that one report holds: as many rules are refused together.
 const TOGETHER: usize = 20;
 
@@ -180,6 +180,23 @@ fn taken(backend: Backend, family: Family) {
         different.extend(pairs.map(|(ours, theirs)| format!("ours: {ours}\ntool: {theirs}")));
     }
     assert!(different.is_empty(), "{} rules mean something else than by the tool: {different:#?}", different.len());
+}
+
+/// Policies that hold every rule, and whether the tool takes what is in each.
+pub fn policies(backend: Backend, family: Family) -> Vec<(Value, bool)> {
+    let by_table = |rules: &[(&'static str, &'static str)]| {
+        let mut by_table: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+        rules.iter().for_each(|(table, rule)| by_table.entry(table).or_default().push(rule));
+        policy(family, &by_table, &[])
+    };
+    let judged = judged(backend, family).iter();
+    let (taken, refused): (Vec<_>, Vec<_>) = judged.partition(|(_, _, verdict)| matches!(verdict, Verdict::Taken));
+    let words = |rules: Vec<&'static (&'static str, String, Verdict)>| -> Vec<(&str, &str)> {
+        rules.into_iter().map(|(table, rule, _)| (*table, rule.as_str())).collect()
+    };
+    let (by_name, by_tool): (Vec<_>, Vec<_>) = words(refused).into_iter().partition(|(_, rule)| refused_by_name(rule));
+    let refused = by_name.chunks(1).chain(by_tool.chunks(TOGETHER)).map(|rules| (by_table(rules), false));
+    refused.chain([(by_table(&words(taken)), true)]).collect()
 }
 
 fn refused(backend: Backend, family: Family) {
