@@ -1,6 +1,7 @@
 //! Grants hold everywhere: what is foreign stays, a name of another policy is refused wherever it hides, and no word of a
 //! policy reaches a name service or another program.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use libtest_mimic::Trial;
@@ -24,6 +25,12 @@ pub fn trials() -> Vec<Trial> {
         add("a_set_of_another_policy_is_refused_in_every_extension", a_set_of_another_policy_is_refused);
         add("a_list_of_recent_has_one_policy", a_list_of_recent_has_one_policy);
         add("a_chain_named_like_a_target_is_refused", a_chain_named_like_a_target_is_refused);
+        add("a_chain_named_like_an_installed_target_is_refused", a_chain_named_like_an_installed_target_is_refused);
+        add(
+            "an_extension_that_is_installed_later_concerns_its_policy_alone",
+            an_extension_that_is_installed_later_concerns_its_policy_alone,
+        );
+        add("targets_are_found_where_the_tools_find_them", targets_are_found_where_the_tools_find_them);
         add("a_name_of_a_host_or_user_is_refused", a_name_of_a_host_or_user_is_refused);
         add("a_dynamic_set_keeps_its_members_with_another_timeout", a_dynamic_set_keeps_its_members);
         add("a_member_that_is_listed_twice_is_one", a_member_that_is_listed_twice_is_one);
@@ -168,6 +175,85 @@ fn a_chain_named_like_a_target_is_refused(backend: Backend) {
         assert!(output.code != Some(0) && text.contains(name), "{text}");
         assert!(!node.save(Family::Ipv4, "filter").contains(&format!(":{name} ")));
     }
+}
+
+/// Where this machine's iptables has its extensions.
+fn library_folder() -> PathBuf {
+    let below = |folder: &str| std::fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path());
+    let libraries = below("/usr/lib").chain(["/usr/lib", "/usr/lib64", "/lib", "/lib64"].map(PathBuf::from));
+    let mut folders = libraries.map(|library| library.join("xtables"));
+    folders.find(|folder| folder.join("libxt_TEE.so").exists()).expect("iptables is installed with its extensions")
+}
+
+/// A folder with all extensions of this machine and one more, which is TEE by another name.
+fn with_one_more(node: &Node) -> PathBuf {
+    let (folder, from) = (node.path("xtables"), library_folder());
+    std::fs::create_dir(&folder).expect("a free name");
+    for entry in std::fs::read_dir(&from).expect("just found").flatten() {
+        std::fs::copy(entry.path(), folder.join(entry.file_name())).expect("room");
+    }
+    std::fs::copy(from.join("libxt_TEE.so"), folder.join("libxt_ZAP.so")).expect("room");
+    folder
+}
+
+fn zap(name: &str) -> Value {
+    let jump = format!("-j {name}");
+    let mut policy = static_rules(
+        &[chain(None, "filter", name, &["-j RETURN"])],
+        &[attachment(None, "filter", "INPUT", Placement::First, &jump)],
+        &[],
+    );
+    policy["grants"] = json!({ "tables": ["filter"], "chains": ["ZAP*"] });
+    policy
+}
+
+#[track_caller]
+fn zap_is_refused(node: &Node, file: &std::path::Path) {
+    node.configure(json!({ "policies": { "web": zap("ZAP") } }));
+    for command in ["check", "plan", "apply"] {
+        let output = node.ruleward(&[command]).output();
+        let said = format!("{}{}", output.stdout, output.stderr);
+        let file = file.join("libxt_ZAP.so").display().to_string();
+        for word in ["chain ZAP in filter", "is a target of the installed iptables", &file] {
+            assert!(said.contains(word), "{command} does not say {word:?}: {said}");
+        }
+        assert_eq!(output.code, Some(78), "{command}: {said}");
+    }
+    assert!(!node.save(Family::Ipv4, "filter").contains("ZAP"));
+    node.configure(json!({ "policies": { "web": zap("ZAPPER") } }));
+    assert!(node.apply().in_sync, "only the very name is a target");
+}
+
+fn a_chain_named_like_an_installed_target_is_refused(backend: Backend) {
+    let node = Node::new(backend);
+    let folder = with_one_more(&node);
+    node.set_environment("XTABLES_LIBDIR", &folder);
+    zap_is_refused(&node, &folder);
+}
+
+/// The chain was in force before the extension was installed. What other policies ask for is put in force all the same.
+fn an_extension_that_is_installed_later_concerns_its_policy_alone(backend: Backend) {
+    let node = Node::new(backend);
+    let policies =
+        |port: &str| json!({ "web": policy(&[&format!("-p tcp --dport {port} -j RETURN")]), "zap": zap("ZAP") });
+    node.configure(json!({ "policies": policies("80") }));
+    assert!(node.apply().in_sync, "without the extension it is a name like any other");
+    node.set_environment("XTABLES_LIBDIR", with_one_more(&node));
+    node.configure(json!({ "policies": policies("81") }));
+    let output = node.ruleward(&["apply"]).output();
+    let said = format!("{}{}", output.stdout, output.stderr);
+    assert!(said.contains("policy zap") && said.contains("libxt_ZAP.so"), "{said}");
+    let save = node.save(Family::Ipv4, "filter");
+    assert!(save.contains("--dport 81"), "{save}\n{said}");
+}
+
+/// No variable names the folder that iptables was built with.
+fn targets_are_found_where_the_tools_find_them(backend: Backend) {
+    let node = node_with(backend, zap("ZAP"));
+    let (folder, own) = (library_folder(), with_one_more(&node));
+    node.command("mount").args(&["--bind"]).args(&[&own, &folder]).must();
+    let found = node.net.run(|| folder.canonicalize()).expect("it is there");
+    zap_is_refused(&node, &found);
 }
 
 fn a_name_of_a_host_or_user_is_refused(backend: Backend) {

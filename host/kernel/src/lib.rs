@@ -32,6 +32,7 @@ mod set_digest;
 pub mod set_index;
 #[cfg(feature = "sim")]
 pub mod sim;
+pub mod target_names;
 mod tool_error;
 mod tool_path;
 pub mod tools;

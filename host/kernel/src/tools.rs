@@ -23,6 +23,7 @@ use super::lock::PrivateLock;
 use super::process::{Finished, Invocation, ToolError};
 use super::restore_message::{self, Refusal};
 use super::save_text::{self, SaveTextError};
+use super::target_names;
 use super::tool_path::is_installed;
 
 /// Why a script was not carried out. With several tables in it, those before the refused one are committed.
@@ -345,7 +346,10 @@ impl Tools {
     ) -> Result<Finished, ToolError> {
         let given: Option<OsString> = std::env::var_os("XTABLES_LOCKFILE");
         let lock: Option<&OsStr> = self.private_lock.as_ref().map(|lock| lock.path()).or(given.as_deref());
-        let environment: Vec<(&str, &OsStr)> = lock.map(|path| ("XTABLES_LOCKFILE", path)).into_iter().collect();
+        let folders = target_names::configured();
+        let folders = folders.as_deref().map(|folders| (target_names::LIBRARY_FOLDERS, folders));
+        let environment: Vec<(&str, &OsStr)> =
+            lock.map(|path| ("XTABLES_LOCKFILE", path)).into_iter().chain(folders).collect();
         let timeout = self.command_timeout.saturating_add(extra);
         let descriptor = self.private_lock.as_ref().map(|lock| lock.descriptor());
         let environment = &environment;

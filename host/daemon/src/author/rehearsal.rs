@@ -17,6 +17,7 @@ use super::case::Case;
 use crate::open::rehearsals;
 use ruleward_kernel::rehearse::{RehearseError, TriedOut, try_out};
 use ruleward_kernel::scratch;
+use ruleward_kernel::target_names;
 use ruleward_kernel::tools::Tools;
 
 /// How long the tools may take.
@@ -117,7 +118,9 @@ pub fn child_main() -> io::Result<()> {
 fn answer(question: &Question) -> Verdict {
     let Question { policy, backend, families, grants, contribution } = question;
     let limits = OutputLimits::default();
-    let checked = match check::check(policy, grants, |family| families.contains(family), limits, contribution) {
+    let checked = check::check(policy, grants, |family| families.contains(family), limits, contribution);
+    let reserved = target_names::refusals(contribution);
+    let checked = match checked.and_then(|checked| if reserved.is_empty() { Ok(checked) } else { Err(reserved) }) {
         Ok(checked) => checked,
         Err(refusals) => {
             return Verdict::Refuses {

@@ -15,6 +15,7 @@ use thiserror::Error;
 use crate::config::Written;
 use crate::digest;
 use crate::policies::{Cause, Limit, Limits, LoadedPolicy, Log, LogLevel, LogLine, Refusal, contribution_digest};
+use ruleward_kernel::target_names;
 
 /// A loaded component with its settings, grants and limits.
 #[derive(Debug)]
@@ -210,8 +211,9 @@ pub fn judge(
         rules: limits.size(Limit::Rules),
         members: limits.size(Limit::Members),
     };
+    let reserved = target_names::refusals(&contribution);
     match check::check(policy, grants, |family| families.contains(family), output, &contribution) {
-        Ok(checked) => {
+        Ok(checked) if reserved.is_empty() => {
             let counts = Counts::of(&contribution);
             Ok(Answer {
                 contribution: Arc::new(contribution),
@@ -221,8 +223,9 @@ pub fn judge(
                 digest: Arc::default(),
             })
         }
-        Err(refusals) => {
-            let lines: Vec<String> = refusals.iter().map(ToString::to_string).collect();
+        checked => {
+            let refusals = checked.err().unwrap_or_default().into_iter().chain(reserved);
+            let lines: Vec<String> = refusals.map(|refusal| refusal.to_string()).collect();
             Err(lines.join("; "))
         }
     }
