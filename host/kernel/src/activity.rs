@@ -25,6 +25,8 @@ pub struct Activity {
     pub writes: Vec<Write>,
     /// Others wrote something that does not concern us.
     pub elsewhere: bool,
+    /// Tables that are none of iptables' came or went: policies may see them. [`Activity::extend`] leaves it out.
+    pub other_tables: bool,
 }
 
 /// What a process has written at once to a table.

@@ -1,9 +1,14 @@
 //! Which tables nf_tables has in the calling thread's network namespace, whoever made them and whatever backend is in use.
 
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
 use ruleward_core::facts::NftTable;
 use rustix::io::Errno;
+use rustix::net::RecvFlags;
 
-use super::nfnetlink::{Attributes, Nfnetlink, Request, text};
+use super::nfnetlink::{Attributes, Messages, Nfnetlink, Request, text};
+use super::nft::events;
+use super::nft::wire::{DELETE_TABLE, NEW_TABLE};
 
 const NFT_MSG_GETTABLE: u8 = 1;
 const NFTA_TABLE_NAME: u16 = 1;
@@ -36,4 +41,48 @@ fn read() -> Result<Vec<NftTable>, Errno> {
         tables.extend(names.into_iter().map(|name| NftTable { family: family.to_owned(), name }));
     }
     Ok(tables)
+}
+
+/// Hears that tables come and go, for a watch that hears nothing else of nf_tables.
+#[derive(Debug)]
+pub struct TableEvents {
+    socket: OwnedFd,
+    buffer: Box<[u8]>,
+}
+
+impl TableEvents {
+    /// Listens in the calling thread's network namespace.
+    ///
+    /// # Errors
+    /// `EPERM` without CAP_NET_ADMIN in the namespace.
+    pub fn open() -> Result<Self, Errno> {
+        Ok(Self { socket: events::socket()?, buffer: vec![0; 64 << 10].into() })
+    }
+
+    /// Readable when there is something to take.
+    pub fn fd(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
+    }
+
+    /// Takes what has come. Whether any of it is about a table, or may be.
+    pub fn take(&mut self) -> bool {
+        let mut any = false;
+        // A program that never pauses is listened to again at the next sign.
+        for _ in 0..events::AT_ONCE {
+            match rustix::net::recv(&self.socket, &mut *self.buffer, RecvFlags::TRUNC) {
+                Ok((_, length)) => {
+                    any |= self.buffer.get(..length).is_none_or(|datagram| {
+                        Messages(datagram).any(|message| {
+                            let [subsystem, kind] = message.kind.to_be_bytes();
+                            u16::from(subsystem) == events::SUBSYSTEM && matches!(kind, NEW_TABLE..=DELETE_TABLE)
+                        })
+                    });
+                }
+                Err(Errno::INTR) => {}
+                Err(Errno::AGAIN) => break,
+                Err(_) => any = true, // ENOBUFS: what else came is not known
+            }
+        }
+        any
+    }
 }

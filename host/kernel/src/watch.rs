@@ -17,6 +17,7 @@ use super::activity::{Activity, Deeds, Touch, Write};
 use super::legacy::{LegacyReader, LockWatch, LockWatchMethod, Snapshot};
 use super::lock;
 use super::nft::events::Events;
+use super::nft_tables::TableEvents;
 
 type Place = (Family, Table);
 
@@ -57,6 +58,8 @@ pub enum Watch {
 pub struct TableWatch {
     reader: LegacyReader,
     lock: Result<LockWatch, String>,
+    /// Tells of tables of nf_tables, which policies may see; none where that is refused.
+    nftables: Option<TableEvents>,
     /// Who has opened the lock since the tables were last compared.
     writers: Vec<Actor>,
     /// The ids of those who have closed it since then.
@@ -91,6 +94,7 @@ impl Watch {
                 Ok(reader) => Self::Tables(Box::new(TableWatch {
                     reader,
                     lock: LockWatch::open(&lock::default_path()).map_err(|error| error.to_string()),
+                    nftables: TableEvents::open().ok(),
                     writers: Vec::new(),
                     closers: Vec::new(),
                     places: Vec::new(),
@@ -110,14 +114,17 @@ impl Watch {
     }
 
     /// Readable when there is something to take.
-    pub fn fd(&self) -> Option<BorrowedFd<'_>> {
-        match self {
-            Self::Off(_) => None,
-            Self::Events(events) => Some(events.fd()),
-            // What is signed already needs no other sign.
-            Self::Tables(tables) if tables.signed => None,
-            Self::Tables(tables) => tables.lock.as_ref().ok().map(LockWatch::fd),
-        }
+    pub fn fds(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
+        let (own, others) = match self {
+            Self::Off(_) => (None, None),
+            Self::Events(events) => (Some(events.fd()), None),
+            Self::Tables(tables) => {
+                // What is signed already needs no other sign.
+                let lock = tables.lock.as_ref().ok().filter(|_| !tables.signed);
+                (lock.map(LockWatch::fd), tables.nftables.as_ref().map(TableEvents::fd))
+            }
+        };
+        own.into_iter().chain(others)
     }
 
     /// When to take without a sign.
@@ -236,6 +243,7 @@ impl TableWatch {
         self.read = HashMap::new();
         let now = Instant::now();
         let elsewhere = self.hear_lock();
+        let other_tables = self.nftables.as_mut().is_some_and(TableEvents::take);
         let polled = now >= self.next_poll;
         if polled {
             self.next_poll = now + self.poll;
@@ -249,7 +257,7 @@ impl TableWatch {
         // Somebody takes the lock all the time: what it costs us to look has a bound.
         let signed = self.signed && self.paid_at <= now + SIGN_CREDIT * SIGN_SHARE;
         if !signed && !polled {
-            return Activity { elsewhere, ..Activity::default() };
+            return Activity { elsewhere, other_tables, ..Activity::default() };
         }
         let writers = if signed { std::mem::take(&mut self.writers) } else { Vec::new() };
         if signed {
@@ -279,7 +287,7 @@ impl TableWatch {
             self.read.extend(snapshot.map(|snapshot| (place, snapshot)));
             tables.insert(place, touch.clone());
         }
-        Activity { tables, writes, elsewhere, ..Activity::default() }
+        Activity { tables, writes, elsewhere, other_tables, ..Activity::default() }
     }
 
     /// What the writers did to these tables, for whoever waits until they are done: which of them wrote where is not told.

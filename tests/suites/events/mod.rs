@@ -12,6 +12,7 @@ mod leaks;
 mod lost;
 mod named;
 mod odd_rules;
+mod other_tables;
 mod poison;
 mod races;
 mod shown;
@@ -31,7 +32,7 @@ use crate::strangers::jump;
 
 /// All of them.
 pub fn trials() -> Vec<Trial> {
-    let suites: [fn() -> Vec<Trial>; 16] = [
+    let suites: [fn() -> Vec<Trial>; 17] = [
         named::trials,
         awaited::trials,
         foreign_sets::trials,
@@ -47,6 +48,7 @@ pub fn trials() -> Vec<Trial> {
         transaction::trials,
         poison::trials,
         odd_rules::trials,
+        other_tables::trials,
         journal::trials,
     ];
     let mut trials: Vec<_> = suites.iter().flat_map(|suite| suite()).collect();

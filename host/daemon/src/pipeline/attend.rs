@@ -144,10 +144,18 @@ impl Pipeline {
     }
 
     pub(super) fn news(&mut self) -> Activity {
+        let heard = self.hear();
+        if heard.other_tables || heard.lost {
+            self.notice_tables();
+        }
+        heard
+    }
+
+    fn hear(&mut self) -> Activity {
         let Some(expected) = self.expected.clone() else {
             // Nothing is wanted yet: the first check reads everything.
-            let _ = self.keeper.watch.take(&|_| false, &|_, _, _| false);
-            return Activity::default();
+            let heard = self.keeper.watch.take(&|_| false, &|_, _, _| false);
+            return Activity { other_tables: heard.other_tables || heard.lost, ..Activity::default() };
         };
         self.keeper.listen(&expected, &|family, table, chain| {
             let Some(wanted) = expected.tables.get(&(family, table)) else { return false };

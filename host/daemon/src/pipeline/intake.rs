@@ -121,11 +121,8 @@ impl Pipeline {
         if routine && (heard.is_none() || everything) {
             self.intake.tell(Told::LookAgain);
         }
-        // Nothing tells of tables of others, and to ask for them costs next to nothing.
-        let tables = nft_tables().ok();
-        let same_tables =
-            self.survey.facts.as_ref().is_some_and(|facts| tables.is_none_or(|tables| tables == facts.nft_tables));
-        if same_tables && heard.is_some() && heard == self.survey.heard && routine && !everything {
+        // Not all changes of tables are told of, and to ask for them costs next to nothing.
+        if self.has_same_tables() && heard.is_some() && heard == self.survey.heard && routine && !everything {
             pass.report.notes.extend(self.survey.notes.iter().cloned());
             return;
         }
@@ -156,6 +153,19 @@ impl Pipeline {
                     tracing::error!("{error}; {kept}");
                 }
             }
+        }
+    }
+
+    /// Whether the tables of nf_tables are those that policies were shown, as far as the kernel tells.
+    fn has_same_tables(&self) -> bool {
+        let same = |facts: &Arc<Facts>| nft_tables().ok().is_none_or(|tables| tables == facts.nft_tables);
+        self.survey.facts.as_ref().is_some_and(same)
+    }
+
+    /// Another program's table came or went: if that is news, a check has to follow.
+    pub(super) fn notice_tables(&self) {
+        if self.survey.facts.is_some() && !self.has_same_tables() {
+            self.intake.tell(Told::FactsChanged);
         }
     }
 

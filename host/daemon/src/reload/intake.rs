@@ -15,6 +15,8 @@ pub enum Told {
     Settled(BTreeSet<String>),
     /// Files may have changed without a sign: they are to be looked at, some time.
     LookAgain,
+    /// Something that policies see has changed: a check is to follow.
+    FactsChanged,
 }
 
 /// Is told.

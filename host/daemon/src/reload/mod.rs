@@ -124,6 +124,7 @@ impl Source {
             post.send(match told {
                 Told::Settled(digests) => Message::Settled(digests),
                 Told::LookAgain => Message::Look { ticket: None, thorough: false },
+                Told::FactsChanged => Message::Facts,
             });
         });
         Intake::new(offers, Arc::clone(&self.taken), Arc::clone(&self.signs), on_told)

@@ -20,6 +20,8 @@ pub enum Message {
     Loaded(Box<Loaded>),
     /// These components are in force or on their way.
     Settled(BTreeSet<String>),
+    /// What policies see has changed.
+    Facts,
     /// Offers go there from now on.
     Subscribe(Sender<Offer>),
     /// The end.

@@ -114,6 +114,7 @@ impl Looking {
             }
             Message::Loaded(loaded) => self.loader.loaded(*loaded),
             Message::Settled(digests) => self.loader.prune(digests),
+            Message::Facts => self.heard(),
             Message::Subscribe(subscriber) => {
                 let _ = subscriber.send(self.loader.offer()); // gone again
                 self.subscriber = Some(subscriber);
@@ -240,11 +241,16 @@ impl Looking {
         }
         heard |= self.changes.as_mut().is_some_and(Changes::take);
         if heard {
-            self.source.signs.heard();
-            self.facts = true;
-            let now = Instant::now();
-            let first = self.burst.map_or(now, |burst| burst.first);
-            self.burst = Some(Burst { first, last: now });
+            self.heard();
         }
+    }
+
+    /// Something happened, and more may follow.
+    fn heard(&mut self) {
+        self.source.signs.heard();
+        self.facts = true;
+        let now = Instant::now();
+        let first = self.burst.map_or(now, |burst| burst.first);
+        self.burst = Some(Burst { first, last: now });
     }
 }

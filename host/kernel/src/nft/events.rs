@@ -24,10 +24,10 @@ use super::wire;
 /// `NFNLGRP_NFTABLES` is group 7.
 const GROUP: u32 = 1 << 6;
 /// `NFNL_SUBSYS_NFTABLES`
-const SUBSYSTEM: u16 = 10;
+pub(in super::super) const SUBSYSTEM: u16 = 10;
 /// Longest time to listen to what never ends, looked at after so many datagrams.
 const LONGEST: Duration = Duration::from_millis(100);
-const AT_ONCE: usize = 1024;
+pub(in super::super) const AT_ONCE: usize = 1024;
 
 /// A table, or a chain of it.
 type Part = (Family, Table, Option<Box<str>>);
@@ -55,12 +55,10 @@ impl Events {
     /// # Errors
     /// `EPERM` without CAP_NET_ADMIN in the namespace.
     pub fn open(capacity: usize) -> Result<Self, Errno> {
-        let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
-        let socket = rustix::net::socket_with(AddressFamily::NETLINK, SocketType::RAW, flags, Some(NETFILTER))?;
+        let socket = socket()?;
         if rustix::net::sockopt::set_socket_recv_buffer_size_force(&socket, capacity).is_err() {
             let _ = rustix::net::sockopt::set_socket_recv_buffer_size(&socket, capacity);
         }
-        rustix::net::bind(&socket, &SocketAddrNetlink::new(0, GROUP))?;
         let capacity = rustix::net::sockopt::socket_recv_buffer_size(&socket)?;
         Ok(Self {
             socket,
@@ -143,7 +141,11 @@ impl Events {
             wire::DELETE_CHAIN | wire::DELETE_TABLE => self.counted[2] += 1,
             _ => {}
         }
-        let Some(family) = wire::family(header[0]) else { return };
+        let is_table = matches!(kind, wire::NEW_TABLE..=wire::DELETE_TABLE);
+        let Some(family) = wire::family(header[0]) else {
+            activity.other_tables |= is_table;
+            return;
+        };
         let (mut table, mut chain, mut handle) = (None, None, None);
         for (attribute, content) in Attributes(attributes) {
             if attribute == table_attribute {
@@ -154,7 +156,10 @@ impl Events {
                 handle = content.try_into().ok().map(u64::from_be_bytes);
             }
         }
-        let Some(table) = table else { return };
+        let Some(table) = table else {
+            activity.other_tables |= is_table;
+            return;
+        };
         let ours = chain.as_ref().is_none_or(|chain| concerns(family, table, chain));
         let removed = matches!(kind, wire::DELETE_TABLE | wire::DELETE_CHAIN | wire::DELETE_RULE);
         let mut note = |place| {
@@ -258,4 +263,12 @@ impl Events {
         }
         activity.extend(heard);
     }
+}
+
+/// Hears of every change of nf_tables in the calling thread's network namespace.
+pub(in super::super) fn socket() -> Result<OwnedFd, Errno> {
+    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+    let socket = rustix::net::socket_with(AddressFamily::NETLINK, SocketType::RAW, flags, Some(NETFILTER))?;
+    rustix::net::bind(&socket, &SocketAddrNetlink::new(0, GROUP))?;
+    Ok(socket)
 }

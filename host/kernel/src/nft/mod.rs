@@ -13,7 +13,7 @@ pub use reader::Nft;
 pub use rule::{is_of_iptables, lighter, marks, stands_alone};
 
 /// `linux/netfilter/nf_tables.h`: messages, and the attributes that are read or written.
-mod wire {
+pub(super) mod wire {
     pub const NEW_TABLE: u8 = 0;
     pub const GET_TABLE: u8 = 1;
     pub const DELETE_TABLE: u8 = 2;

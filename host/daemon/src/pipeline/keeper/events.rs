@@ -115,7 +115,7 @@ impl Keeper {
 
     /// Readable when something was heard, or a process that is waited for has ended.
     pub fn signals(&self) -> Vec<BorrowedFd<'_>> {
-        self.watch.fd().into_iter().chain(self.writers.fds()).collect()
+        self.watch.fds().chain(self.writers.fds()).collect()
     }
 }
 
