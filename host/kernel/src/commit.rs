@@ -108,6 +108,7 @@ const LAGS: Duration = Duration::from_millis(500);
 pub fn wait_until_unused(port: &dyn Port, set: &str) {
     let began = Instant::now();
     while port.set_references(set).is_some_and(|references| references > 0) && began.elapsed() < LAGS {
+        // No event tells when: it is asked for, some 250 times at most.
         std::thread::sleep(Duration::from_millis(2));
     }
 }

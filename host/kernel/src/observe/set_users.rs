@@ -49,6 +49,7 @@ pub fn find_set_users(port: &dyn Port, expected: &Expected, observed: &mut Obser
             if references <= known || began.elapsed() > LAGS {
                 break;
             }
+            // No event tells when the kernel has forgotten a rule: it is asked for, within `LAGS`.
             std::thread::sleep(Duration::from_millis(5));
         }
     }
