@@ -74,6 +74,12 @@ impl Daemon {
         found.unwrap_or_else(|| panic!("not {wish} within {:?}; the last status is {last:#?}", patience()))
     }
 
+    /// Waits until it is in sync and knows of no problem.
+    #[track_caller]
+    pub fn wait_until_in_sync(&self) -> Status {
+        self.wait_until("in sync", |status| status.report.in_sync && status.report.problems.is_empty())
+    }
+
     /// The daemon's process.
     pub fn pid(&self) -> u32 {
         self.child.id()

@@ -60,7 +60,15 @@ impl Family {
         }
     }
 
-    /// What ipset and nft call it.
+    /// As nft names its tables.
+    pub fn ip(self) -> &'static str {
+        match self {
+            Self::Ipv4 => "ip",
+            Self::Ipv6 => "ip6",
+        }
+    }
+
+    /// What ipset calls it.
     pub fn inet(self) -> &'static str {
         match self {
             Self::Ipv4 => "inet",

@@ -73,8 +73,7 @@ impl<'n> Stranger<'n> {
     pub fn delete_table(&self, table: &str) {
         match self.node.backend {
             crate::Backend::Nft => {
-                let family = if self.family == Family::Ipv4 { "ip" } else { "ip6" };
-                self.node.command("nft").args(&["delete", "table", family, table]).must();
+                self.node.command("nft").args(&["delete", "table", self.family.ip(), table]).must();
             }
             crate::Backend::Legacy => {
                 let tool = self.family.tool(self.node.backend, "");

@@ -55,10 +55,6 @@ fn a_stub_with_a_granted_name_spoils_no_proof(family: Family) {
 
 const TABLES: [&str; 5] = ["filter", "nat", "mangle", "raw", "security"];
 
-fn word(family: Family) -> &'static str {
-    if family == Family::Ipv4 { "ip" } else { "ip6" }
-}
-
 fn hook(table: &str) -> &'static str {
     if matches!(table, "filter" | "security") { "INPUT" } else { "OUTPUT" }
 }
@@ -86,7 +82,7 @@ fn policy(family: Family, port: u16) -> Value {
 
 /// Everything that nft can put into a table of iptables, in each table.
 fn natives(node: &Node, family: Family) {
-    let of = word(family);
+    let of = family.ip();
     let set_type = if family == Family::Ipv4 { "ipv4_addr" } else { "ipv6_addr" };
     let mut script = String::new();
     for table in TABLES {
@@ -126,7 +122,7 @@ fn configured(family: Family, replay: &str) -> Arc<Node> {
 fn listed(node: &Node, family: Family) -> String {
     // The tools write a comment as an extension, a replay as user data: nft shows only the second.
     let of_table = |table| {
-        let text = node.command("nft").args(&["-s", "list", "table", word(family), table]).must();
+        let text = node.command("nft").args(&["-s", "list", "table", family.ip(), table]).must();
         text.replace(" comment \"web\"", "").replace("80  counter", "80 counter").replace("81  counter", "81 counter")
     };
     TABLES.map(of_table).concat()
@@ -167,7 +163,7 @@ fn rules_of_ours_change_beside_them(family: Family, replay: &str) {
     for port in [81, 80] {
         node.set("policies", policy(family, port));
         poll("the changed rules are in force", || port_is(&node, family, port).then_some(()));
-        daemon.wait_until("in sync", |status| status.report.in_sync && status.report.problems.is_empty());
+        daemon.wait_until_in_sync();
     }
     assert_eq!(theirs, foreign(&node, family));
     daemon.refresh().assert_unchanged();
@@ -183,7 +179,7 @@ fn drift_is_undone_after_a_restart(family: Family, replay: &str) {
     for table in TABLES {
         for damage in ["flush chain", "add rule"] {
             let mut words: Vec<&str> = damage.split(' ').collect();
-            words.extend([word(family), table, "op-in"]);
+            words.extend([family.ip(), table, "op-in"]);
             if damage == "add rule" {
                 words.extend(["ct", "state", "new", "accept"]);
             }
@@ -198,11 +194,11 @@ fn drift_is_undone_after_a_restart(family: Family, replay: &str) {
             }
         }
     }
-    daemon.wait_until("in sync", |status| status.report.in_sync && status.report.problems.is_empty());
+    daemon.wait_until_in_sync();
     // While no daemon runs, and found by reading everything.
     daemon.stop();
-    node.command("nft").args(&["flush", "chain", word(family), "filter", "op-in"]).must();
-    node.command("nft").args(&["insert", "rule", word(family), "nat", "op-in", "ct", "state", "new", "drop"]).must();
+    node.command("nft").args(&["flush", "chain", family.ip(), "filter", "op-in"]).must();
+    node.command("nft").args(&["insert", "rule", family.ip(), "nat", "op-in", "ct", "state", "new", "drop"]).must();
     let daemon = node.daemon();
     assert_same("everything", &before, &listed(&node, family));
     daemon.refresh().assert_unchanged();
@@ -214,7 +210,7 @@ fn a_rule_of_ours_made_native_is_put_back(family: Family, replay: &str) {
     node.apply();
     let before = listed(&node, family);
     let daemon = node.daemon();
-    let of = word(family);
+    let of = family.ip();
     node.command("nft").args(&["add", "set", of, "filter", "theirs", "{ type mark; }"]).must();
     let list = node.command("nft").args(&["-a", "list", "chain", of, "filter", "op-in"]).must();
     let handle = list.lines().find(|line| line.contains("dport 80")).and_then(|line| line.rsplit(' ').next());
@@ -226,7 +222,7 @@ fn a_rule_of_ours_made_native_is_put_back(family: Family, replay: &str) {
         node.ruleward(&["refresh"]).output();
     }
     poll("the edited rule is gone", || ours().then_some(()));
-    daemon.wait_until("in sync", |status| status.report.in_sync && status.report.problems.is_empty());
+    daemon.wait_until_in_sync();
     node.command("nft").args(&["delete", "set", of, "filter", "theirs"]).must();
     assert_same("everything", &before, &listed(&node, family));
 }

@@ -248,7 +248,7 @@ fn another_range_is_a_new_version(backend: Backend) {
     let daemon = node.daemon();
     version("0-65535", &["22", "80", "8080"]);
     poll("the new range is in force", || node.sets().contains("range 0-65535").then_some(()));
-    daemon.wait_until("in sync", |status| status.report.in_sync && status.report.problems.is_empty());
+    daemon.wait_until_in_sync();
     let sets = node.sets();
     assert!(["22", "80", "8080"].iter().all(|port| sets.contains(&format!("add op-ports {port}\n"))), "{sets}");
     assert!(node.save(Family::Ipv4, "filter").contains("--match-set op-ports dst"));

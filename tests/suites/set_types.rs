@@ -94,7 +94,7 @@ fn comes_back(node: &Node, daemon: &Daemon, family: Family, before: &str) {
     if sets.is_none() {
         assert_same("rules and sets", before, &picture(node, family));
     }
-    daemon.wait_until("in sync", |status| status.report.in_sync && status.report.problems.is_empty());
+    daemon.wait_until_in_sync();
     daemon.refresh();
     assert_same("rules and sets", before, &picture(node, family));
 }
@@ -131,7 +131,7 @@ fn a_set_of_ours_that_lists_it_is_led_past_it(backend: Backend, family: Family) 
     other["sets"]["settings"]["sets"][0]["type"] = json!("hash:net");
     node.set("policies", other);
     poll("the other type is there", || node.sets().contains("create op-blocked hash:net").then_some(()));
-    daemon.wait_until("in sync", |status| status.report.in_sync && status.report.problems.is_empty());
+    daemon.wait_until_in_sync();
     poll("the list has it again", || node.sets().contains("add op-all op-blocked").then_some(()));
     node.set("policies", policies);
     comes_back(&node, &daemon, family, &before);
@@ -228,7 +228,7 @@ fn a_new_version_is_refused_for_a_foreign_rule(backend: Backend, family: Family)
     poll("the new version is in force", || node.sets().contains("create op-blocked hash:net").then_some(()));
     daemon.refresh();
     assert!(picture(&node, family).contains("--mark 0x2"), "{}", picture(&node, family));
-    daemon.wait_until("in sync", |status| status.report.in_sync && status.report.problems.is_empty());
+    daemon.wait_until_in_sync();
 }
 
 fn a_new_version_changes_the_family(backend: Backend) {
@@ -240,13 +240,13 @@ fn a_new_version_changes_the_family(backend: Backend) {
     let before = format!("{}{}", picture(&node, one), picture(&node, other));
     node.set("policies", version(other));
     poll("the set has the other family", || node.sets().contains("hash:ip family inet6").then_some(()));
-    daemon.wait_until("in sync", |status| status.report.in_sync && status.report.problems.is_empty());
+    daemon.wait_until_in_sync();
     daemon.refresh();
     assert!(!node.save(one, "filter").contains("-A FORWARD"), "{}", node.save(one, "filter"));
     assert!(node.save(other, "filter").contains("--match-set op-blocked src -j DROP"));
     node.set("policies", version(one));
     poll("the set has its family again", || node.sets().contains("hash:ip family inet hash").then_some(()));
-    daemon.wait_until("in sync", |status| status.report.in_sync && status.report.problems.is_empty());
+    daemon.wait_until_in_sync();
     daemon.refresh();
     assert_same("rules and sets", &before, &format!("{}{}", picture(&node, one), picture(&node, other)));
 }
@@ -286,7 +286,7 @@ fn no_packet_goes_by_meanwhile(backend: Backend, family: Family) {
                 poll("the other type is there", || {
                     node.sets().contains(&format!("create op-blocked {kind}")).then_some(())
                 });
-                daemon.wait_until("in sync", |status| status.report.in_sync && status.report.problems.is_empty());
+                daemon.wait_until_in_sync();
             }
         }));
         stop.store(true, Ordering::Relaxed);

@@ -110,7 +110,7 @@ fn in_felixs_place_the_policy_is_refused_at_once(backend: Backend) {
     assert_same("what was in force", &before, &node.save(Family::Ipv4, "nat"));
     nft(&node, "delete table ip calico");
     policy_is(&daemon, "current", "");
-    daemon.wait_until("in sync", |status| status.report.in_sync && status.report.problems.is_empty());
+    daemon.wait_until_in_sync();
     assert_same("what was in force", &before, &node.save(Family::Ipv4, "nat"));
 }
 

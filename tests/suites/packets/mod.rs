@@ -48,14 +48,6 @@ fn node(backend: Backend, table: &str, replay: &str) -> Arc<Node> {
     node
 }
 
-/// As nft names a family of iptables.
-fn word(family: Family) -> &'static str {
-    match family {
-        Family::Ipv4 => "ip",
-        Family::Ipv6 => "ip6",
-    }
-}
-
 /// Carries out these commands of nft in one transaction.
 #[track_caller]
 fn nft(node: &Node, commands: &[String]) {
@@ -65,7 +57,7 @@ fn nft(node: &Node, commands: &[String]) {
 /// What the table and its chains are besides rules, in nft's words, in order.
 #[track_caller]
 fn shape(node: &Node, family: Family, table: &str) -> String {
-    let list = node.command("nft").args(&["list", "table", word(family), table]).output();
+    let list = node.command("nft").args(&["list", "table", family.ip(), table]).output();
     let mut chains = vec![String::new()];
     for line in list.stdout.lines().map(str::trim) {
         if line.starts_with("chain ") {

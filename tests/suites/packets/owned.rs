@@ -4,7 +4,7 @@ use libtest_mimic::Trial;
 use ruleward_tests::trial::trial;
 use ruleward_tests::{Backend, Family};
 
-use super::{comes_back, nft, node, shape, word};
+use super::{comes_back, nft, node, shape};
 
 /// All of them.
 pub fn trials() -> Vec<Trial> {
@@ -20,7 +20,7 @@ fn is_a_problem_and_no_fight(family: Family) {
     node.apply();
     let daemon = node.daemon();
     let (before, rules) = (shape(&node, family, "filter"), node.save(family, "filter"));
-    let ip = word(family);
+    let ip = family.ip();
     // It lives as long as its input is open, and the table with it.
     let mut owner = node.command("nft").args(&["-i"]).start();
     owner.write(&format!("delete table {ip} filter; add table {ip} filter {{ flags owner; }}\n"));
@@ -43,9 +43,9 @@ fn is_a_problem_and_no_fight(family: Family) {
     // Other tables are kept.
     let other = if family == Family::Ipv4 { Family::Ipv6 } else { Family::Ipv4 };
     let kept = (shape(&node, other, "filter"), node.save(other, "filter"));
-    nft(&node, &[format!("delete table {} filter", word(other))]);
+    nft(&node, &[format!("delete table {} filter", other.ip())]);
     comes_back(&node, other, "filter", (&kept.0, &kept.1));
     owner.finish();
     comes_back(&node, family, "filter", (&before, &rules));
-    daemon.wait_until("in sync", |status| status.report.in_sync && status.report.problems.is_empty());
+    daemon.wait_until_in_sync();
 }

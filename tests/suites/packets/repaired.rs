@@ -8,7 +8,7 @@ use ruleward_tests::trial::trial;
 use ruleward_tests::{Backend, Family, Node, Placement, TABLES, Traffic};
 use serde_json::json;
 
-use super::{awaits, comes_back, hooks, nft, node, own, probe, rules, shape, word};
+use super::{awaits, comes_back, hooks, nft, node, own, probe, rules, shape};
 
 /// What is done to a table, given one of its built-in chains.
 struct Damage {
@@ -30,18 +30,18 @@ const DAMAGES: [Damage; 6] = [
 ];
 
 fn dormant(family: Family, table: &str, _: &str) -> Option<Vec<String>> {
-    Some(vec![format!("add table {} {table} {{ flags dormant; }}", word(family))])
+    Some(vec![format!("add table {} {table} {{ flags dormant; }}", family.ip())])
 }
 
 /// A foreign rule that goes with the chain wherever it hangs, and comes back with it.
 fn foreign(family: Family, table: &str, hook: &str) -> String {
-    let ip = word(family);
+    let ip = family.ip();
     format!("add rule {ip} {table} {hook} {ip} saddr {} counter return", family.address(100))
 }
 
 /// The chain is made anew, with foreign rules alone.
 fn anew(family: Family, table: &str, hook: &str, definition: &str) -> Vec<String> {
-    let ip = word(family);
+    let ip = family.ip();
     vec![
         format!("flush chain {ip} {table} {hook}"),
         format!("delete chain {ip} {table} {hook}"),
@@ -84,7 +84,7 @@ fn other_type(family: Family, table: &str, hook: &str) -> Option<Vec<String>> {
 }
 
 fn hung_up(family: Family, table: &str, hook: &str) -> Option<Vec<String>> {
-    let (ip, chain) = (word(family), own(hook));
+    let (ip, chain) = (family.ip(), own(hook));
     let kind = if table == "nat" { "nat" } else { "filter" };
     Some(vec![
         format!("flush chain {ip} {table} {hook}"),
@@ -180,7 +180,7 @@ fn before_the_first_apply(family: Family, table: &'static str, damage: &Damage, 
     for hook in hooks(table) {
         let Some(commands) = (damage.commands)(family, table, hook) else { continue };
         if damage.name == "our_chain_hung_up" {
-            nft(&node, &[format!("add chain {} {table} {}", word(family), own(hook))]);
+            nft(&node, &[format!("add chain {} {table} {}", family.ip(), own(hook))]);
         }
         nft(&node, &commands);
     }

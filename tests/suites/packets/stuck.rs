@@ -4,7 +4,7 @@ use libtest_mimic::Trial;
 use ruleward_tests::trial::trial;
 use ruleward_tests::{Backend, Family, try_poll};
 
-use super::{awaits, hooks, nft, node, own, rules, shape, word};
+use super::{awaits, hooks, nft, node, own, rules, shape};
 
 /// All of them.
 pub fn trials() -> Vec<Trial> {
@@ -27,7 +27,7 @@ fn is_told_and_holds_up_nothing_else(family: Family, replay: &str) {
     node.apply();
     let daemon = node.daemon();
     let (before, saved) = (shape(&node, family, "filter"), node.save(family, "filter"));
-    let ip = word(family);
+    let ip = family.ip();
     let set = format!("{ip} saddr {{ {}, {} }} counter accept", family.address(1), family.address(2));
     let damage = [
         format!("flush chain {ip} filter INPUT"),
@@ -69,14 +69,14 @@ fn is_told_and_holds_up_nothing_else(family: Family, replay: &str) {
         let now = (shape(&node, family, "filter"), rules(&node, family, "filter"));
         (now == (before.clone(), saved.clone())).then_some(())
     });
-    daemon.wait_until("in sync", |status| status.report.in_sync && status.report.problems.is_empty());
+    daemon.wait_until_in_sync();
 }
 
 fn a_chain_that_others_jump_to_is_left(family: Family) {
     let node = node(Backend::Nft, "mangle", "auto");
     node.apply();
     let daemon = node.daemon();
-    let ip = word(family);
+    let ip = family.ip();
     let mut damage: Vec<String> =
         ["flush", "delete", "add"].map(|verb| format!("{verb} chain {ip} mangle INPUT")).into();
     damage.extend([format!("add chain {ip} mangle theirs"), format!("add rule {ip} mangle theirs counter jump INPUT")]);
