@@ -215,14 +215,14 @@ impl<'a> Judge<'a> {
         }
         let list = matches!(&set.kind, SetType::Extension(kind) if kind == set_type::LIST);
         for (at, member) in set.members.iter().enumerate() {
-            let named = || if list { self.listed_refusal(member) } else { None };
-            if let Some(reason) = member_refusal(set, member).or_else(named) {
+            let named = || if list { self.listed_refusal(&member) } else { None };
+            if let Some(reason) = member_refusal(set, &member).or_else(named) {
                 self.refuse(format!("{place}, member {}", at + 1), reason);
             }
         }
         let checked = CheckedSet {
             create: sets::create_words(set),
-            members: set.members.iter().map(sets::member_words).collect(),
+            members: set.members.iter().map(|member| sets::member_words(&member)).collect(),
             dynamic: set.dynamic,
         };
         if self.checked.sets.insert(set.name.clone(), checked).is_some() {

@@ -4,6 +4,7 @@ use super::*;
 use crate::contribution::Families;
 use crate::grants::{Pattern, Uses};
 use crate::rule::{AddressType, AddressTypeLimit, AddressTypeTest, Direction, Extension, Nat, PortRange};
+use crate::set_members::SetMembers;
 
 fn chain_name(name: &str) -> ChainName {
     ChainName::new(name).unwrap()
@@ -98,7 +99,7 @@ fn what_is_not_granted_is_refused_by_name() {
             name: SetName::new("other").unwrap(),
             family: Family::Ipv4,
             kind: SetType::HashNet,
-            members: Vec::new(),
+            members: SetMembers::default(),
             max_elements: None,
             dynamic: false,
             timeout: None,
@@ -154,7 +155,7 @@ fn families_do_not_mix() {
         name: SetName::new("web-6").unwrap(),
         family: Family::Ipv6,
         kind: SetType::HashNet,
-        members: vec![SetMember::Network("10.0.0.0/8".parse().unwrap())],
+        members: [SetMember::Network("10.0.0.0/8".parse().unwrap())].into_iter().collect(),
         max_elements: None,
         dynamic: false,
         timeout: None,
@@ -307,7 +308,7 @@ fn a_rule_with_a_foreign_set_waits_where_its_use_is_granted() {
 fn a_set_of_sets_holds_what_was_granted() {
     let list = |member: &str| AddressSet {
         kind: SetType::Extension(set_type::LIST.into()),
-        members: vec![SetMember::Extension(member.into())],
+        members: [SetMember::Extension(member.into())].into_iter().collect(),
         name: SetName::new("web-all").unwrap(),
         family: Family::Ipv4,
         max_elements: None,

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::names::{ChainName, Family, Hook, Placement, SetName, Table};
 use crate::rule::Rule;
+use crate::set_members::SetMembers;
 
 /// Families that something applies to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -135,7 +136,7 @@ pub struct AddressSet {
     /// Its type.
     pub kind: SetType,
     /// What it holds, in no particular order.
-    pub members: Vec<SetMember>,
+    pub members: SetMembers,
     /// Most members; ipset's own default (65536) when `None`.
     pub max_elements: Option<u32>,
     /// The host keeps the set but leaves its members alone.

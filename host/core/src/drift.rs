@@ -271,10 +271,10 @@ fn name_set(step: &SetStep, observed: &Observed) -> Option<Drift> {
         SetStep::Recreate(change) => (Kind::SetTypeChanged, change),
         SetStep::Swap(change) => {
             let empty = observed.set(&change.name).is_some_and(|set| set.members.is_empty());
-            let emptied = empty && !change.added.is_empty() && !change.other_options;
+            let emptied = empty && !change.shown.is_empty() && !change.other_options;
             (if emptied { Kind::SetEmptied } else { Kind::SetChanged }, change)
         }
         SetStep::Destroy(_) => return None,
     };
-    Some(set_drift(&change.name, kind, change.added.clone(), change.removed.clone()))
+    Some(set_drift(&change.name, kind, change.added(), change.removed()))
 }

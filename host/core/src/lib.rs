@@ -42,6 +42,7 @@ pub mod rule;
 pub mod save_lines;
 pub mod schedule;
 pub mod script;
+pub mod set_members;
 pub mod set_type;
 pub mod set_words;
 pub mod sets;

@@ -95,7 +95,7 @@ mod tests {
                 name: SetName::new("web-clients").unwrap(),
                 family: Family::Ipv4,
                 kind: SetType::HashNet,
-                members: vec![SetMember::Network("192.0.2.0/24".parse().unwrap())],
+                members: [SetMember::Network("192.0.2.0/24".parse().unwrap())].into_iter().collect(),
                 max_elements: None,
                 dynamic: false,
                 timeout: None,

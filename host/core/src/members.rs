@@ -8,28 +8,54 @@ use std::sync::Arc;
 pub const MOST_NAMED: usize = 1_000;
 
 /// Members in an order that whoever made them decides. Cheap to clone.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Members {
-    text: Arc<str>,
+    text: Arc<String>,
     count: usize,
 }
 
-impl Default for Members {
-    fn default() -> Self {
-        Self { text: "".into(), count: 0 }
+/// Members one after the other, while more of them come.
+#[derive(Debug, Default)]
+pub struct Collected {
+    text: String,
+    count: usize,
+}
+
+impl Collected {
+    /// One more. No member holds a zero byte: neither [`crate::check`] nor ipset has such ones.
+    pub fn push(&mut self, member: &str) {
+        self.text.push_str(member);
+        self.text.push('\0');
+        self.count += 1;
+    }
+
+    /// The last one, if there is any.
+    pub fn last(&self) -> Option<&str> {
+        let text = self.text.strip_suffix('\0')?;
+        text.rsplit('\0').next()
+    }
+
+    /// The last one goes on with this.
+    pub fn extend_last(&mut self, rest: &str) {
+        if self.text.pop().is_some() {
+            self.text.push_str(rest);
+            self.text.push('\0');
+        }
+    }
+
+    /// In this order.
+    pub fn finish(mut self) -> Members {
+        self.text.shrink_to_fit();
+        Members { text: Arc::new(self.text), count: self.count }
     }
 }
 
 impl<T: AsRef<str>> FromIterator<T> for Members {
-    /// In this order. No member holds a zero byte: neither [`crate::check`] nor ipset has such ones.
+    /// In this order.
     fn from_iter<I: IntoIterator<Item = T>>(members: I) -> Self {
-        let (mut text, mut count) = (String::new(), 0);
-        for member in members {
-            text.push_str(member.as_ref());
-            text.push('\0');
-            count += 1;
-        }
-        Self { text: text.into(), count }
+        let mut collected = Collected::default();
+        members.into_iter().for_each(|member| collected.push(member.as_ref()));
+        collected.finish()
     }
 }
 
@@ -44,7 +70,12 @@ impl Members {
     #[must_use]
     pub fn to_sorted(&self) -> Self {
         let is_sorted = self.iter().is_sorted_by(|one, other| one <= other);
-        if is_sorted { self.clone() } else { Self::sorted(self.iter().collect()) }
+        if is_sorted {
+            return self.clone();
+        }
+        let mut members = Vec::with_capacity(self.count);
+        members.extend(self.iter());
+        Self::sorted(members)
     }
 
     /// Each member.

@@ -101,14 +101,26 @@ pub struct SetChange {
     pub create: String,
     /// All members for `ipset add`.
     pub members: Members,
-    /// Members that it lacks, as shown; for people.
-    pub added: Vec<String>,
-    /// Members that it has too many; for people.
-    pub removed: Vec<String>,
+    /// The same as they will be shown.
+    pub shown: Members,
+    /// Those that it has.
+    pub has: Members,
     /// Whether it exists with other options; for people.
     pub other_options: bool,
     /// It stands ready under its scratch name.
     pub filled: bool,
+}
+
+impl SetChange {
+    /// Members that it lacks, as shown. Takes a walk through all of them.
+    pub fn added(&self) -> Vec<String> {
+        self.shown.beyond(&self.has)
+    }
+
+    /// Members that it has too many. Takes a walk through all of them.
+    pub fn removed(&self) -> Vec<String> {
+        self.has.beyond(&self.shown)
+    }
 }
 
 /// Changes of one table.

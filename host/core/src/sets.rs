@@ -3,14 +3,14 @@
 //! Two sets are the same when type, options and members are. Options that the kernel chooses or grows by itself
 //! (`hashsize`, `bucketsize`, `initval`) are left out of every comparison.
 
-use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use thiserror::Error;
 
+use crate::bytes;
 use crate::contribution::{AddressSet, SetMember};
-use crate::members::Members;
+use crate::members::{Collected, Members};
 use crate::names::Family;
 use crate::set_words;
 
@@ -38,68 +38,125 @@ pub struct ListError {
 }
 
 /// A set that is being read.
-struct Reading<'t> {
-    name: &'t str,
+#[derive(Debug)]
+struct Reading {
+    name: String,
     set: ObservedSet,
-    members: Vec<Cow<'t, str>>,
+    members: Collected,
 }
 
-/// Reads the output of `ipset list`, of all sets or of several one after the other.
-///
-/// # Errors
-/// When a line has no place in it.
-pub fn parse_list(text: &str) -> Result<BTreeMap<String, ObservedSet>, ListError> {
-    let mut sets = BTreeMap::new();
-    let mut current: Option<Reading<'_>> = None;
-    let mut members = false;
-    for (number, line) in text.lines().enumerate() {
-        let error = || ListError { line: number + 1, text: line.chars().take(120).collect() };
-        if let (true, Some(reading)) = (members, &mut current)
-            && let Some(member) = reading.members.last_mut().filter(|member| has_open_quote(member))
+/// Reads the output of `ipset list` as it comes, of all sets or of several one after the other. It holds no more of a set
+/// than what becomes of it.
+#[derive(Debug, Default)]
+pub struct ListReader {
+    sets: BTreeMap<String, ObservedSet>,
+    current: Option<Reading>,
+    in_members: bool,
+    /// The beginning of a line.
+    rest: Vec<u8>,
+    /// Lines so far.
+    lines: usize,
+    error: Option<ListError>,
+}
+
+impl ListReader {
+    /// More of the output.
+    pub fn push(&mut self, output: &[u8]) {
+        let mut lines = output.split(|byte| *byte == b'\n');
+        let Some(last) = lines.next_back() else { return };
+        for line in lines {
+            if self.rest.is_empty() {
+                self.line(line);
+            } else {
+                self.rest.extend_from_slice(line);
+                let line = std::mem::take(&mut self.rest);
+                self.line(&line);
+            }
+        }
+        self.rest.extend_from_slice(last);
+    }
+
+    /// All sets, when that was all.
+    ///
+    /// # Errors
+    /// When a line has no place in it.
+    pub fn finish(mut self) -> Result<BTreeMap<String, ObservedSet>, ListError> {
+        let rest = std::mem::take(&mut self.rest);
+        if !rest.is_empty() {
+            self.line(&rest);
+        }
+        self.end_set();
+        self.error.map_or(Ok(self.sets), Err)
+    }
+
+    fn line(&mut self, line: &[u8]) {
+        self.lines += 1;
+        match std::str::from_utf8(line) {
+            Ok(line) if line.is_ascii() => self.text(line),
+            _ => self.text(&bytes::decode(line.to_vec())),
+        }
+    }
+
+    fn text(&mut self, line: &str) {
+        if let (true, Some(Reading { members, .. })) = (self.in_members, &mut self.current)
+            && members.last().is_some_and(has_open_quote)
         {
-            member.to_mut().extend(["\n", line]);
-            continue;
+            members.extend_last("\n");
+            return members.extend_last(line);
         }
         if line.is_empty() {
-            (members, _) = (false, finish(&mut sets, &mut current));
-            continue;
+            return self.end_set();
         }
         if let Some(name) = line.strip_prefix("Name: ") {
-            finish(&mut sets, &mut current);
-            members = false;
-            current = Some(Reading { name, set: ObservedSet::default(), members: Vec::new() });
-            continue;
+            self.end_set();
+            let (set, members) = (ObservedSet::default(), Collected::default());
+            self.current = Some(Reading { name: name.to_owned(), set, members });
+            return;
         }
-        let reading = current.as_mut().ok_or_else(error)?;
-        let set = &mut reading.set;
-        if members {
-            reading.members.push(set_words::without_counters(line));
+        let lines = self.lines;
+        let error = || ListError { line: lines, text: line.chars().take(120).collect() };
+        let Some(Reading { set, members, .. }) = &mut self.current else {
+            self.error.get_or_insert_with(error);
+            return;
+        };
+        if self.in_members {
+            members.push(&set_words::without_counters(line));
         } else if line == "Members:" {
-            members = true;
+            self.in_members = true;
         } else {
             // The rest of a name with a line break: it can be no name of ours.
-            let Some((key, value)) = line.split_once(':') else { continue };
-            match key {
-                "Type" => value.trim().clone_into(&mut set.kind),
-                "Header" => set.options = comparable_options(value),
-                "References" => set.references = value.trim().parse().map_err(|_| error())?,
+            let Some((key, value)) = line.split_once(':') else { return };
+            match (key, value.trim().parse()) {
+                ("Type", _) => value.trim().clone_into(&mut set.kind),
+                ("Header", _) => set.options = comparable_options(value),
+                ("References", Ok(references)) => set.references = references,
+                ("References", Err(_)) => _ = self.error.get_or_insert_with(error),
                 _ => {}
             }
         }
     }
-    finish(&mut sets, &mut current);
-    Ok(sets)
+
+    fn end_set(&mut self) {
+        self.in_members = false;
+        if let Some(Reading { name, set, members }) = self.current.take() {
+            self.sets.insert(name, ObservedSet { members: members.finish().to_sorted(), ..set });
+        }
+    }
+}
+
+/// Reads the whole output of `ipset list`.
+///
+/// # Errors
+/// When a line has no place in it.
+pub fn parse_list(text: &str) -> Result<BTreeMap<String, ObservedSet>, ListError> {
+    let mut list = ListReader::default();
+    list.push(text.as_bytes());
+    list.finish()
 }
 
 /// A comment may hold a line break, and no quote.
 fn has_open_quote(member: &str) -> bool {
     member.bytes().filter(|byte| *byte == b'"').count() % 2 == 1
-}
-
-fn finish(sets: &mut BTreeMap<String, ObservedSet>, current: &mut Option<Reading<'_>>) {
-    if let Some(Reading { name, set, members }) = current.take() {
-        sets.insert(name.to_owned(), ObservedSet { members: Members::sorted(members), ..set });
-    }
 }
 
 fn comparable_options(header: &str) -> String {
@@ -209,6 +266,11 @@ mod tests {
             sets,
             "as `ipset restore` lists one after the other"
         );
+        for size in [1, 7, 64] {
+            let mut list = ListReader::default();
+            broken.as_bytes().chunks(size).for_each(|chunk| list.push(chunk));
+            assert_eq!(list.finish().unwrap(), parse_list(&broken).unwrap(), "in pieces of {size}");
+        }
         assert!(parse_list("").unwrap().is_empty());
         assert!(parse_list("garbage").is_err());
     }

@@ -1,5 +1,7 @@
 //! SHA-256 as this program writes it everywhere: `sha256:` and 64 lower-case hexadecimal digits.
 
+use std::io::{self, BufWriter, Write};
+
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 
@@ -18,7 +20,36 @@ pub fn hex_of(bytes: &[u8]) -> String {
 
 /// The digest of a value's JSON. For values that JSON has words for: names, numbers, lists.
 pub fn of_json(value: &impl Serialize) -> String {
-    sha256(&serde_json::to_vec(value).unwrap_or_default())
+    measure_json(value).map_or_else(|_| sha256(b""), |(digest, _)| digest)
+}
+
+/// The same with the length of the JSON, which is never held as a whole.
+///
+/// # Errors
+/// When JSON has no words for the value.
+pub fn measure_json(value: &impl Serialize) -> serde_json::Result<(String, u64)> {
+    let mut measured = BufWriter::new(Measured { hash: Sha256::new(), length: 0 });
+    serde_json::to_writer(&mut measured, value)?;
+    let Measured { hash, length } = measured.into_inner().map_err(|error| serde_json::Error::io(error.into_error()))?;
+    Ok((format!("{PREFIX}{}", hex(&hash.finalize())), length))
+}
+
+/// Takes down what is written, and keeps nothing of it.
+struct Measured {
+    hash: Sha256,
+    length: u64,
+}
+
+impl Write for Measured {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.hash.update(bytes);
+        self.length += bytes.len() as u64;
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
 }
 
 /// Lower-case hexadecimal.

@@ -3,6 +3,10 @@
 //! A rehearsal holds every rule several times for a moment, on threads of its own. Left alone, the library keeps that
 //! memory for each thread apart and never gives it back: a quarter of what the daemon then holds.
 
+/// From so many bytes on a block is given back when it is freed.
+#[cfg(target_env = "gnu")]
+const LARGE: libc::c_int = 256 << 10;
+
 /// All threads share one heap from now on. They hardly ever work at the same time. To be called before others start.
 #[allow(unsafe_code)]
 pub fn share_one_heap() {
@@ -10,6 +14,9 @@ pub fn share_one_heap() {
     // SAFETY: it takes two numbers, and no other thread is there yet.
     unsafe {
         libc::mallopt(libc::M_ARENA_MAX, 1);
+        // Left alone, the library takes large blocks from the heap once one was freed, and the heap never shrinks below what
+        // lies at its end.
+        libc::mallopt(libc::M_MMAP_THRESHOLD, LARGE);
     }
 }
 

@@ -80,7 +80,7 @@ pub fn open(
     }
     let incidents = Incidents::new(journal.clone());
     let aside = Aside::new(history.clone(), shadows, traces.clone());
-    Ok(Pipeline::new(config, detection, Box::new(port), (roster, intake), incidents, watch, (board.clone(), aside)))
+    Ok(Pipeline::new(config, detection, Arc::new(port), (roster, intake), incidents, watch, (board.clone(), aside)))
 }
 
 /// Where rehearsals can be held, and nothing else is to be done.

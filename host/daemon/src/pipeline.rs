@@ -6,6 +6,7 @@
 
 mod aside;
 mod attend;
+mod beside;
 mod calm;
 mod clean;
 mod fill;
@@ -58,7 +59,7 @@ use traced::Stage;
 pub struct Pipeline {
     config: Arc<Config>,
     detection: Detection,
-    port: Box<dyn Port + Send>,
+    port: Arc<dyn Port>,
     roster: Roster,
     /// Whom the running pass asks.
     whom: Whom,
@@ -151,7 +152,7 @@ impl Pipeline {
     pub fn new(
         config: Arc<Config>,
         detection: Detection,
-        port: Box<dyn Port + Send>,
+        port: Arc<dyn Port>,
         (roster, intake): (Roster, Intake),
         incidents: Incidents,
         watch: Watch,
@@ -196,15 +197,18 @@ impl Pipeline {
 
     /// The second half of the straight path, with what the policies have answered.
     fn bring_about(&mut self, pass: &mut Pass, reason: Reason) -> Result<(), Stop> {
-        let in_force = self.in_force();
-        let Proven { merged, mut expected, .. } = self.rehearse_merged(pass)?;
+        let proven = self.rehearse_merged(pass)?;
         self.before_kernel.ended = false;
         self.before_kernel.keep(pass);
-        if pass.intent == Intent::Write && self.is_settled(reason, &expected) {
+        if pass.intent == Intent::Write && self.is_settled(reason, &proven.expected) {
             self.keeper.skipped += 1;
             pass.settled = true;
             return self.conclude(pass, Ok(()));
         }
+        self.read_sets(pass, &proven.expected)?;
+        // What was repaired meanwhile may have taught more of the same.
+        let Proven { merged, mut expected, .. } = self.known(&proven.merged).unwrap_or(proven);
+        let in_force = self.in_force();
         let listening = Instant::now();
         self.listen();
         if pass.intent == Intent::Write {
@@ -226,7 +230,10 @@ impl Pipeline {
             if self.refuse_blocked(&plan) {
                 return self.bring_about(pass, Reason::Retry);
             }
-            if self.fill(pass, &mut plan)? {
+            if self.fill(pass, &mut plan, &mut heard)? {
+                self.read_sets(pass, &expected)?;
+                self.listen();
+                heard.extend(std::mem::take(&mut self.keeper.heard));
                 let Some(again) = self.observe(pass, &mut expected)? else {
                     return self.bring_about(pass, Reason::Retry);
                 };
@@ -234,7 +241,10 @@ impl Pipeline {
                 plan = ruleward_core::plan::plan(&expected, &observed);
             }
         }
-        pass.found.drifts = self.drifts(in_force.as_deref(), &observed);
+        pass.found.drifts = match &in_force {
+            Some(before) if Arc::ptr_eq(before, &expected) => self.keeper.awaited.drifts(before, &observed, &plan),
+            before => self.drifts(before.as_deref(), &observed),
+        };
         let turns = in_force.as_deref().map(|before| self.keeper.awaited.turns(before, &observed)).unwrap_or_default();
         let mut noted = self.keeper.seen.look(&expected, &observed, &plan, &Scope::All);
         if in_force.is_none() {
@@ -266,7 +276,12 @@ impl Pipeline {
         if result.is_ok() && pass.intent == Intent::Write {
             self.tell_turns(pass, &turns);
         }
-        let concluded = self.conclude(pass, result.map(drop));
+        let mut concluded = self.conclude(pass, result.map(drop));
+        if concluded.is_ok() && pass.intent == Intent::Write && self.keeper.sets_are_unread() {
+            // Large sets that were just put in their places are read back when the rules are in force.
+            concluded = self.expected.clone().map_or(Ok(()), |expected| self.swap_large(pass, expected));
+            pass.report.in_sync &= concluded.is_ok();
+        }
         pass.recorder.done(traced::REPORT, concluding);
         concluded
     }

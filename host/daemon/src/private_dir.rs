@@ -180,6 +180,18 @@ impl PrivateDir {
     /// # Errors
     /// When the system can't write it; the old file is still there then.
     pub fn replace(&self, name: &OsStr, contents: &[u8]) -> Result<(), PrivateError> {
+        self.replace_with(name, |file| file.write_all(contents))
+    }
+
+    /// The same with what `write` writes.
+    ///
+    /// # Errors
+    /// As [`PrivateDir::replace`], and those of `write`.
+    pub fn replace_with(
+        &self,
+        name: &OsStr,
+        write: impl FnOnce(&mut dyn Write) -> io::Result<()>,
+    ) -> Result<(), PrivateError> {
         static NEXT: AtomicU64 = AtomicU64::new(0);
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
         let temporary = format!("{TEMPORARY}{}-{number}", std::process::id());
@@ -191,7 +203,7 @@ impl PrivateDir {
             rustix::fs::openat(&self.handle, temporary, flags, Mode::from(0o600)).map_err(|e| self.io(temporary, e))?;
         let mut file = File::from(handle);
         step("write");
-        let written = file.write_all(contents).and_then(|()| {
+        let written = write(&mut file).and_then(|()| {
             step("sync");
             file.sync_all()
         });

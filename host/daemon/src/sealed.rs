@@ -2,11 +2,11 @@
 //! contents. What is kept in the state directory one value a file is kept so.
 
 use std::fs::File;
-use std::io;
+use std::io::{self, BufWriter, Write};
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
-use serde_json::value::{RawValue, to_raw_value};
+use serde_json::value::RawValue;
 
 use crate::digest;
 use crate::regular::{self, NotRead};
@@ -22,7 +22,7 @@ pub enum Broken {
     Damaged(String),
 }
 
-#[derive(Serialize, Deserialize)]
+#[derive(Deserialize)]
 struct Envelope<'a> {
     version: u32,
     sha256: String,
@@ -30,14 +30,36 @@ struct Envelope<'a> {
     contents: &'a RawValue,
 }
 
-/// The bytes of a file that holds `value` in the format of this number.
+/// A value ready to be written.
+pub struct Sealed<'a, T> {
+    format: u32,
+    sha256: String,
+    contents: &'a T,
+}
+
+/// `value` in the format of this number.
 ///
 /// # Errors
 /// When it can't be written as JSON.
-pub fn seal(format: u32, value: &impl Serialize) -> serde_json::Result<Vec<u8>> {
-    let contents = to_raw_value(value)?;
-    let sha256 = digest::hex_of(contents.get().as_bytes());
-    serde_json::to_vec(&Envelope { version: format, sha256, contents: &contents })
+pub fn seal<T: Serialize>(format: u32, contents: &T) -> serde_json::Result<Sealed<'_, T>> {
+    let (digest, _) = digest::measure_json(contents)?;
+    let sha256 = digest::digits(&digest).unwrap_or_default().to_owned();
+    Ok(Sealed { format, sha256, contents })
+}
+
+impl<T: Serialize> Sealed<'_, T> {
+    /// Writes the file that holds it. Nothing of it is held as a whole meanwhile.
+    ///
+    /// # Errors
+    /// Those of `file`.
+    pub fn write(&self, file: &mut dyn Write) -> io::Result<()> {
+        let Self { format, sha256, contents } = self;
+        let mut file = BufWriter::new(file);
+        write!(file, "{{\"version\":{format},\"sha256\":\"{sha256}\",\"contents\":")?;
+        serde_json::to_writer(&mut file, contents)?;
+        file.write_all(b"}")?;
+        file.flush()
+    }
 }
 
 /// The value in `file`, which has at most `largest` bytes.

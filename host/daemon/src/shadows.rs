@@ -214,7 +214,7 @@ fn unloadable(name: &PolicyName, shadow: &ShadowWish, digest: &str, cause: &str)
         outcome: Outcome::Refused { reason: cause.to_owned() },
         component: digest.to_owned(),
         described: None,
-        settings: shadow.wish.settings.to_string(),
+        settings: Arc::clone(&shadow.wish.settings),
         grants: shadow.wish.grants.clone(),
         limits: limits.clone(),
         facts: None,

@@ -93,13 +93,37 @@ fn commit_sets(port: &dyn Port, plan: &Plan, partial: &mut Partial) -> Result<()
     }
     // Rules that need these sets would be refused for a reason that is not theirs.
     let mut scripts = plan.sets.iter().flat_map(script::set_step);
-    if let Err(error) = scripts.try_for_each(|script| port.restore_sets(&script)) {
+    if let Err(error) = scripts.try_for_each(|script| restore_sets(port, &script)) {
         partial.failed.push(("sets".to_owned(), error.to_string()));
         return Err(CommitError::Partial(std::mem::take(partial)));
     }
     partial.done.push("sets".to_owned());
     Ok(())
 }
+
+/// While anyone lists a set the kernel swaps it with no other: what is left of the script waits a moment for that.
+fn restore_sets(port: &dyn Port, script: &str) -> Result<(), RestoreError> {
+    let began = Instant::now();
+    let mut rest = script;
+    loop {
+        let refused = port.restore_sets(rest);
+        let line = match &refused {
+            Err(RestoreError::Refused { line: Some(line), message, .. }) if message.ends_with(BUSY) => line,
+            _ => return refused,
+        };
+        let done: usize = rest.split_inclusive('\n').take(line.saturating_sub(1)).map(str::len).sum();
+        if began.elapsed() > LISTING {
+            return refused;
+        }
+        rest = rest.get(done..).unwrap_or_default();
+        std::thread::sleep(Duration::from_millis(2));
+    }
+}
+
+/// What ipset says then.
+const BUSY: &str = "Device or resource busy";
+/// How long it is waited for.
+const LISTING: Duration = Duration::from_millis(250);
 
 /// The kernel forgets the users of rules that are gone a moment later.
 const LAGS: Duration = Duration::from_millis(500);

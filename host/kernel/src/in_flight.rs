@@ -64,7 +64,7 @@ impl InFlight {
             let own = inodes("/proc/self/fd");
             self.passed.extend(others.extract_if(.., |socket| own.contains(&socket.inode)).map(|socket| socket.inode));
         }
-        others.retain(|socket| !is_reader(*socket));
+        others.retain(|socket| !writes_no_rules(*socket));
         others
     }
 }
@@ -80,10 +80,10 @@ fn socket(line: &str) -> Option<Socket> {
     (protocol == PROTOCOL && port != 0 && !listens).then_some(Socket { port, inode })
 }
 
-/// Programs that only read: they read again if somebody wrote meanwhile.
-fn is_reader(socket: Socket) -> bool {
-    let name = std::fs::read_to_string(format!("/proc/{}/comm", socket.port));
-    socket.port > 0 && name.is_ok_and(|name| name.trim_end().ends_with("-save")) && owns(socket)
+/// Programs that only read, which read again if somebody wrote meanwhile, and ipset, which speaks of sets alone.
+fn writes_no_rules(socket: Socket) -> bool {
+    let name = std::fs::read_to_string(format!("/proc/{}/comm", socket.port)).unwrap_or_default();
+    socket.port > 0 && (name.trim_end().ends_with("-save") || name.trim_end() == "ipset") && owns(socket)
 }
 
 /// Tells when the process that surely holds it has ended.

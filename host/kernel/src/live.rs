@@ -3,12 +3,13 @@
 use std::ops::ControlFlow;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use ruleward_core::form::{Form, RawTable, Stamp};
 use ruleward_core::names::{Backend, Family, Table};
+use ruleward_core::sets::ListReader;
 use ruleward_core::transaction::Transaction;
+use rustix::io::Errno;
 
 use super::in_flight::InFlight;
 use super::legacy::{self, LegacyReader};
@@ -16,7 +17,7 @@ use super::lock::{self, LockError, LockWait, PrivateLock, XtablesLock};
 use super::nfnetlink::Nfnetlink;
 use super::nft::{self, Nft};
 use super::objects::Objects;
-use super::port::{Depth, Depths, Port, RawError, TransactError, Wanted, marks_line};
+use super::port::{Depth, Port, RawError, SetsDigest, TransactError, Wanted, marks_line};
 use super::process::ToolError;
 use super::scratch::{Scratch, ScratchError};
 use super::set_digest;
@@ -92,6 +93,16 @@ impl Live {
     }
 }
 
+impl Live {
+    /// Where another thread walks through many members, this one does not wait for its socket.
+    fn ask_of_sets<T>(&self, ask: impl FnOnce(&mut Nfnetlink) -> Result<T, Errno>) -> Option<T> {
+        match self.netlink.as_ref()?.try_lock() {
+            Ok(mut netlink) => ask(&mut netlink).ok(),
+            Err(_) => ask(&mut Nfnetlink::open().ok()?).ok(),
+        }
+    }
+}
+
 fn locked(netlink: &Mutex<Nfnetlink>) -> MutexGuard<'_, Nfnetlink> {
     // A panic while it was held leaves a socket whose old answers are told apart by their number.
     netlink.lock().unwrap_or_else(PoisonError::into_inner)
@@ -118,31 +129,23 @@ impl Port for Live {
         self.tools.why_refused(family, table, chain, rule)
     }
 
-    fn sets(&self, wanted: &dyn Fn(&str) -> bool) -> Result<String, ToolError> {
-        let names = self.netlink.as_ref().and_then(|netlink| {
-            let mut netlink = locked(netlink);
-            set_digest::names(&mut netlink).ok()
-        });
-        let Some(names) = names else { return self.tools.ipset_list() };
+    fn sets(&self, wanted: &dyn Fn(&str) -> bool, list: &mut ListReader) -> Result<(), ToolError> {
+        let names = self.ask_of_sets(set_digest::names);
+        let Some(names) = names else { return self.tools.ipset_list(list) };
         let names: Vec<String> = names.into_iter().filter(|name| wanted(name)).collect();
         // One may go meanwhile; then the list of all is asked for.
-        self.tools.ipset_list_some(&names).or_else(|_| self.tools.ipset_list())
+        self.tools.ipset_list_some(&names, list).or_else(|_| {
+            *list = ListReader::default();
+            self.tools.ipset_list(list)
+        })
     }
 
-    fn sets_digest(&self, depth: &dyn Fn(&str) -> Option<Depth>) -> Option<u64> {
-        let mut netlink = locked(self.netlink.as_ref()?);
-        set_digest::digest(&mut netlink, depth).ok()
-    }
-
-    fn sets_digest_later(&self, depth: Depths) -> JoinHandle<Option<u64>> {
-        // A socket of its own, so that nothing else waits for it.
-        let netlink = Nfnetlink::open();
-        std::thread::spawn(move || set_digest::digest(&mut netlink.ok()?, &*depth).ok())
+    fn sets_digest(&self, depth: &dyn Fn(&str) -> Option<Depth>) -> Option<SetsDigest> {
+        self.ask_of_sets(|netlink| set_digest::digest(netlink, depth))
     }
 
     fn set_references(&self, set: &str) -> Option<u32> {
-        let mut netlink = locked(self.netlink.as_ref()?);
-        set_digest::references(&mut netlink, set).ok()?
+        self.ask_of_sets(|netlink| set_digest::references(netlink, set))?
     }
 
     fn restore_sets(&self, script: &str) -> Result<(), RestoreError> {

@@ -14,7 +14,7 @@ use ruleward_core::names::{Family, SetName, Table};
 use ruleward_core::observed::{Observed, ObservedTable};
 use ruleward_core::quote;
 use ruleward_core::script::{self, Origin, Rehearsal, RehearsedRule};
-use ruleward_core::sets::{self, ObservedSet};
+use ruleward_core::sets::{ListReader, ObservedSet};
 
 use super::estimators::Estimators;
 use super::observe;
@@ -105,7 +105,9 @@ fn load_sets(scratch: &dyn Port, desired: &Desired) -> Result<BTreeMap<String, O
             sent += script.lines().count();
         }
     }
-    let mut shown = sets::parse_list(&scratch.sets(&|_| true)?)?;
+    let mut list = ListReader::default();
+    scratch.sets(&|_| true, &mut list)?;
+    let mut shown = list.finish()?;
     shown.extend(desired.known_sets.iter().map(|(name, set)| (name.to_string(), set.clone())));
     Ok(shown)
 }

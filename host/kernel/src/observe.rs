@@ -11,7 +11,7 @@ use ruleward_core::expected::{Expected, ExpectedTable};
 use ruleward_core::form::{Form, RawChain};
 use ruleward_core::names::{Backend, Family, Hook, SetName, Table};
 use ruleward_core::observed::{Observed, ObservedTable, SaveError};
-use ruleward_core::sets::{self, ListError};
+use ruleward_core::sets::{ListError, ListReader, ObservedSet};
 use thiserror::Error;
 
 use super::port::{Port, RawError, Wanted};
@@ -84,7 +84,7 @@ const TRIES: usize = 4;
 pub fn observe(port: &dyn Port, expected: &Expected) -> Result<Observed, ObserveError> {
     let mut observed = observe_tables(port, expected, false)?;
     if expected.ownership.any_sets() {
-        observed.sets = Some(sets::parse_list(&port.sets(&|name| expected.ownership.owns_set(name))?)?);
+        observed.sets = Some(list_sets(port, &|name| expected.ownership.owns_set(name))?);
         find_set_users(port, expected, &mut observed);
     }
     find_absent_sets(port, expected, &mut observed);
@@ -98,13 +98,26 @@ pub fn find_absent_sets(port: &dyn Port, expected: &Expected, observed: &mut Obs
         return;
     }
     let tells = port.sets_digest(&|_| None).is_some();
-    let listed = if tells { None } else { port.sets(&|_| true).ok().and_then(|text| sets::parse_list(&text).ok()) };
+    let listed = if tells { None } else { list_sets(port, &|_| true).ok() };
     let exists = |name: &&str| match &listed {
         Some(listed) => listed.contains_key(*name),
         None => port.set_references(name).is_some(),
     };
     let absent = named.into_iter().filter(|name| !exists(name)).filter_map(|name| SetName::new(name).ok());
     observed.absent_sets = absent.collect();
+}
+
+/// Lists the sets whose names `wanted` claims; others may be among them.
+///
+/// # Errors
+/// [`ObserveError`]
+pub fn list_sets(
+    port: &dyn Port,
+    wanted: &dyn Fn(&str) -> bool,
+) -> Result<BTreeMap<String, ObservedSet>, ObserveError> {
+    let mut list = ListReader::default();
+    port.sets(wanted, &mut list)?;
+    Ok(list.finish()?)
 }
 
 /// Reads the tables alone, by text. `leave_out`: those of which iptables-save does not show all are unreadable.

@@ -2,13 +2,12 @@
 //! tools, or a kernel of plain data. Both pass the same contract tests (`contract_tests.rs`).
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
-use std::thread::JoinHandle;
 use std::time::Instant;
 
 use ruleward_core::form::{Form, RawTable, Stamp};
 use ruleward_core::names::{Backend, Family, Table};
 use ruleward_core::quote;
+use ruleward_core::sets::ListReader;
 use ruleward_core::transaction::Transaction;
 use thiserror::Error;
 
@@ -28,8 +27,14 @@ pub enum Depth {
     Members,
 }
 
-/// How closely each set is looked at; not at all if none.
-pub type Depths = Arc<dyn Fn(&str) -> Option<Depth> + Send + Sync>;
+/// What sets are: equal digests mean equal sets, as far as they were looked at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SetsDigest {
+    /// Of all that was looked at.
+    pub hash: u64,
+    /// Of all these sets together.
+    pub members: u64,
+}
 
 /// Which chains of a table are read byte for byte.
 #[derive(Clone, Copy)]
@@ -111,7 +116,7 @@ pub enum TransactError {
 }
 
 /// One network namespace with its packet filter.
-pub trait Port: Sync {
+pub trait Port: Send + Sync {
     /// Which implementation of iptables it speaks to.
     fn backend(&self) -> Backend;
 
@@ -134,18 +139,14 @@ pub trait Port: Sync {
         None
     }
 
-    /// `ipset list` of the sets whose names `wanted` claims; others may be among them.
+    /// `ipset list` of the sets whose names `wanted` claims, into `list`; others may be among them.
     ///
     /// # Errors
     /// When the tool fails.
-    fn sets(&self, wanted: &dyn Fn(&str) -> bool) -> Result<String, ToolError>;
+    fn sets(&self, wanted: &dyn Fn(&str) -> bool, list: &mut ListReader) -> Result<(), ToolError>;
 
-    /// A hash of sets, of each as far as `depth` says: equal hashes mean equal sets. `None` where the kernel does not
-    /// tell.
-    fn sets_digest(&self, depth: &dyn Fn(&str) -> Option<Depth>) -> Option<u64>;
-
-    /// The same without waiting for it.
-    fn sets_digest_later(&self, depth: Depths) -> JoinHandle<Option<u64>>;
+    /// What sets are, of each as far as `depth` says. `None` where the kernel does not tell.
+    fn sets_digest(&self, depth: &dyn Fn(&str) -> Option<Depth>) -> Option<SetsDigest>;
 
     /// How many rules and sets use a set; `None` if it does not exist, or where the kernel does not tell.
     fn set_references(&self, set: &str) -> Option<u32>;

@@ -88,6 +88,20 @@ impl Invocation<'_> {
     /// # Errors
     /// Those [`ToolError`]s that are about running a program, not about what it said.
     pub fn run(&self, on_wait: &mut dyn FnMut(Duration)) -> Result<Finished, ToolError> {
+        let mut stdout = Vec::new();
+        let finished = self.run_into(on_wait, &mut |output| stdout.extend_from_slice(output))?;
+        Ok(Finished { stdout: bytes::decode(stdout), ..finished })
+    }
+
+    /// The same, with what it prints handed to `take` as it comes.
+    ///
+    /// # Errors
+    /// The same.
+    pub fn run_into(
+        &self,
+        on_wait: &mut dyn FnMut(Duration),
+        take: &mut dyn FnMut(&[u8]),
+    ) -> Result<Finished, ToolError> {
         let started = Instant::now();
         let search = search_path();
         let path = find(self.program, self.package, &search)?;
@@ -112,8 +126,8 @@ impl Invocation<'_> {
         let child = command.spawn().map_err(self.system("starting it"))?;
         own_processes::note(child.id());
         let mut running = Running(child);
-        let (mut stdout, mut stderr) = (Vec::new(), Vec::new());
-        let end = self.watch(&mut running, started, &mut stdout, &mut stderr, on_wait);
+        let mut stderr = Vec::new();
+        let end = self.watch(&mut running, started, take, &mut stderr, on_wait);
         let stderr = String::from_utf8_lossy(&stderr).into_owned();
         let program = || self.program.to_owned();
         match end.map_err(self.system("reading its output"))? {
@@ -125,7 +139,7 @@ impl Invocation<'_> {
         let Some(status) = status.code() else {
             return Err(ToolError::Killed { program: program(), signal: status.signal().unwrap_or(0), stderr });
         };
-        Ok(Finished { status, stdout: bytes::decode(stdout), stderr, took: started.elapsed() })
+        Ok(Finished { status, stdout: String::new(), stderr, took: started.elapsed() })
     }
 
     /// Reads both outputs until the tool has ended. What a tool printed before its end lies in the pipes by then,
@@ -134,7 +148,7 @@ impl Invocation<'_> {
         &self,
         running: &mut Running,
         started: Instant,
-        stdout: &mut Vec<u8>,
+        take: &mut dyn FnMut(&[u8]),
         stderr: &mut Vec<u8>,
         on_wait: &mut dyn FnMut(Duration),
     ) -> io::Result<End> {
@@ -153,8 +167,8 @@ impl Invocation<'_> {
             }
             let pause = (self.timeout - elapsed).min(next_notice.saturating_sub(elapsed));
             let ended = await_any(&process, &output, &errors, pause)?;
-            output.drain(stdout)?;
-            errors.drain(stderr)?;
+            output.drain(take)?;
+            errors.drain(&mut |more| stderr.extend_from_slice(more))?;
             if output.overflowed {
                 return Ok(End::TooLarge);
             }
@@ -191,10 +205,12 @@ impl Drop for Running {
     }
 }
 
-/// The read end of a pipe, with a limit for what is kept.
+/// The read end of a pipe, with a limit for what is taken of it.
 struct Stream {
     pipe: Option<OwnedFd>,
-    limit: usize,
+    buffer: Vec<u8>,
+    /// So many bytes more are taken.
+    room: usize,
     overflowed: bool,
 }
 
@@ -206,24 +222,25 @@ impl Stream {
             // A larger pipe means fewer switches between us and the tool; the default serves as well.
             let _ = rustix::pipe::fcntl_setpipe_size(pipe, 1 << 20);
         }
-        Ok(Self { pipe, limit, overflowed: false })
+        Ok(Self { pipe, buffer: Vec::new(), room: limit, overflowed: false })
     }
 
-    /// Takes what lies in the pipe. Forgets the pipe at its end, and what exceeds the limit.
-    fn drain(&mut self, into: &mut Vec<u8>) -> io::Result<()> {
+    /// Hands on what lies in the pipe. Forgets the pipe at its end, and what exceeds the limit.
+    fn drain(&mut self, take: &mut dyn FnMut(&[u8])) -> io::Result<()> {
         while let Some(pipe) = &self.pipe {
-            into.reserve(128 << 10);
-            match rustix::io::read(pipe, rustix::buffer::spare_capacity(into)) {
+            self.buffer.clear();
+            self.buffer.reserve(128 << 10);
+            match rustix::io::read(pipe, rustix::buffer::spare_capacity(&mut self.buffer)) {
                 Ok(0) => self.pipe = None,
                 Ok(_) => {}
                 Err(Errno::INTR) => continue,
                 Err(Errno::AGAIN) => break,
                 Err(error) => return Err(error.into()),
             }
-            if into.len() > self.limit {
-                into.truncate(self.limit);
-                self.overflowed = true;
-            }
+            self.overflowed |= self.buffer.len() > self.room;
+            self.buffer.truncate(self.room);
+            self.room -= self.buffer.len();
+            take(&self.buffer);
         }
         Ok(())
     }

@@ -12,7 +12,7 @@ use std::sync::OnceLock;
 use rustix::io::Errno;
 
 use super::nfnetlink::{Attributes, Nfnetlink, Request, Subsystem, number, push_attribute, push_text, text};
-use super::port::Depth;
+use super::port::{Depth, SetsDigest};
 
 const LIST: u8 = 7;
 const PROTOCOL: u16 = 1;
@@ -37,8 +37,8 @@ fn hasher() -> DefaultHasher {
 }
 
 /// Hashes the sets that `depth` claims, each as closely as it says, in the network namespace of `netlink`.
-pub(super) fn digest(netlink: &mut Nfnetlink, depth: &dyn Fn(&str) -> Option<Depth>) -> Result<u64, Errno> {
-    let mut hasher = hasher();
+pub(super) fn digest(netlink: &mut Nfnetlink, depth: &dyn Fn(&str) -> Option<Depth>) -> Result<SetsDigest, Errno> {
+    let (mut hasher, mut members) = (hasher(), 0);
     for name in names(netlink)? {
         let Some(depth) = depth(&name) else { continue };
         (&name, depth).hash(&mut hasher);
@@ -48,9 +48,11 @@ pub(super) fn digest(netlink: &mut Nfnetlink, depth: &dyn Fn(&str) -> Option<Dep
             push_attribute(&mut attributes, FLAGS, &ONLY_HEADER.to_be_bytes());
         }
         let counts = |kind: u16| depth == Depth::Count && kind == ELEMENTS;
-        let take = |hash: &mut DefaultHasher, attributes: &[u8]| {
+        let take = |(hash, members): &mut (DefaultHasher, u64), attributes: &[u8]| {
             for (kind, content) in Attributes(attributes) {
                 if kind == DATA {
+                    let count = Attributes(content).find(|(kind, _)| *kind == ELEMENTS);
+                    *members = count.and_then(|(_, count)| number(count)).map_or(*members, u64::from);
                     let kept = |kind: &u16| !CHANGES_BY_ITSELF.contains(kind) || counts(*kind);
                     for (kind, content) in Attributes(content).filter(|(kind, _)| kept(kind)) {
                         (kind, content).hash(hash);
@@ -60,13 +62,16 @@ pub(super) fn digest(netlink: &mut Nfnetlink, depth: &dyn Fn(&str) -> Option<Dep
                 }
             }
         };
-        match netlink.ask(request(&attributes), self::hasher, take) {
-            Ok(set) => set.finish().hash(&mut hasher),
+        match netlink.ask(request(&attributes), || (self::hasher(), 0), take) {
+            Ok((set, count)) => {
+                set.finish().hash(&mut hasher);
+                members += count;
+            }
             Err(Errno::NOENT) => {} // destroyed meanwhile: its name is in the hash, and not next time
             Err(error) => return Err(error),
         }
     }
-    Ok(hasher.finish())
+    Ok(SetsDigest { hash: hasher.finish(), members })
 }
 
 /// How many rules and sets use a set; `None` if there is no such set.

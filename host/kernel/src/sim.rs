@@ -4,15 +4,15 @@
 use std::collections::VecDeque;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::thread::JoinHandle;
 
 use ruleward_core::form::{Form, RawTable, Stamp};
 use ruleward_core::names::{Backend, Family, Table};
+use ruleward_core::sets::ListReader;
 use ruleward_core::simulate::{Simulated, form_of};
 use ruleward_core::transaction::{self, Transaction};
 
 use super::lock::LockError;
-use super::port::{Depth, Depths, Port, RawError, TransactError, Wanted};
+use super::port::{Depth, Port, RawError, SetsDigest, TransactError, Wanted};
 use super::process::ToolError;
 use super::scratch::ScratchError;
 use super::tools::RestoreError;
@@ -133,7 +133,7 @@ impl Port for Fake {
         Ok(())
     }
 
-    fn sets(&self, _: &dyn Fn(&str) -> bool) -> Result<String, ToolError> {
+    fn sets(&self, _: &dyn Fn(&str) -> bool, list: &mut ListReader) -> Result<(), ToolError> {
         let mut text = String::new();
         for (name, set) in self.state().kernel.sets().iter() {
             let members: String = set.members.iter().map(|member| format!("{member}\n")).collect();
@@ -143,26 +143,23 @@ impl Port for Fake {
                 set.kind, set.references
             ));
         }
-        Ok(text)
+        list.push(text.as_bytes());
+        Ok(())
     }
 
-    fn sets_digest(&self, depth: &dyn Fn(&str) -> Option<Depth>) -> Option<u64> {
-        let mut hasher = DefaultHasher::new();
+    fn sets_digest(&self, depth: &dyn Fn(&str) -> Option<Depth>) -> Option<SetsDigest> {
+        let (mut hasher, mut members) = (DefaultHasher::new(), 0);
         for (name, set) in self.state().kernel.sets().iter() {
             let Some(depth) = depth(name) else { continue };
             (name, &set.kind, &set.options).hash(&mut hasher);
+            members += set.members.len() as u64;
             match depth {
                 Depth::Outline => {}
                 Depth::Count => set.members.len().hash(&mut hasher),
                 Depth::Members => set.members.iter().for_each(|member| member.hash(&mut hasher)),
             }
         }
-        Some(hasher.finish())
-    }
-
-    fn sets_digest_later(&self, depth: Depths) -> JoinHandle<Option<u64>> {
-        let digest = self.sets_digest(&*depth);
-        std::thread::spawn(move || digest)
+        Some(SetsDigest { hash: hasher.finish(), members })
     }
 
     fn set_references(&self, set: &str) -> Option<u32> {

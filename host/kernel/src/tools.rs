@@ -16,6 +16,7 @@ use ruleward_core::contribution::Families;
 use ruleward_core::facts::Version;
 use ruleward_core::names::{Backend, Family, Table};
 use ruleward_core::quote;
+use ruleward_core::sets::ListReader;
 use thiserror::Error;
 
 use super::chains::{self, HeldChain};
@@ -282,23 +283,28 @@ impl Tools {
     ///
     /// # Errors
     /// [`ToolError`]
-    pub fn ipset_list(&self) -> Result<String, ToolError> {
-        self.run("ipset", "ipset", &["list"], b"", Duration::ZERO)?.success("ipset")
+    pub fn ipset_list(&self, list: &mut ListReader) -> Result<(), ToolError> {
+        self.list_sets(&["list"], b"", list)
     }
 
     /// The same of these sets, which must exist.
     ///
     /// # Errors
     /// [`ToolError`]
-    pub fn ipset_list_some(&self, names: &[String]) -> Result<String, ToolError> {
+    pub fn ipset_list_some(&self, names: &[String], list: &mut ListReader) -> Result<(), ToolError> {
         if names.is_empty() {
-            return Ok(String::new());
+            return Ok(());
         }
         if names.iter().any(|name| !name.chars().all(|c| c.is_ascii_graphic() && !matches!(c, '"' | '\'' | '\\'))) {
-            return self.ipset_list();
+            return self.ipset_list(list);
         }
         let script: String = names.iter().map(|name| format!("list {name}\n")).collect();
-        self.run("ipset", "ipset", &["restore"], script.as_bytes(), Duration::ZERO)?.success("ipset")
+        self.list_sets(&["restore"], script.as_bytes(), list)
+    }
+
+    fn list_sets(&self, arguments: &[&str], stdin: &[u8], list: &mut ListReader) -> Result<(), ToolError> {
+        let take = &mut |output: &[u8]| list.push(output);
+        self.run_into("ipset", "ipset", arguments, stdin, Duration::ZERO, take)?.success("ipset").map(drop)
     }
 
     /// Carries out the lines of an ipset script, one after the other: those before a refused one take effect.
@@ -344,6 +350,21 @@ impl Tools {
         stdin: &[u8],
         extra: Duration,
     ) -> Result<Finished, ToolError> {
+        let mut stdout = Vec::new();
+        let take = &mut |output: &[u8]| stdout.extend_from_slice(output);
+        let finished = self.run_into(program, package, arguments, stdin, extra, take)?;
+        Ok(Finished { stdout: bytes::decode(stdout), ..finished })
+    }
+
+    fn run_into(
+        &self,
+        program: &str,
+        package: &'static str,
+        arguments: &[&str],
+        stdin: &[u8],
+        extra: Duration,
+        take: &mut dyn FnMut(&[u8]),
+    ) -> Result<Finished, ToolError> {
         let given: Option<OsString> = std::env::var_os("XTABLES_LOCKFILE");
         let lock: Option<&OsStr> = self.private_lock.as_ref().map(|lock| lock.path()).or(given.as_deref());
         let folders = target_names::configured();
@@ -355,11 +376,12 @@ impl Tools {
         let environment = &environment;
         let invocation =
             Invocation { program, package, arguments, stdin, environment, timeout, descriptor, confined: true };
-        invocation.run(&mut |elapsed| {
+        let mut waits = |elapsed| {
             if let Some(on_wait) = &self.on_wait {
                 on_wait(ToolWait { program, elapsed });
             }
-        })
+        };
+        invocation.run_into(&mut waits, take)
     }
 }
 

@@ -14,6 +14,7 @@ use std::time::Duration;
 use libtest_mimic::{Arguments, Trial};
 use ruleward_core::contribution::Families;
 use ruleward_core::names::{Backend, Family, Table};
+use ruleward_core::sets::ListReader;
 use ruleward_kernel::detect::detect;
 use ruleward_kernel::generation::GenerationReader;
 use ruleward_kernel::lock::{self, PrivateLock, XtablesLock};
@@ -215,10 +216,14 @@ fn missing_capability(_: &Scratch) {
 
 fn ipsets(scratch: &Scratch) {
     let tools = tools(scratch, Backend::Nft);
-    assert_eq!(tools.ipset_list().unwrap(), "");
+    let list = || {
+        let mut list = ListReader::default();
+        tools.ipset_list(&mut list).unwrap();
+        list.finish().unwrap()
+    };
+    assert!(list().is_empty());
     tools.ipset_restore("create a hash:ip\nadd a 10.0.0.1\ncreate b hash:net family inet6\nadd b fd00::/64\n").unwrap();
-    let list = tools.ipset_list().unwrap();
-    let sets = ruleward_core::sets::parse_list(&list).unwrap();
+    let sets = list();
     assert_eq!(sets["a"].members, ["10.0.0.1"].into_iter().collect());
     assert_eq!(sets["b"].members, ["fd00::/64"].into_iter().collect());
     assert_eq!(sets["b"].options, "family inet6 maxelem 65536");

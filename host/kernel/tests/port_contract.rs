@@ -19,10 +19,9 @@ use ruleward_core::names::{Backend, ChainName, Family, Hook, Placement, PolicyNa
 use ruleward_core::ownership::Ownership;
 use ruleward_core::plan::plan;
 use ruleward_core::rule::{Direction, Match, Rule, Target};
-use ruleward_core::sets::parse_list;
 use ruleward_kernel::commit::{CommitError, commit, commit_at_once};
 use ruleward_kernel::live::Live;
-use ruleward_kernel::observe::{Reading, Scope, observe, observe_forms};
+use ruleward_kernel::observe::{Reading, Scope, list_sets, observe, observe_forms};
 use ruleward_kernel::port::{Depth, Port, Wanted};
 use ruleward_kernel::rehearse::{Learn, RehearseError, rehearse};
 use ruleward_kernel::scratch::Scratch;
@@ -32,7 +31,7 @@ use ruleward_kernel::tools::{RestoreError, Tools};
 fn read_forms(port: &dyn Port, expected: &Expected, scope: &Scope) -> Reading {
     let mut reading = observe_forms(port, expected, scope, &mut |_| None).unwrap().unwrap();
     if !matches!(scope, Scope::Part { sets: false, .. }) {
-        reading.observed.sets = Some(parse_list(&port.sets(&|_| true).unwrap()).unwrap());
+        reading.observed.sets = Some(list_sets(port, &|_| true).unwrap());
     }
     reading
 }
@@ -135,7 +134,7 @@ fn contribution() -> Contribution {
             name: set,
             family: Family::Ipv4,
             kind: SetType::HashNet,
-            members: vec![SetMember::Network("10.0.0.0/8".parse().unwrap())],
+            members: [SetMember::Network("10.0.0.0/8".parse().unwrap())].into_iter().collect(),
             max_elements: None,
             dynamic: false,
             timeout: None,
@@ -344,7 +343,7 @@ fn nothing_wanted_removes_exactly_ours(port: &dyn Port) {
     bring_about(port, &nothing);
     assert_eq!(rules(port, Table::Filter), before);
     assert!(!port.save(Family::Ipv4, Table::Filter).unwrap().contains("web-"));
-    assert!(!port.sets(&|_| true).unwrap().contains("web-allow"));
+    assert!(!list_sets(port, &|_| true).unwrap().contains_key("web-allow"));
 }
 
 fn a_stale_plan_is_not_carried_out(port: &dyn Port) {

@@ -120,8 +120,8 @@ fn set_step(name: &str, set: &ExpectedSet, has: Option<&ObservedSet>) -> Option<
                 }
                 _ => set.members.clone(),
             },
-            added: shown.beyond(has_members),
-            removed: has_members.beyond(&shown),
+            shown,
+            has: has_members.clone(),
             other_options: matches!((has, &set.show), (Some(has), Some(show)) if has.options != show.options),
             filled: false,
         }

@@ -48,8 +48,9 @@ impl Config {
             return Ok(());
         }
         let sources = sources.into_iter().map(|source| (source.file, source.text)).collect();
-        let kept = sealed::seal(FORMAT, &Kept { file: self.file.clone(), sources })?;
-        Ok(folder(&self.state_directory)?.replace(OsStr::new(NAME), &kept)?)
+        let kept = Kept { file: self.file.clone(), sources };
+        let kept = sealed::seal(FORMAT, &kept)?;
+        Ok(folder(&self.state_directory)?.replace_with(OsStr::new(NAME), |file| kept.write(file))?)
     }
 
     /// Whether a configuration is kept in this state directory.

@@ -25,6 +25,7 @@ mod tests;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use ruleward_core::contribution::Families;
@@ -164,7 +165,7 @@ pub struct PolicyConfig {
     /// `limits`: [what one evaluation may use](#limits). Default: what stands there, as far as the ceiling allows.
     pub limits: Limits,
     /// `settings`: the policy's own, checked against the schema that it describes. Default: none.
-    pub settings: serde_json::Value,
+    pub settings: Arc<str>,
 }
 
 /// What the host does with a policy's answers.

@@ -5,7 +5,6 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use ruleward_core::names::PolicyName;
-use serde_json::{Map, Value};
 
 use super::decode::twice;
 use super::limits::{self, Ceiling};
@@ -113,8 +112,8 @@ fn read(
     let grants = grants::read(name, &mut section);
     let limits = limits::read(&mut section, ceiling);
     let settings = match section.get("settings") {
-        Some(entry) => settings::to_json(&section.path_of("settings"), entry, section.problems).unwrap_or_default(),
-        None => Value::Object(Map::new()),
+        Some(entry) => settings::to_json(&section.path_of("settings"), entry, section.problems).into(),
+        None => "{}".into(),
     };
     let unsaid = KEYS.into_iter().filter(|key| section.get(key).is_none()).collect();
     Some((PolicyConfig { place: entry.place(), component, mode, shadow_of, grants, limits, settings }, unsaid))

@@ -10,8 +10,10 @@
 //! Nothing in it is believed before its digest was compared: a flipped bit or an edited line is an error that names the
 //! part. Somebody who writes all digests anew is found out by a replay, unless the policy really gives that answer.
 
-use std::io::{BufRead, BufReader, Read};
+use std::io::{self, BufRead, BufReader, BufWriter, Read, Write};
 
+use ruleward_core::contribution::Contribution;
+use ruleward_core::facts::Facts;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use thiserror::Error;
@@ -33,7 +35,7 @@ const LONGEST_PART: u64 = 1 << 30;
 pub enum FormatError {
     /// They can't be read.
     #[error("can't be read: {0}")]
-    Unreadable(#[from] std::io::Error),
+    Unreadable(#[from] io::Error),
     /// Something else altogether.
     #[error("is no record of a policy: its first line is not `{MAGIC} {VERSION} sha256:...`")]
     NoRecord,
@@ -57,46 +59,66 @@ pub struct Portable {
     pub component: Option<Vec<u8>>,
 }
 
-/// The large parts of a record as text, ready to be written.
+/// The large parts of a record, ready to be written.
 #[derive(Debug)]
-pub struct Parts {
-    settings: Vec<u8>,
-    facts: Option<Vec<u8>>,
-    contribution: Option<Vec<u8>>,
+pub struct Parts<'a> {
+    settings: (Part, &'a str),
+    facts: Option<(Part, &'a Facts)>,
+    contribution: Option<(Part, &'a Contribution)>,
 }
 
-impl Parts {
-    /// Writes them as JSON.
+impl<'a> Parts<'a> {
+    /// Measures them.
     ///
     /// # Errors
-    /// When they can't be written, which nothing in them brings about.
-    pub fn new(record: &Record) -> serde_json::Result<Self> {
-        let contribution = record.contribution.as_ref().map(serde_json::to_vec).transpose()?;
-        let facts = record.facts.as_ref().map(serde_json::to_vec).transpose()?;
-        Ok(Self { settings: record.settings.clone().into_bytes(), facts, contribution })
+    /// When JSON has no words for them, which nothing in them brings about.
+    pub fn new(
+        settings: &'a str,
+        facts: Option<&'a Facts>,
+        contribution: Option<&'a Contribution>,
+    ) -> serde_json::Result<Self> {
+        let facts = facts.map(|facts| Ok((Part::of_json(facts)?, facts))).transpose()?;
+        let contribution = contribution.map(|answer| Ok((Part::of_json(answer)?, answer))).transpose()?;
+        Ok(Self { settings: (Part::of(settings.as_bytes()), settings), facts, contribution })
     }
 
     /// Enters their digests into the header.
     pub fn describe(&self, header: &mut Header) {
-        header.settings = Part::of(&self.settings);
-        header.facts = self.facts.as_deref().map(Part::of);
-        header.contribution = self.contribution.as_deref().map(Part::of);
+        header.settings = self.settings.0.clone();
+        header.facts = self.facts.as_ref().map(|(part, _)| part.clone());
+        header.contribution = self.contribution.as_ref().map(|(part, _)| part.clone());
     }
 }
 
-/// A record as bytes; the header must describe the parts ([`Parts::describe`]).
+/// Writes a record; the header must describe the parts ([`Parts::describe`]).
 ///
 /// # Errors
-/// When the header can't be written as JSON, which nothing in it brings about.
-pub fn encode(header: &Header, parts: &Parts, component: Option<&[u8]>) -> serde_json::Result<Vec<u8>> {
+/// Those of `file`.
+pub fn write(header: &Header, parts: &Parts<'_>, component: Option<&[u8]>, file: &mut dyn Write) -> io::Result<()> {
     let header = json(header)?;
-    let mut bytes = format!("{MAGIC} {VERSION} {}\n", digest::sha256(&header)).into_bytes();
-    let lines = [Some(&header), Some(&parts.settings), parts.facts.as_ref(), parts.contribution.as_ref()];
-    for line in lines.into_iter().flatten() {
-        bytes.extend_from_slice(line);
-        bytes.push(b'\n');
+    let mut file = BufWriter::new(file);
+    writeln!(file, "{MAGIC} {VERSION} {}", digest::sha256(&header))?;
+    file.write_all(&header)?;
+    writeln!(file, "\n{}", parts.settings.1)?;
+    if let Some((_, facts)) = &parts.facts {
+        serde_json::to_writer(&mut file, facts)?;
+        file.write_all(b"\n")?;
     }
-    bytes.extend_from_slice(component.unwrap_or_default());
+    if let Some((_, contribution)) = &parts.contribution {
+        serde_json::to_writer(&mut file, contribution)?;
+        file.write_all(b"\n")?;
+    }
+    file.write_all(component.unwrap_or_default())?;
+    file.flush()
+}
+
+/// A record as bytes.
+///
+/// # Errors
+/// As [`write`].
+pub fn encode(header: &Header, parts: &Parts<'_>, component: Option<&[u8]>) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    write(header, parts, component, &mut bytes)?;
     Ok(bytes)
 }
 

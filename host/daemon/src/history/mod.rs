@@ -53,7 +53,7 @@ pub struct Event {
     /// What it calls itself, and its version; none if it could not be asked.
     pub described: Option<(String, String)>,
     /// As the policy gets them.
-    pub settings: String,
+    pub settings: Arc<str>,
     /// What it may own and read.
     pub grants: Grants,
     /// What a call may use.

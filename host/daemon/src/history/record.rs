@@ -114,6 +114,15 @@ impl Part {
     pub fn of(bytes: &[u8]) -> Self {
         Self { digest: digest::sha256(bytes), length: bytes.len() as u64 }
     }
+
+    /// Of a value's JSON.
+    ///
+    /// # Errors
+    /// When JSON has no words for it.
+    pub fn of_json(value: &impl Serialize) -> serde_json::Result<Self> {
+        let (digest, length) = digest::measure_json(value)?;
+        Ok(Self { digest, length })
+    }
 }
 
 /// What can be said of a record without its large parts.

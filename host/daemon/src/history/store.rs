@@ -138,14 +138,13 @@ impl Store {
     ///
     /// # Errors
     /// When it can't be written. Nothing is half written.
-    pub fn append(&self, header: &mut Header, parts: &Parts) -> Result<(), StoreError> {
+    pub fn append(&self, header: &mut Header, parts: &Parts<'_>) -> Result<(), StoreError> {
         let newest = self.numbers(&header.policy)?.and_then(|(_, numbers)| numbers.last().copied());
         header.number = newest.unwrap_or_default() + 1;
         parts.describe(header);
-        let bytes = format::encode(header, parts, None)?;
         PrivateDir::open(&self.root)?;
         let folder = PrivateDir::open(&self.root.join(header.policy.as_str()))?;
-        Ok(folder.replace(&file_name(header.number), &bytes)?)
+        Ok(folder.replace_with(&file_name(header.number), |file| format::write(header, parts, None, file))?)
     }
 
     /// Removes what is over `bounds`. `components` are those that are kept, with their lengths: what no record names any

@@ -49,7 +49,7 @@ fn record(policy: &str, component: &[u8], settings: &str, node: &str) -> Record 
 
 /// Appends it and gives it back as it is kept.
 fn keep(store: &Store, mut record: Record) -> Record {
-    let parts = Parts::new(&record).unwrap();
+    let parts = Parts::new(&record.settings, record.facts.as_ref(), record.contribution.as_ref()).unwrap();
     store.append(&mut record.header, &parts).unwrap();
     record
 }
@@ -90,7 +90,7 @@ fn file(state: &Path, number: u64) -> std::path::PathBuf {
 #[test]
 fn every_flipped_bit_and_every_cut_is_found() {
     let mut record = record("web", b"component", "{\"a\":1}", "node");
-    let parts = Parts::new(&record).unwrap();
+    let parts = Parts::new(&record.settings, record.facts.as_ref(), record.contribution.as_ref()).unwrap();
     parts.describe(&mut record.header);
     let good = format::encode(&record.header, &parts, Some(b"component")).unwrap();
     let portable = format::decode(&good[..]).unwrap();

@@ -8,10 +8,11 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
 
 use ruleward_core::contribution::Contribution;
+use ruleward_core::facts::Facts;
 use ruleward_core::names::PolicyName;
 
 use super::format::Parts;
-use super::record::{CONTRACT, Header, Mode, Outcome, Part, Record};
+use super::record::{CONTRACT, Header, Mode, Outcome, Part};
 use super::store::{Bounds, Store, StoreError};
 use super::{Event, KeptComponents, MOST_WAITING, lock};
 use ruleward_report::timestamp;
@@ -154,9 +155,8 @@ impl Writer {
 
     /// Whether there was anything new to write.
     fn write(&mut self, event: &Event) -> Result<bool, StoreError> {
-        let record = record(event);
-        let parts = Parts::new(&record)?;
-        let mut header = record.header;
+        let (mut header, facts) = record(event);
+        let parts = Parts::new(&event.settings, facts.as_ref(), event.contribution.as_deref())?;
         parts.describe(&mut header);
         let last = self.last.entry(event.policy.clone()).or_default();
         if last.knows(&header) && self.store.holds_any(&event.policy)? {
@@ -200,13 +200,14 @@ impl Last {
     }
 }
 
-fn record(event: &Event) -> Record {
+/// What can be said of it without its large parts, and what the policy could see.
+fn record(event: &Event) -> (Header, Option<Facts>) {
     let facts = event
         .facts
         .as_ref()
         .map(|facts| facts.restricted(event.sees_interfaces, &event.sees_documents, event.sees_nft_tables));
-    let contribution = event.contribution.as_deref().cloned();
-    let count = |count: fn(&Contribution) -> usize| contribution.as_ref().map_or(0, count) as u64;
+    let contribution = event.contribution.as_deref();
+    let count = |count: fn(&Contribution) -> usize| contribution.map_or(0, count) as u64;
     let header = Header {
         policy: event.policy.clone(),
         number: 0,
@@ -218,7 +219,7 @@ fn record(event: &Event) -> Record {
         component: event.component.clone(),
         grants: event.grants.clone(),
         limits: event.limits.clone(),
-        settings: Part::of(event.settings.as_bytes()),
+        settings: Part { digest: String::new(), length: 0 },
         facts: None,
         contribution: None,
         mode: event.mode,
@@ -230,5 +231,5 @@ fn record(event: &Event) -> Record {
         }),
         sets: count(|contribution| contribution.sets.len()),
     };
-    Record { header, settings: event.settings.clone(), facts, contribution }
+    (header, facts)
 }

@@ -97,7 +97,7 @@ impl Pipeline {
                 outcome,
                 component: digest,
                 described: None,
-                settings: settings.to_string(),
+                settings,
                 grants,
                 limits,
                 facts: None,

@@ -32,6 +32,9 @@ const MANY: usize = 1024;
 /// Of more rules than this at once the text is not looked for.
 const MOST_DESCRIBED: usize = 256;
 
+/// How often large sets are read and filled anew because somebody changes them: a change takes two, and one finds it done.
+const SWAPS: usize = 9;
+
 impl Pipeline {
     /// Takes what the watch has heard, and undoes what is drift. No report: nothing that concerns us has changed.
     pub(super) fn attend_now(&mut self) -> Option<Report> {
@@ -50,7 +53,7 @@ impl Pipeline {
         }
         // Rules come first.
         let sets = heard.is_quiet() && !due && !self.keeper.filling;
-        let sets = sets && self.keeper.sets_were_changed(&*self.port, &expected);
+        let sets = sets && self.keeper.sets_were_changed(&self.port, &expected);
         self.show_fights();
         let again = self.keeper.read_again.is_some_and(|again| again <= began);
         let came = self.keeper.seek_sets(&*self.port, began);
@@ -166,7 +169,7 @@ impl Pipeline {
     }
 
     /// Where to look. What waits in a fight is left out until it is due.
-    fn scope(&mut self, expected: &Expected, heard: &Activity, due: bool, sets: bool) -> Scope {
+    fn scope(&mut self, expected: &Arc<Expected>, heard: &Activity, due: bool, sets: bool) -> Scope {
         let many = heard.chains.len() > MANY;
         if heard.lost || heard.anywhere.is_some() || (many && self.keeper.unsettled.is_empty()) {
             return Scope::All;
@@ -360,17 +363,18 @@ impl Pipeline {
         awaited.renew(expected, observed, |family, table, chain| held.has((family, table), chain));
     }
 
-    /// Fills large sets, then puts them in their places.
-    fn swap_large(&mut self, pass: &mut Pass, mut expected: Arc<Expected>) -> Result<(), Stop> {
+    /// Fills large sets, puts them in their places, and reads them back.
+    pub(super) fn swap_large(&mut self, pass: &mut Pass, mut expected: Arc<Expected>) -> Result<(), Stop> {
         let scope = Scope::Part { tables: BTreeMap::new(), sets: true };
-        loop {
+        for _ in 0..SWAPS {
+            self.read_sets(pass, &expected)?;
             let by = Keeper::by(&expected);
             let look = self.keeper.look(&*self.port, &mut expected, &scope, by, false);
             let mut observed = look.map_err(|error| {
                 pass.stop(ErrorClass::Temporary, format!("the sets can't be read: {error}; nothing is written"))
             })?;
             let mut todo = plan(&expected, &observed);
-            if self.fill(pass, &mut todo)? {
+            if self.fill(pass, &mut todo, &mut Activity::default())? {
                 continue;
             }
             if todo.is_empty() {
@@ -386,8 +390,10 @@ impl Pipeline {
             let earlier = std::mem::take(&mut pass.report.incidents);
             self.record(pass, &Activity::default(), &written, seen);
             pass.report.incidents.splice(0..0, earlier);
-            return written.map(drop);
+            written?;
         }
+        let reason = format!("somebody else changes the same sets again and again; gave up after {SWAPS} tries");
+        Err(pass.stop(ErrorClass::Temporary, reason))
     }
 
     /// Gives rules that were taken away the text that iptables-save has for them. Not in a fight, where it was done before.

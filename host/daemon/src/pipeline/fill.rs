@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use ruleward_core::members::Members;
 use ruleward_core::plan::{Plan, SetChange, SetStep};
 use ruleward_core::script::{self, MOST_MEMBERS};
+use ruleward_kernel::activity::Activity;
 
 use super::keeper::Keeper;
 use super::{Pass, Pipeline, Stop};
@@ -35,11 +36,6 @@ impl Keeper {
             change.filled =
                 ready.is_some_and(|(create, members)| (create, members) == (&change.create, &change.members));
         }
-        let scratch: Vec<String> = self.filled.keys().map(|name| script::scratch_set(name)).collect();
-        let first = todo.first.as_deref_mut().map(|first| &mut first.sets);
-        for steps in first.into_iter().chain([&mut todo.sets]) {
-            steps.retain(|step| !matches!(step, SetStep::Destroy(name) if scratch.contains(name)));
-        }
     }
 
     /// Takes the large sets out of a plan that repairs rules: they come after it. Their names.
@@ -54,8 +50,9 @@ impl Keeper {
 }
 
 impl Pipeline {
-    /// Fills what `todo` needs. True: there was something, and the kernel has to be looked at again.
-    pub(super) fn fill(&mut self, pass: &mut Pass, todo: &mut Plan) -> Result<bool, Stop> {
+    /// Fills what `todo` needs. True: there was something, and the kernel has to be looked at again. What was `heard` and
+    /// not repaired yet is, meanwhile.
+    pub(super) fn fill(&mut self, pass: &mut Pass, todo: &mut Plan, heard: &mut Activity) -> Result<bool, Stop> {
         if self.keeper.filling {
             return Ok(false);
         }
@@ -65,6 +62,9 @@ impl Pipeline {
             return Ok(false);
         }
         self.board.step("filling sets");
+        if self.committed {
+            self.keeper.heard.extend(std::mem::take(heard));
+        }
         self.keeper.filling = true;
         let filled = changes.iter().try_for_each(|change| self.fill_one(pass, change));
         self.keeper.filling = false;

@@ -181,7 +181,8 @@ impl Pipeline {
         let facts = self.survey.facts.clone();
         self.board.pulse().step(Instant::now(), "asking policies", self.longest_evaluation());
         let began = Instant::now();
-        let asked = self.roster.evaluate(facts.as_ref(), &self.whom, again);
+        let whom = self.whom.clone();
+        let asked = self.with_roster(pass, move |roster| roster.evaluate(facts.as_ref(), &whom, again));
         pass.evaluated(began, &asked);
         self.stop_if_silent(pass)
     }

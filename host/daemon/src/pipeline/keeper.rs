@@ -242,6 +242,7 @@ impl Keeper {
         let mut looked;
         let patience = Instant::now() + self.settling.bounds().single;
         let mut tried = 0;
+        self.sets.at_once = false;
         loop {
             if !fresh {
                 looked = if by == By::Text && port.generation().is_some() { By::Text } else { Self::by(expected) };
@@ -283,6 +284,11 @@ impl Keeper {
             if let Err(error) = &done {
                 pass.recorder.failed(error);
             }
+            if !step.sets.is_empty() || !step.remove_sets.is_empty() {
+                self.sets.forget();
+            }
+            // A set that gets another type has to be known at each step.
+            self.sets.at_once = todo.first.is_some();
             match done {
                 Ok(committed) => {
                     let unfinished = committed.unfinished;

@@ -19,7 +19,7 @@ use super::traced;
 use super::{MOVED, Pass, Pipeline, Stop};
 use crate::incidents::{Cause, Repair};
 use crate::reload::Told;
-use crate::roster::Behind;
+use crate::roster::{Behind, Roster};
 use crate::shadows;
 use crate::traces::Recorder;
 use ruleward_kernel::activity::{Activity, Deeds, Touch};
@@ -126,7 +126,7 @@ impl Pipeline {
         result?;
         if pass.intent == Intent::Write {
             self.committed = true;
-            self.accept();
+            self.accept(pass);
             if let Some(expected) = &self.expected {
                 self.board.expect(expected);
             }
@@ -139,7 +139,7 @@ impl Pipeline {
 
     /// What is chosen stands in the kernel, and what was leaving has left. This is where a version becomes the one in
     /// force.
-    fn accept(&mut self) {
+    fn accept(&mut self, pass: &mut Pass) {
         let leaving = self.roster.is_leaving();
         // What could not be removed is still ours, and named as a problem.
         let accepted = self.roster.accept(self.keeper.problems.is_empty());
@@ -151,6 +151,11 @@ impl Pipeline {
             let families: Vec<_> = self.detection.families.iter().collect();
             self.expected = Some(Arc::new(expected.with_ownership(self.roster.ownership(), &families)));
             self.keeper.watch.forget_chains();
+        }
+        if self.roster.is_unsaved() {
+            self.with_roster(pass, Roster::save);
+        } else {
+            self.roster.save();
         }
         if leaving || accepted.iter().any(|one| one.new_version) {
             self.intake.tell(Told::Settled(self.roster.digests()));

@@ -2,6 +2,7 @@
 //! the place; the others are not touched by it.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use ruleward_core::check::Checked;
 use ruleward_core::expected::Expected;
@@ -45,8 +46,12 @@ impl Pipeline {
                 desired.known_sets = expected.known_sets(&desired);
             }
             let known = self.expected.as_ref().and_then(|expected| expected.forms.clone());
-            let learn = if self.replay() { Learn::Forms(known.as_deref()) } else { Learn::Nothing };
-            let rehearsed = pass.timed(Stage::Rehearse, || rehearse(&*self.port, desired, learn));
+            let (port, replay, began) = (Arc::clone(&self.port), self.replay(), Instant::now());
+            let rehearsed = self.beside(pass, move || {
+                let learn = if replay { Learn::Forms(known.as_deref()) } else { Learn::Nothing };
+                rehearse(&*port, desired, learn)
+            });
+            pass.took(Stage::Rehearse, began);
             let error = match rehearsed {
                 Ok(rehearsed) => return Ok(self.proven(contributions, rehearsed)),
                 Err(error) => error,
@@ -61,7 +66,7 @@ impl Pipeline {
     }
 
     /// The same was rehearsed before, if maybe for others to own.
-    fn known(&self, contributions: &[Arc<Checked>]) -> Option<Proven> {
+    pub(super) fn known(&self, contributions: &[Arc<Checked>]) -> Option<Proven> {
         let replay = self.replay();
         let in_force = self.expected.as_ref().map(|expected| (&self.merged, expected, self.replayed));
         let prepared = self.prepared.as_ref().map(|known| (&known.merged, &known.expected, known.replay));

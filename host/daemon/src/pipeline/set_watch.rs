@@ -1,8 +1,8 @@
-//! What is known of sets without listing their members. No event tells of a set: rules are repaired first, after a look at
-//! the outlines, which takes microseconds whatever the sets hold. Whether members were exchanged one for one takes a walk
-//! through all of them; where there are many it runs beside everything else, and rarely.
+//! What is known of sets. No event tells of them. Their outlines (types, options, numbers of members) take microseconds to
+//! look at, whatever they hold; all members take a walk, and to list them takes longer still. So many members are read by
+//! a thread of their own and compared when that has ended: rules never wait for them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -10,91 +10,188 @@ use std::time::{Duration, Instant};
 use ruleward_core::expected::Expected;
 use ruleward_core::names::SetName;
 use ruleward_core::observed::Observed;
-use ruleward_core::sets::{self, ObservedSet};
+use ruleward_core::script;
+use ruleward_core::sets::ObservedSet;
+
+use ruleward_kernel::observe::{ObserveError, list_sets};
+use ruleward_kernel::port::{Depth, Port, SetsDigest};
 
 use super::keeper::Keeper;
-use ruleward_kernel::observe::ObserveError;
-use ruleward_kernel::port::{Depth, Depths, Port};
+use super::{Pass, Pipeline, Stop};
+use crate::memory;
+use ruleward_report::ErrorClass;
 
-/// So many members are walked through at once; it takes a few milliseconds.
-const FEW: usize = 20_000;
-/// After a walk there is none for so many times as long as it took.
+/// So many members are read at once; it takes a few milliseconds.
+const FEW: u64 = 20_000;
+/// After a reading that nothing calls for there is none for so many times as long as it took.
 const REST: u32 = 20;
 /// How often a set of another program is looked for that rules wait for.
 const SEEK: Duration = Duration::from_secs(1);
-/// How often a walk is looked after.
+/// How often a reading is looked after.
 const LOOK: Duration = Duration::from_millis(10);
+/// How often sets are listed anew because somebody changed them meanwhile.
+const TRIES: usize = 3;
+
+/// Sets as they were read.
+#[derive(Clone)]
+struct Reading {
+    outlines: Option<SetsDigest>,
+    /// `None`: not known, or somebody changed them all the time.
+    members: Option<SetsDigest>,
+    listed: BTreeMap<String, ObservedSet>,
+}
 
 /// What is known of the sets.
 #[derive(Default)]
 pub(super) struct SetWatch {
-    /// What they were when they were last compared: all of them, and their outlines.
-    members: Option<u64>,
-    outlines: Option<u64>,
-    /// The sets as they were listed when they were `members`.
-    listed: Option<(u64, BTreeMap<String, ObservedSet>)>,
-    walk: Option<(JoinHandle<Option<u64>>, Instant)>,
+    known: Option<Reading>,
+    /// It was read for the look that comes next.
+    fresh: bool,
+    running: Option<(JoinHandle<Result<Reading, ObserveError>>, Instant)>,
     /// Somebody may have changed members.
     wanted: bool,
     /// Somebody has: they are read when the rules are repaired.
     to_read: bool,
     not_before: Option<Instant>,
+    /// Whoever looks next can't go on without them.
+    pub at_once: bool,
 }
 
-fn depth(expected: &Expected, name: &str, most: Depth) -> Option<Depth> {
-    if !expected.ownership.owns_set(name) {
-        return None;
+impl SetWatch {
+    /// They were changed by us: nothing is known of them any more.
+    pub fn forget(&mut self) {
+        (self.known, self.fresh, self.running, self.to_read) = (None, false, None, true);
     }
-    // What rules add and take away is nobody's change.
-    let dynamic = SetName::new(name).is_ok_and(|name| expected.sets.get(&name).is_some_and(|set| set.dynamic));
-    Some(if dynamic { Depth::Outline } else { most })
 }
 
-fn digest(port: &dyn Port, expected: &Expected, most: Depth) -> Option<u64> {
-    if !expected.ownership.any_sets() {
-        return Some(0);
+/// What is looked at: all that can be ours, but for what stands ready under a scratch name.
+struct Sight {
+    expected: Arc<Expected>,
+    ready: BTreeSet<String>,
+}
+
+impl Sight {
+    fn has(&self, name: &str) -> bool {
+        self.expected.ownership.owns_set(name) && !self.ready.contains(name)
     }
-    port.sets_digest(&|name| depth(expected, name, most))
+
+    fn digest(&self, port: &dyn Port, most: Depth) -> Option<SetsDigest> {
+        if !self.expected.ownership.any_sets() {
+            return Some(SetsDigest { hash: 0, members: 0 });
+        }
+        // What rules add and take away is nobody's change.
+        let wanted = |name: &str| SetName::new(name).ok().and_then(|name| self.expected.sets.get(&name));
+        let depth = |name: &str| if wanted(name).is_some_and(|set| set.dynamic) { Depth::Outline } else { most };
+        port.sets_digest(&|name| self.has(name).then(|| depth(name)))
+    }
+
+    fn are_many(&self, outlines: Option<SetsDigest>) -> bool {
+        let wanted = self.expected.sets.values().map(|set| set.members.len() as u64).sum::<u64>();
+        wanted.max(outlines.map_or(0, |outlines| outlines.members)) > FEW
+    }
+
+    /// `known` again, if it is the same still.
+    fn read(&self, port: &dyn Port, known: Option<Reading>) -> Result<Reading, ObserveError> {
+        let mut tries = 1..=TRIES;
+        loop {
+            let outlines = self.digest(port, Depth::Count);
+            let mut members = self.digest(port, Depth::Members);
+            if let Some(known) = known.as_ref().filter(|known| members.is_some() && known.members == members) {
+                return Ok(Reading { outlines, ..known.clone() });
+            }
+            let mut listed = list_sets(port, &|name| self.has(name))?;
+            for (name, set) in &self.expected.sets {
+                if let (Some(found), Some(show)) = (listed.get_mut(name.as_str()), &set.show) {
+                    found.members.share_with(&show.members);
+                }
+            }
+            let same = members.is_none() || members == self.digest(port, Depth::Members);
+            let last = tries.next().is_none();
+            if same || last {
+                members = members.filter(|_| same);
+                return Ok(Reading { outlines, members, listed });
+            }
+        }
+    }
 }
 
 impl Keeper {
-    /// Whether the sets are surely as they were when they were last compared.
-    pub fn sets_unchanged(&self, port: &dyn Port, expected: &Expected) -> bool {
-        self.sets.members.is_some() && self.sets.members == digest(port, expected, Depth::Members)
+    fn sight(&self, expected: &Arc<Expected>) -> Sight {
+        let ready = self.filled.keys().map(|name| script::scratch_set(name)).collect();
+        Sight { expected: Arc::clone(expected), ready }
+    }
+
+    /// Whether the sets hold many members, and whether they are as they were when they were last compared: surely where they
+    /// hold few, by their outlines where they hold many, which are read a moment later.
+    fn compare_sets(&mut self, port: &dyn Port, expected: &Arc<Expected>) -> (bool, bool) {
+        let sight = self.sight(expected);
+        let outlines = sight.digest(port, Depth::Count);
+        let known = self.sets.known.as_ref();
+        if sight.are_many(outlines) {
+            self.sets.wanted = true;
+            return (true, known.is_some_and(|known| outlines.is_some() && known.outlines == outlines));
+        }
+        let same = |known: &Reading| known.members.is_some() && known.members == sight.digest(port, Depth::Members);
+        (false, known.is_some_and(same))
+    }
+
+    /// Whether nothing tells that sets have changed since they were last compared.
+    pub fn sets_unchanged(&mut self, port: &dyn Port, expected: &Arc<Expected>) -> bool {
+        self.compare_sets(port, expected).1
     }
 
     /// Whether a repair of rules has to look at the sets as well. Where that takes long it is done later.
-    pub fn sets_concern_now(&mut self, port: &dyn Port, expected: &Expected) -> bool {
+    pub fn sets_concern_now(&mut self, port: &dyn Port, expected: &Arc<Expected>) -> bool {
         if self.filling {
             return false;
         }
-        let many = expected.sets.values().filter(|set| !set.dynamic).map(|set| set.members.len()).sum::<usize>() > FEW;
-        if !many {
-            return !self.sets_unchanged(port, expected);
+        let (many, unchanged) = self.compare_sets(port, expected);
+        self.sets.to_read |= many && !unchanged;
+        !many && !unchanged
+    }
+
+    /// Goes on reading sets that may have changed. True: they have, and the next look compares them.
+    pub fn sets_were_changed(&mut self, port: &Arc<dyn Port>, expected: &Arc<Expected>) -> bool {
+        let now = Instant::now();
+        if let Some((reading, began)) = self.sets.running.take_if(|(reading, _)| reading.is_finished()) {
+            self.sets.not_before = Some(now + began.elapsed() * REST);
+            match reading.join() {
+                Ok(Ok(reading)) => {
+                    let known = self.sets.known.as_ref().and_then(|known| known.members);
+                    self.sets.fresh = known.is_none() || known != reading.members;
+                    self.sets.known = Some(reading);
+                }
+                Ok(Err(error)) => {
+                    tracing::warn!("the sets can't be read: {error}; it is tried again");
+                    self.sets.wanted = true;
+                }
+                Err(panic) => std::panic::resume_unwind(panic),
+            }
+            return self.sets.fresh;
         }
-        self.sets.wanted = true;
-        self.sets.to_read |= self.sets.outlines.is_none() || self.sets.outlines != digest(port, expected, Depth::Count);
+        let due = self.sets.wanted && self.sets.not_before.is_none_or(|at| at <= now);
+        if self.sets.running.is_none() && (due || self.sets.to_read) {
+            (self.sets.wanted, self.sets.to_read) = (false, false);
+            let read = self.reading(port, expected);
+            self.sets.running = Some((std::thread::spawn(read), now));
+        }
         false
     }
 
-    /// Goes on looking whether members were exchanged. True: they were, and the sets have to be read.
-    pub fn sets_were_changed(&mut self, port: &dyn Port, expected: &Arc<Expected>) -> bool {
-        let now = Instant::now();
-        if std::mem::take(&mut self.sets.to_read) {
-            return true;
+    fn reading(
+        &mut self,
+        port: &Arc<dyn Port>,
+        expected: &Arc<Expected>,
+    ) -> impl FnOnce() -> Result<Reading, ObserveError> + Send + use<> {
+        let (port, sight, known) = (Arc::clone(port), self.sight(expected), self.sets.known.clone());
+        let earlier = self.sets.running.take();
+        move || {
+            // Not two at a time: each takes its memory.
+            drop(earlier.map(|(earlier, _)| earlier.join()));
+            let read = sight.read(&*port, known);
+            memory::give_back();
+            read
         }
-        if let Some((walk, began)) = self.sets.walk.take_if(|(walk, _)| walk.is_finished()) {
-            self.sets.not_before = Some(now + began.elapsed() * REST);
-            let found = walk.join().ok().flatten();
-            return found.is_none() || found != self.sets.members;
-        }
-        if self.sets.walk.is_none() && self.sets.wanted && self.sets.not_before.is_none_or(|at| at <= now) {
-            self.sets.wanted = false;
-            let expected = Arc::clone(expected);
-            let depths: Depths = Arc::new(move |name: &str| depth(&expected, name, Depth::Members));
-            self.sets.walk = Some((port.sets_digest_later(depths), now));
-        }
-        false
     }
 
     /// Whether a set of another program that rules wait for has come.
@@ -122,51 +219,71 @@ impl Keeper {
 
     /// When to look again.
     pub fn sets_due(&self) -> Option<Instant> {
+        if self.filling {
+            return None;
+        }
+        if self.sets.running.is_some() {
+            return Some(Instant::now() + LOOK);
+        }
         if self.sets.to_read {
             return Some(Instant::now());
-        }
-        if self.sets.walk.is_some() {
-            return Some(Instant::now() + LOOK);
         }
         self.sets.wanted.then(|| self.sets.not_before.unwrap_or_else(Instant::now))
     }
 
-    /// Reads the sets into `observed`; their members only if they may have changed.
+    /// Whether sets have to be read before all is known to be right.
+    pub fn sets_are_unread(&self) -> bool {
+        self.sets.to_read
+    }
+
+    /// Reads the sets into `observed`. Where they hold many members, and were not read since they changed, nothing is said
+    /// of them: they are read later.
     pub fn look_at_sets(
         &mut self,
         port: &dyn Port,
-        expected: &Expected,
+        expected: &Arc<Expected>,
         observed: &mut Observed,
     ) -> Result<(), ObserveError> {
-        if !expected.ownership.any_sets() {
-            self.sets.members = Some(0);
-            return Ok(());
-        }
-        self.sets.outlines = digest(port, expected, Depth::Count);
-        self.sets.members = digest(port, expected, Depth::Members);
-        (self.sets.wanted, self.sets.to_read) = (false, false);
-        let known = self.sets.listed.take().filter(|(of, _)| self.sets.members == Some(*of));
-        let listed = match known {
-            Some((_, mut listed)) => {
-                for (name, set) in &mut listed {
-                    set.references = port.set_references(name).unwrap_or(set.references);
-                }
-                listed
+        let sight = self.sight(expected);
+        let outlines = sight.digest(port, Depth::Count);
+        if !std::mem::take(&mut self.sets.fresh) {
+            let many = sight.are_many(outlines) && !self.sets.at_once;
+            if many
+                && self.sets.known.as_ref().is_none_or(|known| known.outlines.is_none() || known.outlines != outlines)
+            {
+                self.sets.to_read = true;
+                return Ok(());
             }
-            None => read(port, expected)?,
-        };
-        self.sets.listed = self.sets.members.map(|members| (members, listed.clone()));
-        observed.sets = Some(listed);
+            if !many {
+                let known = self.sets.known.take();
+                self.sets.known = Some(sight.read(port, known)?);
+                (self.sets.wanted, self.sets.to_read) = (false, false);
+            }
+        }
+        let Some(Reading { listed, .. }) = &mut self.sets.known else { return Ok(()) };
+        for (name, set) in &mut *listed {
+            set.references = port.set_references(name).unwrap_or(set.references);
+        }
+        observed.sets = expected.ownership.any_sets().then(|| listed.clone());
         Ok(())
     }
 }
 
-fn read(port: &dyn Port, expected: &Expected) -> Result<BTreeMap<String, ObservedSet>, ObserveError> {
-    let mut listed = sets::parse_list(&port.sets(&|name| expected.ownership.owns_set(name))?)?;
-    for (name, set) in &expected.sets {
-        if let (Some(found), Some(show)) = (listed.get_mut(name.as_str()), &set.show) {
-            found.members.share_with(&show.members);
+impl Pipeline {
+    /// Reads the sets for the look that comes next. Where they hold many members rules that are damaged meanwhile are
+    /// repaired.
+    pub(super) fn read_sets(&mut self, pass: &mut Pass, expected: &Arc<Expected>) -> Result<(), Stop> {
+        let sight = self.keeper.sight(expected);
+        if !sight.are_many(sight.digest(&*self.port, Depth::Count)) {
+            return Ok(()); // the look reads them
         }
+        self.board.step("reading sets");
+        let read = self.keeper.reading(&self.port, expected);
+        let reading = self.beside(pass, read).map_err(|error| {
+            pass.stop(ErrorClass::Temporary, format!("the sets can't be read: {error}; nothing is written"))
+        })?;
+        let sets = &mut self.keeper.sets;
+        (sets.known, sets.fresh, sets.wanted, sets.to_read) = (Some(reading), true, false, false);
+        Ok(())
     }
-    Ok(listed)
 }

@@ -80,11 +80,16 @@ impl Pass {
     pub(super) fn timed<T>(&mut self, stage: Stage, work: impl FnOnce() -> T) -> T {
         let began = Instant::now();
         let result = work();
+        self.took(stage, began);
+        result
+    }
+
+    /// This stage began then, and has ended.
+    pub(super) fn took(&mut self, stage: Stage, began: Instant) {
         let ended = Instant::now();
         let (name, timing) = stage.told(&mut self.report.timings_ms);
         add(timing, began, ended);
         self.recorder.add(|| Span::new(name, began, ended));
-        result
     }
 
     /// Policies were asked, from `began` until now. If none had to be, it is no stage.

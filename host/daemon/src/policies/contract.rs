@@ -61,17 +61,16 @@ pub trait Linked: Send + Sync {
     /// When the call does not come back.
     fn describe(&self, store: &mut Store<Guest>) -> wasmtime::Result<Result<Description, DescriptionError>>;
 
-    /// What the policy answers. The size of input and answer is taken down in `usage`.
+    /// What the policy answers: to be lifted when its memory has been given back. The size of input and answer is taken
+    /// down in `usage`.
     ///
     /// # Errors
     /// When the call does not come back.
-    fn evaluate(
-        &self,
-        store: &mut Store<Guest>,
-        question: &Question<'_>,
-        usage: &mut Usage,
-    ) -> wasmtime::Result<Result<Contribution, Cause>>;
+    fn evaluate(&self, store: &mut Store<Guest>, question: &Question<'_>, usage: &mut Usage) -> wasmtime::Result<Lift>;
 }
+
+/// Makes what the host knows of what a policy answered.
+pub type Lift = Box<dyn FnOnce() -> Result<Contribution, Cause>>;
 
 /// The version with this number.
 pub fn version(number: &str) -> Option<&'static Version> {

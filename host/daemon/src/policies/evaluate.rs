@@ -115,8 +115,9 @@ impl Callee<'_> {
         let mut sizes = Usage::default();
         let (answer, usage, log) = self.call(|store| self.policy.evaluate(store, &question, &mut sizes));
         let mut usage = usage.or_worse(&sizes);
+        let answer = answer.map_err(Cause::Fault).and_then(|lift| lift());
         usage[Limit::Time] = microseconds(start.elapsed());
-        match answer.map_err(Cause::Fault).flatten() {
+        match answer {
             Ok(contribution) => Ok(Evaluation { contribution, usage, log }),
             Err(cause) => Err(Box::new(EvaluateError { cause, usage, log })),
         }

@@ -26,7 +26,7 @@ const LARGEST: u64 = 256 << 20;
 /// A policy's answer, and what it was an answer to.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub struct LastGood {
+pub struct LastGood<S = String, C = Contribution> {
     /// Whose.
     pub policy: PolicyName,
     /// Of the component that gave it: `sha256:...`.
@@ -34,7 +34,7 @@ pub struct LastGood {
     /// What the component called its version.
     pub version: String,
     /// The settings that it was given, as JSON.
-    pub settings: String,
+    pub settings: S,
     /// What it was allowed to own and read.
     pub grants: Grants,
     /// What it was allowed to use.
@@ -42,7 +42,7 @@ pub struct LastGood {
     /// Of the facts that it was given: see [`facts_digest`].
     pub facts: String,
     /// The answer.
-    pub contribution: Contribution,
+    pub contribution: C,
     /// What the policy logged at the level `warn` or above when it gave it.
     #[serde(default)]
     pub warnings: Vec<String>,
@@ -92,11 +92,11 @@ pub fn facts_digest(facts: &Facts) -> String {
 ///
 /// # Errors
 /// When it can't be written; the former one is still there then.
-pub fn store(state_directory: &Path, answer: &LastGood) -> Result<(), LastGoodError> {
+pub fn store<S: Serialize, C: Serialize>(state_directory: &Path, answer: &LastGood<S, C>) -> Result<(), LastGoodError> {
     let file = sealed::seal(VERSION, answer)?;
     let folder = folder(state_directory)?;
     folder.sweep()?;
-    Ok(folder.replace(&name(&answer.policy), &file)?)
+    Ok(folder.replace_with(&name(&answer.policy), |to| file.write(to))?)
 }
 
 /// The last good answer of `policy`; `None` when there has been none.

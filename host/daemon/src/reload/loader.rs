@@ -15,6 +15,7 @@ use super::slot::{Next, SETTLING, Slot};
 use super::stamp::Stamp;
 use crate::config::{Config, Mode};
 use crate::history::History;
+use crate::memory;
 use crate::policies::{PolicyEngine, components};
 use crate::roster::{Offer, Recorded, ShadowWish, Version};
 use ruleward_report::timestamp;
@@ -197,6 +198,7 @@ impl Loader {
             self.keep_configuration();
         }
         self.want();
+        memory::give_back();
         tracing::info!(
             "the configuration was read again{}",
             self.waiting_keys().map(|keys| format!("; {keys}")).unwrap_or_default()

@@ -163,7 +163,7 @@ pub fn grants_only(config: &Config) -> Intake {
     let enforced = config.policies.iter().filter(|(_, policy)| policy.mode == Mode::Enforce);
     let wish = |policy: &PolicyConfig| Wish {
         grants: policy.grants.clone(),
-        settings: policy.settings.to_string().into(),
+        settings: Arc::clone(&policy.settings),
         limits: policy.limits.clone(),
         state: WishState::Loading { digest: None },
     };

@@ -70,7 +70,7 @@ pub enum PinError {
 
 /// What a configuration asks for, its component's bytes apart, as a digest.
 pub fn wanted(policy: &PolicyConfig) -> String {
-    let parts = (&policy.component, &policy.settings, &policy.grants, &policy.limits);
+    let parts = (&policy.component, &*policy.settings, &policy.grants, &policy.limits);
     // A path that is no text is changed in a way of its own: then the pin is for nothing.
     digest::of_json(&parts)
 }
@@ -93,7 +93,8 @@ fn name(policy: &PolicyName) -> OsString {
 /// # Errors
 /// When it can't be written; the earlier one is still there then.
 pub fn write(state_directory: &Path, pin: &Pin) -> Result<(), PinError> {
-    Ok(folder(state_directory)?.replace(&name(&pin.policy), &sealed::seal(FORMAT, pin)?)?)
+    let sealed = sealed::seal(FORMAT, pin)?;
+    Ok(folder(state_directory)?.replace_with(&name(&pin.policy), |file| sealed.write(file))?)
 }
 
 /// Removes the pin of `policy`. Whether there was one.
@@ -250,7 +251,7 @@ impl Pins {
 fn held(pin: &Pin, policy: &PolicyConfig, config: &Config) -> PolicyConfig {
     PolicyConfig {
         component: components::path(&config.state_directory, &pin.component),
-        settings: serde_json::from_str(&pin.settings).unwrap_or_default(),
+        settings: pin.settings.as_str().into(),
         grants: pin.grants.clone(),
         limits: pin.limits.clone().capped(&config.limits_ceiling),
         ..policy.clone()

@@ -20,7 +20,7 @@ pub const SETTLING: Duration = Duration::from_secs(1);
 #[derive(Debug, Clone, PartialEq)]
 pub struct Wanted {
     component: PathBuf,
-    settings: String,
+    settings: Arc<str>,
     grants: Grants,
     limits: Limits,
 }
@@ -88,7 +88,7 @@ impl Slot {
         let Wanted { settings, grants, limits, .. } = &self.wanted;
         Wish {
             grants: grants.clone(),
-            settings: settings.as_str().into(),
+            settings: Arc::clone(settings),
             limits: limits.clone(),
             state: self.state.clone(),
         }
@@ -231,7 +231,7 @@ impl From<&PolicyConfig> for Wanted {
     fn from(policy: &PolicyConfig) -> Self {
         Self {
             component: policy.component.clone(),
-            settings: policy.settings.to_string(),
+            settings: Arc::clone(&policy.settings),
             grants: policy.grants.clone(),
             limits: policy.limits.clone(),
         }

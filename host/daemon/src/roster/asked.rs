@@ -31,6 +31,9 @@ impl Asked {
     ) -> Result<Answer, NoAnswer> {
         let began = Instant::now();
         let answer = version.evaluate(facts, families);
+        if let Ok(answer) = &answer {
+            answer.digest(); // every report names it, and a large answer takes its time
+        }
         let problem = answer.as_ref().err().map(ToString::to_string);
         asked.push(Self { version: Arc::clone(version), began, ended: Instant::now(), problem });
         answer

@@ -317,8 +317,8 @@ impl Roster {
         news
     }
 
-    /// What is chosen stands in the kernel: candidates take their places, and (`gone`) what was leaving has left. All of
-    /// it is kept for the next start.
+    /// What is chosen stands in the kernel: candidates take their places, and (`gone`) what was leaving has left.
+    /// [`Roster::save`] keeps it for the next start.
     pub fn accept(&mut self, gone: bool) -> Vec<Accepted> {
         let mut accepted = Vec::new();
         for member in &mut self.members {
@@ -330,7 +330,6 @@ impl Roster {
             accepted.extend(member.accept());
         }
         self.members.retain(|member| !member.is_going() || !gone);
-        self.save();
         accepted
     }
 
@@ -469,7 +468,7 @@ impl Member {
             facts: Some(Arc::clone(&facts)),
             grants: version.grants().clone(),
             limits: version.loaded().limits().clone(),
-            settings: version.settings().into(),
+            settings: Arc::clone(version.settings()),
             digest: version.loaded().digest().to_owned(),
             version: version.loaded().description().version.clone(),
         });

@@ -102,8 +102,13 @@ impl Roster {
         self.members.iter().filter_map(one).collect()
     }
 
+    /// Whether anything that is in force has not been written yet.
+    pub fn is_unsaved(&self) -> bool {
+        self.members.iter().any(|member| member.unsaved.is_some() && member.good.is_some())
+    }
+
     /// Writes what has not been written yet.
-    pub(super) fn save(&mut self) {
+    pub fn save(&mut self) {
         if self.state_directory.as_os_str().is_empty() {
             return; // nothing is kept
         }
@@ -114,11 +119,11 @@ impl Roster {
                 policy: member.name.clone(),
                 digest: good.digest.clone(),
                 version: good.version.clone(),
-                settings: good.settings.to_string(),
+                settings: &*good.settings,
                 grants: good.grants.clone(),
                 limits: good.limits.clone(),
                 facts: good.facts.as_deref().map(last_good::facts_digest).unwrap_or_default(),
-                contribution: (*Arc::clone(&good.answer.contribution)).clone(),
+                contribution: &*good.answer.contribution,
                 warnings: good.answer.warnings.to_vec(),
             };
             match last_good::store(&self.state_directory, &kept) {

@@ -35,7 +35,7 @@ fn offer(versions: &[&Arc<Version>]) -> Offer {
     let wish = |version: &&Arc<Version>| {
         let state = WishState::Loaded(Arc::clone(version));
         let (grants, limits) = (version.grants().clone(), version.loaded().limits().clone());
-        (version.policy().clone(), Wish { grants, settings: version.settings().into(), limits, state })
+        (version.policy().clone(), Wish { grants, settings: Arc::clone(version.settings()), limits, state })
     };
     Offer {
         number: 1,
@@ -59,7 +59,14 @@ fn opened(kit: &Kit) -> Roster {
 fn put_in_force(roster: &mut Roster, versions: &[&Arc<Version>]) -> Vec<Accepted> {
     roster.take(&offer(versions));
     roster.evaluate(Some(&Arc::new(facts())), &Whom::All, false);
-    roster.accept(true)
+    accept(roster, true)
+}
+
+/// What is chosen is in force, and kept for the next start.
+fn accept(roster: &mut Roster, gone: bool) -> Vec<Accepted> {
+    let accepted = roster.accept(gone);
+    roster.save();
+    accepted
 }
 
 fn digest(roster: &Roster, at: usize) -> Option<String> {
@@ -80,11 +87,11 @@ fn a_candidate_takes_its_place_when_it_is_accepted_and_not_before() {
     assert_eq!(roster.report()[0].candidate.as_ref().unwrap().state, CandidateState::Waiting);
     let kept = |policy: &str| last_good::load(&kit.folder.path().join("kept"), &name(policy)).unwrap().unwrap().digest;
     assert_eq!(kept("web"), first.loaded().digest());
-    assert!(roster.accept(true)[0].new_version);
+    assert!(accept(&mut roster, true)[0].new_version);
     assert_eq!((digest(&roster, 0), kept("web")), (Some(second.loaded().digest().to_owned()), kept("web")));
     assert_eq!(kept("web"), second.loaded().digest());
     assert!(roster.report()[0].candidate.is_none());
-    assert!(roster.accept(true).is_empty(), "nothing is new");
+    assert!(accept(&mut roster, true).is_empty(), "nothing is new");
 }
 
 #[test]
@@ -121,9 +128,9 @@ fn who_leaves_owns_until_the_commit_that_removes_it() {
     roster.evaluate(Some(&Arc::new(facts())), &Whom::All, false);
     assert!(roster.is_leaving() && roster.ownership().owns_chain(Table::Nat, "a-1"));
     assert_eq!(roster.contributions().len(), 1);
-    roster.accept(false);
+    accept(&mut roster, false);
     assert!(roster.ownership().owns_chain(Table::Nat, "a-1"), "it could not be removed yet");
-    roster.accept(true);
+    accept(&mut roster, true);
     assert!(!roster.is_leaving() && !roster.ownership().owns_chain(Table::Nat, "a-1"));
     let kept = last_good::policies(&kit.folder.path().join("kept")).unwrap();
     assert_eq!(kept, [name("web")]);
@@ -164,7 +171,7 @@ fn grants_that_shrink_end_with_the_commit() {
     roster.take(&offer(&[&narrow]));
     roster.evaluate(Some(&Arc::new(facts())), &Whom::All, false);
     assert!(roster.ownership().owns_chain(Table::Nat, "w-out"));
-    roster.accept(true);
+    accept(&mut roster, true);
     assert!(!roster.ownership().owns_chain(Table::Nat, "w-out"));
 }
 
@@ -278,13 +285,13 @@ fn what_is_gone_from_the_disk_is_kept_anew() {
     std::fs::remove_dir_all(&kept).unwrap();
     assert!(roster.notice_lost() && !roster.notice_lost());
     assert_eq!(roster.all_in_force().len(), 1);
-    roster.accept(true);
+    accept(&mut roster, true);
     assert!(last_good::load(&kept, &name("web")).unwrap().is_some());
     // Also what only a record was left of.
     let mut restarted = opened(&kit);
     std::fs::remove_dir_all(&kept).unwrap();
     assert!(restarted.notice_lost());
-    restarted.accept(true);
+    accept(&mut restarted, true);
     assert!(last_good::load(&kept, &name("web")).unwrap().is_some());
 }
 
@@ -319,14 +326,14 @@ fn what_was_retracted_is_tried_again() {
     roster.refuse(&name("web"), "the tool failed".to_owned(), false);
     assert_eq!(roster.report()[0].candidate.as_ref().unwrap().state, CandidateState::Refused);
     roster.evaluate(Some(&facts), &Whom::All, false);
-    assert_eq!(roster.accept(true).len(), 1);
+    assert_eq!(accept(&mut roster, true).len(), 1);
     roster.take(&offer(&[&good]));
     roster.evaluate(Some(&facts), &Whom::All, false);
     roster.refuse(&name("web"), "the kernel says no".to_owned(), true);
     roster.evaluate(Some(&facts), &Whom::All, false);
-    assert!(roster.accept(true).is_empty(), "the same facts give the same refusal");
+    assert!(accept(&mut roster, true).is_empty(), "the same facts give the same refusal");
     roster.evaluate(Some(&facts), &Whom::All, true);
-    assert_eq!(roster.accept(true).len(), 1, "somebody asked");
+    assert_eq!(accept(&mut roster, true).len(), 1, "somebody asked");
 }
 
 #[test]

@@ -22,7 +22,7 @@ use ruleward_kernel::target_names;
 pub struct Version {
     policy: PolicyName,
     loaded: LoadedPolicy,
-    settings: String,
+    settings: Arc<str>,
     grants: Grants,
     id: String,
     /// The main file of the configuration that it comes from.
@@ -95,7 +95,8 @@ impl Counts {
 impl Version {
     /// Joins its parts; the limits are those of `loaded`. `settings` is JSON that the component's schema was found to
     /// allow.
-    pub fn new(policy: PolicyName, loaded: LoadedPolicy, settings: String, grants: Grants) -> Self {
+    pub fn new(policy: PolicyName, loaded: LoadedPolicy, settings: impl Into<Arc<str>>, grants: Grants) -> Self {
+        let settings = settings.into();
         let id = identity(loaded.digest(), &settings, &grants, loaded.limits());
         Self { policy, loaded, settings, grants, id, file: None }
     }
@@ -117,7 +118,7 @@ impl Version {
     }
 
     /// As the policy gets them.
-    pub fn settings(&self) -> &str {
+    pub fn settings(&self) -> &Arc<str> {
         &self.settings
     }
 

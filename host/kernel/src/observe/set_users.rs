@@ -8,7 +8,7 @@ use ruleward_core::grants::HOST_PREFIX;
 use ruleward_core::names::{Family, SetName, Table};
 use ruleward_core::observed::{Observed, ObservedTable};
 use ruleward_core::set_type::{self, SetUser};
-use ruleward_core::sets::{self, ObservedSet};
+use ruleward_core::sets::ObservedSet;
 
 use crate::port::{Port, Wanted};
 
@@ -29,7 +29,7 @@ pub fn find_set_users(port: &dyn Port, expected: &Expected, observed: &mut Obser
     if users.is_empty() {
         return;
     }
-    let all = port.sets(&|_| true).ok().and_then(|text| sets::parse_list(&text).ok()).unwrap_or_default();
+    let all = super::list_sets(port, &|_| true).unwrap_or_default();
     for (of, set) in all.iter().filter(|(_, set)| set.kind == set_type::LIST) {
         for member in set_type::listed(&set.members) {
             users.entry(member.to_owned()).and_modify(|users| users.push(SetUser::Set(of.as_str().into())));

@@ -8,7 +8,7 @@ use super::problem::{Problem, failed};
 use crate::cli::commands::state_directory;
 use crate::cli::output::Output;
 use crate::history::format::{self, Parts, Portable};
-use crate::history::record::RecordName;
+use crate::history::record::{Record, RecordName};
 use crate::history::store::Store;
 use crate::policies::{ComponentBytes, PolicyEngine, PolicyEngineOptions, components};
 use crate::replay::{self, FirstDifference, Replay, Side};
@@ -55,11 +55,10 @@ fn try_replay(config: &Path, record: &Path, output: Output) -> Result<Replay, Pr
 pub fn export(config: &Path, record: &RecordName, file: &Path, output: Output) -> u8 {
     let loaded = state_directory(config, output).map_err(Problem::from).and_then(|state| load(&state, record));
     let written = loaded.and_then(|portable| {
-        let unwritable =
-            |error: serde_json::Error| Problem::Other(format!("{record} can't be written as JSON: {error}"));
-        let parts = Parts::new(&portable.record).map_err(unwritable)?;
-        let bytes =
-            format::encode(&portable.record.header, &parts, portable.component.as_deref()).map_err(unwritable)?;
+        let Portable { record: Record { header, settings, facts, contribution }, component } = &portable;
+        let parts = Parts::new(settings, facts.as_ref(), contribution.as_ref());
+        let bytes = parts.map_err(Into::into).and_then(|parts| format::encode(header, &parts, component.as_deref()));
+        let bytes = bytes.map_err(|error| Problem::Other(format!("{record} can't be written as JSON: {error}")))?;
         std::fs::write(file, &bytes).map_err(|error| Problem::File { path: file.to_owned(), error })?;
         Ok(bytes.len())
     });

@@ -118,7 +118,7 @@ fn every_key_is_read() {
     assert_eq!(policy("static").mode, Mode::Off);
     assert_eq!(policy("third").component, Path::new("/p/third.wasm"));
     assert_eq!(policy("third").mode, Mode::Enforce);
-    assert_eq!(policy("third").settings, json!({}));
+    assert_eq!(policy("third").settings.as_ref(), "{}");
 }
 
 #[test]
@@ -238,6 +238,7 @@ fn fifty_thousand_rules_are_settings() {
         (0..50_000).map(|n| format!("[[policies.x.settings.rules]]\nrule = \"-d 10.0.0.0/8 -j X{n}\"\n")).collect();
     let config = parse(&rules).unwrap();
     let settings = &config.policies[&PolicyName::new("x").unwrap()].settings;
+    let settings: serde_json::Value = serde_json::from_str(settings).unwrap();
     assert_eq!(settings["rules"].as_array().unwrap().len(), 50_000);
     assert_eq!(settings["rules"][49_999], json!({ "rule": "-d 10.0.0.0/8 -j X49999" }));
 }

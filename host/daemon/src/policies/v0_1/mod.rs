@@ -12,14 +12,13 @@ mod measure;
 #[cfg(test)]
 mod tests;
 
-use ruleward_core::contribution::Contribution;
 use ruleward_core::limit::{Limit, Usage};
 use wasmtime::Store;
 use wasmtime::component::{HasSelf, InstancePre, Linker};
 
 use self::bindings::ruleward::policy::{log, types as wit};
 use self::bindings::{Policy, PolicyPre};
-use super::contract::{Linked, Question, Version};
+use super::contract::{Lift, Linked, Question, Version};
 use super::description::{Description, DescriptionError, Words};
 use super::evaluate::{Cause, Fault};
 use super::guest::{Guest, LogLevel};
@@ -78,12 +77,8 @@ impl Linked for PolicyPre<Guest> {
         Ok(words.checked())
     }
 
-    fn evaluate(
-        &self,
-        store: &mut Store<Guest>,
-        question: &Question<'_>,
-        usage: &mut Usage,
-    ) -> wasmtime::Result<Result<Contribution, Cause>> {
+    fn evaluate(&self, store: &mut Store<Guest>, question: &Question<'_>, usage: &mut Usage) -> wasmtime::Result<Lift> {
+        let failed = |cause| -> Lift { Box::new(|| Err(cause)) };
         let Question { facts, grants, settings, description, limits } = *question;
         let exceeded = |over| Cause::Fault(Fault::Exceeded(over));
         let answer = lower::lowered(facts, grants, description, |facts| {
@@ -94,15 +89,15 @@ impl Linked for PolicyPre<Guest> {
             }
         })?;
         let answer = match answer {
-            Err(cause) => return Ok(Err(cause)),
-            Ok(Err(failure)) => return Ok(Err(Cause::Refused(refusal(failure)))),
+            Err(cause) => return Ok(failed(cause)),
+            Ok(Err(failure)) => return Ok(failed(Cause::Refused(refusal(failure)))),
             Ok(Ok(answer)) => answer,
         };
         measure::output(&answer, usage);
         let counts = [Limit::Chains, Limit::Rules, Limit::Sets, Limit::Members];
         Ok(match usage.within(limits, &counts) {
-            Err(over) => Err(exceeded(over)),
-            Ok(()) => lift::contribution(answer).map_err(Cause::Malformed),
+            Err(over) => failed(exceeded(over)),
+            Ok(()) => Box::new(|| lift::contribution(answer).map_err(Cause::Malformed)),
         })
     }
 }

@@ -5,6 +5,7 @@ use ruleward_core::facts::{Document, Facts, Interface, NftTable};
 use ruleward_core::grants::{BuiltInChain, Grants, Pattern, Uses};
 use ruleward_core::names::{Hook, PolicyName, Table};
 use ruleward_core::rule::{Match, Target};
+use ruleward_core::set_members::SetMembers;
 
 use super::bindings::ruleward::policy::types as wit;
 use super::{lift, lower, measure};
@@ -222,7 +223,7 @@ fn sets_are_judged() {
         assert!(message.starts_with("set s, ") && message.contains(expected), "{message}");
     }
     let lifted = lift::contribution(with_set(set(hash_net(), one()))).unwrap();
-    assert_eq!(lifted.sets[0].members, [SetMember::Network("0.0.0.1/32".parse().unwrap())]);
+    assert_eq!(lifted.sets[0].members.iter().collect::<Vec<_>>(), [SetMember::Network("0.0.0.1/32".parse().unwrap())]);
 }
 
 #[test]
@@ -290,4 +291,17 @@ fn a_policy_sees_only_what_it_asked_for_and_was_granted() {
         let wit::IpAddress::Ipv6(address) = network.address else { panic!("{network:?}") };
         assert_eq!((address, network.prefix_length), ((0x2001, 0xdb8, 0, 0, 0, 0, 0, 1), 64));
     });
+}
+
+#[test]
+fn members_are_kept_as_a_list_of_them_is() {
+    let members = [
+        SetMember::Network("10.0.0.0/8".parse().unwrap()),
+        SetMember::NetworkPort { network: "::1/128".parse().unwrap(), protocol: 6, port: 80 },
+        SetMember::Extension("192.0.2.0/24,eth0".to_owned()),
+    ];
+    let packed: SetMembers = members.iter().cloned().collect();
+    let json = serde_json::to_string(&packed).unwrap();
+    assert_eq!(json, serde_json::to_string(&members).unwrap());
+    assert_eq!(serde_json::from_str::<SetMembers>(&json).unwrap(), packed);
 }
