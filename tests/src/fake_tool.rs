@@ -4,6 +4,7 @@
 use std::fs::{self, File};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::node::which;
 use crate::{Backend, Family, Node};
@@ -29,6 +30,36 @@ pub enum Trouble {
     KillAfter,
     /// Runs the real tool, then this shell text (with the real tools): a stranger between a read and a write.
     Then(String),
+}
+
+/// Calls that wait; made by [`FakeTool::hold`].
+pub struct Held {
+    directory: PathBuf,
+    number: usize,
+}
+
+impl Held {
+    fn path(&self, what: &str) -> PathBuf {
+        self.directory.join(format!("{what}-{}", self.number))
+    }
+
+    /// Waits until one does.
+    #[track_caller]
+    pub fn wait(&self) {
+        crate::poll("the tool is called", || self.path("reached").exists().then_some(()));
+    }
+
+    /// Lets them go on, and all later ones.
+    pub fn release(self) {
+        drop(self);
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        // Where the node is gone already, so are those that it held.
+        fs::remove_file(self.path("hold")).ok();
+    }
 }
 
 /// Which calls are in trouble; calls count from 1, over all tools of one [`FakeTool`].
@@ -79,6 +110,33 @@ impl<'n> FakeTool<'n> {
         self.start_counting();
     }
 
+    /// Holds the calls of `tool` whose input begins so. What was held before stays held, and no other call is from now on.
+    /// `rehearsals`: those in other network namespaces, in place of those in the node's own.
+    pub fn hold(&self, tool: &str, input: &str, rehearsals: bool) -> Held {
+        static NEXT: AtomicUsize = AtomicUsize::new(0);
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        let held = Held { directory: self.directory.clone(), number };
+        fs::write(held.path("hold"), "").expect("the node's directory is writable");
+        let (real, namespace) = (which(tool), self.node.net.identity());
+        let (real, hold, reached) = (real.display(), held.path("hold"), held.path("reached"));
+        let (hold, reached) = (hold.display(), reached.display());
+        let here = if rehearsals { "!=" } else { "=" };
+        // The input is a file of its own: who opens it anew reads from its beginning.
+        self.place_script(
+            tool,
+            &format!(
+                "#!/bin/sh\n\
+                 PATH=/usr/sbin:/usr/bin:/sbin:/bin\n\
+                 if [ \"$(readlink /proc/self/ns/net)\" {here} '{namespace}' ]; then\n\
+                 case \"$(head -c 200 < /proc/self/fd/0)\" in\n\
+                 '{input}'*) : > '{reached}'; while [ -e '{hold}' ]; do sleep 0.02; done ;;\n\
+                 esac\nfi\n\
+                 exec {real} \"$@\"\n"
+            ),
+        );
+        held
+    }
+
     /// How many calls there were.
     pub fn calls(&self) -> u32 {
         fs::read_to_string(self.directory.join("count")).ok().and_then(|text| text.trim().parse().ok()).unwrap_or(0)
@@ -104,9 +162,14 @@ impl<'n> FakeTool<'n> {
     }
 
     fn write_script(&self, tool: &str, trouble: &Trouble, when: When, here_only: bool) {
+        let namespace = self.node.net.identity();
+        self.place_script(tool, &script(&self.directory, &which(tool), &namespace, trouble, when, here_only));
+    }
+
+    fn place_script(&self, tool: &str, text: &str) {
         // A daemon may run the one that is there at this moment.
         let (path, fresh) = (self.directory.join(tool), self.directory.join("fresh"));
-        fs::write(&fresh, script(&self.directory, &which(tool), &self.node.net.identity(), trouble, when, here_only))
+        fs::write(&fresh, text)
             .and_then(|()| fs::set_permissions(&fresh, fs::Permissions::from_mode(0o755)))
             .and_then(|()| fs::rename(&fresh, &path))
             .expect("the node's directory is writable");

@@ -13,6 +13,7 @@ mod failure;
 mod grants;
 mod hostile;
 mod kit;
+mod large_sets;
 mod lock;
 mod matrix;
 mod native;
@@ -75,6 +76,7 @@ fn main() -> ExitCode {
         native::trials,
         set_types::trials,
         set_options::trials,
+        large_sets::trials,
     ];
     let trials = suites.iter().flat_map(|suite| suite()).collect();
     let conclusion = libtest_mimic::run(&arguments, trials);
