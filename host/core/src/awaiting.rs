@@ -16,6 +16,24 @@ pub enum Foreign {
     Set(SetName),
 }
 
+impl Foreign {
+    /// The chain, if it is one.
+    pub fn chain(&self) -> Option<&ChainName> {
+        match self {
+            Self::Chain(name) => Some(name),
+            Self::Set(_) => None,
+        }
+    }
+
+    /// The set, if it is one.
+    pub fn set(&self) -> Option<&SetName> {
+        match self {
+            Self::Set(name) => Some(name),
+            Self::Chain(_) => None,
+        }
+    }
+}
+
 impl fmt::Display for Foreign {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

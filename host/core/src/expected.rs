@@ -219,11 +219,8 @@ impl Expected {
 
     /// Sets of other programs that rules wait for, or that are members of sets of sets.
     pub fn foreign_sets(&self) -> BTreeSet<&str> {
-        let set = |awaited| match awaited {
-            &Foreign::Set(ref name) => Some(name.as_str()),
-            Foreign::Chain(_) => None,
-        };
-        let rules = self.tables.values().flat_map(|table| table.awaits.keys()).filter_map(set);
+        let awaited = self.tables.values().flat_map(|table| table.awaits.keys());
+        let rules = awaited.filter_map(Foreign::set).map(SetName::as_str);
         let lists = self.sets.values().filter(|set| set.create.starts_with(set_type::LIST));
         let members = lists.flat_map(|set| set_type::listed(&set.members));
         rules.chain(members).filter(|name| !self.sets.contains_key(*name)).collect()

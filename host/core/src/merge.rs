@@ -31,14 +31,11 @@ pub struct Desired {
 impl Desired {
     /// Sets of other programs that rules wait for, or that are members of sets of sets.
     pub fn foreign_sets(&self) -> BTreeSet<&str> {
-        let set = |awaited| match awaited {
-            &Foreign::Set(ref name) => Some(name.as_str()),
-            Foreign::Chain(_) => None,
-        };
         let rules = self.tables.values().flat_map(DesiredTable::rules);
         let lists = self.sets.values().filter(|set| set.create.starts_with(set_type::LIST));
         let members = lists.flat_map(|set| set_type::listed(&set.members));
-        let named = rules.flat_map(CheckedRule::awaits).filter_map(set).chain(members);
+        let sets = rules.flat_map(CheckedRule::awaits).filter_map(Foreign::set);
+        let named = sets.map(SetName::as_str).chain(members);
         named.filter(|name| !self.sets.contains_key(*name)).collect()
     }
 }
@@ -55,11 +52,7 @@ pub struct DesiredTable {
 impl DesiredTable {
     /// Chains of other programs that its rules wait for.
     pub fn awaited_chains(&self) -> BTreeSet<&ChainName> {
-        let chain = |awaited| match awaited {
-            &Foreign::Chain(ref name) => Some(name),
-            Foreign::Set(_) => None,
-        };
-        self.rules().flat_map(CheckedRule::awaits).filter_map(chain).collect()
+        self.rules().flat_map(CheckedRule::awaits).filter_map(Foreign::chain).collect()
     }
 
     /// Puts several rules in the place of each that iptables makes several of (`-s 192.0.2.1,192.0.2.2`): `several` gives
