@@ -6,10 +6,10 @@ use std::sync::Arc;
 
 use libtest_mimic::Trial;
 use ruleward_corpus::Guest;
-use ruleward_tests::policies::{chain, static_rules};
+use ruleward_tests::policies::{attachment, chain, static_rules};
 use ruleward_tests::save::{chains_of, rules_of};
 use ruleward_tests::trial::trial;
-use ruleward_tests::{Backend, Daemon, Family, Node, PolicyState};
+use ruleward_tests::{Backend, Daemon, Family, Node, Placement, PolicyState};
 use serde_json::{Value, json};
 
 use super::{comes_into_force, policy, variant};
@@ -68,6 +68,7 @@ pub fn trials() -> Vec<Trial> {
         add("who_left_stays_until_all_have_answered", who_left_stays_until_all_have_answered);
         add("only_the_refused_of_many_new_ones_is_left_out", only_the_refused_of_many_new_ones_is_left_out);
         add("all_wait", all_wait);
+        add("what_the_kernel_takes_no_longer_holds_up_no_other", what_the_kernel_takes_no_longer_holds_up_no_other);
     }
     trials
 }
@@ -231,4 +232,42 @@ fn all_wait(backend: Backend) {
     assert!(output.stderr.contains("policy bad is waiting: test"), "{output:#?}");
     assert!(output.stderr.contains("nothing is in force"), "{output:#?}");
     ruleward_tests::save::assert_same("everything", &before, &node.save_all());
+}
+
+/// A node starts anew, and an object that another program makes is not there yet.
+fn what_the_kernel_takes_no_longer_holds_up_no_other(backend: Backend) {
+    let node = Node::new(backend);
+    let counted = "-m nfacct --nfacct-name web-traffic";
+    let with = |name: &str, rule: &str| {
+        let chain = chain(Family::Ipv4, "filter", &format!("{name}-in"), &[rule]);
+        let attached = attachment(Family::Ipv4, "filter", "INPUT", Placement::First, &format!("-j {name}-in"));
+        let mut policy = static_rules(&[chain], &[attached], &[]);
+        policy["grants"] = json!({ "tables": ["filter"], "chains": [format!("{name}-*")] });
+        policy
+    };
+    node.command("nfacct").args(&["add", "web-traffic"]).must();
+    let policies = json!({ "app": with("app", counted), "web": with("web", "-p tcp --dport 80 -j RETURN") });
+    node.configure(json!({ "refresh-interval": "1h", "watch": "auto", "families": ["ipv4"], "policies": policies }));
+    node.apply();
+
+    let stranger = node.stranger(Family::Ipv4);
+    stranger.flush_table("filter");
+    ["app-in", "web-in"].iter().for_each(|chain| stranger.delete_chain("filter", chain));
+    node.command("nfacct").args(&["delete", "web-traffic"]).must();
+
+    let there =
+        |name: &str| rules_of(&node.save(Family::Ipv4, "filter"), "INPUT").iter().any(|rule| rule.ends_with(name));
+    let daemon = Daemon::start(&node);
+    let status = daemon.wait_until("putting web in force", |_| there("-j web-in"));
+    assert!(!there("-j app-in"), "{:#?}", status.report);
+    let told = daemon.wait_until("refusing app", |status| !status.report.refused.is_empty()).report.refused.join("\n");
+    assert!(told.contains("policy app") && told.contains(counted) && !told.contains("policy web"), "{told}");
+    // Nor does it hold up what changes later.
+    let changed = with("web", "-p tcp --dport 443 -j RETURN");
+    node.set("policies", json!({ "app": with("app", counted), "web": changed }));
+    daemon.reload(78);
+    assert!(node.save(Family::Ipv4, "filter").contains("--dport 443"), "the change of web");
+    node.command("nfacct").args(&["add", "web-traffic"]).must();
+    assert!(daemon.refresh().in_sync);
+    assert!(there("-j app-in") && there("-j web-in"));
 }

@@ -113,8 +113,11 @@ impl Pipeline {
         };
         let news = self.roster.news();
         if let RehearseError::Refused(refused) = error
-            && let Some(origin) =
-                refused.iter().filter_map(|one| one.origin.as_ref()).find(|one| news.contains(&one.policy))
+            && let Some(origin) = {
+                let origins = || refused.iter().filter_map(|one| one.origin.as_ref());
+                // What was taken before may be refused later: a module or an object of another program is gone.
+                origins().find(|one| news.contains(&one.policy)).or_else(|| origins().next())
+            }
         {
             return Some(told(&origin.policy, error));
         }

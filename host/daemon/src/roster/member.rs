@@ -33,6 +33,8 @@ pub(super) struct Member {
     /// What is in force.
     pub good: Option<Good>,
     pub candidate: Option<Candidate>,
+    /// This kernel refuses what is in force, too: what it owns stays as it is, until it is asked again.
+    pub unusable: bool,
     /// It has left the configuration, and goes with the next commit unless it stays.
     pub leaving: bool,
     /// It has left the configuration, and is kept in force until all others have answered.
@@ -146,6 +148,7 @@ impl Member {
             reason: None,
             good: None,
             candidate: None,
+            unusable: false,
             leaving: false,
             stays: false,
             unsaved: None,
@@ -194,6 +197,7 @@ impl Member {
     /// Asks the version in force and the one that would take its place. `again`: also what was refused with these facts.
     pub fn evaluate(&mut self, facts: &Arc<Facts>, families: Families, again: bool, asked: &mut Vec<Asked>) {
         let first = self.good.is_none();
+        self.unusable = false;
         let left = self.what_is_left();
         if let Some(Candidate::Loaded(trial)) = &mut self.candidate
             && let Err(reason) = trial.evaluate(facts, families, again || first, asked)
@@ -233,14 +237,18 @@ impl Member {
     /// What is to be put in force, and what may be owned for it.
     pub fn chosen(&self) -> Option<(&Answer, &Grants)> {
         if self.leaving {
-            return self.good.as_ref().filter(|_| self.stays).map(|good| (&good.answer, &good.grants));
+            return self
+                .good
+                .as_ref()
+                .filter(|_| self.stays && !self.unusable)
+                .map(|good| (&good.answer, &good.grants));
         }
         if let Some((version, (_, answer))) = self.trial() {
             return Some((answer, version.grants()));
         }
         match (&self.answer, &self.version, &self.good) {
             (Some((_, answer)), Some(version), _) => Some((answer, version.grants())),
-            (_, _, Some(good)) => Some((&good.answer, &good.grants)),
+            (_, _, Some(good)) if !self.unusable => Some((&good.answer, &good.grants)),
             _ => None,
         }
     }
@@ -271,6 +279,7 @@ impl Member {
             let reason = NoAnswer::refused(reason);
             trial.refuse(&self.name, Refused { facts, reason, lasting, answer }, left);
         } else {
+            self.unusable = self.answer.is_none();
             self.not_taken = self.answer.take();
             self.set_reason(Some(NoAnswer::refused(reason)));
         }

@@ -173,17 +173,20 @@ impl Roster {
             if let Some(grants) = chosen {
                 owned.push((member.name.clone(), grants.clone()));
             }
-            if let Some(good) = member.good.as_ref().filter(|good| chosen != Some(&good.grants)) {
+            let good = member.good.as_ref().filter(|_| !member.unusable);
+            if let Some(good) = good.filter(|good| chosen != Some(&good.grants)) {
                 leaving.push((member.name.clone(), good.grants.clone()));
             }
         }
         let unanswered = self.unanswered().map(|member| (member.name.clone(), member.configured.clone()));
-        Ownership::new(owned).with_leaving(leaving).with_unanswered(unanswered.collect())
+        let unusable = self.members.iter().filter(|member| member.unusable);
+        let unusable = unusable.filter_map(|member| Some((member.name.clone(), member.good.as_ref()?.grants.clone())));
+        Ownership::new(owned).with_leaving(leaving).with_unanswered(unanswered.chain(unusable).collect())
     }
 
     /// The policies of built-in chains that what was in force asked for, also before a restart.
     pub fn policies_in_force(&self) -> BTreeSet<(Family, Table, Hook)> {
-        let good = self.members.iter().filter_map(|member| member.good.as_ref());
+        let good = self.members.iter().filter(|member| !member.unusable).filter_map(|member| member.good.as_ref());
         let asked = good.flat_map(|good| &good.answer.contribution.policies);
         asked.flat_map(|one| one.families.iter().map(|family| (family, one.table, one.hook))).collect()
     }
@@ -291,7 +294,8 @@ impl Roster {
     /// What would be put in force if of all news only that of `name` were taken.
     pub fn contributions_with_only(&self, name: &PolicyName) -> Vec<Arc<Checked>> {
         let choose = |member: &Member| {
-            let in_force = member.good.as_ref().filter(|_| !member.is_going()).map(|good| &good.answer);
+            let stays = !member.is_going() && !member.unusable;
+            let in_force = member.good.as_ref().filter(|_| stays).map(|good| &good.answer);
             let chosen = if member.name == *name { None } else { in_force };
             chosen.or(member.chosen().map(|(answer, _)| answer)).map(|answer| Arc::clone(&answer.checked))
         };
