@@ -11,7 +11,7 @@ const PAGE: &str = "docs/architecture.md";
 const BEGIN: &str = "<!-- crates: written by `cargo xtask generate` -->\n";
 const END: &str = "<!-- end -->";
 /// Dependencies that one crate of the host alone may have.
-const ALONE: [(&str, &str); 2] = [("wasmtime", "ruleward"), ("clap", "ruleward")];
+const ALONE: [(&str, &str); 2] = [("wasmtime", "ruleward-sandbox"), ("clap", "ruleward")];
 
 /// Each crate of the host with its dependencies.
 type Crates = BTreeMap<String, Vec<String>>;
@@ -72,7 +72,9 @@ fn read(root: &Path) -> Result<Crates> {
             } else if let Some((key, value)) = line.split_once('=') {
                 match (section, key.trim()) {
                     ("[package]", "name") => value.trim().trim_matches('"').clone_into(&mut name),
-                    ("[dependencies]", key) => needs.push(key.trim_end_matches(".workspace").to_owned()),
+                    ("[dependencies]", key) if !value.contains("optional = true") => {
+                        needs.push(key.trim_end_matches(".workspace").to_owned())
+                    }
                     _ => {}
                 }
             }

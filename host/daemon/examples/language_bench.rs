@@ -11,9 +11,9 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use host_firewall_example::HostFirewallExample;
-use ruleward::policies::{Compiler, Limit, Limits, LoadedPolicy, PolicyEngine, PolicyEngineOptions};
 use ruleward_core::contribution::Families;
 use ruleward_core::names::PolicyName;
+use ruleward_sandbox::{Compiler, Limit, Limits, LoadedPolicy, PolicyEngine, PolicyEngineOptions};
 use ruleward_sdk::Policy;
 use serde_json::{Value, json};
 use shared::times;

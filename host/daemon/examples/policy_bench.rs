@@ -9,10 +9,10 @@ mod shared;
 use std::hint::black_box;
 use std::path::Path;
 
-use ruleward::policies::{Compiler, Limit, Limits, LoadedPolicy, PolicyEngine, PolicyEngineOptions};
 use ruleward_core::contribution::Families;
 use ruleward_core::grants::Grants;
 use ruleward_core::names::PolicyName;
+use ruleward_sandbox::{Compiler, Limit, Limits, LoadedPolicy, PolicyEngine, PolicyEngineOptions};
 use ruleward_sdk::Policy;
 use shared::times;
 use static_rules::StaticRules;

@@ -6,8 +6,6 @@ pub mod board;
 pub mod cli;
 pub mod compare;
 pub mod config;
-pub mod digest;
-pub mod facts;
 #[cfg(test)]
 mod generated;
 pub mod history;
@@ -18,15 +16,17 @@ pub mod memory;
 pub mod metrics;
 pub mod open;
 pub mod pipeline;
-pub mod policies;
-pub mod private_dir;
-pub mod regular;
 pub mod reload;
 pub mod replay;
 pub mod roster;
 pub mod run;
-pub mod sealed;
 pub mod serve;
 pub mod shadows;
 pub mod terminal;
 pub mod traces;
+
+#[cfg(test)]
+#[test]
+fn compiling_child_entry_point() {
+    ruleward_sandbox::testkit::compiling_child();
+}

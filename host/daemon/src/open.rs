@@ -11,15 +11,12 @@ use ruleward_core::names::Backend;
 use crate::author::rehearsal::{Verdict, rehearse_answer};
 use crate::board::Board;
 use crate::config::{BackendChoice, Config, Mode, Written};
-use crate::facts;
 use crate::history::History;
 use crate::history::store::Bounds;
 use crate::incidents::Incidents;
 use crate::journal::Journal;
 use crate::metrics::WaitFor;
 use crate::pipeline::{Aside, Pipeline};
-use crate::policies::compile::{CompileLimits, Compiler};
-use crate::policies::{OnEvaluation, PolicyEngine, PolicyEngineOptions, components};
 use crate::reload::{self, Intake};
 use crate::roster::{Roster, Whom};
 use crate::serve::http::ReadCounters;
@@ -30,6 +27,8 @@ use ruleward_kernel::live::Live;
 use ruleward_kernel::tools::{ToolWait, Tools};
 use ruleward_kernel::watch::{self, Watch};
 use ruleward_report::{ErrorClass, Outcome, PolicyState, Report};
+use ruleward_sandbox::compile::{CompileLimits, Compiler};
+use ruleward_sandbox::{OnEvaluation, PolicyEngine, PolicyEngineOptions, components};
 
 /// Joins everything that checks need. What a running check waits for is shown on `board`; what others did is
 /// written to `journal`; how checks went is left with `traces`. With `watching`, changes are noticed as they happen, in the calling thread's network namespace.
@@ -196,14 +195,14 @@ pub fn check_configuration(config: &Config) -> Result<Report, Box<Report>> {
         }
     };
     report.backend = Some(backend);
-    let options = facts::Options {
+    let options = ruleward_facts::Options {
         node_name: config.node_name.as_deref(),
         documents: &config.documents,
         iptables,
         backend,
         families,
     };
-    let reading = facts::read(&options, &mut facts::Reader::default())
+    let reading = ruleward_facts::read(&options, &mut ruleward_facts::Reader::default())
         .map_err(|error| Box::new(Report::failure(ErrorClass::Configuration, error.to_string())))?;
     report.notes.extend(reading.notes);
     let mut roster = Roster::without_records(families);

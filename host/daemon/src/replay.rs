@@ -9,8 +9,8 @@ use serde::Serialize;
 use serde_json::Value;
 
 use crate::history::record::{CONTRACT, Header, Record};
-use crate::policies::{ComponentBytes, Limit, Limits, PolicyEngine, contribution_digest};
 use crate::roster::Version;
+use ruleward_sandbox::{ComponentBytes, Limit, Limits, PolicyEngine, contribution_digest};
 
 /// A slow machine must not be taken for another answer: so long, in microseconds, a
 /// call may take that had an answer when it was recorded.
@@ -169,7 +169,7 @@ mod tests {
 
     use super::*;
     use crate::history::record::{Mode, Outcome, Part};
-    use crate::policies::testkit::{Guest, Kit, facts};
+    use ruleward_sandbox::testkit::{Guest, Kit, facts};
 
     #[test]
     fn the_first_difference_is_named_by_its_place() {

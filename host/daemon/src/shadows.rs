@@ -15,10 +15,10 @@ use crate::board::Board;
 use crate::compare::{Comparison, Side, compare};
 use crate::history::record::{Mode, Outcome};
 use crate::history::{Event, History};
-use crate::policies::Limits;
 use crate::roster::{Answer, Counts, InForce, ShadowWish, Version, WishState};
 use ruleward_kernel::port::Port;
 use ruleward_report::{PolicyReport, PolicyState, ShadowReport};
+use ruleward_sandbox::Limits;
 
 /// What shadows are to be compared with now.
 #[derive(Debug, Clone)]

@@ -5,7 +5,7 @@ use ruleward_core::contribution::Contribution;
 use ruleward_core::listing::listing;
 
 use super::case::Case;
-use crate::policies::{LoadedPolicy, Log, Usage};
+use ruleward_sandbox::{LoadedPolicy, Log, Usage};
 
 /// What came of an evaluation.
 #[derive(Debug, Clone)]

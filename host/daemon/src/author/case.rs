@@ -11,8 +11,8 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 
 use super::AuthorError;
-use crate::facts::{read_document_file, read_documents};
-use crate::policies::Description;
+use ruleward_facts::{read_document_file, read_documents};
+use ruleward_sandbox::Description;
 
 /// Where the parts of a case are.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

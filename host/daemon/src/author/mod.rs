@@ -17,7 +17,7 @@ use std::time::Duration;
 use ruleward_core::names::PolicyName;
 use thiserror::Error;
 
-use crate::policies::{Compiler, EngineError, Limits, LoadError, LoadedPolicy, PolicyEngine, PolicyEngineOptions};
+use ruleward_sandbox::{Compiler, EngineError, Limits, LoadError, LoadedPolicy, PolicyEngine, PolicyEngineOptions};
 
 /// How long compiling may take.
 const PATIENCE: Duration = Duration::from_secs(600);

@@ -146,7 +146,7 @@ pub fn write(file: &Path, content: &[u8]) -> Result<(), AuthorError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::policies::testkit::{Guest, packing};
+    use ruleward_sandbox::testkit::{Guest, packing};
 
     const PACKING: &str = r#"(module
         (memory (export "memory") 1)

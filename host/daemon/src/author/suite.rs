@@ -8,7 +8,7 @@ use similar::TextDiff;
 use super::AuthorError;
 use super::answer::{Answer, Refused, answer, as_text};
 use super::case::{Case, CaseFiles};
-use crate::policies::LoadedPolicy;
+use ruleward_sandbox::LoadedPolicy;
 
 /// The file with what is expected.
 pub const EXPECTED: &str = "expected.rules";

@@ -12,12 +12,10 @@ use super::{Arguments, Command, dev, incidents, paper, policy, terminal, watch};
 use crate::author::rehearsal;
 use crate::board::Board;
 use crate::config::{Config, DEFAULT_FILE, DEFAULT_STATE_DIRECTORY};
-use crate::facts;
 use crate::history::{self, History};
 use crate::journal::{CLOSE_TIME, Journal};
 use crate::logs::{self, Level};
 use crate::open::{self, engine};
-use crate::policies::{OnEvaluation, compile};
 use crate::reload;
 use crate::run;
 use crate::serve::client::{self, ClientError};
@@ -29,6 +27,7 @@ use crate::traces::{self, Traces};
 use ruleward_report::screen;
 use ruleward_report::text::{self, Style};
 use ruleward_report::{Checks, ErrorClass, Intent, Report};
+use ruleward_sandbox::{OnEvaluation, compile};
 
 /// Where the daemon is if the configuration can't say so.
 const DEFAULT_RUNTIME_DIRECTORY: &str = "/run/ruleward";
@@ -113,7 +112,7 @@ fn load(file: &Path) -> Result<Config, Box<Report>> {
 }
 
 fn board(config: &Config) -> Board {
-    let host_name = || facts::host_name().unwrap_or_default();
+    let host_name = || ruleward_facts::host_name().unwrap_or_default();
     Board::new(&config.node_name.clone().unwrap_or_else(host_name), config.refresh_interval)
 }
 

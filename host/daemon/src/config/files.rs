@@ -5,7 +5,7 @@ use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 
 use super::problem::{ConfigError, Problem, Source, unreadable};
-use crate::regular::{self, NotRead};
+use ruleward_files::regular::{self, NotRead};
 
 /// Longest configuration file in bytes: 16 MiB.
 pub const MAX_FILE_SIZE: u64 = 16 << 20;

@@ -9,8 +9,8 @@ use thiserror::Error;
 
 use super::problem::{ConfigError, Source};
 use super::{Config, DEFAULT_STATE_DIRECTORY, decode, files};
-use crate::private_dir::{PrivateDir, PrivateError};
-use crate::sealed;
+use ruleward_files::private_dir::{PrivateDir, PrivateError};
+use ruleward_files::sealed;
 
 /// Of the file.
 const FORMAT: u32 = 1;

@@ -19,7 +19,7 @@ use serde::de::DeserializeOwned;
 use thiserror::Error;
 
 use super::record::{Header, Part, Record};
-use crate::digest;
+use ruleward_files::digest;
 
 /// Begins the first line.
 const MAGIC: &str = "ruleward-record";

@@ -25,8 +25,8 @@ use ruleward_core::facts::Facts;
 use ruleward_core::grants::Grants;
 use ruleward_core::names::PolicyName;
 
-use crate::policies::Limits;
 use record::{Mode, Outcome};
+use ruleward_sandbox::Limits;
 use store::Bounds;
 use writer::Writer;
 

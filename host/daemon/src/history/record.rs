@@ -13,8 +13,8 @@ use ruleward_core::names::PolicyName;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use crate::digest;
-use crate::policies::Limits;
+use ruleward_files::digest;
+use ruleward_sandbox::Limits;
 
 /// The contract that policies of this version speak.
 pub const CONTRACT: &str = "ruleward:policy@0.1.0";

@@ -11,7 +11,7 @@ use thiserror::Error;
 
 use super::format::{self, FormatError, Parts};
 use super::record::{Header, Outcome, Record, RecordName};
-use crate::private_dir::{PrivateDir, PrivateError};
+use ruleward_files::private_dir::{PrivateDir, PrivateError};
 
 /// Ends the names of records.
 const SUFFIX: &str = ".record";

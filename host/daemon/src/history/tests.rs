@@ -11,9 +11,9 @@ use ruleward_core::names::{Backend, PolicyName};
 use super::format::{self, FormatError, Parts};
 use super::record::{CONTRACT, Header, Mode, Outcome, Part, Record, RecordName};
 use super::store::{Bounds, Store, StoreError};
-use crate::digest;
-use crate::policies::Limits;
-use crate::private_dir::power::lost_at_each_step;
+use ruleward_files::digest;
+use ruleward_files::private_dir::power::lost_at_each_step;
+use ruleward_sandbox::Limits;
 
 fn facts(name: &str) -> Facts {
     let system =

@@ -8,7 +8,7 @@ use std::os::unix::fs::FileExt;
 use std::path::Path;
 
 use super::{CURRENT, PREVIOUS};
-use crate::private_dir::{PrivateDir, PrivateError};
+use ruleward_files::private_dir::{PrivateDir, PrivateError};
 
 /// The file that grows, and the folder that it is in.
 #[derive(Debug)]

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant, SystemTime};
 use ruleward_core::actor::Parent;
 
 use super::{FIRST_PAUSE, Journal, JournalFile, LONGEST_PAUSE, MOST_PACES, Pace, Waiting, read};
-use crate::private_dir::PrivateError;
+use ruleward_files::private_dir::PrivateError;
 use ruleward_report::{Incident, timestamp};
 
 /// First pause after a failure.

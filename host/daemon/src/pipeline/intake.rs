@@ -10,11 +10,11 @@ use ruleward_core::schedule::Reason;
 
 use super::traced::Stage;
 use super::{Pass, Pipeline, Stop};
-use crate::facts::{self, FactsError};
 use crate::logs;
 use crate::metrics::WaitFor;
 use crate::reload::Told;
 use crate::roster::{Behind, Offer, ShadowWish};
+use ruleward_facts::FactsError;
 use ruleward_kernel::nft_tables::nft_tables;
 use ruleward_report::{ErrorClass, Outcome, PinReport};
 
@@ -40,7 +40,7 @@ pub(super) struct Offered {
 #[derive(Debug, Default)]
 pub(super) struct Survey {
     pub facts: Option<Arc<Facts>>,
-    reader: facts::Reader,
+    reader: ruleward_facts::Reader,
     notes: Vec<String>,
     /// What was heard of changes before they were read; none if that is not known.
     pub heard: Option<u64>,
@@ -126,14 +126,14 @@ impl Pipeline {
             pass.report.notes.extend(self.survey.notes.iter().cloned());
             return;
         }
-        let options = facts::Options {
+        let options = ruleward_facts::Options {
             node_name: self.config.node_name.as_deref(),
             documents: &self.config.documents,
             iptables: self.detection.version,
             backend: self.detection.backend,
             families: self.detection.families,
         };
-        match pass.timed(Stage::Facts, || facts::read(&options, &mut self.survey.reader)) {
+        match pass.timed(Stage::Facts, || ruleward_facts::read(&options, &mut self.survey.reader)) {
             Ok(reading) => {
                 pass.report.notes.extend(reading.notes.iter().cloned());
                 let same = self.survey.facts.as_deref() == Some(&reading.facts);

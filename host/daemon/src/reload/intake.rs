@@ -6,8 +6,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::time::Duration;
 
-use crate::facts::signs::Signs;
 use crate::roster::Offer;
+use ruleward_facts::signs::Signs;
 
 /// What the checks tell whoever makes offers.
 pub enum Told {

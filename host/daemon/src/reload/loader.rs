@@ -16,9 +16,9 @@ use super::stamp::Stamp;
 use crate::config::{Config, Mode};
 use crate::history::History;
 use crate::memory;
-use crate::policies::{PolicyEngine, components};
 use crate::roster::{Offer, Recorded, ShadowWish, Version};
 use ruleward_report::timestamp;
+use ruleward_sandbox::{PolicyEngine, components};
 
 use job::Job;
 pub use job::{JobKind, Loaded};

@@ -27,12 +27,12 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 use crate::board::Board;
 use crate::config::{Config, Mode, PolicyConfig};
-use crate::facts::signs::Signs;
 use crate::history::History;
-use crate::policies::PolicyEngine;
 use crate::roster::{Offer, Wish, WishState};
 use loader::Loader;
 use post::{Message, Post, post};
+use ruleward_facts::signs::Signs;
+use ruleward_sandbox::PolicyEngine;
 
 pub use intake::{Intake, NoMore, OnTold, Told};
 

@@ -15,11 +15,11 @@ use thiserror::Error;
 
 use super::stamp::Stamp;
 use crate::config::{Config, Mode, PolicyConfig};
-use crate::digest;
-use crate::policies::{ComponentBytes, Limits, components};
-use crate::private_dir::{PrivateDir, PrivateError};
-use crate::sealed;
+use ruleward_files::digest;
+use ruleward_files::private_dir::{PrivateDir, PrivateError};
+use ruleward_files::sealed;
 use ruleward_report::PinReport;
+use ruleward_sandbox::{ComponentBytes, Limits, components};
 
 /// Of the files.
 const FORMAT: u32 = 1;
@@ -262,7 +262,7 @@ fn held(pin: &Pin, policy: &PolicyConfig, config: &Config) -> PolicyConfig {
 mod tests {
     use super::*;
     use crate::config::Source;
-    use crate::private_dir::power::lost_at_each_step;
+    use ruleward_files::private_dir::power::lost_at_each_step;
 
     /// A configuration with the policy `web`, whose component is `web.wasm` beside it, and `other`.
     fn config(folder: &Path, more: &str) -> Config {
@@ -289,7 +289,7 @@ mod tests {
             component: old.digest,
             settings: "{\"a\":1}".to_owned(),
             grants,
-            limits: Limits::default().with(crate::policies::Limit::Rules, 7),
+            limits: Limits::default().with(ruleward_sandbox::Limit::Rules, 7),
             against: wanted(configured),
             against_component: component(configured),
         }
@@ -331,11 +331,11 @@ mod tests {
         let pin = pin(&before, "web-*");
         write(&before.state_directory, &pin).unwrap();
         let mut lowered = before.clone();
-        lowered.limits_ceiling = [(crate::policies::Limit::Rules, 5)].into();
+        lowered.limits_ceiling = [(ruleward_sandbox::Limit::Rules, 5)].into();
         let mut pins = Pins::default();
         assert!(pins.look(&lowered, true));
         let limits = &pins.effective(&lowered)[&pin.policy].limits;
-        assert_eq!(*limits, pin.limits.clone().with(crate::policies::Limit::Rules, 5));
+        assert_eq!(*limits, pin.limits.clone().with(ruleward_sandbox::Limit::Rules, 5));
     }
 
     #[test]

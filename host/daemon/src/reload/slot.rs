@@ -9,8 +9,8 @@ use ruleward_core::names::PolicyName;
 
 use super::stamp::Stamp;
 use crate::config::{Place, PolicyConfig};
-use crate::policies::{ComponentBytes, FileError, Limits, LoadError, LoadedPolicy};
 use crate::roster::{Version, Wish, WishState, identity};
+use ruleward_sandbox::{ComponentBytes, FileError, Limits, LoadError, LoadedPolicy};
 
 /// A file that is cut off or absent may be in the middle of being written: it is looked at again after this time before
 /// it counts.

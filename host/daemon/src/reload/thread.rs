@@ -15,10 +15,10 @@ use super::post::{Inbox, Message, Post};
 use super::{News, Source};
 use crate::board::Board;
 use crate::config::Config;
-use crate::facts::changes::Changes;
 use crate::history::History;
-use crate::policies::PolicyEngine;
 use crate::roster::Offer;
+use ruleward_facts::changes::Changes;
+use ruleward_sandbox::PolicyEngine;
 
 /// A burst of events is over when nothing has come for so long, ...
 const QUIET: Duration = Duration::from_millis(50);

@@ -12,10 +12,10 @@ use super::asked::Asked;
 use super::offer::{Wish, WishState};
 use super::version::{Answer, Counts, NoAnswer, Version, judge};
 use crate::config::Ceiling;
-use crate::policies::Limits;
-use crate::policies::last_good::LastGood;
 use ruleward_report::limits::LimitReport;
 use ruleward_report::{CandidateReport, CandidateState, PolicyReport, PolicyState};
+use ruleward_sandbox::Limits;
+use ruleward_sandbox::last_good::LastGood;
 
 /// A policy that is, or was, configured.
 pub(super) struct Member {

@@ -8,8 +8,8 @@ use ruleward_core::names::PolicyName;
 
 use super::version::Version;
 use crate::config::Config;
-use crate::policies::Limits;
 use ruleward_report::PinReport;
+use ruleward_sandbox::Limits;
 
 /// A configuration that was found right, and the versions that it asks for.
 #[derive(Debug, Clone)]

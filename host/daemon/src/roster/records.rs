@@ -10,9 +10,9 @@ use ruleward_core::names::PolicyName;
 
 use super::member::Member;
 use super::{Accepted, Roster};
-use crate::policies::Limits;
-use crate::policies::last_good::{self, LastGood};
 use ruleward_report::timestamp;
+use ruleward_sandbox::Limits;
+use ruleward_sandbox::last_good::{self, LastGood};
 
 /// A version that was in force when the last process ended: all that it takes to load it again.
 #[derive(Debug, Clone)]

@@ -13,7 +13,7 @@ use super::member::{Candidate, Member};
 use super::version::Version;
 use crate::history::Event;
 use crate::history::record::{Mode, Outcome};
-use crate::policies::Limits;
+use ruleward_sandbox::Limits;
 
 /// A version that answers nothing that is in force.
 #[derive(Debug, Clone)]

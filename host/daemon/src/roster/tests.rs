@@ -7,9 +7,9 @@ use ruleward_core::names::Table;
 
 use super::*;
 use crate::config::{Config, Source};
-use crate::policies::last_good;
-use crate::policies::testkit::{Guest, Kit, facts};
 use ruleward_report::CandidateState;
+use ruleward_sandbox::last_good;
+use ruleward_sandbox::testkit::{Guest, Kit, facts};
 
 fn name(text: &str) -> PolicyName {
     PolicyName::new(text).unwrap()
@@ -338,8 +338,8 @@ fn what_was_retracted_is_tried_again() {
 
 #[test]
 fn a_version_is_told_by_each_of_its_parts() {
-    let limits = crate::policies::Limits::default();
-    let other_limits = limits.clone().with(crate::policies::Limit::Fuel, 1);
+    let limits = ruleward_sandbox::Limits::default();
+    let other_limits = limits.clone().with(ruleward_sandbox::Limit::Fuel, 1);
     let id = |digest, settings, grants: &Grants, limits| identity(digest, settings, grants, limits);
     let ids = [
         id("sha256:1", "{}", &grants("a-*"), &limits),

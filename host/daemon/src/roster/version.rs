@@ -13,9 +13,9 @@ use sha2::{Digest, Sha256};
 use thiserror::Error;
 
 use crate::config::Written;
-use crate::digest;
-use crate::policies::{Cause, Limit, Limits, LoadedPolicy, Log, LogLevel, LogLine, Refusal, contribution_digest};
+use ruleward_files::digest;
 use ruleward_kernel::target_names;
+use ruleward_sandbox::{Cause, Limit, Limits, LoadedPolicy, Log, LogLevel, LogLine, Refusal, contribution_digest};
 
 /// A loaded component with its settings, grants and limits.
 #[derive(Debug)]

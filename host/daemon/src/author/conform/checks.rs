@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 use super::situations::{Situation, one_family, with};
 use super::{Check, Subject, Verdict, schema, situations};
 use crate::author::case::Case;
-use crate::policies::{Cause, LoadedPolicy, contribution_digest};
+use ruleward_sandbox::{Cause, LoadedPolicy, contribution_digest};
 
 /// The first check.
 pub const LOADS: &str = "loads: imports and exports are the contract's";

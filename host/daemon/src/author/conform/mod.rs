@@ -15,7 +15,7 @@ use serde_json::Value;
 
 use super::case::{Case, CaseFiles};
 use super::{AuthorError, load};
-use crate::policies::LoadedPolicy;
+use ruleward_sandbox::LoadedPolicy;
 
 /// A judged component.
 #[derive(Debug, Serialize)]

@@ -10,7 +10,7 @@ use ruleward_core::names::Backend;
 use serde_json::{Value, json};
 
 use crate::author::case::Case;
-use crate::policies::Description;
+use ruleward_sandbox::Description;
 
 /// Interfaces and documents of a large node.
 const MANY: u32 = 1000;

@@ -15,7 +15,7 @@ use super::project::Project;
 use super::rehearsal::{self, Verdict};
 use super::suite::{self, CaseResult, Outcome, difference};
 use super::{AuthorError, load_with};
-use crate::policies::LoadedPolicy;
+use ruleward_sandbox::LoadedPolicy;
 
 pub use sources::Sources;
 

@@ -10,7 +10,7 @@ use crate::author::answer::answer;
 use crate::author::case::{Case, CaseFiles};
 use crate::author::{AuthorError, load};
 use crate::cli::output::Output;
-use crate::policies::Limit;
+use ruleward_sandbox::Limit;
 
 #[derive(Serialize)]
 struct Measured {

@@ -11,7 +11,7 @@ use crate::author::answer::answer;
 use crate::author::case::{Case, CaseFiles};
 use crate::author::{AuthorError, load};
 use crate::cli::output::Output;
-use crate::policies::{Limit, LoadedPolicy};
+use ruleward_sandbox::{Limit, LoadedPolicy};
 
 #[derive(Serialize)]
 struct Inspected<'a> {

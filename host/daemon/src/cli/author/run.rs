@@ -10,7 +10,7 @@ use crate::author::case::{Case, CaseFiles};
 use crate::author::rehearsal::{self, Verdict};
 use crate::author::{AuthorError, load};
 use crate::cli::output::Output;
-use crate::policies::{Contribution, Log};
+use ruleward_sandbox::{Contribution, Log};
 
 #[derive(Serialize)]
 struct Printed<'a> {

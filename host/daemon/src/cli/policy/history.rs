@@ -12,9 +12,9 @@ use crate::cli::output::Output;
 use crate::history::changes::{self, Difference};
 use crate::history::record::{Header, Mode, Outcome};
 use crate::history::store::{Listing, Store};
-use crate::policies::last_good::{self, LastGood};
 use ruleward_report::plain::plain;
 use ruleward_report::text::{Style, counts};
+use ruleward_sandbox::last_good::{self, LastGood};
 
 /// How many differences of a record are printed for people, and how many characters of a value.
 const MOST_SHOWN: usize = 20;

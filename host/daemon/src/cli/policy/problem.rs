@@ -9,8 +9,8 @@ use crate::cli::output::Output;
 use crate::history::format::FormatError;
 use crate::history::record::RecordName;
 use crate::history::store::StoreError;
-use crate::private_dir::PrivateError;
 use crate::serve::client::ClientError;
+use ruleward_files::private_dir::PrivateError;
 use ruleward_report::text;
 use ruleward_report::{ErrorClass, Report};
 

@@ -10,10 +10,10 @@ use crate::cli::output::Output;
 use crate::history::format::{self, Parts, Portable};
 use crate::history::record::{Record, RecordName};
 use crate::history::store::Store;
-use crate::policies::{ComponentBytes, PolicyEngine, PolicyEngineOptions, components};
 use crate::replay::{self, FirstDifference, Replay, Side};
 use ruleward_report::plain::plain;
 use ruleward_report::text::Style;
+use ruleward_sandbox::{ComponentBytes, PolicyEngine, PolicyEngineOptions, components};
 
 /// Exit code for another answer than the recorded one.
 const DIFFERENT: u8 = 2;

@@ -12,12 +12,12 @@ use crate::cli::output::Output;
 use crate::config::{Config, Mode, PolicyConfig};
 use crate::history::record::{Header, Outcome, Record, RecordName};
 use crate::history::store::Store;
-use crate::policies::components;
 use crate::reload::pins::{self, Pin, PinError};
 use crate::serve::client::{self, ClientError};
 use crate::serve::control::Request;
 use ruleward_report::plain::plain;
 use ruleward_report::{PolicyReport, Report, timestamp};
+use ruleward_sandbox::components;
 
 /// What came of it.
 #[derive(Debug, Serialize)]

@@ -4,8 +4,8 @@ use std::path::{Path, PathBuf};
 
 use ruleward_core::names::PolicyName;
 
-use crate::policies::{ComponentBytes, Limits, LoadError, LoadedPolicy, PolicyEngine, components};
 use crate::roster::Recorded;
+use ruleward_sandbox::{ComponentBytes, Limits, LoadError, LoadedPolicy, PolicyEngine, components};
 
 /// Loading has ended.
 pub struct Loaded {

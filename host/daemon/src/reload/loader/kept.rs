@@ -11,7 +11,7 @@ use ruleward_core::names::PolicyName;
 use super::Loader;
 use crate::config::Config;
 use crate::history::History;
-use crate::policies::{ComponentBytes, components};
+use ruleward_sandbox::{ComponentBytes, components};
 
 /// Of so many components that were in force before the compiled code is kept.
 const MOST_RECENT: usize = 4;
