@@ -49,13 +49,12 @@ fn own(needs: &[String]) -> Vec<&str> {
 fn with_graph(page: &str, crates: &Crates) -> String {
     let Some((before, rest)) = page.split_once(BEGIN) else { return String::new() };
     let Some((_, after)) = rest.split_once(END) else { return String::new() };
-    let widest = crates.keys().map(String::len).max().unwrap_or_default();
-    let line = |(name, needs): (&String, &Vec<String>)| match own(needs) {
-        needs if needs.is_empty() => format!("    {name}\n"),
-        needs => format!("    {name:widest$} -> {}\n", needs.join(", ")),
+    let row = |(name, needs): (&String, &Vec<String>)| {
+        let needs: Vec<String> = own(needs).into_iter().map(|name| format!("`{name}`")).collect();
+        format!("| `{name}` | {} |\n", if needs.is_empty() { "none".to_owned() } else { needs.join(", ") })
     };
-    let graph: String = crates.iter().map(line).collect();
-    format!("{before}{BEGIN}\n{graph}\n{END}{after}")
+    let rows: String = crates.iter().map(row).collect();
+    format!("{before}{BEGIN}| crate | knows |\n|---|---|\n{rows}{END}{after}")
 }
 
 /// From the manifests; what only tests need is left out.
@@ -98,7 +97,8 @@ mod tests {
         .into();
         let page = format!("a\n{BEGIN}old\n{END}\nb\n");
         let written = with_graph(&page, &crates);
-        assert_eq!(written, format!("a\n{BEGIN}\n    ruleward      -> ruleward-core\n    ruleward-core\n\n{END}\nb\n"));
+        let rows = "| crate | knows |\n|---|---|\n| `ruleward` | `ruleward-core` |\n| `ruleward-core` | none |\n";
+        assert_eq!(written, format!("a\n{BEGIN}{rows}{END}\nb\n"));
         assert_eq!(with_graph(&written, &crates), written);
     }
 }
