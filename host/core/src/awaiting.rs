@@ -17,6 +17,14 @@ pub enum Foreign {
 }
 
 impl Foreign {
+    /// Its name.
+    pub fn name(&self) -> &str {
+        match self {
+            Self::Chain(name) => name.as_str(),
+            Self::Set(name) => name.as_str(),
+        }
+    }
+
     /// The chain, if it is one.
     pub fn chain(&self) -> Option<&ChainName> {
         match self {

@@ -47,7 +47,7 @@ fn push_table(text: &mut String, checked: &Checked, family: Family, table: Table
         };
         for one in sorted {
             let awaited =
-                one.rule.awaits().iter().map(|awaited| format!(", while {awaited} exists")).collect::<String>();
+                one.rule.awaits().iter().map(|awaited| format!(", while {} exists", awaited.name())).collect::<String>();
             let _ = writeln!(text, "# {place}{awaited}\n-A {hook} {}", one.rule.text);
         }
     }
