@@ -46,8 +46,12 @@ fn push_table(text: &mut String, checked: &Checked, family: Family, table: Table
             Placement::Last => "after others' rules",
         };
         for one in sorted {
-            let awaited =
-                one.rule.awaits().iter().map(|awaited| format!(", while {} exists", awaited.name())).collect::<String>();
+            let awaited = one
+                .rule
+                .awaits()
+                .iter()
+                .map(|awaited| format!(", while {} exists", awaited.name()))
+                .collect::<String>();
             let _ = writeln!(text, "# {place}{awaited}\n-A {hook} {}", one.rule.text);
         }
     }

@@ -48,9 +48,15 @@ pub struct Kit {
     pub limits: Limits,
 }
 
+impl Default for Kit {
+    fn default() -> Self {
+        Self::with_compiler(compiler())
+    }
+}
+
 impl Kit {
     pub fn new() -> Self {
-        Self::with_compiler(compiler())
+        Self::default()
     }
 
     pub fn with_compiler(compiler: Compiler) -> Self {
