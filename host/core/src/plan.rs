@@ -2,7 +2,7 @@
 //!
 //! Always true of a plan: it touches no stranger's rule, chain or set; a chain that is right is not in it; a rule that is
 //! right and in order is not rewritten, so its counters survive ([`MOST_SINGLE_DELETIONS`] is the exception). Applied to the state that it was made for, it gives
-//! the expected state ([`crate::simulate`] and the property tests hold it to that). Nothing is planned for what an
+//! the expected state (`simulate` and the property tests hold it to that). Nothing is planned for what an
 //! observation does not cover.
 
 use std::borrow::Cow;

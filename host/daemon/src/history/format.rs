@@ -115,7 +115,7 @@ pub fn write(header: &Header, parts: &Parts<'_>, component: Option<&[u8]>, file:
 /// A record as bytes.
 ///
 /// # Errors
-/// As [`write`].
+/// As [`write()`].
 pub fn encode(header: &Header, parts: &Parts<'_>, component: Option<&[u8]>) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     write(header, parts, component, &mut bytes)?;
