@@ -5,6 +5,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::time::Instant;
 
 use ruleward_core::awaiting::Foreign;
 use ruleward_core::expected::Expected;
@@ -14,6 +15,7 @@ use ruleward_core::plan::plan;
 
 use super::keeper::Keeper;
 use super::{Pipeline, Stop};
+use ruleward_kernel::activity::Activity;
 use ruleward_kernel::observe::Scope;
 use ruleward_kernel::port::{Port, Wanted};
 use ruleward_report::Intent;
@@ -62,8 +64,12 @@ impl Pipeline {
         if todo.tables.is_empty() {
             return Ok(());
         }
-        let mut pass = self.begin(Intent::Write);
-        self.keeper.write(&*self.port, &mut pass, &mut expected, &mut observed, &mut todo, &scope)?;
+        let (mut pass, seen) = (self.begin(Intent::Write), Instant::now());
+        pass.found.measure = Some(Arc::clone(&expected));
+        let written = self.keeper.write(&*self.port, &mut pass, &mut expected, &mut observed, &mut todo, &scope);
+        // What else was found there meanwhile was repaired with it.
+        self.record(&mut pass, &Activity::default(), &written, seen);
+        written?;
         self.expected = Some(expected);
         if let Ok(name) = ChainName::new(chain) {
             self.keeper.awaited.forget(*family, *table, Foreign::Chain(name));
