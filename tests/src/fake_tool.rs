@@ -110,8 +110,9 @@ impl<'n> FakeTool<'n> {
         self.start_counting();
     }
 
-    /// Holds the calls of `tool` whose input begins so. What was held before stays held, and no other call is from now on.
-    /// `rehearsals`: those in other network namespaces, in place of those in the node's own.
+    /// Holds the calls of `tool` whose input begins so. What was held before stays held, and no
+    /// other call is from now on. `rehearsals`: those in other network namespaces, in place of
+    /// those in the node's own.
     pub fn hold(&self, tool: &str, input: &str, rehearsals: bool) -> Held {
         static NEXT: AtomicUsize = AtomicUsize::new(0);
         let number = NEXT.fetch_add(1, Ordering::Relaxed);

@@ -1,5 +1,5 @@
-//! Name services that hear whatever they are asked: a listener on each socket by which a program can reach a resolver, in
-//! a node's own namespaces. None knows an answer.
+//! Name services that hear whatever they are asked: a listener on each socket by which a program
+//! can reach a resolver, in a node's own namespaces. None knows an answer.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -127,8 +127,8 @@ impl Ears {
         }
     }
 
-    /// Takes what has come. Connections are closed at once, and of what is asked for by datagram nothing is known: whoever
-    /// asks need not wait.
+    /// Takes what has come. Connections are closed at once, and of what is asked for by datagram
+    /// nothing is known: whoever asks need not wait.
     fn drain(&self) {
         let mut heard = self.heard.lock().expect("no panic in between");
         for (name, ear) in &self.all {

@@ -1,5 +1,5 @@
-//! What the program under test and every tool that it starts ask the kernel for, as `strace` tells it: which sockets they
-//! open, to whom they speak on them, and which programs are started.
+//! What the program under test and every tool that it starts ask the kernel for, as `strace` tells
+//! it: which sockets they open, to whom they speak on them, and which programs are started.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fs;

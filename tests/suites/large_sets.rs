@@ -1,5 +1,6 @@
-//! A set of many members is read, filled or rehearsed: a rule that is deleted meanwhile is back before that has ended. The
-//! tool that works on the set is held still, so that what comes first does not depend on how fast anything is.
+//! A set of many members is read, filled or rehearsed: a rule that is deleted meanwhile is back
+//! before that has ended. The tool that works on the set is held still, so that what comes first
+//! does not depend on how fast anything is.
 
 use std::fs;
 use std::sync::Arc;
@@ -18,6 +19,7 @@ pub fn trials() -> Vec<Trial> {
             trials.push(trial(format!("large_set::{backend}::{name}"), move || test(backend)));
         };
         add("a_rule_is_repaired_while_it_is_read", a_rule_is_repaired_while_it_is_read);
+        add("the_node_is_not_in_sync_before_it_is_compared", the_node_is_not_in_sync_before_it_is_compared);
         add("a_rule_is_repaired_while_it_is_read_back", a_rule_is_repaired_while_it_is_read_back);
         add("a_rule_is_repaired_while_a_change_is_rehearsed", a_rule_is_repaired_while_a_change_is_rehearsed);
         add("it_is_right_again_after_any_change", it_is_right_again_after_any_change);
@@ -111,7 +113,7 @@ fn a_rule_is_repaired_while_it_is_read(backend: Backend) {
         held.release();
     });
     assert!(has(&node, &member(0)) && !has(&node, "192.0.2.0/24"));
-    // Nobody asks for a check now: the set is read because of the event of a rule.
+    // No check is asked for now: the set is read because of the event of a rule.
     let held = fake.hold("ipset", "list ", false);
     exchange_a_member(&node);
     delete_and_await(&node, 2);
@@ -120,6 +122,26 @@ fn a_rule_is_repaired_while_it_is_read(backend: Backend) {
     held.release();
     poll("the set is right again", || has(&node, &member(0)).then_some(()));
     daemon.refresh();
+}
+
+/// Another program has emptied it, and a rule is repaired before it is read.
+fn the_node_is_not_in_sync_before_it_is_compared(backend: Backend) {
+    let node = node(backend, &members(MANY));
+    let fake = FakeTool::new(&node);
+    let daemon = node.daemon();
+    daemon.wait_until("in sync", |status| status.report.in_sync);
+    let held = fake.hold("ipset", "list ", false);
+    node.command("ipset").args(&["flush", "op-large"]).must();
+    delete_and_await(&node, 0);
+    held.wait();
+    daemon.wait_until("out of sync", |status| {
+        let told = |problem: &String| problem.contains("large sets have changed and are being read");
+        !status.report.in_sync && status.report.problems.iter().any(told)
+    });
+    assert_eq!(node.ruleward(&["status"]).output().code, Some(1));
+    held.release();
+    daemon.wait_until("in sync", |status| status.report.in_sync && status.report.problems.is_empty());
+    assert!(has(&node, &member(0)));
 }
 
 fn a_rule_is_repaired_while_it_is_read_back(backend: Backend) {

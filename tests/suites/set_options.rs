@@ -1,5 +1,6 @@
-//! What sets can be besides a type and members: exceptions, ranges, and the other options of `ipset create`. Each is put in
-//! force as ipset itself makes it, is kept so, and is no difference at the next check.
+//! What sets can be besides a type and members: exceptions, ranges, and the other options of `ipset
+//! create`. Each is put in force as ipset itself makes it, is kept so, and is no difference at the
+//! next check.
 
 use std::net::UdpSocket;
 use std::time::Duration;

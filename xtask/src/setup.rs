@@ -8,8 +8,8 @@ use crate::command::{Run, find};
 use crate::progress::step;
 use crate::wasm_target::Toolchain;
 
-/// Programs that must be there, and the Debian package of each. `nft` is what the tests' stranger tampers with; `strace`
-/// tells the tests what the tools ask the kernel for.
+/// Programs that must be there, and the Debian package of each. `nft` is what the tests' stranger
+/// tampers with; `strace` tells the tests what the tools ask the kernel for.
 const TOOLS: [(&str, &str); 12] = [
     ("iptables-restore", "iptables"),
     ("iptables-save", "iptables"),

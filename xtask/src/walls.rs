@@ -1,5 +1,5 @@
-//! The walls of the house: which crate of the host knows which, as `docs/architecture.md` shows it, and who alone may have
-//! what is heavy.
+//! The walls of the house: which crate of the host knows which, as `docs/architecture.md` shows it,
+//! and who alone may have what is heavy.
 
 use std::collections::BTreeMap;
 use std::fs;

@@ -1,5 +1,6 @@
-//! Rules that wait for what another program makes: a chain or a set. Such a thing comes and goes as its owner likes, and the
-//! rule is put in and taken out with it: that is no drift. What else differs is.
+//! Rules that wait for what another program makes: a chain or a set. Such a thing comes and goes as
+//! its owner likes, and the rule is put in and taken out with it: that is no drift. What else
+//! differs is.
 //!
 //! So the measure of drift is what had to be shown before the change: with what there was when all was last in sync
 //! ([`Awaited`]), and without the rules whose chain or set has come or gone since ([`Turn`]).
@@ -97,8 +98,8 @@ impl Awaited {
     }
 }
 
-/// Each thing that is awaited, in each chain that `observed` covers and that holds rules that wait for it, and whether it
-/// exists.
+/// Each thing that is awaited, in each chain that `observed` covers and that holds rules that wait
+/// for it, and whether it exists.
 fn each(expected: &Expected, observed: &Observed, mut take: impl FnMut(Family, Table, &str, &Foreign, bool)) {
     let absent = ObservedTable::default();
     for ((family, table), wanted) in &expected.tables {

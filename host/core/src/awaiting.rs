@@ -1,5 +1,5 @@
-//! Rules that are not in force because something that another program makes does not exist: nothing is wrong, and no packet
-//! meets them.
+//! Rules that are not in force because something that another program makes does not exist: nothing
+//! is wrong, and no packet meets them.
 
 use std::fmt;
 

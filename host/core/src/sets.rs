@@ -45,8 +45,8 @@ struct Reading {
     members: Collected,
 }
 
-/// Reads the output of `ipset list` as it comes, of all sets or of several one after the other. It holds no more of a set
-/// than what becomes of it.
+/// Reads the output of `ipset list` as it comes, of all sets or of several one after the other. It
+/// holds no more of a set than what becomes of it.
 #[derive(Debug, Default)]
 pub struct ListReader {
     sets: BTreeMap<String, ObservedSet>,

@@ -14,8 +14,8 @@ pub fn share_one_heap() {
     // SAFETY: it takes two numbers, and no other thread is there yet.
     unsafe {
         libc::mallopt(libc::M_ARENA_MAX, 1);
-        // Left alone, the library takes large blocks from the heap once one was freed, and the heap never shrinks below what
-        // lies at its end.
+        // Left alone, the library takes large blocks from the heap once one was freed, and the heap
+        // never shrinks below what lies at its end.
         libc::mallopt(libc::M_MMAP_THRESHOLD, LARGE);
     }
 }

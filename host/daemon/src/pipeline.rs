@@ -280,7 +280,7 @@ impl Pipeline {
         if concluded.is_ok() && pass.intent == Intent::Write && self.keeper.sets_are_unread() {
             // Large sets that were just put in their places are read back when the rules are in force.
             concluded = self.expected.clone().map_or(Ok(()), |expected| self.swap_large(pass, expected));
-            pass.report.in_sync &= concluded.is_ok();
+            pass.report.in_sync = concluded.is_ok() && self.is_in_sync();
         }
         pass.recorder.done(traced::REPORT, concluding);
         concluded

@@ -80,7 +80,7 @@ fn socket(line: &str) -> Option<Socket> {
     (protocol == PROTOCOL && port != 0 && !listens).then_some(Socket { port, inode })
 }
 
-/// Programs that only read, which read again if somebody wrote meanwhile, and ipset, which speaks of sets alone.
+/// Programs that only read, which read again if another program wrote meanwhile, and ipset, which speaks of sets alone.
 fn writes_no_rules(socket: Socket) -> bool {
     let name = std::fs::read_to_string(format!("/proc/{}/comm", socket.port)).unwrap_or_default();
     socket.port > 0 && (name.trim_end().ends_with("-save") || name.trim_end() == "ipset") && owns(socket)

@@ -91,6 +91,18 @@ impl Live {
         let netlink = open_netlink();
         Self { tools, rules, netlink, clients: Arc::default(), lock, held: None }
     }
+
+    /// The same, where no lock has to be held.
+    fn without_lock(&self) -> Self {
+        Self {
+            tools: self.tools.clone(),
+            rules: self.rules.clone(),
+            netlink: self.netlink.clone(),
+            clients: Arc::clone(&self.clients),
+            lock: self.lock.clone(),
+            held: None,
+        }
+    }
 }
 
 impl Live {
@@ -213,27 +225,13 @@ impl Port for Live {
     }
 
     fn exclusive(&self) -> Result<Box<dyn Port + '_>, LockError> {
-        let lock = self.lock.clone();
         if self.backend() == Backend::Nft || self.held.is_some() {
-            return Ok(Box::new(Self {
-                tools: self.tools.clone(),
-                rules: self.rules.clone(),
-                netlink: self.netlink.clone(),
-                clients: Arc::clone(&self.clients),
-                lock,
-                held: None,
-            }));
+            return Ok(Box::new(self.without_lock()));
         }
         // Without a lock of their own our tools would wait for us: then they take the node's lock themselves.
+        let lock = self.lock.clone();
         let Some(private) = &lock.private else {
-            return Ok(Box::new(Self {
-                tools: self.tools.clone(),
-                rules: self.rules.clone(),
-                netlink: self.netlink.clone(),
-                clients: Arc::clone(&self.clients),
-                lock,
-                held: None,
-            }));
+            return Ok(Box::new(self.without_lock()));
         };
         let tools = self.tools.clone().with_private_lock(Arc::clone(private));
         let mut told = false;

@@ -1,4 +1,5 @@
-//! Which tables nf_tables has in the calling thread's network namespace, whoever made them and whatever backend is in use.
+//! Which tables nf_tables has in the calling thread's network namespace, whoever made them and
+//! whatever backend is in use.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 

@@ -2,9 +2,9 @@
 //! that others install, and its name is the target's: a chain of that name would be taken for it wherever a rule jumps
 //! there. Matches have names in lower case.
 //!
-//! The tools look in the folders that `XTABLES_LIBDIR` names, which they get from us, else in the one that they were built
-//! with. That one is not told: all folders where builds have it are looked at. A name too many is a refusal with its
-//! reason, a name too few a jump that leads elsewhere.
+//! The tools look in the folders that `XTABLES_LIBDIR` names, which they get from us, else in the
+//! one that they were built with. That one is not told: all folders where builds have it are looked
+//! at. A name too many is a refusal with its reason, a name too few a jump that leads elsewhere.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::{OsStr, OsString};

@@ -1,5 +1,5 @@
-//! Sets and chains of another program in rules of ours: such a rule is in force while they exist, waits where they do not,
-//! and nothing of theirs is touched.
+//! Sets and chains of another program in rules of ours: such a rule is in force while they exist,
+//! waits where they do not, and nothing of theirs is touched.
 
 use std::sync::Arc;
 

@@ -1,5 +1,6 @@
-//! Tables of nf_tables that are none of iptables' are facts for policies: when one comes or goes, policies are asked again at
-//! once, on both backends. Felix with nftables is the program that matters: its table says which of its dataplanes it uses.
+//! Tables of nf_tables that are none of iptables' are facts for policies: when one comes or goes,
+//! policies are asked again at once, on both backends. Felix with nftables is the program that
+//! matters: its table says which of its dataplanes it uses.
 
 use std::sync::Arc;
 

@@ -1,12 +1,12 @@
-//! All that the program and the tools ask of the network while policies are put in force and kept. Whatever else is done is
-//! a failure; docs/adr/0030-tools-are-confined.md has the same list. A call that the kernel refused reached nobody, and is
-//! what the names in the rules came to.
+//! All that the program and the tools ask of the network while policies are put in force and kept.
+//! Whatever else is done is a failure; docs/adr/0030-tools-are-confined.md has the same list. A
+//! call that the kernel refused reached nobody, and is what the names in the rules came to.
 
 use std::collections::BTreeSet;
 
 use ruleward_tests::system_calls::Deeds;
 
-/// Of every tool: sockets that lead to the kernel, and to nobody else.
+/// Of every tool: sockets that lead to the kernel alone.
 const OF_TOOLS: [&str; 9] = [
     // nf_tables and ipset.
     "socket NETLINK_NETFILTER",

@@ -1,7 +1,7 @@
-//! Nothing that a policy says reaches a resolver. Each name service that a program of the node could ask is listened to, the
-//! C library is set up to ask all of them, and policies hold a name in every option and every kind of set that the tools
-//! would look one up for: no listener hears anything. The same rules, given to the tools as an administrator would, are
-//! heard.
+//! Nothing that a policy says reaches a resolver. Each name service that a program of the node
+//! could ask is listened to, the C library is set up to ask all of them, and policies hold a name
+//! in every option and every kind of set that the tools would look one up for: no listener hears
+//! anything. The same rules, given to the tools as an administrator would, are heard.
 //!
 //! Beside that, every system call of the program and its tools is traced, and what they ask of the network is compared
 //! with a list: these calls and no others.
@@ -25,8 +25,8 @@ const NAMES: &str = include_str!("names.rules");
 /// Rules that one policy has: of so many the report gives the reasons.
 const TOGETHER: usize = 20;
 
-/// Members that name hosts, services, protocols, interfaces or sets, by type. static-rules reads the members of the first
-/// four itself; what follows a member is ipset's own.
+/// Members that name hosts, services, protocols, interfaces or sets, by type. static-rules reads
+/// the members of the first four itself; what follows a member is ipset's own.
 const MEMBERS: [(&str, &str); 29] = [
     ("hash:ip", "host.example comment x"),
     ("hash:ip", "host.example-other.example comment x"),
@@ -66,9 +66,9 @@ pub fn trials() -> Vec<Trial> {
             let mut add = |name: &str, test: fn(Backend, Family)| {
                 trials.push(trial(format!("resolvers::{backend}::{family}::{name}"), move || test(backend, family)));
             };
-            add("names_in_rules_and_sets_reach_nobody", names_reach_nobody);
-            add("names_reach_nobody_without_a_rehearsal", names_reach_nobody_without_a_rehearsal);
-            add("a_repair_asks_nobody", a_repair_asks_nobody);
+            add("names_in_rules_and_sets_reach_no_resolver", names_reach_no_resolver);
+            add("names_reach_no_resolver_without_a_rehearsal", names_reach_no_resolver_without_a_rehearsal);
+            add("a_repair_asks_no_resolver", a_repair_asks_no_resolver);
             add("all_options_of_iptables_need_no_other_calls", all_options_need_no_other_calls);
         }
     }
@@ -119,8 +119,8 @@ fn configure(node: &Node, family: Family, policy: &Value) {
     node.configure(json!({ "families": [family.to_string()], "policies": { "web": policy } }));
 }
 
-/// What makes this a trial: the same names, given to the tools by an administrator, are heard. The rules that ask somebody
-/// and are refused for it.
+/// What makes this a trial: the same names, given to the tools by an administrator, are heard. The
+/// rules that ask somebody and are refused for it.
 fn heard_by_the_tools_alone(backend: Backend, family: Family) -> Vec<&'static str> {
     let node = Node::new(backend);
     let resolvers = Resolvers::around(&node);
@@ -163,7 +163,7 @@ fn assert_silence(resolvers: &Resolvers, what: &str, policy: &Value) {
     assert!(heard.is_empty(), "{what} with {policy:#} asks {heard:?}");
 }
 
-fn names_reach_nobody(backend: Backend, family: Family) {
+fn names_reach_no_resolver(backend: Backend, family: Family) {
     let node = Node::new(backend);
     let resolvers = Resolvers::around(&node);
     resolvers.try_each(&node);
@@ -183,9 +183,9 @@ fn names_reach_nobody(backend: Backend, family: Family) {
     allowed::judge(&calls.deeds(), &folder(&node), &["AF_UNIX SOCK_STREAM", "AF_INET SOCK_DGRAM"]);
 }
 
-/// The tools work in the node's own namespace then, where DNS would answer. They stop at the first rule that they refuse:
-/// each is alone.
-fn names_reach_nobody_without_a_rehearsal(backend: Backend, family: Family) {
+/// The tools work in the node's own namespace then, where DNS would answer. They stop at the first
+/// rule that they refuse: each is alone.
+fn names_reach_no_resolver_without_a_rehearsal(backend: Backend, family: Family) {
     let node = Node::new(backend);
     let resolvers = Resolvers::around(&node);
     resolvers.try_each(&node);
@@ -201,7 +201,7 @@ fn names_reach_nobody_without_a_rehearsal(backend: Backend, family: Family) {
 }
 
 /// With names that can be looked up in files, which is permitted.
-fn a_repair_asks_nobody(backend: Backend, family: Family) {
+fn a_repair_asks_no_resolver(backend: Backend, family: Family) {
     let node = Node::new(backend);
     let resolvers = Resolvers::around(&node);
     let rules = ["-p tcp --dport domain -j ACCEPT", "-p udplite -j ACCEPT", "-i wlan.example -j DROP"];

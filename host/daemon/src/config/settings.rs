@@ -1,5 +1,5 @@
-//! A policy's settings, from TOML to JSON text. Keys come out sorted, so that equal settings are equal text. They may be
-//! large, and are kept as this text alone.
+//! A policy's settings, from TOML to JSON text. Keys come out sorted, so that equal settings are
+//! equal text. They may be large, and are kept as this text alone.
 
 use std::collections::BTreeMap;
 

@@ -32,7 +32,8 @@ const MANY: usize = 1024;
 /// Of more rules than this at once the text is not looked for.
 const MOST_DESCRIBED: usize = 256;
 
-/// How often large sets are read and filled anew because somebody changes them: a change takes two, and one finds it done.
+/// How often large sets are read and filled anew because another program changes them: a change takes two,
+/// and one finds it done.
 const SWAPS: usize = 9;
 
 impl Pipeline {
@@ -345,7 +346,7 @@ impl Pipeline {
     /// a problem of any kind.
     fn judge(&mut self, pass: &mut Pass, scope: &Scope, observed: &Observed, was_right: bool) {
         let all = *scope == Scope::All && !observed.partial;
-        let sound = self.keeper.held.is_empty() && self.keeper.problems.is_empty();
+        let sound = self.keeper.held.is_empty() && self.keeper.problems.is_empty() && !self.keeper.sets.uncompared;
         self.keeper.right = sound && (was_right || (all && self.keeper.steady)) && !self.before_kernel.ended;
         if !sound || (*scope == Scope::All && !all) {
             self.keeper.verified = None;
@@ -392,7 +393,7 @@ impl Pipeline {
             pass.report.incidents.splice(0..0, earlier);
             written?;
         }
-        let reason = format!("somebody else changes the same sets again and again; gave up after {SWAPS} tries");
+        let reason = format!("another program changes the same sets again and again; gave up after {SWAPS} tries");
         Err(pass.stop(ErrorClass::Temporary, reason))
     }
 

@@ -1,5 +1,5 @@
-//! Work that takes long and needs nothing of the rules in force is done by another thread, while this one goes on repairing
-//! them: policies are asked, a change is rehearsed, large sets are read.
+//! Work that takes long and needs nothing of the rules in force is done by another thread, while
+//! this one goes on repairing them: policies are asked, a change is rehearsed, large sets are read.
 
 use std::os::fd::OwnedFd;
 use std::panic::resume_unwind;
@@ -57,15 +57,15 @@ impl Pipeline {
         thread.join().unwrap_or_else(|panic| resume_unwind(panic))
     }
 
-    /// The same with the policies. Reports of repairs made meanwhile are not told: what policies are is said by that of the
-    /// check.
+    /// The same with the policies. Reports of repairs made meanwhile are not told: what policies
+    /// are is said by that of the check.
     pub(super) fn with_roster<T: Send + 'static>(
         &mut self,
         pass: &mut Pass,
         work: impl FnOnce(&mut Roster) -> T + Send + 'static,
     ) -> T {
-        let nobody = Roster::without_records(self.detection.families);
-        let mut roster = std::mem::replace(&mut self.roster, nobody);
+        let empty = Roster::without_records(self.detection.families);
+        let mut roster = std::mem::replace(&mut self.roster, empty);
         let (roster, result) = self.beside(pass, move || {
             let result = work(&mut roster);
             (roster, result)

@@ -50,8 +50,8 @@ impl Keeper {
 }
 
 impl Pipeline {
-    /// Fills what `todo` needs. True: there was something, and the kernel has to be looked at again. What was `heard` and
-    /// not repaired yet is, meanwhile.
+    /// Fills what `todo` needs. True: there was something, and the kernel has to be looked at
+    /// again. What was `heard` and not repaired yet is, meanwhile.
     pub(super) fn fill(&mut self, pass: &mut Pass, todo: &mut Plan, heard: &mut Activity) -> Result<bool, Stop> {
         if self.keeper.filling {
             return Ok(false);
@@ -65,7 +65,7 @@ impl Pipeline {
         if self.committed {
             self.keeper.heard.extend(std::mem::take(heard));
         }
-        self.keeper.filling = true;
+        (self.keeper.filling, self.keeper.sets.uncompared) = (true, true);
         let filled = changes.iter().try_for_each(|change| self.fill_one(pass, change));
         self.keeper.filling = false;
         filled.map(|()| true)

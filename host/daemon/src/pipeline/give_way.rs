@@ -1,7 +1,8 @@
-//! A jump of ours to another program's chain keeps the kernel from deleting that chain. Whoever is about to delete one
-//! empties it first (`iptables -F f2b-sshd`, then `-X f2b-sshd`): so when such a chain was emptied, our jump to it is taken
-//! out at once, without waiting for the writer. To packets a jump to an empty chain is none. When the writer is done and the
-//! chain is there still, the jump comes back.
+//! A jump of ours to another program's chain keeps the kernel from deleting that chain. Whoever is
+//! about to delete one empties it first (`iptables -F f2b-sshd`, then `-X f2b-sshd`): so when such
+//! a chain was emptied, our jump to it is taken out at once, without waiting for the writer. To
+//! packets a jump to an empty chain is none. When the writer is done and the chain is there still,
+//! the jump comes back.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -38,7 +39,8 @@ impl Pipeline {
         }
     }
 
-    /// Whether rules may have been taken out of the chain. On legacy it is told of tables alone: there the chain had some.
+    /// Whether rules may have been taken out of the chain. On legacy it is told of tables alone:
+    /// there the chain had some.
     fn is_touched(&self, place: &Place) -> bool {
         let Keeper { heard, given_way, filled_chains, .. } = &self.keeper;
         let in_table = || heard.tables.contains_key(&(place.0, place.1)) && filled_chains.contains(place);

@@ -166,7 +166,8 @@ impl Pipeline {
     /// can change, all policies are in force, and nothing waits in a fight.
     pub(super) fn is_in_sync(&self) -> bool {
         let Behind { missing, .. } = self.roster.behind();
-        self.keeper.problems.is_empty() && !missing && self.offered.complete && self.keeper.held.is_empty()
+        let compared = self.keeper.problems.is_empty() && !self.keeper.sets.uncompared;
+        compared && !missing && self.offered.complete && self.keeper.held.is_empty()
     }
 
     /// What does not change from one look to the next, and is said on every path: a configuration and policies that are
@@ -188,6 +189,9 @@ impl Pipeline {
         }
         if self.offered.complete {
             problems.extend(loading);
+        }
+        if self.keeper.sets.uncompared {
+            problems.push("large sets have changed and are being read: they are not compared yet".to_owned());
         }
         problems.extend(self.fought_over());
         problems.extend(self.keeper.problems.iter().cloned());

@@ -1,6 +1,7 @@
-//! What is known of sets. No event tells of them. Their outlines (types, options, numbers of members) take microseconds to
-//! look at, whatever they hold; all members take a walk, and to list them takes longer still. So many members are read by
-//! a thread of their own and compared when that has ended: rules never wait for them.
+//! What is known of sets. No event tells of them. Their outlines (types, options, numbers of
+//! members) take microseconds to look at, whatever they hold; all members take a walk, and to list
+//! them takes longer still. So many members are read by a thread of their own and compared when
+//! that has ended: rules never wait for them.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -29,14 +30,14 @@ const REST: u32 = 20;
 const SEEK: Duration = Duration::from_secs(1);
 /// How often a reading is looked after.
 const LOOK: Duration = Duration::from_millis(10);
-/// How often sets are listed anew because somebody changed them meanwhile.
+/// How often sets are listed anew because another program changed them meanwhile.
 const TRIES: usize = 3;
 
 /// Sets as they were read.
 #[derive(Clone)]
 struct Reading {
     outlines: Option<SetsDigest>,
-    /// `None`: not known, or somebody changed them all the time.
+    /// `None`: not known, or another program changed them all the time.
     members: Option<SetsDigest>,
     listed: BTreeMap<String, ObservedSet>,
 }
@@ -48,10 +49,12 @@ pub(super) struct SetWatch {
     /// It was read for the look that comes next.
     fresh: bool,
     running: Option<(JoinHandle<Result<Reading, ObserveError>>, Instant)>,
-    /// Somebody may have changed members.
+    /// Members may have been changed.
     wanted: bool,
-    /// Somebody has: they are read when the rules are repaired.
+    /// They were changed: they are read when the rules are repaired.
     to_read: bool,
+    /// They have changed since they were compared last: the node is not in sync before they are compared again.
+    pub uncompared: bool,
     not_before: Option<Instant>,
     /// Whoever looks next can't go on without them.
     pub at_once: bool,
@@ -61,6 +64,7 @@ impl SetWatch {
     /// They were changed by us: nothing is known of them any more.
     pub fn forget(&mut self) {
         (self.known, self.fresh, self.running, self.to_read) = (None, false, None, true);
+        self.uncompared = true;
     }
 }
 
@@ -79,7 +83,7 @@ impl Sight {
         if !self.expected.ownership.any_sets() {
             return Some(SetsDigest { hash: 0, members: 0 });
         }
-        // What rules add and take away is nobody's change.
+        // What rules add and take away is no program's change.
         let wanted = |name: &str| SetName::new(name).ok().and_then(|name| self.expected.sets.get(&name));
         let depth = |name: &str| if wanted(name).is_some_and(|set| set.dynamic) { Depth::Outline } else { most };
         port.sets_digest(&|name| self.has(name).then(|| depth(name)))
@@ -121,8 +125,9 @@ impl Keeper {
         Sight { expected: Arc::clone(expected), ready }
     }
 
-    /// Whether the sets hold many members, and whether they are as they were when they were last compared: surely where they
-    /// hold few, by their outlines where they hold many, which are read a moment later.
+    /// Whether the sets hold many members, and whether they are as they were when they were last
+    /// compared: surely where they hold few, by their outlines where they hold many, which are read
+    /// a moment later.
     fn compare_sets(&mut self, port: &dyn Port, expected: &Arc<Expected>) -> (bool, bool) {
         let sight = self.sight(expected);
         let outlines = sight.digest(port, Depth::Count);
@@ -147,6 +152,7 @@ impl Keeper {
         }
         let (many, unchanged) = self.compare_sets(port, expected);
         self.sets.to_read |= many && !unchanged;
+        self.sets.uncompared |= many && !unchanged;
         !many && !unchanged
     }
 
@@ -236,8 +242,8 @@ impl Keeper {
         self.sets.to_read
     }
 
-    /// Reads the sets into `observed`. Where they hold many members, and were not read since they changed, nothing is said
-    /// of them: they are read later.
+    /// Reads the sets into `observed`. Where they hold many members, and were not read since they
+    /// changed, nothing is said of them: they are read later.
     pub fn look_at_sets(
         &mut self,
         port: &dyn Port,
@@ -251,7 +257,7 @@ impl Keeper {
             if many
                 && self.sets.known.as_ref().is_none_or(|known| known.outlines.is_none() || known.outlines != outlines)
             {
-                self.sets.to_read = true;
+                (self.sets.to_read, self.sets.uncompared) = (true, true);
                 return Ok(());
             }
             if !many {
@@ -261,6 +267,7 @@ impl Keeper {
             }
         }
         let Some(Reading { listed, .. }) = &mut self.sets.known else { return Ok(()) };
+        self.sets.uncompared = false;
         for (name, set) in &mut *listed {
             set.references = port.set_references(name).unwrap_or(set.references);
         }
