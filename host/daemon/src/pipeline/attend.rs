@@ -6,7 +6,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use ruleward_core::awaiting::Foreign;
 use ruleward_core::drift::{self, Drift};
 use ruleward_core::expected::Expected;
 use ruleward_core::fight::Place;
@@ -211,14 +210,6 @@ impl Pipeline {
             let sites = wanted.chains.len() + wanted.hooks.len();
             // All that is ours there: then it is one thing that happened to the table.
             let all = touched.len() >= sites && sites > 1;
-            // A rule that waits needs to know about the chain that it waits for.
-            let awaited = wanted.awaits.iter().filter_map(|(awaited, chains)| match awaited {
-                Foreign::Chain(chain) if !touched.is_disjoint(chains) => Some(chain.as_str().into()),
-                Foreign::Chain(_) | Foreign::Set(_) => None,
-            });
-            let awaited: Vec<Box<str>> = awaited.collect();
-            let mut touched = touched;
-            touched.extend(awaited);
             (place, (!all).then_some(touched))
         };
         let tables = chains.into_iter().map(|(place, touched)| whole(place, touched)).collect();

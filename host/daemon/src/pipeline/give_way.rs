@@ -50,7 +50,7 @@ impl Pipeline {
     fn give_way_to(&mut self, mut expected: Arc<Expected>, place: &Place) -> Result<(), Stop> {
         let (family, table, chain) = place;
         let waiting = expected.tables.get(&(*family, *table)).into_iter().flat_map(|wanted| wanted.waiting_for(chain));
-        let chains: BTreeSet<Box<str>> = waiting.map(Box::from).chain([chain.clone()]).collect();
+        let chains: BTreeSet<Box<str>> = waiting.map(Box::from).collect();
         let scope = Scope::Part { tables: [((*family, *table), Some(chains))].into(), sets: false };
         let by = Keeper::by(&expected);
         let look = self.keeper.look(&*self.port, &mut expected, &scope, by, false);

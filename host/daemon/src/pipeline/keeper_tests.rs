@@ -3,9 +3,9 @@
 use ruleward_core::check::{OutputLimits, check};
 use ruleward_core::contribution::{Attachment, Contribution, Families};
 use ruleward_core::fight::Limits;
-use ruleward_core::grants::Grants;
+use ruleward_core::grants::{Grants, Pattern, Uses};
 use ruleward_core::merge::merge;
-use ruleward_core::names::{Backend, Hook, Placement, PolicyName};
+use ruleward_core::names::{Backend, ChainName, Hook, Placement, PolicyName};
 use ruleward_core::ownership::Ownership;
 use ruleward_core::rule::{Rule, Target};
 
@@ -28,15 +28,20 @@ const CALM: usize = 5;
 
 /// One rule in INPUT, in force; what must be there, and what keeps it.
 fn kept(port: &Fake) -> (Arc<Expected>, Keeper) {
-    let (policy, grants) =
-        (PolicyName::new("web").unwrap(), Grants { tables: vec![Table::Filter], ..Grants::default() });
+    kept_with(port, Target::Accept)
+}
+
+fn kept_with(port: &Fake, target: Target) -> (Arc<Expected>, Keeper) {
+    let uses = Uses { chains: vec![Pattern::new("f2b-*").unwrap()], ..Uses::default() };
+    let grants = Grants { tables: vec![Table::Filter], uses, ..Grants::default() };
+    let policy = PolicyName::new("web").unwrap();
     let attachment = Attachment {
         table: Table::Filter,
         hook: Hook::Input,
         families: Families { ipv4: true, ipv6: false },
         placement: Placement::First,
         order: 0,
-        rule: Rule { matches: Vec::new(), target: Some(Target::Accept), comment: None },
+        rule: Rule { matches: Vec::new(), target: Some(target), comment: None },
     };
     let contribution = Contribution { attachments: vec![attachment], ..Contribution::default() };
     let checked = check(&policy, &grants, |_| true, OutputLimits::default(), &contribution).unwrap();
@@ -124,6 +129,23 @@ fn what_is_undone_once_is_right_at_the_end_of_the_same_pass() {
     undo(&port, 1);
     repair(&port, &mut keeper, &mut expected, Undone::CountsAnew).unwrap();
     assert_eq!((rules(&port), keeper.held.is_empty(), keeper.due), (1, true, None));
+}
+
+/// After a lost race only the chain that changes is read again, and the one that its rule waits for.
+#[test]
+fn a_jump_to_another_programs_chain_comes_back_after_a_lost_race() {
+    let port = Fake::new(Backend::Nft);
+    let chain = |kernel: &mut ruleward_core::simulate::Simulated| {
+        kernel.table(Family::Ipv4, Table::Filter).insert("f2b-sshd".to_owned(), Vec::new());
+    };
+    port.stranger(chain);
+    let (mut expected, mut keeper) = kept_with(&port, Target::Jump(ChainName::new("f2b-sshd").unwrap()));
+    flush(&port);
+    port.fault(Fault::Stranger(Box::new(|kernel| {
+        kernel.table(Family::Ipv4, Table::Filter).insert("other".to_owned(), Vec::new());
+    })));
+    repair(&port, &mut keeper, &mut expected, Undone::Insists).unwrap();
+    assert_eq!(rules(&port), 1);
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! Reads what the kernel has, by form where forms are known, else by text, and decides whether a rule that is shown as
 //! ours but has another form counts as ours.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use ruleward_core::expected::Expected;
@@ -25,6 +26,7 @@ impl Keeper {
         by: By,
         trusting: bool,
     ) -> Result<Observed, ObserveError> {
+        let scope = &*with_awaited(scope, expected);
         let mut observed = self.look_at_tables(port, expected, scope, by, trusting)?;
         if !self.unsettled.is_empty() {
             // Text is read of all tables.
@@ -104,4 +106,21 @@ impl Keeper {
         }
         Ok(reading.observed)
     }
+}
+
+/// Whether a rule that waits for a chain is in force depends on that chain: it is read with the rule's own.
+fn with_awaited<'s>(scope: &'s Scope, expected: &Expected) -> Cow<'s, Scope> {
+    if !matches!(scope, Scope::Part { .. }) || expected.tables.values().all(|wanted| wanted.awaits.is_empty()) {
+        return Cow::Borrowed(scope);
+    }
+    let mut scope = Cow::Borrowed(scope);
+    if let Scope::Part { tables, .. } = scope.to_mut() {
+        for (place, chains) in tables {
+            let (Some(chains), Some(wanted)) = (chains, expected.tables.get(place)) else { continue };
+            let needed = wanted.awaits.iter().filter(|(_, rules_in)| !chains.is_disjoint(rules_in));
+            let needed: Vec<Box<str>> = needed.filter_map(|(one, _)| Some(one.chain()?.as_str().into())).collect();
+            chains.extend(needed);
+        }
+    }
+    scope
 }
