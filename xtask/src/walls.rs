@@ -1,11 +1,14 @@
 //! The walls of the house: which crate of the host knows which, as `docs/architecture.md` shows it,
 //! and who alone may have what is heavy.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
 
 use anyhow::{Context, Result};
+use serde_json::Value;
+
+use crate::workspace;
 
 const PAGE: &str = "docs/architecture.md";
 const BEGIN: &str = "<!-- crates: written by `cargo xtask generate` -->\n";
@@ -57,29 +60,18 @@ fn with_graph(page: &str, crates: &Crates) -> String {
     format!("{before}{BEGIN}| crate | knows |\n|---|---|\n{rows}{END}{after}")
 }
 
-/// From the manifests; what only tests need is left out.
+/// As cargo has them; what only tests or a feature need is left out.
 fn read(root: &Path) -> Result<Crates> {
     let mut crates = Crates::new();
-    for entry in fs::read_dir(root.join("host"))? {
-        let manifest = entry?.path().join("Cargo.toml");
-        let Ok(text) = fs::read_to_string(&manifest) else { continue };
-        let mut section = "";
-        let (mut name, mut needs) = (String::new(), Vec::new());
-        for line in text.lines() {
-            if line.starts_with('[') {
-                section = line;
-            } else if let Some((key, value)) = line.split_once('=') {
-                match (section, key.trim()) {
-                    ("[package]", "name") => value.trim().trim_matches('"').clone_into(&mut name),
-                    ("[dependencies]", key) if !value.contains("optional = true") => {
-                        needs.push(key.trim_end_matches(".workspace").to_owned())
-                    }
-                    _ => {}
-                }
-            }
-        }
-        needs.sort();
-        crates.insert(name, needs);
+    for package in workspace::packages()? {
+        let manifest = package["manifest_path"].as_str().unwrap_or_default();
+        let Some(name) = package["name"].as_str().filter(|_| Path::new(manifest).starts_with(root.join("host"))) else {
+            continue;
+        };
+        let always = |one: &&Value| one["kind"].is_null() && one["optional"] == false;
+        let needs = package["dependencies"].as_array().into_iter().flatten().filter(always);
+        let needs: BTreeSet<String> = needs.filter_map(|one| one["name"].as_str()).map(str::to_owned).collect();
+        crates.insert(name.to_owned(), needs.into_iter().collect());
     }
     Ok(crates)
 }

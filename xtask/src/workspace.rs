@@ -36,17 +36,25 @@ pub fn cargo() -> OsString {
     std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into())
 }
 
-/// Names of the packages under `plugins/`, `examples/` and `tests/contract/` that are policies: those that build a `cdylib`, which is what
-/// a Wasm module is to cargo. The SDK is a plain library, so it is not one.
-pub fn policy_packages() -> Result<Vec<String>> {
+/// The packages of the workspace, as `cargo metadata` has them.
+pub fn packages() -> Result<Vec<Value>> {
     let text = Run::new(cargo())
         .args(["metadata", "--no-deps", "--offline", "--format-version", "1"])
         .within(root())
         .text()?;
-    let metadata: Value = serde_json::from_str(&text).context("`cargo metadata` did not answer with JSON")?;
+    let mut metadata: Value = serde_json::from_str(&text).context("`cargo metadata` did not answer with JSON")?;
+    match metadata["packages"].take() {
+        Value::Array(packages) => Ok(packages),
+        _ => bail!("`cargo metadata` named no packages"),
+    }
+}
+
+/// Names of the packages under `plugins/`, `examples/` and `tests/contract/` that are policies: those that build a `cdylib`, which is what
+/// a Wasm module is to cargo. The SDK is a plain library, so it is not one.
+pub fn policy_packages() -> Result<Vec<String>> {
     let folders = ["plugins", "examples", "tests/contract"].map(|folder| root().join(folder));
     let mut names = Vec::new();
-    for package in metadata["packages"].as_array().into_iter().flatten() {
+    for package in packages()? {
         let path = package["manifest_path"].as_str().map(Path::new);
         let below = path.is_some_and(|path| folders.iter().any(|folder| path.starts_with(folder)));
         let targets = package["targets"].as_array().into_iter().flatten();
