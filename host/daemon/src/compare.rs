@@ -9,9 +9,9 @@ use ruleward_core::merge::{Desired, merge};
 use ruleward_core::names::PolicyName;
 use ruleward_core::ownership::Ownership;
 
-use crate::roster::judge;
 use ruleward_kernel::port::Port;
 use ruleward_kernel::rehearse::{Learn, RehearseError, rehearse};
+use ruleward_reconcile::policies::judge;
 use ruleward_sandbox::Limits;
 
 /// One answer, and by what it is judged.

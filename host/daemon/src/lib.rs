@@ -1,5 +1,5 @@
 //! The Ruleward daemon as a library: everything that does I/O, one folder an edge. The edges do not know each
-//! other; the pipeline joins them.
+//! other; `node` joins them with the reconciler.
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 pub mod author;
 pub mod board;
@@ -9,17 +9,16 @@ pub mod config;
 #[cfg(test)]
 mod generated;
 pub mod history;
-pub mod incidents;
 pub mod journal;
 pub mod logs;
 pub mod memory;
 pub mod metrics;
+pub mod node;
 pub mod open;
-pub mod pipeline;
 pub mod reload;
 pub mod replay;
-pub mod roster;
 pub mod run;
+pub mod runtime;
 pub mod serve;
 pub mod shadows;
 pub mod terminal;

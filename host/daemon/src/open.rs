@@ -1,4 +1,4 @@
-//! Builds a pipeline from a configuration: engine, backend, port and roster. For `check` all of it but the port.
+//! Builds a node's reconciler from a configuration: engine, backend, port and roster. For `check` all of it but the port.
 
 use std::ops::ControlFlow;
 use std::sync::Arc;
@@ -13,21 +13,23 @@ use crate::board::Board;
 use crate::config::{BackendChoice, Config, Mode, Written};
 use crate::history::History;
 use crate::history::store::Bounds;
-use crate::incidents::Incidents;
 use crate::journal::Journal;
 use crate::metrics::WaitFor;
-use crate::pipeline::{Aside, Pipeline};
+use crate::node::{Edges, Node};
 use crate::reload::{self, Intake};
-use crate::roster::{Roster, Whom};
+use crate::runtime::NodeRuntime;
 use crate::serve::http::ReadCounters;
 use crate::shadows::{self, Shadows};
 use crate::traces::Traces;
 use ruleward_kernel::detect::{DetectError, Detection, detect};
+use ruleward_kernel::event_source::EventSource;
 use ruleward_kernel::live::Live;
 use ruleward_kernel::tools::{ToolWait, Tools};
 use ruleward_kernel::watch::{self, Watch};
+use ruleward_reconcile::policies::{Roster, Whom};
 use ruleward_report::{ErrorClass, Outcome, PolicyState, Report};
 use ruleward_sandbox::compile::{CompileLimits, Compiler};
+use ruleward_sandbox::last_good::InDirectory;
 use ruleward_sandbox::{OnEvaluation, PolicyEngine, PolicyEngineOptions, components};
 
 /// Joins everything that checks need. What a running check waits for is shown on `board`; what others did is
@@ -42,14 +44,14 @@ pub fn open(
     board: &Board,
     (journal, history, traces): (&Journal, &History, &Traces),
     watching: bool,
-) -> Result<Pipeline, Box<Report>> {
+) -> Result<Node, Box<Report>> {
     let tools = tools(&config, board);
     let detection = find_backend(&config, &tools)?;
     tracing::info!("backend {}: {}", detection.backend, detection.reason);
     for leftover in &detection.leftovers {
         tracing::warn!("{leftover}");
     }
-    let roster = Roster::open(config.state_directory.clone(), detection.families);
+    let roster = Roster::open(Arc::new(InDirectory(config.state_directory.clone())), detection.families);
     let waiting = board.clone();
     let port = Live::new(
         tools.with_backend(detection.backend),
@@ -77,9 +79,15 @@ pub fn open(
     {
         tracing::warn!("drift is found at the refresh only: {reason}");
     }
-    let incidents = Incidents::new(journal.clone());
-    let aside = Aside::new(history.clone(), shadows, traces.clone());
-    Ok(Pipeline::new(config, detection, Arc::new(port), (roster, intake), incidents, watch, (board.clone(), aside)))
+    let edges = Edges {
+        board: board.clone(),
+        journal: journal.clone(),
+        history: history.clone(),
+        shadows,
+        traces: traces.clone(),
+    };
+    let events: Box<dyn EventSource> = Box::new(watch);
+    Ok(Node::new(config, detection, roster, (Arc::new(port), events), intake, edges))
 }
 
 /// Where rehearsals can be held, and nothing else is to be done.
@@ -209,11 +217,16 @@ pub fn check_configuration(config: &Config) -> Result<Report, Box<Report>> {
     let facts = Arc::new(reading.facts);
     let mut shadows = Vec::new();
     if let Some(offer) = load_once(config, &History::none(), false)?.newest() {
-        roster.take(&offer);
-        report.notes.extend(offer.notes);
-        shadows = offer.shadows.iter().map(|(name, shadow)| shadows::check(name, shadow, &facts, families)).collect();
+        roster.take(&offer.policies);
+        report.notes.extend(offer.policies.notes);
+        shadows = offer
+            .policies
+            .shadows
+            .iter()
+            .map(|(name, shadow)| shadows::check(name, shadow, &facts, families))
+            .collect();
     }
-    roster.evaluate(Some(&facts), &Whom::All, false);
+    roster.evaluate(Some(&facts), &Whom::All, false, &NodeRuntime);
     report.notes.extend(roster.behind().waiting);
     report.policies = roster.report();
     report.policies.extend(shadows);

@@ -9,7 +9,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use crate::history::record::{CONTRACT, Header, Record};
-use crate::roster::Version;
+use ruleward_reconcile::policies::Version;
 use ruleward_sandbox::{ComponentBytes, Limit, Limits, PolicyEngine, contribution_digest};
 
 /// A slow machine must not be taken for another answer: so long, in microseconds, a

@@ -15,28 +15,16 @@ use crate::board::Board;
 use crate::compare::{Comparison, Side, compare};
 use crate::history::record::{Mode, Outcome};
 use crate::history::{Event, History};
-use crate::roster::{Answer, Counts, InForce, ShadowWish, Version, WishState};
 use ruleward_kernel::port::Port;
+use ruleward_reconcile::ShadowOrder;
+use ruleward_reconcile::policies::{Answer, Counts, InForce, ShadowSpec, SpecState, Version};
 use ruleward_report::{PolicyReport, PolicyState, ShadowReport};
 use ruleward_sandbox::Limits;
-
-/// What shadows are to be compared with now.
-#[derive(Debug, Clone)]
-pub struct Order {
-    /// All shadows.
-    pub shadows: BTreeMap<PolicyName, ShadowWish>,
-    /// What they see.
-    pub facts: Arc<Facts>,
-    /// Families that the node can filter.
-    pub families: Families,
-    /// What is in force, by policy.
-    pub in_force: BTreeMap<PolicyName, InForce>,
-}
 
 /// Where orders go.
 #[derive(Debug)]
 pub struct Shadows {
-    orders: Option<Sender<Order>>,
+    orders: Option<Sender<ShadowOrder>>,
 }
 
 impl Shadows {
@@ -59,7 +47,7 @@ impl Shadows {
     }
 
     /// Has them looked at. Never waits.
-    pub fn order(&self, order: Order) {
+    pub fn order(&self, order: ShadowOrder) {
         if let Some(orders) = &self.orders {
             let _ = orders.send(order); // a thread that is gone has said why
         }
@@ -83,16 +71,16 @@ struct Work {
 }
 
 impl Work {
-    fn run(&mut self, orders: &Receiver<Order>) {
+    fn run(&mut self, orders: &Receiver<ShadowOrder>) {
         while let Ok(order) = orders.recv() {
             let order = orders.try_iter().last().unwrap_or(order);
             self.known.retain(|name, _| order.shadows.contains_key(name));
             let mut reports = Vec::new();
             for (name, shadow) in &order.shadows {
-                let report = match &shadow.wish.state {
-                    WishState::Loaded(version) => self.look(name, shadow, version, &order),
+                let report = match &shadow.spec.state {
+                    SpecState::Loaded(version) => self.look(name, shadow, version, &order),
                     other => {
-                        if let WishState::Refused { digest: Some(digest), cause, .. } = other {
+                        if let SpecState::Refused { digest: Some(digest), cause, .. } = other {
                             self.history.record(unloadable(name, shadow, digest, cause));
                         }
                         check(name, shadow, &order.facts, order.families)
@@ -105,7 +93,13 @@ impl Work {
         }
     }
 
-    fn look(&mut self, name: &PolicyName, shadow: &ShadowWish, version: &Arc<Version>, order: &Order) -> PolicyReport {
+    fn look(
+        &mut self,
+        name: &PolicyName,
+        shadow: &ShadowSpec,
+        version: &Arc<Version>,
+        order: &ShadowOrder,
+    ) -> PolicyReport {
         let same = |known: &Known| known.id == version.id() && known.facts == order.facts;
         let news = !self.known.get(name).is_some_and(same);
         if news {
@@ -168,16 +162,16 @@ impl Work {
 }
 
 /// Asks a shadow once, and compares it with nothing: whether it would answer at all.
-pub fn check(name: &PolicyName, shadow: &ShadowWish, facts: &Facts, families: Families) -> PolicyReport {
-    match &shadow.wish.state {
-        WishState::Loaded(version) => {
+pub fn check(name: &PolicyName, shadow: &ShadowSpec, facts: &Facts, families: Families) -> PolicyReport {
+    match &shadow.spec.state {
+        SpecState::Loaded(version) => {
             let answer = version.evaluate(facts, families).map_err(|error| error.reason);
             described(name, version, answer.as_ref())
         }
-        WishState::Loading { digest } => {
+        SpecState::Loading { digest } => {
             PolicyReport { digest: digest.clone(), reason: Some("it is being loaded".to_owned()), ..empty(name) }
         }
-        WishState::Refused { digest, reason, .. } => {
+        SpecState::Refused { digest, reason, .. } => {
             PolicyReport { digest: digest.clone(), reason: Some(reason.clone()), ..empty(name) }
         }
     }
@@ -204,8 +198,8 @@ pub fn empty(name: &PolicyName) -> PolicyReport {
     PolicyReport::new(name, PolicyState::Shadow)
 }
 
-fn unloadable(name: &PolicyName, shadow: &ShadowWish, digest: &str, cause: &str) -> Event {
-    let limits: &Limits = &shadow.wish.limits;
+fn unloadable(name: &PolicyName, shadow: &ShadowSpec, digest: &str, cause: &str) -> Event {
+    let limits: &Limits = &shadow.spec.limits;
     Event {
         policy: name.clone(),
         at: SystemTime::now(),
@@ -214,8 +208,8 @@ fn unloadable(name: &PolicyName, shadow: &ShadowWish, digest: &str, cause: &str)
         outcome: Outcome::Refused { reason: cause.to_owned() },
         component: digest.to_owned(),
         described: None,
-        settings: Arc::clone(&shadow.wish.settings),
-        grants: shadow.wish.grants.clone(),
+        settings: Arc::clone(&shadow.spec.settings),
+        grants: shadow.spec.grants.clone(),
         limits: limits.clone(),
         facts: None,
         sees_interfaces: false,
@@ -226,7 +220,7 @@ fn unloadable(name: &PolicyName, shadow: &ShadowWish, digest: &str, cause: &str)
 }
 
 fn asked(
-    shadow: &ShadowWish,
+    shadow: &ShadowSpec,
     version: &Version,
     facts: &Arc<Facts>,
     contribution: Option<Arc<Contribution>>,
@@ -234,5 +228,5 @@ fn asked(
 ) -> Event {
     let facts = Some(Arc::clone(facts));
     let shadow_of = shadow.of.clone();
-    Event { mode: Mode::Shadow, shadow_of, facts, contribution, ..Event::of(version, outcome) }
+    Event { mode: Mode::Shadow, shadow_of, facts, contribution, ..Event::of(version, SystemTime::now(), outcome) }
 }

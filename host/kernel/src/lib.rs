@@ -8,6 +8,7 @@ mod confine;
 pub mod describe;
 pub mod detect;
 mod estimators;
+pub mod event_source;
 pub mod generation;
 pub mod identify;
 mod in_flight;

@@ -1,15 +1,24 @@
-//! A kernel of plain data behind [`Port`], for tests of what stands on it. It passes the same contract tests as the real
-//! one (`tests/port_contract.rs`), and can be told to fail.
+//! A kernel of plain data behind [`Port`] and [`EventSource`](super::event_source::EventSource), for
+//! tests of what stands on it. It passes the same contract tests as the real one
+//! (`tests/port_contract.rs`), and follows a script: other programs write, commits are refused, races
+//! are lost, events too, and time passes only when it is told to.
+
+mod clock;
+mod events;
 
 use std::collections::VecDeque;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use ruleward_core::actor::Actor;
 use ruleward_core::form::{Form, RawTable, Stamp};
 use ruleward_core::names::{Backend, Family, Table};
 use ruleward_core::sets::ListReader;
 use ruleward_core::simulate::{Simulated, form_of};
 use ruleward_core::transaction::{self, Transaction};
+
+pub use clock::Clock;
+pub use events::FakeEvents;
 
 use super::lock::LockError;
 use super::port::{Depth, Port, RawError, SetsDigest, TransactError, Wanted};
@@ -46,19 +55,31 @@ struct State {
     distortion: Option<fn(&str) -> String>,
     restores: usize,
     transactions: usize,
+    /// What a source of events has not taken yet, if there is one.
+    written: Option<Vec<events::Written>>,
+    lost: bool,
 }
 
 impl State {
-    fn change(&mut self, change: impl FnOnce(&mut Simulated)) {
+    fn change(&mut self, actor: Actor, change: impl FnOnce(&mut Simulated)) {
+        let before = self.written.is_some().then(|| self.kernel.clone());
         change(&mut self.kernel);
+        self.close(actor, before);
+    }
+
+    /// A generation ends: what was done since `before` is told of.
+    fn close(&mut self, actor: Actor, before: Option<Simulated>) {
         self.generation += 1;
+        if let (Some(written), Some(before)) = (&mut self.written, before) {
+            written.push(events::Written::new(self.generation, actor, &before, &self.kernel));
+        }
     }
 
     /// The next fault, as far as it comes before the call does its work; gives what comes after that.
     fn meet_fault(&mut self) -> Result<Option<Change>, String> {
         match self.faults.pop_front() {
             Some(Fault::Refuse) => return Err("told to fail".to_owned()),
-            Some(Fault::Stranger(change)) => self.change(change),
+            Some(Fault::Stranger(change)) => self.change(events::foreign(), change),
             Some(Fault::Undo(undo)) => return Ok(Some(undo)),
             None => {}
         }
@@ -72,9 +93,39 @@ impl Fake {
         Self { backend, state: Arc::default() }
     }
 
-    /// Changes it as a stranger would.
+    /// Changes it as another program would.
     pub fn stranger(&self, change: impl FnOnce(&mut Simulated)) {
-        self.state().change(change);
+        self.state().change(events::foreign(), change);
+    }
+
+    /// The same by a program that goes around the lock (legacy), or whose events are lost (nft, where that is told).
+    pub fn unheard(&self, change: impl FnOnce(&mut Simulated)) {
+        let state = &mut *self.state();
+        change(&mut state.kernel);
+        state.generation += 1;
+        state.lost = true;
+    }
+
+    /// Another program changes sets, of which nothing tells.
+    pub fn foreign_sets(&self, change: impl FnOnce(&mut Simulated)) {
+        change(&mut self.state().kernel);
+    }
+
+    /// Looks at it.
+    pub fn look<T>(&self, look: impl FnOnce(&mut Simulated) -> T) -> T {
+        look(&mut self.state().kernel)
+    }
+
+    /// Whether a source of events has something to take that tells so by itself.
+    pub fn has_news(&self) -> bool {
+        let state = self.state();
+        let written = state.written.as_ref().is_some_and(|written| !written.is_empty());
+        written || (state.lost && self.backend == Backend::Nft)
+    }
+
+    /// No faults are left over from now on.
+    pub fn forget_faults(&self) {
+        self.state().faults.clear();
     }
 
     /// What happens at the next calls of `restore`, one each.
@@ -127,9 +178,10 @@ impl Port for Fake {
         let state = &mut *self.state();
         state.restores += 1;
         let undo = state.meet_fault().map_err(|reason| Self::refused(script, (1, reason)))?;
+        let before = state.written.is_some().then(|| state.kernel.clone());
         state.kernel.restore(family, script).map_err(|error| Self::refused(script, error))?;
-        state.change(|_| {});
-        undo.into_iter().for_each(|undo| state.change(undo));
+        state.close(events::ourselves(), before);
+        undo.into_iter().for_each(|undo| state.change(events::foreign(), undo));
         Ok(())
     }
 
@@ -225,9 +277,10 @@ impl Port for Fake {
             }
         }
         let refused = |(step, reason)| TransactError::Refused { steps: vec![step], reason };
+        let before = state.written.is_some().then(|| state.kernel.clone());
         state.kernel.transact(&transaction).map_err(refused)?;
-        state.change(|_| {});
-        undo.into_iter().for_each(|undo| state.change(undo));
+        state.close(events::ourselves(), before);
+        undo.into_iter().for_each(|undo| state.change(events::foreign(), undo));
         Ok(())
     }
 

@@ -14,6 +14,7 @@ use ruleward_core::names::{Backend, Family, Table};
 use ruleward_core::settle::Extent;
 
 use super::activity::{Activity, Deeds, Touch, Write};
+use super::event_source::EventSource;
 use super::legacy::{LegacyReader, LockWatch, LockWatchMethod, Snapshot};
 use super::lock;
 use super::nft::events::Events;
@@ -112,9 +113,10 @@ impl Watch {
             },
         }
     }
+}
 
-    /// Readable when there is something to take.
-    pub fn fds(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
+impl EventSource for Watch {
+    fn fds(&self) -> Vec<BorrowedFd<'_>> {
         let (own, others) = match self {
             Self::Off(_) => (None, None),
             Self::Events(events) => (Some(events.fd()), None),
@@ -124,19 +126,17 @@ impl Watch {
                 (lock.map(LockWatch::fd), tables.nftables.as_ref().map(TableEvents::fd))
             }
         };
-        own.into_iter().chain(others)
+        own.into_iter().chain(others).collect()
     }
 
-    /// When to take without a sign.
-    pub fn due(&self) -> Option<Instant> {
+    fn due(&self) -> Option<Instant> {
         match self {
             Self::Tables(tables) if !tables.places.is_empty() => Some(tables.due()),
             _ => None,
         }
     }
 
-    /// What happened since the last time. nft: in generations that are not `known`, and chains that concern us.
-    pub fn take(&mut self, known: &dyn Fn(u32) -> bool, concerns: &dyn Fn(Family, Table, &str) -> bool) -> Activity {
+    fn take(&mut self, known: &dyn Fn(u32) -> bool, concerns: &dyn Fn(Family, Table, &str) -> bool) -> Activity {
         match self {
             Self::Off(_) => Activity::default(),
             Self::Events(events) => events.take(known, concerns),
@@ -144,64 +144,55 @@ impl Watch {
         }
     }
 
-    /// On legacy, while we have the lock: the one who wrote since the last time, if it was one.
-    pub fn take_finished(&mut self) -> Vec<Actor> {
+    fn take_finished(&mut self) -> Vec<Actor> {
         match self {
             Self::Tables(tables) => tables.take_finished(),
             _ => Vec::new(),
         }
     }
 
-    /// These tables concern us, and no others.
-    pub fn concern(&mut self, places: impl Iterator<Item = Place>) {
+    fn concern(&mut self, places: &[Place]) {
         if let Self::Tables(tables) = self {
-            tables.places = places.collect();
+            tables.places = places.to_vec();
             let places = &tables.places;
             tables.seen.retain(|place, _| places.contains(place));
         }
     }
 
-    /// Tables are about to be compared otherwise than by reading them here: what they are now is what a later change is
-    /// told from. nft needs no such thing, its generations are.
-    pub fn mark(&mut self, places: impl Iterator<Item = Place>) {
+    fn mark(&mut self, places: &[Place]) {
         if let Self::Tables(tables) = self {
-            for place in places {
+            for &place in places {
                 let stamp = tables.reader.snapshot(place.0, place.1).ok().map(|snapshot| snapshot.stamp());
                 tables.note(place, stamp);
             }
         }
     }
 
-    /// A table was read to be compared, and was this then.
-    pub fn note(&mut self, place: Place, stamp: Stamp) {
+    fn note(&mut self, place: Place, stamp: Stamp) {
         if let Self::Tables(tables) = self {
             tables.note(place, Some(stamp));
         }
     }
 
-    /// A table as the last look found it changed: what was read then need not be read again. Once.
-    pub fn take_reading(&mut self, place: Place) -> Option<RawTable> {
+    fn take_reading(&mut self, place: Place) -> Option<RawTable> {
         let Self::Tables(tables) = self else { return None };
         let snapshot = tables.read.remove(&place)?;
         tables.reader.rules_of(&snapshot).ok().flatten()
     }
 
-    /// Nothing is to be compared with what was read before.
-    pub fn forget_readings(&mut self) {
+    fn forget_readings(&mut self) {
         if let Self::Tables(tables) = self {
             tables.read = HashMap::new();
         }
     }
 
-    /// Other chains concern us from now on.
-    pub fn forget_chains(&mut self) {
+    fn forget_chains(&mut self) {
         if let Self::Events(events) = self {
             events.forget_chains();
         }
     }
 
-    /// Whether the tables are surely as they were at the last mark. Says no where it does not know.
-    pub fn is_unchanged(&self) -> bool {
+    fn is_unchanged(&self) -> bool {
         match self {
             Self::Tables(tables) => {
                 !tables.places.is_empty() && tables.places.iter().all(|place| tables.is_same(*place))
@@ -210,8 +201,7 @@ impl Watch {
         }
     }
 
-    /// How drift is noticed, in a few words, and what there is to say about it.
-    pub fn method(&self) -> (String, String) {
+    fn method(&self) -> (String, String) {
         match self {
             Self::Off(reason) => ("refresh only".to_owned(), reason.clone()),
             Self::Events(events) => {

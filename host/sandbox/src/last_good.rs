@@ -83,6 +83,62 @@ pub enum LastGoodError {
     Unwritable(#[from] serde_json::Error),
 }
 
+/// Keeps last good answers for the next start. Only one process at a time may store.
+pub trait Records: Send + Sync {
+    /// The policies of which there is one, whole or damaged.
+    ///
+    /// # Errors
+    /// When that can't be read.
+    fn policies(&self) -> Result<Vec<PolicyName>, LastGoodError>;
+
+    /// That of `policy`; `None` when there has been none.
+    ///
+    /// # Errors
+    /// When there is one that can't be used.
+    fn load(&self, policy: &PolicyName) -> Result<Option<LastGood>, LastGoodError>;
+
+    /// Keeps it in place of the policy's former one.
+    ///
+    /// # Errors
+    /// When it can't be written; the former one is still there then.
+    fn store(&self, answer: &LastGood<&str, &Contribution>) -> Result<(), LastGoodError>;
+
+    /// Whether there is one of `policy`, whole or damaged.
+    fn exists(&self, policy: &PolicyName) -> bool;
+
+    /// Forgets that of `policy`.
+    ///
+    /// # Errors
+    /// When it is there and can't be removed.
+    fn forget(&self, policy: &PolicyName) -> Result<(), LastGoodError>;
+}
+
+/// Last good answers in the folder `last-good` of a state directory.
+#[derive(Debug, Clone)]
+pub struct InDirectory(pub PathBuf);
+
+impl Records for InDirectory {
+    fn policies(&self) -> Result<Vec<PolicyName>, LastGoodError> {
+        policies(&self.0)
+    }
+
+    fn load(&self, policy: &PolicyName) -> Result<Option<LastGood>, LastGoodError> {
+        load(&self.0, policy)
+    }
+
+    fn store(&self, answer: &LastGood<&str, &Contribution>) -> Result<(), LastGoodError> {
+        store(&self.0, answer)
+    }
+
+    fn exists(&self, policy: &PolicyName) -> bool {
+        exists(&self.0, policy)
+    }
+
+    fn forget(&self, policy: &PolicyName) -> Result<(), LastGoodError> {
+        forget(&self.0, policy)
+    }
+}
+
 /// The digest of facts: `sha256:...`.
 pub fn facts_digest(facts: &Facts) -> String {
     digest::of_json(facts)

@@ -33,6 +33,7 @@ use ruleward_core::grants::Grants;
 use ruleward_core::limit::Limits;
 use ruleward_core::names::{Backend, PolicyName};
 use ruleward_core::settle::Bounds;
+use ruleward_reconcile::Settings;
 
 use crate::logs::{Level, LogFormat};
 use crate::traces::Endpoint;
@@ -40,7 +41,7 @@ use crate::traces::Endpoint;
 pub use files::MAX_FILE_SIZE;
 pub use limits::Ceiling;
 pub use problem::{ConfigError, Place, Problem, Source};
-pub use written::Written;
+pub use written::{ConfigFile, Written};
 
 /// Where the configuration is unless `--config` says otherwise.
 pub const DEFAULT_FILE: &str = "/etc/ruleward/ruleward.toml";
@@ -180,9 +181,18 @@ pub enum Mode {
 }
 
 impl Config {
-    /// How long a repair waits for other programs.
-    pub fn repair_bounds(&self) -> Bounds {
-        Bounds { single: self.repair_wait, mass: self.repair_wait_mass }
+    /// What of it the reconciler goes by.
+    pub fn reconciler_settings(&self) -> Settings {
+        let limits = self.policies.values().map(|policy| policy.limits.time());
+        Settings {
+            refresh_interval: self.refresh_interval,
+            repair_bounds: Bounds { single: self.repair_wait, mass: self.repair_wait_mass },
+            full_comparison_every: self.full_comparison_every,
+            replay: self.replay,
+            limits_ceiling: self.limits_ceiling.clone(),
+            longest_evaluation: limits.fold(Duration::ZERO, Duration::saturating_add).saturating_mul(2),
+            locate: Some(Arc::new(ConfigFile(self.file.clone()))),
+        }
     }
 
     /// Reads `file` and `conf.d/*.toml` beside it.

@@ -3,12 +3,14 @@
 //! changed meanwhile is searched as it is now.
 
 use std::borrow::Cow;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use ruleward_core::names::PolicyName;
 use ruleward_core::quote;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
+
+use ruleward_reconcile::Locate;
 
 use super::files;
 use super::problem::{ConfigError, Place, Source};
@@ -57,6 +59,20 @@ impl Written {
             let settings = policies.get(self.policy.as_str())?.get_ref().as_table()?.get("settings")?;
             Some(source.place(look(settings)?))
         })
+    }
+}
+
+/// The main file of a configuration, to be searched for the places of what is said about it.
+#[derive(Debug)]
+pub struct ConfigFile(pub PathBuf);
+
+impl Locate for ConfigFile {
+    fn setting(&self, policy: &PolicyName, pointer: &str) -> Option<String> {
+        Written::read(&self.0, policy).setting(pointer).map(|place| place.to_string())
+    }
+
+    fn rule(&self, policy: &PolicyName, text: &str) -> Option<String> {
+        Written::read(&self.0, policy).rule(text).map(|place| place.to_string())
     }
 }
 

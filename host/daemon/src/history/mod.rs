@@ -18,15 +18,10 @@ use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
-use ruleward_core::contribution::Contribution;
-use ruleward_core::facts::Facts;
-use ruleward_core::grants::Grants;
-use ruleward_core::names::PolicyName;
+pub use ruleward_reconcile::record::Event;
 
-use record::{Mode, Outcome};
-use ruleward_sandbox::Limits;
 use store::Bounds;
 use writer::Writer;
 
@@ -34,41 +29,6 @@ use writer::Writer;
 const MOST_WAITING: usize = 64;
 /// How long the end waits for the disk.
 pub const CLOSE_TIME: Duration = Duration::from_secs(5);
-
-/// A version of a policy has answered, or was refused.
-#[derive(Debug, Clone)]
-pub struct Event {
-    /// Whose.
-    pub policy: PolicyName,
-    /// When.
-    pub at: SystemTime,
-    /// Whether it was to be put in force.
-    pub mode: Mode,
-    /// Of a shadow: the policy whose place it would take.
-    pub shadow_of: Option<PolicyName>,
-    /// What became of it.
-    pub outcome: Outcome,
-    /// Of the component: `sha256:...`.
-    pub component: String,
-    /// What it calls itself, and its version; none if it could not be asked.
-    pub described: Option<(String, String)>,
-    /// As the policy gets them.
-    pub settings: Arc<str>,
-    /// What it may own and read.
-    pub grants: Grants,
-    /// What a call may use.
-    pub limits: Limits,
-    /// The facts that it was asked about; none if it was not asked.
-    pub facts: Option<Arc<Facts>>,
-    /// Whether it sees interfaces.
-    pub sees_interfaces: bool,
-    /// Whether the policy reads which tables nf_tables has.
-    pub sees_nft_tables: bool,
-    /// Kinds of documents that it sees.
-    pub sees_documents: BTreeSet<String>,
-    /// Its answer, if there was one.
-    pub contribution: Option<Arc<Contribution>>,
-}
 
 /// Gives the kept components with their lengths in bytes.
 pub type KeptComponents = Box<dyn Fn() -> BTreeMap<String, u64> + Send>;

@@ -13,6 +13,8 @@ use ruleward_core::names::PolicyName;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+pub use ruleward_reconcile::record::{Mode, Outcome};
+
 use ruleward_files::digest;
 use ruleward_sandbox::Limits;
 
@@ -47,56 +49,6 @@ impl FromStr for RecordName {
         let (policy, number) = text.split_once('@').ok_or_else(error)?;
         let policy = PolicyName::new(policy).map_err(|_| error())?;
         Ok(Self { policy, number: number.parse().map_err(|_| error())? })
-    }
-}
-
-/// Whether an answer was to be put in force.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Mode {
-    /// Yes.
-    Enforce,
-    /// No: only to be looked at.
-    Shadow,
-}
-
-/// What became of it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case", tag = "outcome")]
-pub enum Outcome {
-    /// It was put in force.
-    InForce,
-    /// It was looked at and not put in force: a shadow.
-    Shadow,
-    /// There was no answer, or none that this policy may give. The same inputs give the same reason.
-    Refused {
-        /// Why.
-        reason: String,
-    },
-    /// The answer was right by itself, and this kernel or its tools did not take it.
-    RefusedByKernel {
-        /// Why.
-        reason: String,
-    },
-}
-
-impl Outcome {
-    /// Why it is not in force, if it was refused.
-    pub fn reason(&self) -> Option<&str> {
-        match self {
-            Self::Refused { reason } | Self::RefusedByKernel { reason } => Some(reason),
-            Self::InForce | Self::Shadow => None,
-        }
-    }
-
-    /// As in lists.
-    pub fn as_str(&self) -> &'static str {
-        match self {
-            Self::InForce => "in force",
-            Self::Shadow => "shadow",
-            Self::Refused { .. } => "refused",
-            Self::RefusedByKernel { .. } => "refused by the kernel",
-        }
     }
 }
 

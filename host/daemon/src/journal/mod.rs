@@ -116,16 +116,15 @@ impl Journal {
         }
     }
 
-    /// A number that no incident has.
-    pub fn next_id(&self) -> u64 {
-        let queue = &mut *self.queue();
-        queue.last_id += 1;
-        queue.last_id
+    /// The highest number that an incident has.
+    pub fn last_id(&self) -> u64 {
+        self.queue().last_id
     }
 
     /// Takes an incident, or what it has become. Never waits for the disk.
     pub fn record(&self, incident: &Incident) {
         let queue = &mut *self.queue();
+        queue.last_id = queue.last_id.max(incident.id);
         if !queue.written || queue.closed {
             return;
         }

@@ -84,7 +84,7 @@ fn ids_go_on_after_a_restart_and_the_last_state_counts() {
     let folder = folder();
     for run in 0..3 {
         let (journal, notes) = started(folder.path());
-        let id = journal.next_id();
+        let id = journal.last_id() + 1;
         assert_eq!(id, run + 1);
         for times in 1..=10_000 {
             journal.record(&Incident { times, ..incident(id, "x") });
@@ -208,7 +208,7 @@ fn files_and_folders_of_others_are_refused_and_incidents_wait() {
     fs::write(&elsewhere, "mine").unwrap();
     symlink(&elsewhere, folder.path().join(CURRENT)).unwrap();
     let (journal, notes) = started(folder.path());
-    let id = journal.next_id();
+    let id = journal.last_id() + 1;
     journal.record(&incident(id, "x"));
     let note = notes.recv().unwrap().expect("a problem");
     assert!(note.contains("incidents.jsonl is a symbolic link; remove it"), "{note}");
@@ -372,7 +372,7 @@ fn a_disk_that_is_read_only_neither_stops_the_daemon_nor_its_end() {
     mount_remount(&disk, MountFlags::RDONLY, "").unwrap();
     let (journal, notes) = started(&disk);
     assert!(notes.recv().unwrap().is_some_and(|note| note.contains("Read-only")));
-    journal.record(&incident(journal.next_id(), "x"));
+    journal.record(&incident(journal.last_id() + 1, "x"));
     mount_remount(&disk, MountFlags::empty(), "").unwrap();
     poll("the incident", || (ids(&load(&disk).ok()?) == [1]).then_some(()));
     journal.close(CLOSE_TIME);

@@ -243,7 +243,7 @@ impl Subscriber for &'static Logs {
 }
 
 #[cfg(test)]
-pub(crate) mod tests {
+mod tests {
     use std::sync::Arc;
 
     use super::*;
@@ -265,17 +265,6 @@ pub(crate) mod tests {
         fn record_follows_from(&self, _: &Id, _: &Id) {}
         fn enter(&self, _: &Id) {}
         fn exit(&self, _: &Id) {}
-    }
-
-    /// What `work` logs, as text without the time.
-    pub fn logged(work: impl FnOnce()) -> String {
-        let kept = Arc::new(Mutex::new(String::new()));
-        let writer = Arc::clone(&kept);
-        let probe = Probe(move |event: &Event<'_>| {
-            *locked(&writer) += &Line::of(event, SystemTime::now()).text(false, false);
-        });
-        tracing::subscriber::with_default(probe, work);
-        locked(&kept).clone()
     }
 
     #[test]

@@ -6,8 +6,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::time::Duration;
 
-use crate::roster::Offer;
+use crate::config::Config;
 use ruleward_facts::signs::Signs;
+use ruleward_reconcile::policies::PolicySet;
 
 /// What the checks tell whoever makes offers.
 pub enum Told {
@@ -20,11 +21,22 @@ pub enum Told {
 }
 
 /// Is told.
-pub type OnTold = Box<dyn Fn(Told) + Send>;
+pub type OnTold = Arc<dyn Fn(Told) + Send + Sync>;
 
-/// Where offers come in.
+/// A configuration that was found right, and its policies as far as they are loaded.
+#[derive(Debug, Clone)]
+pub struct Configured {
+    /// They count up from 1.
+    pub number: u64,
+    /// The configuration.
+    pub config: Arc<Config>,
+    /// Its policies.
+    pub policies: PolicySet,
+}
+
+/// Where configurations come in.
 pub struct Intake {
-    offers: Receiver<Offer>,
+    offers: Receiver<Configured>,
     taken: Arc<AtomicU64>,
     signs: Arc<Signs>,
     on_told: OnTold,
@@ -32,19 +44,19 @@ pub struct Intake {
 
 impl Intake {
     /// Offers of a thread that looks for changes. `taken` is the number of the last one that was taken.
-    pub fn new(offers: Receiver<Offer>, taken: Arc<AtomicU64>, signs: Arc<Signs>, on_told: OnTold) -> Self {
+    pub fn new(offers: Receiver<Configured>, taken: Arc<AtomicU64>, signs: Arc<Signs>, on_told: OnTold) -> Self {
         Self { offers, taken, signs, on_told }
     }
 
     /// One offer, and no other will come.
-    pub fn of_one(offer: Offer, on_told: OnTold) -> Self {
+    pub fn of_one(offer: Configured, on_told: OnTold) -> Self {
         let (sender, offers) = channel();
         let _ = sender.send(offer); // the receiver is right here
         Self::new(offers, Arc::default(), Arc::default(), on_told)
     }
 
     /// The newest offer, if there is one that was not taken yet.
-    pub fn newest(&self) -> Option<Offer> {
+    pub fn newest(&self) -> Option<Configured> {
         self.count(self.offers.try_iter().last())
     }
 
@@ -52,7 +64,7 @@ impl Intake {
     ///
     /// # Errors
     /// No other will ever come.
-    pub fn wait(&self, time: Duration) -> Result<Option<Offer>, NoMore> {
+    pub fn wait(&self, time: Duration) -> Result<Option<Configured>, NoMore> {
         match self.offers.recv_timeout(time) {
             Ok(offer) => {
                 let newest = self.offers.try_iter().last();
@@ -63,21 +75,21 @@ impl Intake {
         }
     }
 
-    fn count(&self, offer: Option<Offer>) -> Option<Offer> {
+    fn count(&self, offer: Option<Configured>) -> Option<Configured> {
         if let Some(offer) = &offer {
             self.taken.store(offer.number, Ordering::Release);
         }
         offer
     }
 
-    /// Tells something.
-    pub fn tell(&self, what: Told) {
-        (self.on_told)(what);
+    /// Whom to tell.
+    pub fn on_told(&self) -> OnTold {
+        Arc::clone(&self.on_told)
     }
 
     /// Whether facts may have changed.
-    pub fn signs(&self) -> &Signs {
-        &self.signs
+    pub fn signs(&self) -> Arc<Signs> {
+        Arc::clone(&self.signs)
     }
 }
 

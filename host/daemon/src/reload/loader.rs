@@ -8,6 +8,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use ruleward_core::names::PolicyName;
 
+use super::intake::Configured;
 use super::pins::Pins;
 use super::places::{Places, TooMany};
 use super::post::{Message, Post};
@@ -16,8 +17,9 @@ use super::stamp::Stamp;
 use crate::config::{Config, Mode};
 use crate::history::History;
 use crate::memory;
-use crate::roster::{Offer, Recorded, ShadowWish, Version};
+use ruleward_reconcile::policies::{PolicySet, Recorded, ShadowSpec, Version};
 use ruleward_report::timestamp;
+use ruleward_sandbox::last_good::InDirectory;
 use ruleward_sandbox::{PolicyEngine, components};
 
 use job::Job;
@@ -73,7 +75,7 @@ impl Loader {
     /// Of a configuration that was found right. `results` gets what other threads have loaded; `keeps`: in the state
     /// directory, too.
     pub fn new(config: Config, engine: Arc<PolicyEngine>, results: Post, history: History, keeps: bool) -> Self {
-        let recorded = Recorded::read_all(&config.state_directory);
+        let recorded = Recorded::read_all(&InDirectory(config.state_directory.clone()));
         let mut loader = Self {
             engine,
             results,
@@ -232,7 +234,7 @@ impl Loader {
         for recorded in std::mem::take(&mut self.recorded) {
             let Some(slot) = self.slots.get(&recorded.policy) else { continue };
             let Recorded { digest, settings, grants, limits, .. } = &recorded;
-            if slot.id().as_deref() == Some(&crate::roster::identity(digest, settings, grants, limits)) {
+            if slot.id().as_deref() == Some(&ruleward_reconcile::policies::identity(digest, settings, grants, limits)) {
                 continue;
             }
             match components::load(&self.config.state_directory, digest) {
@@ -313,16 +315,16 @@ impl Loader {
     }
 
     /// What there is to offer, if it is anything new.
-    pub fn news(&mut self) -> Option<Offer> {
+    pub fn news(&mut self) -> Option<Configured> {
         if !std::mem::take(&mut self.changed) {
             return None;
         }
         self.number += 1;
-        Some(self.offer())
+        Some(self.configured())
     }
 
-    /// What there is to offer.
-    pub fn offer(&self) -> Offer {
+    /// What is configured, as far as it is loaded.
+    pub fn configured(&self) -> Configured {
         let off = self.config.policies.iter().filter(|(_, policy)| policy.mode == Mode::Off);
         let mut notes: Vec<String> = self.waiting_keys().into_iter().collect();
         notes.extend(self.note.iter().cloned());
@@ -334,22 +336,21 @@ impl Loader {
             )
         }));
         notes.extend(self.pins.notes.iter().cloned());
-        let (mut wishes, mut shadows) = (BTreeMap::new(), BTreeMap::new());
+        let (mut specs, mut shadows) = (BTreeMap::new(), BTreeMap::new());
         for (name, slot) in &self.slots {
             match self.config.policies.get(name) {
                 Some(policy) if policy.mode == Mode::Shadow => {
-                    let shadow = ShadowWish { of: policy.shadow_of.clone(), wish: slot.wish() };
+                    let shadow = ShadowSpec { of: policy.shadow_of.clone(), spec: slot.spec() };
                     drop(shadows.insert(name.clone(), shadow));
                 }
-                _ => drop(wishes.insert(name.clone(), slot.wish())),
+                _ => drop(specs.insert(name.clone(), slot.spec())),
             }
         }
         let warnings: BTreeSet<&String> = self.warnings.values().flatten().collect();
         notes.extend(warnings.into_iter().cloned());
-        Offer {
-            number: self.number,
-            config: Arc::clone(&self.config),
-            wishes,
+        let policies = PolicySet {
+            settings: Arc::new(self.config.reconciler_settings()),
+            specs,
             shadows,
             pinned: self.pins.report(),
             off: off.map(|(name, _)| name.clone()).collect(),
@@ -357,7 +358,8 @@ impl Loader {
             refusal: self.refusal.clone(),
             notes,
             complete: self.is_idle(),
-        }
+        };
+        Configured { number: self.number, config: Arc::clone(&self.config), policies }
     }
 
     /// What is to be watched.

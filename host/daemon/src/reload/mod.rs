@@ -4,7 +4,7 @@
 //! Events only say "look again": what is loaded is decided by content. A refresh that reads everything looks again as
 //! well, and so does each refresh where not every change is told of. What is wrong is refused with its reason, and looked at again when something changes.
 //!
-//! Files -> [`loader`] -> [`Offer`] -> [`Intake`] -> the checks.
+//! Files -> [`loader`] -> [`Configured`] -> [`Intake`] -> the checks.
 
 pub mod files;
 mod intake;
@@ -28,13 +28,13 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use crate::board::Board;
 use crate::config::{Config, Mode, PolicyConfig};
 use crate::history::History;
-use crate::roster::{Offer, Wish, WishState};
 use loader::Loader;
 use post::{Message, Post, post};
 use ruleward_facts::signs::Signs;
+use ruleward_reconcile::policies::{PolicySet, PolicySpec, SpecState};
 use ruleward_sandbox::PolicyEngine;
 
-pub use intake::{Intake, NoMore, OnTold, Told};
+pub use intake::{Configured, Intake, NoMore, OnTold, Told};
 
 /// What the thread has to tell the loop.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -120,7 +120,7 @@ impl Source {
         let (sender, offers) = channel();
         self.post.send(Message::Subscribe(sender));
         let post = self.post.clone();
-        let on_told: OnTold = Box::new(move |told| {
+        let on_told: OnTold = Arc::new(move |told| {
             post.send(match told {
                 Told::Settled(digests) => Message::Settled(digests),
                 Told::LookAgain => Message::Look { ticket: None, thorough: false },
@@ -161,16 +161,15 @@ pub fn start(
 /// What the configuration asks for, with nothing loaded: enough to know what may be ours.
 pub fn grants_only(config: &Config) -> Intake {
     let enforced = config.policies.iter().filter(|(_, policy)| policy.mode == Mode::Enforce);
-    let wish = |policy: &PolicyConfig| Wish {
+    let wish = |policy: &PolicyConfig| PolicySpec {
         grants: policy.grants.clone(),
         settings: Arc::clone(&policy.settings),
         limits: policy.limits.clone(),
-        state: WishState::Loading { digest: None },
+        state: SpecState::Loading { digest: None },
     };
-    let offer = Offer {
-        number: 1,
-        config: Arc::new(config.clone()),
-        wishes: enforced.map(|(name, policy)| (name.clone(), wish(policy))).collect(),
+    let policies = PolicySet {
+        settings: Arc::new(config.reconciler_settings()),
+        specs: enforced.map(|(name, policy)| (name.clone(), wish(policy))).collect(),
         shadows: BTreeMap::new(),
         pinned: BTreeMap::new(),
         off: Vec::new(),
@@ -179,7 +178,8 @@ pub fn grants_only(config: &Config) -> Intake {
         notes: Vec::new(),
         complete: true,
     };
-    Intake::of_one(offer, Box::new(|_| {}))
+    let configured = Configured { number: 1, config: Arc::new(config.clone()), policies };
+    Intake::of_one(configured, Arc::new(|_| {}))
 }
 
 /// Loads everything that the configuration asks for, once. `keeps`: components are kept in the state directory, and
@@ -202,11 +202,12 @@ pub fn load_once(config: &Config, engine: Arc<PolicyEngine>, history: History, k
         }
     }
     let state_directory = config.state_directory.clone();
-    let on_told: OnTold = Box::new(move |told| {
+    let on_told: OnTold = Arc::new(move |told| {
         if let (Told::Settled(digests), true) = (told, keeps) {
             loader::prune_components(&state_directory, &history, &digests);
         }
     });
-    let offer = Offer { number: 1, complete: true, ..loader.offer() };
-    Ok(Intake::of_one(offer, on_told))
+    let mut configured = Configured { number: 1, ..loader.configured() };
+    configured.policies.complete = true;
+    Ok(Intake::of_one(configured, on_told))
 }

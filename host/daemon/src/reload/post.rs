@@ -8,8 +8,8 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 
 use rustix::event::{EventfdFlags, eventfd};
 
+use super::intake::Configured;
 use super::loader::Loaded;
-use crate::roster::Offer;
 
 /// What the thread is told.
 pub enum Message {
@@ -23,7 +23,7 @@ pub enum Message {
     /// What policies see has changed.
     Facts,
     /// Offers go there from now on.
-    Subscribe(Sender<Offer>),
+    Subscribe(Sender<Configured>),
     /// The end.
     Stop,
 }

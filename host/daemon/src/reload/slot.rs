@@ -8,8 +8,8 @@ use ruleward_core::grants::Grants;
 use ruleward_core::names::PolicyName;
 
 use super::stamp::Stamp;
-use crate::config::{Place, PolicyConfig};
-use crate::roster::{Version, Wish, WishState, identity};
+use crate::config::{ConfigFile, Place, PolicyConfig};
+use ruleward_reconcile::policies::{PolicySpec, SpecState, Version, identity};
 use ruleward_sandbox::{ComponentBytes, FileError, Limits, LoadError, LoadedPolicy};
 
 /// A file that is cut off or absent may be in the middle of being written: it is looked at again after this time before
@@ -36,7 +36,7 @@ pub struct Slot {
     /// Of the bytes that were read last.
     digest: Option<String>,
     loaded: Option<LoadedPolicy>,
-    state: WishState,
+    state: SpecState,
     /// The refusal is of the moment: the same bytes may be taken later.
     passing: bool,
     /// Since when the file is one that may be in the middle of being written.
@@ -64,7 +64,7 @@ impl Slot {
             stamp: None,
             digest: None,
             loaded: None,
-            state: WishState::Loading { digest: None },
+            state: SpecState::Loading { digest: None },
             passing: false,
             unsettled: None,
             news: true,
@@ -84,9 +84,9 @@ impl Slot {
         &self.wanted.limits
     }
 
-    pub fn wish(&self) -> Wish {
+    pub fn spec(&self) -> PolicySpec {
         let Wanted { settings, grants, limits, .. } = &self.wanted;
-        Wish {
+        PolicySpec {
             grants: grants.clone(),
             settings: Arc::clone(settings),
             limits: limits.clone(),
@@ -95,7 +95,7 @@ impl Slot {
     }
 
     pub fn is_loading(&self) -> bool {
-        matches!(self.state, WishState::Loading { .. })
+        matches!(self.state, SpecState::Loading { .. })
     }
 
     pub fn digest(&self) -> Option<&str> {
@@ -141,7 +141,7 @@ impl Slot {
                 let same = self.digest.as_ref() == Some(&component.digest);
                 if same && !again {
                     // The file may have been another one meanwhile.
-                    if let (Some(_), WishState::Refused { .. }) = (&self.loaded, &self.state) {
+                    if let (Some(_), SpecState::Refused { .. }) = (&self.loaded, &self.state) {
                         self.make_version();
                     }
                     return Next::Nothing;
@@ -149,7 +149,7 @@ impl Slot {
                 self.digest = Some(component.digest.clone());
                 self.loaded = None;
                 self.passing = false;
-                self.state = WishState::Loading { digest: self.digest.clone() };
+                self.state = SpecState::Loading { digest: self.digest.clone() };
                 self.news = true;
                 Next::Load(component)
             }
@@ -200,22 +200,22 @@ impl Slot {
         }
         let Wanted { settings, grants, limits, .. } = self.wanted.clone();
         let version = Version::new(self.name.clone(), loaded.with_limits(&limits), settings, grants);
-        let version = version.written_in(&self.place.file);
+        let version = version.located_by(Arc::new(ConfigFile(self.place.file.clone())));
         // The very same one stays what it is.
-        let same = matches!(&self.state, WishState::Loaded(own) if own.id() == version.id());
+        let same = matches!(&self.state, SpecState::Loaded(own) if own.id() == version.id());
         if !same {
-            self.state = WishState::Loaded(Arc::new(version));
+            self.state = SpecState::Loaded(Arc::new(version));
             self.news = true;
         }
     }
 
     fn refuse(&mut self, digest: Option<String>, reason: String, cause: String) {
-        let news = !matches!(&self.state, WishState::Refused { reason: known, .. } if *known == reason);
+        let news = !matches!(&self.state, SpecState::Refused { reason: known, .. } if *known == reason);
         self.news |= news;
         if news {
             tracing::error!("policy {}: {reason}", self.name);
         }
-        self.state = WishState::Refused { digest, reason, cause };
+        self.state = SpecState::Refused { digest, reason, cause };
     }
 }
 

@@ -10,13 +10,13 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use tokio::sync::mpsc::UnboundedSender;
 
 use super::files::Files;
+use super::intake::Configured;
 use super::loader::Loader;
 use super::post::{Inbox, Message, Post};
 use super::{News, Source};
 use crate::board::Board;
 use crate::config::Config;
 use crate::history::History;
-use crate::roster::Offer;
 use ruleward_facts::changes::Changes;
 use ruleward_sandbox::PolicyEngine;
 
@@ -49,7 +49,7 @@ pub struct Looking {
     told: UnboundedSender<News>,
     source: Source,
     board: Board,
-    subscriber: Option<Sender<Offer>>,
+    subscriber: Option<Sender<Configured>>,
     watching: bool,
     files: Option<Files>,
     changes: Option<Changes>,
@@ -116,7 +116,7 @@ impl Looking {
             Message::Settled(digests) => self.loader.prune(digests),
             Message::Facts => self.heard(),
             Message::Subscribe(subscriber) => {
-                let _ = subscriber.send(self.loader.offer()); // gone again
+                let _ = subscriber.send(self.loader.configured()); // gone again
                 self.subscriber = Some(subscriber);
             }
             Message::Stop => self.stopped = true,

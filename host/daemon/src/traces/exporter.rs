@@ -8,9 +8,9 @@ use std::time::{Duration, Instant};
 use tokio::time::timeout;
 
 use super::post::{Answer, post};
-use super::trace::Trace;
 use super::{Destination, NOTE, Shared, otlp};
 use crate::metrics::Fate;
+use ruleward_reconcile::trace::Trace;
 
 /// Nice value of the thread: everything else on the node goes first.
 const NICE: i32 = 10;

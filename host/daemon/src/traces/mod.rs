@@ -9,7 +9,6 @@ mod endpoint;
 mod exporter;
 mod otlp;
 mod post;
-mod trace;
 
 #[cfg(test)]
 mod tests;
@@ -26,7 +25,7 @@ use crate::metrics::Fate;
 use exporter::Exporter;
 
 pub use endpoint::{Endpoint, Target};
-pub use trace::{Attributes, Event, MOST_EVENTS, Recorder, Span, Trace, Value};
+pub use ruleward_reconcile::trace::{Attributes, Event, MOST_EVENTS, Span, Trace, Value};
 
 /// How long a daemon that ends waits for its last traces to be taken.
 pub const CLOSE_TIME: Duration = Duration::from_secs(2);

@@ -8,7 +8,7 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize, Serializer};
 
-use super::trace::{Attributes, Span, Trace, Value};
+use ruleward_reconcile::trace::{Attributes, Span, Trace, Value};
 
 /// `SPAN_KIND_INTERNAL`.
 const INTERNAL: u8 = 1;

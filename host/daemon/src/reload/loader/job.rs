@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use ruleward_core::names::PolicyName;
 
-use crate::roster::Recorded;
+use ruleward_reconcile::policies::Recorded;
 use ruleward_sandbox::{ComponentBytes, Limits, LoadError, LoadedPolicy, PolicyEngine, components};
 
 /// Loading has ended.

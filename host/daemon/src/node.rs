@@ -1,0 +1,252 @@
+//! Joins the reconciler with the rest of the program: what is configured goes in, effects are carried
+//! out.
+
+use std::os::fd::BorrowedFd;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use ruleward_core::facts::NftTable;
+use ruleward_core::schedule::Reason;
+use ruleward_facts::signs::Signs;
+use ruleward_facts::{FactsError, Reader};
+use ruleward_kernel::detect::Detection;
+use ruleward_kernel::event_source::EventSource;
+use ruleward_kernel::nft_tables::nft_tables;
+use ruleward_kernel::port::Port;
+use ruleward_reconcile::incidents::Incidents;
+use ruleward_reconcile::policies::{PolicySet, Roster};
+use ruleward_reconcile::{Effect, Effects, FactsReading, FactsRefusal, FactsSource, Reconciler, Surroundings};
+use ruleward_report::{Checks, Intent, Report};
+
+use crate::board::Board;
+use crate::config::Config;
+use crate::history::History;
+use crate::journal::Journal;
+use crate::logs;
+use crate::metrics::WaitFor;
+use crate::reload::{Configured, Intake, OnTold, Told};
+use crate::runtime::NodeRuntime;
+use crate::shadows::{self, Shadows};
+use crate::traces::Traces;
+
+/// How long the first check waits for components that are being loaded once there is something to put or keep in force.
+/// From a warm cache it takes milliseconds.
+const PATIENCE: Duration = Duration::from_millis(500);
+/// How often who waits looks whether to stop.
+const LOOK: Duration = Duration::from_millis(100);
+
+/// The configuration that counts, for all who go by it.
+type Current = Arc<Mutex<Arc<Config>>>;
+
+/// The reconciler of this node.
+pub struct Node {
+    reconciler: Reconciler,
+    config: Current,
+    /// What was refused of the newest configuration.
+    refusal: Option<String>,
+    /// A configuration was taken.
+    any: bool,
+    intake: Intake,
+    board: Board,
+    traces: Traces,
+}
+
+/// Where effects are carried out.
+pub struct Edges {
+    /// What `status` reads.
+    pub board: Board,
+    /// Keeps incidents.
+    pub journal: Journal,
+    /// Keeps what policies answered.
+    pub history: History,
+    /// Asks shadows.
+    pub shadows: Shadows,
+    /// Sends traces.
+    pub traces: Traces,
+}
+
+impl Node {
+    /// Joins the edges.
+    pub fn new(
+        config: Arc<Config>,
+        detection: Detection,
+        roster: Roster,
+        (port, events): (Arc<dyn Port>, Box<dyn EventSource>),
+        intake: Intake,
+        edges: Edges,
+    ) -> Self {
+        let settings = Arc::new(config.reconciler_settings());
+        let config: Current = Arc::new(Mutex::new(config));
+        let facts = NodeFacts {
+            config: Arc::clone(&config),
+            detection: detection.clone(),
+            reader: Reader::default(),
+            signs: intake.signs(),
+        };
+        let (board, traces) = (edges.board.clone(), edges.traces.clone());
+        let incidents = Incidents::new(edges.journal.last_id());
+        let surroundings = Surroundings {
+            port,
+            events,
+            facts: Box::new(facts),
+            runtime: Arc::new(NodeRuntime),
+            effects: carry_out(edges, intake.on_told()),
+        };
+        let reconciler = Reconciler::new(settings, detection, roster, incidents, surroundings);
+        Self { reconciler, config, refusal: None, any: false, intake, board, traces }
+    }
+
+    /// Takes what is configured now. The first check waits for it.
+    fn take_configured(&mut self) {
+        if let Some(newest) = self.intake.newest() {
+            self.take(&newest);
+        }
+        let began = Instant::now();
+        let mut waited = false;
+        while self.reconciler.waits_for_policies() && !self.board.stopping() {
+            if self.reconciler.can_begin() && began.elapsed() > PATIENCE {
+                break;
+            }
+            match self.intake.wait(LOOK) {
+                Ok(Some(newest)) => self.take(&newest),
+                Ok(None) => {
+                    waited = true;
+                    self.board.waiting(WaitFor::Policies, Some("for policies to be loaded".to_owned()));
+                }
+                Err(_) => break,
+            }
+        }
+        if waited {
+            self.board.waiting(WaitFor::Policies, None);
+        }
+    }
+
+    fn take(&mut self, Configured { config, policies, .. }: &Configured) {
+        let before = std::mem::replace(&mut *lock(&self.config), Arc::clone(config));
+        if config.documents != before.documents || config.node_name != before.node_name {
+            self.reconciler.forget_facts_heard();
+        }
+        self.count(*config != before, policies);
+        self.reconciler.take(policies);
+        logs::configure(config.log, config.log_format);
+        self.traces.configure(config.traces.as_ref(), config.node_name.as_deref());
+        self.board.node(config.node_name.as_deref(), config.refresh_interval);
+    }
+
+    /// Tells the metrics what became of what was read. The first configuration is no change.
+    fn count(&mut self, changed: bool, policies: &PolicySet) {
+        let metrics = self.board.metrics().policies();
+        if self.any && changed {
+            metrics.configuration(true);
+        }
+        if policies.refusal.is_some() && policies.refusal != self.refusal {
+            metrics.configuration(false);
+        }
+        metrics.configuration_refused(policies.refusal.is_some());
+        self.any = true;
+        self.refusal.clone_from(&policies.refusal);
+    }
+
+    /// Adds the newest word on each shadow.
+    fn tell_shadows(&self, report: &mut Report) {
+        let known = self.board.known_shadows();
+        for name in self.reconciler.shadows() {
+            let of_it = known.iter().find(|shadow| shadow.name == name.as_str()).cloned();
+            report.policies.push(of_it.unwrap_or_else(|| shadows::empty(name)));
+        }
+    }
+}
+
+impl Checks for Node {
+    fn check(&mut self, intent: Intent, reason: Reason) -> Arc<Report> {
+        self.take_configured();
+        self.reconciler.set_traced(self.traces.are_wanted());
+        let mut report = self.reconciler.check(intent, reason);
+        // A report that is given again has no shadows: where there are any, each check makes a new one.
+        if let Some(report) = Arc::get_mut(&mut report) {
+            self.tell_shadows(report);
+        }
+        report
+    }
+
+    fn attend(&mut self) -> Option<Report> {
+        let mut report = self.reconciler.attend()?;
+        self.tell_shadows(&mut report);
+        Some(report)
+    }
+
+    fn signals(&self) -> Vec<BorrowedFd<'_>> {
+        self.reconciler.signals()
+    }
+
+    fn rest(&self) -> Option<Duration> {
+        self.reconciler.rest()
+    }
+
+    fn cleanup(&mut self) -> Report {
+        self.take_configured();
+        let mut report = self.reconciler.cleanup();
+        self.tell_shadows(&mut report);
+        report
+    }
+}
+
+/// Carries effects out. Nothing of it waits.
+fn carry_out(edges: Edges, on_told: OnTold) -> Effects {
+    let Edges { board, journal, history, shadows, traces } = edges;
+    Box::new(move |effect| match effect {
+        Effect::Progress { doing, longest } => board.pulse().step(Instant::now(), doing, longest),
+        Effect::RecordIncident(incident) => journal.record(&incident),
+        Effect::RecordHistory(event) => history.record(*event),
+        Effect::RunShadows(order) => shadows.order(*order),
+        Effect::LeaveTrace(trace) => traces.leave(*trace),
+        Effect::Activated(policy) => board.metrics().policies().version_taken(policy.as_str()),
+        Effect::Enforced(expected) => board.expect(&expected),
+        Effect::ShowWatch(watch) => board.watch(watch),
+        Effect::ShowFights(fights) => board.fights(fights),
+        Effect::ComponentsInUse(digests) => on_told(Told::Settled(digests)),
+        Effect::LookAgain => on_told(Told::LookAgain),
+        Effect::FactsChanged => on_told(Told::FactsChanged),
+    })
+}
+
+/// The node's facts.
+struct NodeFacts {
+    config: Current,
+    detection: Detection,
+    reader: Reader,
+    signs: Arc<Signs>,
+}
+
+impl FactsSource for NodeFacts {
+    fn read(&mut self) -> Result<FactsReading, FactsRefusal> {
+        let config = Arc::clone(&lock(&self.config));
+        let options = ruleward_facts::Options {
+            node_name: config.node_name.as_deref(),
+            documents: &config.documents,
+            iptables: self.detection.version,
+            backend: self.detection.backend,
+            families: self.detection.families,
+        };
+        match ruleward_facts::read(&options, &mut self.reader) {
+            Ok(ruleward_facts::Reading { facts, notes, late }) => Ok(FactsReading { facts, notes, late }),
+            Err(error) => {
+                let passing = matches!(error, FactsError::NoAnswer { .. } | FactsError::NoThread(_));
+                Err(FactsRefusal { reason: error.to_string(), passing })
+            }
+        }
+    }
+
+    fn changes(&self) -> Option<u64> {
+        self.signs.count()
+    }
+
+    fn tables(&self) -> Option<Vec<NftTable>> {
+        nft_tables().ok()
+    }
+}
+
+/// It is replaced in one statement, so a panic elsewhere leaves nothing to fear.
+fn lock(config: &Current) -> MutexGuard<'_, Arc<Config>> {
+    config.lock().unwrap_or_else(PoisonError::into_inner)
+}

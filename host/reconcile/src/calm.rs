@@ -1,0 +1,43 @@
+//! Refreshes of a node on which nothing happens. A check whose every input is as it was for the last one would find the same
+//! and say the same, so it gives that report again. What would end this is asked in microseconds; whatever else a check
+//! does is left to the next one that reads everything.
+
+use std::sync::Arc;
+
+use ruleward_core::schedule::Reason;
+
+use crate::reconciler::Reconciler;
+use ruleward_report::Report;
+
+/// What a check came to that had nothing to read, nothing to try again and nothing to wait for.
+pub(crate) struct Calm {
+    report: Arc<Report>,
+    /// What was heard of changes to facts until then.
+    heard: u64,
+}
+
+impl Reconciler {
+    /// The last report, if the check that is due can come to nothing else.
+    pub(crate) fn still_calm(&mut self, reason: Reason) -> Option<Arc<Report>> {
+        let Calm { report, heard } = self.calm.as_ref()?;
+        if !matches!(reason, Reason::Refresh | Reason::Recheck) || self.source.changes() != Some(*heard) {
+            return None;
+        }
+        let (report, expected) = (Arc::clone(report), self.expected.clone()?);
+        if !self.is_settled(reason, &expected) {
+            return None;
+        }
+        self.keeper.skipped += 1;
+        Some(report)
+    }
+
+    /// What the next check begins with, after one that was settled and reported this.
+    pub(crate) fn calm_after(&self, report: &Arc<Report>) -> Option<Calm> {
+        let now = self.keeper.elapsed();
+        let nothing_to_say = report.in_sync && report.problems.is_empty();
+        let nothing_to_try = self.roster.is_at_rest() && self.offered.shadows.is_empty() && !self.handed_on.any_shadows;
+        let nothing_to_wait_for = self.keeper.due.is_none() && self.keeper.fights.fights(now).is_empty();
+        let heard = self.survey.heard.filter(|_| nothing_to_say && nothing_to_try && nothing_to_wait_for)?;
+        Some(Calm { report: Arc::clone(report), heard })
+    }
+}

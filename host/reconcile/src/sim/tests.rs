@@ -1,0 +1,351 @@
+//! Whatever other programs do, in whatever order, with whatever failing: when it is quiet again the
+//! kernel has what the policies asked for, and nothing foreign was touched.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use proptest::prelude::*;
+use ruleward_core::base_chain::TableState;
+use ruleward_core::contribution::{Contribution, Verdict};
+use ruleward_core::names::{Backend, Family, Hook, Table};
+use ruleward_core::simulate::Simulated;
+use ruleward_kernel::sim::Fault;
+
+use super::world::{POLICIES, World, contribution, is_own_chain, own_rules, own_sets};
+
+/// What another program does to the kernel.
+#[derive(Debug, Clone)]
+enum Deed {
+    Delete { chain: usize, at: usize },
+    Insert { chain: usize, at: usize },
+    Flush { chain: usize },
+    Swap { chain: usize, at: usize },
+    Duplicate { chain: usize, at: usize },
+    Edit { chain: usize, at: usize },
+    DropChain { chain: usize },
+    FlushTable { nat: bool },
+    Rename { chain: usize },
+    Policy { drops: bool },
+    Dormant,
+    Unhook { chain: usize },
+    EmptySet,
+    AddMember,
+    DropMember,
+}
+
+/// Something that happens.
+#[derive(Debug, Clone)]
+enum Happening {
+    Deed {
+        family: Family,
+        deed: Deed,
+        unheard: bool,
+    },
+    /// The next writes are refused.
+    Refuse(usize),
+    /// Another program writes just before our next write, or undoes it.
+    Race(Family, Deed),
+    Undo(Family, Deed),
+    Policy {
+        policy: usize,
+        variant: Option<u8>,
+    },
+    Ask,
+    Wait(Duration),
+}
+
+const CHAINS: [(Table, &str); 7] = [
+    (Table::Filter, "INPUT"),
+    (Table::Filter, "FORWARD"),
+    (Table::Filter, "OUTPUT"),
+    (Table::Filter, "web-in"),
+    (Table::Filter, "web-log"),
+    (Table::Nat, "POSTROUTING"),
+    (Table::Nat, "nat-out"),
+];
+
+impl Deed {
+    fn is_of_sets(&self) -> bool {
+        matches!(self, Self::EmptySet | Self::AddMember | Self::DropMember)
+    }
+
+    /// Does it, as far as a kernel lets it be done.
+    fn apply(&self, kernel: &mut Simulated, family: Family, backend: Backend) {
+        let rules = |kernel: &mut Simulated, chain: usize, work: &mut dyn FnMut(&mut Vec<String>)| {
+            let (table, name) = CHAINS[chain];
+            if let Some(rules) = kernel.table(family, table).get_mut(name) {
+                work(rules);
+            }
+        };
+        match *self {
+            Self::Delete { chain, at } => rules(kernel, chain, &mut |rules| {
+                if !rules.is_empty() {
+                    rules.remove(at % rules.len());
+                }
+            }),
+            Self::Insert { chain, at } => rules(kernel, chain, &mut |rules| {
+                let number = rules.len() + at;
+                rules.insert(at % (rules.len() + 1), format!("-p {} -j RETURN", 40 + number % 50));
+            }),
+            Self::Flush { chain } => rules(kernel, chain, &mut |rules| rules.clear()),
+            Self::Swap { chain, at } => rules(kernel, chain, &mut |rules| {
+                if rules.len() > 1 {
+                    let at = at % (rules.len() - 1);
+                    rules.swap(at, at + 1);
+                }
+            }),
+            Self::Duplicate { chain, at } => rules(kernel, chain, &mut |rules| {
+                if !rules.is_empty() {
+                    let rule = rules[at % rules.len()].clone();
+                    rules.insert(at % (rules.len() + 1), rule);
+                }
+            }),
+            // The same comment, and another body.
+            Self::Edit { chain, at } => rules(kernel, chain, &mut |rules| {
+                if !rules.is_empty() {
+                    let at = at % rules.len();
+                    rules[at] = format!("-p 99 {}", rules[at]);
+                }
+            }),
+            Self::DropChain { chain } => drop_chain(kernel, family, CHAINS[chain]),
+            Self::FlushTable { nat } => {
+                let table = if nat { Table::Nat } else { Table::Filter };
+                let chains = kernel.table(family, table);
+                chains.retain(|name, _| Hook::from_name(name).is_some());
+                chains.values_mut().for_each(Vec::clear);
+            }
+            Self::Rename { chain } => {
+                let (table, name) = CHAINS[chain];
+                let chains = kernel.table(family, table);
+                if is_own_chain(name) && !chains.contains_key("elsewhere") {
+                    let Some(rules) = chains.remove(name) else { return };
+                    chains.insert("elsewhere".to_owned(), rules);
+                    let (old, new) = (format!("-j {name}"), "-j elsewhere".to_owned());
+                    for rule in chains.values_mut().flatten().filter(|rule| rule.ends_with(&old)) {
+                        *rule = rule.replace(&old, &new);
+                    }
+                }
+            }
+            Self::Policy { drops } => {
+                let verdict = if drops { Verdict::Drop } else { Verdict::Accept };
+                *kernel.policy((family, Table::Filter), Hook::Input) = verdict;
+            }
+            Self::Dormant if backend == Backend::Nft => {
+                *kernel.table_state((family, Table::Filter)) = TableState { dormant: true, ..TableState::default() };
+            }
+            Self::Unhook { chain } if backend == Backend::Nft && Hook::from_name(CHAINS[chain].1).is_some() => {
+                let (table, name) = CHAINS[chain];
+                kernel.table(family, table);
+                kernel.hang((family, table), name, None);
+            }
+            Self::Dormant | Self::Unhook { .. } => {}
+            Self::EmptySet => members(kernel, &mut |_| Vec::new()),
+            Self::AddMember => members(kernel, &mut |members| [members, &["198.51.100.7".to_owned()]].concat()),
+            Self::DropMember => members(kernel, &mut |members| members.iter().skip(1).cloned().collect()),
+        }
+    }
+}
+
+fn members(kernel: &mut Simulated, work: &mut dyn FnMut(&[String]) -> Vec<String>) {
+    if let Some(set) = kernel.sets().get_mut("web-blocked") {
+        let members: Vec<String> = set.members.iter().map(str::to_owned).collect();
+        let now = work(&members);
+        set.members = ruleward_core::members::Members::sorted(now.iter().map(String::as_str).collect());
+    }
+}
+
+/// No kernel lets a chain go that is jumped to.
+fn drop_chain(kernel: &mut Simulated, family: Family, (table, name): (Table, &str)) {
+    if is_own_chain(name) {
+        let (chains, word) = (kernel.table(family, table), format!("-j {name}"));
+        chains.values_mut().for_each(|rules| rules.retain(|rule| !rule.ends_with(&word)));
+        chains.remove(name);
+    }
+}
+
+fn deed() -> impl Strategy<Value = Deed> {
+    let (chain, at) = (0..CHAINS.len(), 0..6_usize);
+    prop_oneof![
+        4 => (chain.clone(), at.clone()).prop_map(|(chain, at)| Deed::Delete { chain, at }),
+        3 => (chain.clone(), at.clone()).prop_map(|(chain, at)| Deed::Insert { chain, at }),
+        2 => chain.clone().prop_map(|chain| Deed::Flush { chain }),
+        2 => (chain.clone(), at.clone()).prop_map(|(chain, at)| Deed::Swap { chain, at }),
+        2 => (chain.clone(), at.clone()).prop_map(|(chain, at)| Deed::Duplicate { chain, at }),
+        2 => (chain.clone(), at).prop_map(|(chain, at)| Deed::Edit { chain, at }),
+        2 => chain.clone().prop_map(|chain| Deed::DropChain { chain }),
+        1 => any::<bool>().prop_map(|nat| Deed::FlushTable { nat }),
+        1 => chain.clone().prop_map(|chain| Deed::Rename { chain }),
+        1 => any::<bool>().prop_map(|drops| Deed::Policy { drops }),
+        1 => Just(Deed::Dormant),
+        1 => chain.prop_map(|chain| Deed::Unhook { chain }),
+        1 => Just(Deed::EmptySet),
+        1 => Just(Deed::AddMember),
+        1 => Just(Deed::DropMember),
+    ]
+}
+
+fn family() -> impl Strategy<Value = Family> {
+    prop_oneof![Just(Family::Ipv4), Just(Family::Ipv6)]
+}
+
+fn happening() -> impl Strategy<Value = Happening> {
+    let wait = prop_oneof![0..5_u64, 5..500_u64, 500..20_000_u64, 20_000..200_000_u64];
+    prop_oneof![
+        8 => (family(), deed(), prop::bool::weighted(0.2))
+            .prop_map(|(family, deed, unheard)| Happening::Deed { family, deed, unheard }),
+        1 => (1..4_usize).prop_map(Happening::Refuse),
+        2 => (family(), deed()).prop_map(|(family, deed)| Happening::Race(family, deed)),
+        2 => (family(), deed()).prop_map(|(family, deed)| Happening::Undo(family, deed)),
+        2 => (0..POLICIES.len(), prop::option::weighted(0.8, 0..4_u8))
+            .prop_map(|(policy, variant)| Happening::Policy { policy, variant }),
+        1 => Just(Happening::Ask),
+        5 => wait.prop_map(|millis| Happening::Wait(Duration::from_millis(millis))),
+    ]
+}
+
+/// A node on which this happened, and then nothing for a quarter of an hour; with what its policies ask for now.
+fn after(backend: Backend, happenings: &[Happening]) -> (World, BTreeMap<&'static str, Option<Contribution>>) {
+    let mut world = World::new(backend);
+    let mut asked: BTreeMap<&str, _> = POLICIES.map(|policy| (policy, Some(contribution(policy, 0)))).into();
+    world.start();
+    for happening in happenings {
+        match happening {
+            Happening::Deed { family, deed, unheard } => {
+                world.foreign(|kernel| deed.apply(kernel, *family, backend), *unheard);
+            }
+            Happening::Refuse(times) => (0..*times).for_each(|_| world.kernel.fault(Fault::Refuse)),
+            Happening::Race(family, deed) => {
+                let (family, deed) = (*family, deed.clone());
+                let change = world.later(move |kernel| deed.apply(kernel, family, backend));
+                world.kernel.fault(Fault::Stranger(change));
+            }
+            Happening::Undo(family, deed) => {
+                let (family, deed) = (*family, deed.clone());
+                let change = world.later(move |kernel| deed.apply(kernel, family, backend));
+                world.kernel.fault(Fault::Undo(change));
+            }
+            Happening::Policy { policy, variant } => {
+                let policy = POLICIES[*policy];
+                let answer = variant.map(|variant| contribution(policy, variant));
+                asked.insert(policy, answer.clone());
+                world.change_policy(policy, answer);
+            }
+            Happening::Ask => world.ask(),
+            Happening::Wait(time) => world.run(*time),
+        }
+    }
+    world.kernel.forget_faults();
+    world.run(Duration::from_secs(900));
+    (world, asked)
+}
+
+/// What a node shows on which nothing else ever was.
+fn reference(backend: Backend, in_force: &BTreeMap<String, Contribution>) -> World {
+    let mut world = World::new(backend);
+    for (policy, contribution) in in_force {
+        world.change_policy(policy, Some(contribution.clone()));
+    }
+    world.run(Duration::from_secs(300));
+    world
+}
+
+fn is_in_sync(backend: Backend, happenings: &[Happening]) {
+    let (world, asked) = after(backend, happenings);
+    let in_force = world.in_force();
+    for (policy, answer) in asked {
+        if let Some(answer) = answer {
+            assert_eq!(in_force.get(policy), Some(&answer), "{policy} is not in force");
+        }
+    }
+    assert!(world.last.in_sync, "{:#?}", world.last);
+    let right = reference(backend, &in_force);
+    assert_eq!(world.kernel.look(own_rules), right.kernel.look(own_rules));
+    assert_eq!(world.kernel.look(own_sets), right.kernel.look(own_sets));
+    for family in Family::ALL {
+        for table in [Table::Filter, Table::Nat] {
+            assert!(world.kernel.look(|kernel| kernel.is_usual((family, table))), "{family} {table} is not as it was");
+        }
+    }
+}
+
+/// The jump to `web-in` is taken away as soon as it is there, for so long; gives when it was put back.
+fn fight(world: &mut World, time: Duration, checks: bool) -> Vec<Duration> {
+    let end = world.now() + time;
+    let before = world.writes.len();
+    while world.now() < end {
+        let delete = Deed::Delete { chain: 0, at: 0 };
+        if world.kernel.look(|kernel| !kernel.table(Family::Ipv4, Table::Filter)["INPUT"].is_empty()) {
+            world.foreign(|kernel| delete.apply(kernel, Family::Ipv4, Backend::Nft), false);
+        }
+        let step = Duration::from_millis(1);
+        if checks { world.run(step) } else { world.run_without_checks(step) }
+    }
+    world.writes[before..].to_vec()
+}
+
+/// As `fight.rs` documents it: five repairs at once, then pauses from 50 ms that double up to 30 s.
+#[test]
+fn a_fight_is_paced_and_ends() {
+    for backend in [Backend::Nft, Backend::Legacy] {
+        let mut world = World::new(backend);
+        world.start();
+        let writes = fight(&mut world, Duration::from_secs(300), false);
+        let pauses: Vec<Duration> = writes.windows(2).map(|two| two[1] - two[0]).collect();
+        // On legacy the lock says that somebody wrote, and on both who writes is left time to end.
+        assert!(pauses[..4].iter().all(|pause| *pause <= Duration::from_millis(300)), "{backend}: {pauses:?}");
+        for (at, pause) in pauses[5..].iter().enumerate() {
+            let least = Duration::from_millis(50 << at.min(9)).min(Duration::from_secs(30));
+            assert!(*pause >= least && *pause <= Duration::from_secs(31), "{backend}: pause {at}: {pauses:?}");
+        }
+        assert!(pauses.len() > 12, "{backend}: {pauses:?}");
+        assert!(!world.last.in_sync, "{backend}: it is not claimed meanwhile");
+        world.run_without_checks(Duration::from_secs(31));
+        assert!(world.last.in_sync, "{backend}: {:#?}", world.last);
+        // With checks as well it is no faster than they are.
+        let writes = fight(&mut world, Duration::from_secs(300), true);
+        assert!(writes.len() < 40, "{backend}: {writes:?}");
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 96, max_shrink_iters: 3000, ..ProptestConfig::default() })]
+
+    #[test]
+    fn after_quiet_all_is_in_sync_on_nft(happenings in prop::collection::vec(happening(), 1..25)) {
+        is_in_sync(Backend::Nft, &happenings);
+    }
+
+    #[test]
+    fn after_quiet_all_is_in_sync_on_legacy(happenings in prop::collection::vec(happening(), 1..25)) {
+        is_in_sync(Backend::Legacy, &happenings);
+    }
+
+    #[test]
+    fn the_same_happenings_give_the_same_effects(happenings in prop::collection::vec(happening(), 1..25)) {
+        let told = |backend| after(backend, &happenings).0.told.lock().unwrap().clone();
+        prop_assert_eq!(told(Backend::Nft), told(Backend::Nft));
+        prop_assert_eq!(told(Backend::Legacy), told(Backend::Legacy));
+    }
+
+    /// No check helps here: what is heard of rules is repaired by itself.
+    #[test]
+    fn what_is_heard_is_repaired_without_a_check(
+        deeds in prop::collection::vec((family(), deed(), 0..3000_u64), 1..20),
+        backend in prop_oneof![Just(Backend::Nft), Just(Backend::Legacy)],
+    ) {
+        let mut world = World::new(backend);
+        world.start();
+        for policy in POLICIES {
+            world.change_policy(policy, Some(contribution(policy, 3)));
+        }
+        let (rules, sets) = (world.kernel.look(own_rules), world.kernel.look(own_sets));
+        for (family, deed, pause) in deeds.into_iter().filter(|(_, deed, _)| !deed.is_of_sets()) {
+            world.foreign(|kernel| deed.apply(kernel, family, backend), false);
+            world.run_without_checks(Duration::from_millis(pause));
+        }
+        world.run_without_checks(Duration::from_secs(65));
+        prop_assert!(world.last.in_sync, "{:#?}", world.last);
+        prop_assert_eq!(world.kernel.look(own_rules), rules);
+        prop_assert_eq!(world.kernel.look(own_sets), sets);
+    }
+}
