@@ -14,9 +14,10 @@ use ruleward_core::observed::Observed;
 use ruleward_core::plan::{Plan, plan};
 use ruleward_core::schedule::Reason;
 
-use crate::hold::{AFTER_FAILURE, touch};
+use crate::deferred::{AFTER_FAILURE, touch};
 use crate::keeper::{Chains, Keeper, Undone};
 use crate::reconciler::{Before, Pass, Reconciler, Stop};
+use crate::sync_state::SyncState;
 use crate::trace::Span;
 use crate::traced::{self, Stage};
 use ruleward_kernel::activity::Activity;
@@ -46,9 +47,9 @@ impl Reconciler {
             self.keeper.heard.tables.entry(place).or_default();
         }
         let mut heard = self.keeper.take_settled(&expected)?;
-        let due = self.keeper.due.is_some_and(|due| due <= began);
+        let due = self.keeper.sync.contended().is_some_and(|contended| contended.due <= began);
         if due {
-            heard.extend(self.keeper.waiting.take_all_but(&self.keeper.unsettled));
+            heard.extend(self.keeper.sync.take_pending(&self.keeper.unsettled));
         }
         // Rules come first.
         let sets = heard.is_quiet() && !due && !self.keeper.filling;
@@ -57,8 +58,8 @@ impl Reconciler {
         let again = self.keeper.read_again.is_some_and(|again| again <= began);
         let came = self.keeper.seek_sets(&*self.port, began);
         if heard.is_quiet() && !due && !sets && !again && !came {
-            if heard.generation.is_some() && self.keeper.held.is_empty() && self.keeper.verified.is_some() {
-                self.keeper.verified = heard.generation;
+            if let Some(generation) = heard.generation {
+                self.keeper.sync.advance(generation);
             }
             return None;
         }
@@ -75,8 +76,7 @@ impl Reconciler {
         let quiet = match self.undo(&mut pass, expected, &scope, heard) {
             Ok(quiet) => quiet,
             Err(Stop) => {
-                (self.keeper.verified, self.keeper.right) = (None, false);
-                self.keeper.due = self.keeper.due.map(|due| due.max(self.runtime.now() + AFTER_FAILURE));
+                self.keeper.sync.fail(self.runtime.now() + AFTER_FAILURE);
                 false
             }
         };
@@ -96,7 +96,7 @@ impl Reconciler {
     /// Where something is not right what was heard may have put it right: everything is read, so that it is known at once,
     /// though not more often than each second.
     fn reads_everything(&mut self, now: Instant) -> bool {
-        if self.keeper.right || !self.keeper.held.is_empty() {
+        if !matches!(self.keeper.sync, SyncState::Unknown { .. }) {
             self.keeper.read_again = None;
             return false;
         }
@@ -173,18 +173,18 @@ impl Reconciler {
             return Scope::All;
         }
         let mut chains = Chains::new();
-        if due {
-            chains.clone_from(self.keeper.held.chains());
+        if let Some(contended) = self.keeper.sync.contended().filter(|_| due) {
+            chains.clone_from(contended.deferred.chains());
             chains.retain(|place, _| !self.keeper.unsettled.contains(place));
         }
         for (family, table, chain) in heard.chains.keys() {
             let place = (*family, *table);
-            if !due && self.keeper.held.has(place, chain) {
+            if !due && self.keeper.sync.defers(place, chain) {
                 let heard = Activity {
                     chains: [((*family, *table, chain.clone()), heard.touch(*family, *table, chain))].into(),
                     ..Activity::default()
                 };
-                self.keeper.waiting.extend(heard);
+                self.keeper.sync.hear(heard);
                 continue;
             }
             let Some(wanted) = expected.tables.get(&place) else { continue };
@@ -237,12 +237,6 @@ impl Reconciler {
         }
         let waits_elsewhere = self.keeper.await_foreign(&expected, &observed);
         let problems = self.take_problems(scope, &todo);
-        if *scope == Scope::All {
-            self.keeper.verified =
-                observed.generation.filter(|_| self.keeper.steady && self.keeper.settling.is_empty());
-        } else if self.keeper.verified.is_some() {
-            self.keeper.verified = heard.generation.or(self.keeper.verified);
-        }
         let noted = self.keeper.seen.look(&expected, &observed, &todo, scope, self.runtime.now());
         let strange = std::mem::take(&mut self.keeper.strange);
         self.keeper.use_filled(&mut todo);
@@ -252,8 +246,14 @@ impl Reconciler {
         let turns = self.keeper.awaited.turns(&expected, &observed);
         self.ask_who(&mut heard, &drifts);
         self.ask_who(&mut heard, &noted.drifts());
-        let wait = self.keeper.hold_back(&drifts, &heard, scope, &todo);
-        self.keeper.leave_out_held(&mut todo);
+        let wait = self.keeper.defer(&drifts, &heard, scope, &todo);
+        self.keeper.without_deferred(&mut todo);
+        if *scope == Scope::All {
+            let steady = self.keeper.steady && self.keeper.settling.is_empty();
+            self.keeper.sync.set_generation(observed.generation.filter(|_| steady));
+        } else if let Some(generation) = heard.generation {
+            self.keeper.sync.advance(generation);
+        }
         if todo.is_empty() && wait.is_empty() && large.is_empty() {
             // Whoever made the chain may have put the jump in as well.
             self.renew_awaited(&expected, &observed);
@@ -262,10 +262,10 @@ impl Reconciler {
         let nothing_new =
             todo.is_empty() && wait.is_empty() && large.is_empty() && noted.is_empty() && !problems && !waits_elsewhere;
         // Where something was wrong, reading everything may have found that it is right by now.
-        if nothing_new && (self.keeper.right || *scope != Scope::All || !self.keeper.problems.is_empty()) {
+        if nothing_new && (self.keeper.sync.is_in_sync() || *scope != Scope::All || !self.keeper.problems.is_empty()) {
             return Ok(true);
         }
-        let was_right = std::mem::take(&mut self.keeper.right);
+        let was_in_sync = self.keeper.sync.doubt();
         pass.report.outcome = Outcome::Unchanged;
         if !todo.is_empty() {
             drifts.retain(|drift| !wait.contains(&Place::from(drift)));
@@ -310,7 +310,7 @@ impl Reconciler {
         if let Some(expected) = self.expected.clone() {
             self.keeper.await_foreign(&expected, &observed);
         }
-        self.judge(pass, scope, &observed, was_right);
+        self.judge(pass, scope, &observed, was_in_sync);
         Ok(false)
     }
 
@@ -333,13 +333,11 @@ impl Reconciler {
 
     /// Whether all is right now: what was heard of is, and so was all else, or everything was read. Nothing is while there is
     /// a problem of any kind.
-    fn judge(&mut self, pass: &mut Pass, scope: &Scope, observed: &Observed, was_right: bool) {
+    fn judge(&mut self, pass: &mut Pass, scope: &Scope, observed: &Observed, was_in_sync: bool) {
         let all = *scope == Scope::All && !observed.partial;
-        let sound = self.keeper.held.is_empty() && self.keeper.problems.is_empty() && !self.keeper.sets.uncompared;
-        self.keeper.right = sound && (was_right || (all && self.keeper.steady)) && !self.before_kernel.ended;
-        if !sound || (*scope == Scope::All && !all) {
-            self.keeper.verified = None;
-        }
+        let sound = self.keeper.problems.is_empty() && !self.keeper.sets.uncompared;
+        let in_sync = sound && (was_in_sync || (all && self.keeper.steady)) && !self.before_kernel.ended;
+        self.keeper.sync.judge(in_sync, sound && (all || *scope != Scope::All));
         let Before { class, problems, ended } = &self.before_kernel;
         pass.report.problems.extend(problems.iter().cloned());
         if pass.report.class == ErrorClass::None {
@@ -349,8 +347,8 @@ impl Reconciler {
     }
 
     fn renew_awaited(&mut self, expected: &Expected, observed: &Observed) {
-        let Keeper { awaited, held, .. } = &mut self.keeper;
-        awaited.renew(expected, observed, |family, table, chain| held.has((family, table), chain));
+        let Keeper { awaited, sync, .. } = &mut self.keeper;
+        awaited.renew(expected, observed, |family, table, chain| sync.defers((family, table), chain));
     }
 
     /// Fills large sets, puts them in their places, and reads them back.
@@ -403,13 +401,14 @@ impl Reconciler {
     /// Whether a check may go without reading: nothing has changed since everything was right.
     pub(crate) fn is_settled(&mut self, reason: Reason, expected: &Arc<Expected>) -> bool {
         let routine = matches!(reason, Reason::Refresh | Reason::Recheck | Reason::Change);
-        let same =
-            self.keeper.right && self.committed && self.expected.as_ref().is_some_and(|own| Arc::ptr_eq(own, expected));
-        if !routine || !same || !self.keeper.held.is_empty() || self.reads_everything_next() {
+        let same = self.keeper.sync.is_in_sync()
+            && self.committed
+            && self.expected.as_ref().is_some_and(|own| Arc::ptr_eq(own, expected));
+        if !routine || !same || self.reads_everything_next() {
             return false;
         }
         let unchanged = match self.port.generation() {
-            Some(generation) => self.keeper.verified == Some(generation),
+            Some(generation) => self.keeper.sync.generation() == Some(generation),
             None => self.keeper.events.is_unchanged(),
         };
         unchanged
@@ -426,15 +425,14 @@ impl Reconciler {
     /// Whether a check that only looks again has to wait, as the repair does. The refresh and requests do not.
     pub(crate) fn is_fighting(&self, reason: Reason) -> bool {
         matches!(reason, Reason::Recheck | Reason::Retry)
-            && !self.keeper.held.is_empty()
-            && self.keeper.due.is_some_and(|due| due > self.runtime.now())
+            && self.keeper.sync.contended().is_some_and(|contended| contended.due > self.runtime.now())
     }
 
     /// Where a check may go without reading everything, what was heard comes first: it is undone quicker, and after it
     /// there may be nothing left to read.
     pub(crate) fn attend_first(&mut self, reason: Reason) -> Option<Report> {
         let routine = matches!(reason, Reason::Refresh | Reason::Recheck);
-        if !routine || !self.keeper.right || self.reads_everything_next() {
+        if !routine || !self.keeper.sync.is_in_sync() || self.reads_everything_next() {
             return None;
         }
         let report = self.attend_now()?;
@@ -455,7 +453,8 @@ impl Reconciler {
         // While no table is settled nothing else is looked at.
         let settled = heard.filter(|_| !self.keeper.settling.is_empty());
         let later = |due: Option<Instant>| due.map(|due| settled.map_or(due, |settled| due.max(settled)));
-        let [due, again, sets, seek] = [self.keeper.due, self.keeper.read_again, sets, seek].map(later);
+        let contended = self.keeper.sync.contended().map(|contended| contended.due);
+        let [due, again, sets, seek] = [contended, self.keeper.read_again, sets, seek].map(later);
         let due = [self.keeper.events.due(), due, again, peace, heard, sets, owners, seek];
         let due = due.into_iter().flatten().min()?;
         Some(due.saturating_duration_since(now))

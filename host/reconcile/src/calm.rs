@@ -36,7 +36,7 @@ impl Reconciler {
         let now = self.keeper.elapsed();
         let nothing_to_say = report.in_sync && report.problems.is_empty();
         let nothing_to_try = self.roster.is_at_rest() && self.offered.shadows.is_empty() && !self.handed_on.any_shadows;
-        let nothing_to_wait_for = self.keeper.due.is_none() && self.keeper.fights.fights(now).is_empty();
+        let nothing_to_wait_for = self.keeper.sync.contended().is_none() && self.keeper.fights.fights(now).is_empty();
         let heard = self.survey.heard.filter(|_| nothing_to_say && nothing_to_try && nothing_to_wait_for)?;
         Some(Calm { report: Arc::clone(report), heard })
     }

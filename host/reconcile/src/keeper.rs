@@ -21,11 +21,11 @@ use ruleward_core::plan::{Plan, plan};
 use ruleward_core::settle::{Bounds, Settling};
 
 use crate::fill::Filled;
-use crate::hold::Held;
 use crate::noted::Seen;
 use crate::reconciler::{Pass, Stop};
 use crate::runtime::Runtime;
 use crate::set_watch::SetWatch;
+use crate::sync_state::SyncState;
 use crate::traced::Stage;
 use ruleward_kernel::activity::Activity;
 use ruleward_kernel::commit::{CommitError, commit, commit_at_once, wait_until_unused};
@@ -93,20 +93,14 @@ enum Since {
 pub(crate) struct Keeper {
     pub events: Box<dyn EventSource>,
     pub runtime: Arc<dyn Runtime>,
-    /// Everything was right at this generation (nft).
-    pub verified: Option<u32>,
+    /// What is known without reading.
+    pub sync: SyncState,
     /// The generations that our transactions have made and that were not heard of yet (nft).
     own: VecDeque<u32>,
     /// Whether our rules have been in force since this process began.
     pub contacted: bool,
     pub fights: Fights,
     pub started: Instant,
-    /// What waits in a fight.
-    pub held: Held,
-    /// What was heard of them.
-    pub waiting: Activity,
-    /// Until then.
-    pub due: Option<Instant>,
     /// What was heard and not looked at yet.
     pub heard: Activity,
     /// Whether those who did it are done.
@@ -137,8 +131,6 @@ pub(crate) struct Keeper {
     pub strange: Vec<Strange>,
     /// Whether nobody wrote during the last look.
     pub steady: bool,
-    /// Whether everything was right when everything was looked at last, and nothing has failed since.
-    pub right: bool,
     /// What `status` was told of these forms.
     pub coverage: Option<(Arc<Forms>, Coverage)>,
     /// What tables and built-in chains were when they were looked at last, besides their rules.
@@ -166,15 +158,12 @@ impl Keeper {
         fights.took(Duration::ZERO, CHEAP);
         Self {
             events,
-            verified: None,
+            sync: SyncState::default(),
             own: VecDeque::new(),
             contacted: false,
             fights,
             started: runtime.now(),
             runtime,
-            held: Held::default(),
-            waiting: Activity::default(),
-            due: None,
             heard: Activity::default(),
             settling: Settling::new(Bounds::default()),
             unsettled: BTreeSet::new(),
@@ -190,7 +179,6 @@ impl Keeper {
             stamps: BTreeMap::new(),
             strange: Vec::new(),
             steady: true,
-            right: false,
             coverage: None,
             seen: Seen::default(),
             leave_out_hidden: false,
@@ -259,7 +247,7 @@ impl Keeper {
                     .timed(Stage::Verify, || self.look(port, expected, scope, looked, how == BY_TOOLS))
                     .map_err(|error| pass.stop(ErrorClass::Temporary, format!("the kernel can't be read: {error}")))?;
                 *todo = plan(expected, observed);
-                self.leave_out_held(todo);
+                self.without_deferred(todo);
                 // After the first step of a change of ours the rest is no drift.
                 if !std::mem::take(&mut between) {
                     self.note_found(pass, since, expected, observed, todo);
@@ -358,7 +346,7 @@ impl Keeper {
     ) {
         if since != Since::Start {
             if pass.undone == Undone::CountsAnew {
-                self.hold_again(&self.awaited.drifts(expected, observed, todo), todo);
+                self.defer_again(&self.awaited.drifts(expected, observed, todo), todo);
             }
             pass.found.after_writing(self.awaited.drifts(expected, observed, todo), since == Since::Commit);
             return;
@@ -368,7 +356,7 @@ impl Keeper {
             self.awaited.drifts(expected, observed, todo)
         } else {
             let mut todo = plan(&measure, observed);
-            self.leave_out_held(&mut todo);
+            self.without_deferred(&mut todo);
             self.awaited.drifts(&measure, observed, &todo)
         };
         pass.found.before_writing(found, || self.events.take_finished());
@@ -392,7 +380,7 @@ impl Keeper {
     }
 
     fn is_done(&self, mut todo: Plan) -> bool {
-        self.leave_out_held(&mut todo);
+        self.without_deferred(&mut todo);
         todo.is_empty()
     }
 }

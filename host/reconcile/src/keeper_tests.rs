@@ -81,7 +81,7 @@ fn repair(port: &Fake, keeper: &mut Keeper, expected: &mut Arc<Expected>, undone
     let mut todo = plan(expected, &observed);
     let drifts = drift::name(&todo, expected, &observed);
     if undone == Undone::CountsAnew {
-        keeper.hold_back(&drifts, &Activity::default(), &Scope::All, &todo);
+        keeper.defer(&drifts, &Activity::default(), &Scope::All, &todo);
     }
     let done = keeper.write(port, &mut pass, expected, &mut observed, &mut todo, &Scope::All);
     done.map(drop).map_err(|Stop| Box::new(pass.report))
@@ -117,13 +117,13 @@ fn each_time_it_counts_and_in_a_fight_it_waits() {
     assert_eq!((port.transactions() - before, rules(&port)), (CALM, 0));
     let [fight] = &keeper.fights.fights(keeper.elapsed())[..] else { panic!("there is a fight") };
     assert_eq!(fight.rounds, CALM as u64);
-    assert!(keeper.held.has((Family::Ipv4, Table::Filter), "INPUT"));
-    assert!(keeper.due.is_some_and(|due| due > keeper.runtime.now()));
+    assert!(keeper.sync.defers((Family::Ipv4, Table::Filter), "INPUT"));
+    assert!(keeper.sync.contended().is_some_and(|contended| contended.due > keeper.runtime.now()));
     // One more repair, and the next pause.
     go_by(&mut keeper);
     repair(&port, &mut keeper, &mut expected, Undone::CountsAnew).unwrap();
     assert_eq!((port.transactions() - before, rules(&port)), (CALM + 1, 0));
-    assert!(keeper.due.is_some_and(|due| due > keeper.runtime.now()));
+    assert!(keeper.sync.contended().is_some_and(|contended| contended.due > keeper.runtime.now()));
 }
 
 #[test]
@@ -133,7 +133,8 @@ fn what_is_undone_once_is_right_at_the_end_of_the_same_pass() {
     flush(&port);
     undo(&port, 1);
     repair(&port, &mut keeper, &mut expected, Undone::CountsAnew).unwrap();
-    assert_eq!((rules(&port), keeper.held.is_empty(), keeper.due), (1, true, None));
+    assert_eq!(rules(&port), 1);
+    assert!(keeper.sync.contended().is_none());
 }
 
 /// After a lost race only the chain that changes is read again, and the one that its rule waits for.
@@ -181,9 +182,9 @@ fn what_is_not_found_again_waits_for_nothing() {
     let chain = drift::name(&todo, &expected, &observed);
     let table = vec![drift::Drift { chain: String::new(), ..chain[0].clone() }];
     for drifts in [table, chain] {
-        let mut waits = || !keeper.hold_back(&drifts, &Activity::default(), &scope, &todo).is_empty();
+        let mut waits = || !keeper.defer(&drifts, &Activity::default(), &scope, &todo).is_empty();
         assert_eq!((0..=CALM).find(|_| waits()), Some(CALM));
-        assert!(keeper.due.is_some_and(|due| due > keeper.runtime.now()), "{drifts:?}");
+        assert!(keeper.sync.contended().is_some_and(|contended| contended.due > keeper.runtime.now()), "{drifts:?}");
         go_by(&mut keeper);
     }
 }
@@ -194,10 +195,10 @@ fn our_transactions_are_known_also_when_nothing_is_right() {
     let (mut expected, mut keeper) = kept(&port);
     flush(&port);
     let theirs = port.generation().unwrap();
-    keeper.verified = Some(theirs);
+    keeper.sync.set_generation(Some(theirs));
     repair(&port, &mut keeper, &mut expected, Undone::CountsAnew).unwrap();
     let ours = port.generation().unwrap();
-    assert_eq!((keeper.verified, ours), (Some(ours), theirs + 1));
+    assert_eq!((keeper.sync.generation(), ours), (Some(ours), theirs + 1));
     assert!(is_known(ours, &keeper.own, None, false) && !is_known(theirs, &keeper.own, None, false));
 }
 

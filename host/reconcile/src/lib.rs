@@ -12,12 +12,12 @@ mod attend;
 mod beside;
 mod calm;
 mod clean;
+mod deferred;
 mod effect;
 mod facts;
 mod fill;
 mod found;
 mod give_way;
-mod hold;
 pub mod incidents;
 mod keeper;
 mod noted;
@@ -32,6 +32,7 @@ mod settings;
 mod show;
 #[cfg(test)]
 mod sim;
+mod sync_state;
 pub mod trace;
 mod traced;
 

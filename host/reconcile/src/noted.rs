@@ -11,7 +11,7 @@ use ruleward_core::names::{Family, Hook, Table};
 use ruleward_core::observed::Observed;
 use ruleward_core::plan::{Plan, Stuck};
 
-use crate::hold::touch;
+use crate::deferred::touch;
 use crate::incidents::{Cause, Repair};
 use crate::reconciler::{Pass, Reconciler};
 use ruleward_kernel::activity::Activity;

@@ -12,13 +12,14 @@ use ruleward_core::names::Backend;
 use ruleward_core::observed::Observed;
 use ruleward_core::plan::Plan;
 
+use crate::deferred::{seen, touch};
 use crate::effect::Effect;
 use crate::found::Found;
-use crate::hold::{seen, touch};
 use crate::incidents::{Cause, Repair};
 use crate::keeper::Undone;
 use crate::policies::{Behind, Roster};
 use crate::reconciler::{MOVED, Pass, Reconciler, Stop};
+use crate::sync_state::SyncState;
 use crate::trace::Recorder;
 use crate::traced;
 use ruleward_kernel::activity::{Activity, Deeds, Touch};
@@ -40,17 +41,19 @@ impl Reconciler {
         let written = done && plan.is_empty() && !observed.partial;
         self.keeper.problems.clone_from(&plan.problems);
         self.keeper.notes.clone_from(&plan.notes);
-        self.keeper.right = written && plan.problems.is_empty() && self.keeper.steady;
-        self.keeper.verified = observed.generation.filter(|_| self.keeper.right);
         if written {
+            let in_sync = plan.problems.is_empty() && self.keeper.steady;
+            self.keeper.sync = match in_sync {
+                true => SyncState::InSync { generation: observed.generation },
+                false => SyncState::default(),
+            };
             if let Some(expected) = &self.expected {
                 self.keeper.awaited.renew(expected, observed, |_, _, _| false);
             }
-            self.keeper.held.clear();
-            self.keeper.waiting = Activity::default();
-            self.keeper.due = None;
             self.keeper.skipped = 0;
             self.keeper.contacted |= pass.intent == Intent::Write;
+        } else {
+            self.keeper.sync.fail(self.runtime.now());
         }
     }
 
@@ -183,7 +186,7 @@ impl Reconciler {
     pub(crate) fn is_in_sync(&self) -> bool {
         let Behind { missing, .. } = self.roster.behind();
         let compared = self.keeper.problems.is_empty() && !self.keeper.sets.uncompared;
-        compared && !missing && self.offered.complete && self.keeper.held.is_empty()
+        compared && !missing && self.offered.complete && self.keeper.sync.contended().is_none()
     }
 
     /// What does not change from one look to the next, and is said on every path: a configuration and policies that are
@@ -228,7 +231,7 @@ impl Reconciler {
     /// What is not repaired yet because it is undone again and again. No numbers: it is the same problem as before. They
     /// are with the fights.
     fn fought_over(&self) -> Vec<String> {
-        if self.keeper.held.is_empty() {
+        if self.keeper.sync.contended().is_none() {
             return Vec::new();
         }
         let fights = self.keeper.fights.fights(self.keeper.elapsed());

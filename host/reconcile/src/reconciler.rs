@@ -4,6 +4,7 @@
 //! nothing is written that was not rehearsed, where rehearsing is possible; every write is read back. Whatever fails ends in the report, and what was in
 //! force stays in force. Between two passes [`attend`] undoes drift as it is heard of.
 
+use std::collections::BTreeSet;
 use std::os::fd::BorrowedFd;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -229,7 +230,7 @@ impl Reconciler {
         pass.done(traced::LISTEN, listening);
         self.keeper.unsettled.clear();
         let mut heard = std::mem::take(&mut self.keeper.heard);
-        heard.extend(self.keeper.waiting.clone());
+        heard.extend(self.keeper.sync.take_pending(&BTreeSet::new()));
         let Some(mut observed) = self.observe(pass, &mut expected)? else {
             return self.bring_about(pass, Reason::Retry);
         };
@@ -270,7 +271,7 @@ impl Reconciler {
         let mut result = Ok("nothing: it was right again by then");
         if !plan.is_empty() && pass.intent == Intent::Write {
             self.note_repairs(&pass.found.drifts, &heard);
-            self.keeper.held.clear();
+            self.keeper.sync.end_contention();
             self.progress("writing");
             let scope = Scope::All;
             result = self.keeper.write(&*self.port, pass, &mut expected, &mut observed, &mut plan, &scope);
@@ -400,7 +401,7 @@ impl Reconciler {
             done = self.pass_apart(&mut pass);
         }
         if done.is_err() {
-            (self.keeper.verified, self.keeper.right) = (None, false); // why it stopped is in the report
+            self.keeper.sync.fail(self.runtime.now()); // why it stopped is in the report
             self.before_kernel.keep(&pass);
         }
         self.show_watch();

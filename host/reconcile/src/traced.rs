@@ -143,7 +143,8 @@ impl Reconciler {
         let name = if pass.cause == DRIFT { "repair" } else { "check" };
         let mut root = Span::new(name, pass.started, ended);
         root.attributes = attributes(report, pass.cause);
-        root.attributes.extend(self.keeper.verified.map(|generation| ("ruleward.generation", generation.into())));
+        root.attributes
+            .extend(self.keeper.sync.generation().map(|generation| ("ruleward.generation", generation.into())));
         if left_out > 0 {
             root.attributes.push(("ruleward.check.spans_left_out", left_out.into()));
         }

@@ -21,8 +21,8 @@ impl Keeper {
     pub(crate) fn count_own_commit(&mut self, observed: &Observed, todo: &Plan) {
         let Some(generation) = observed.generation.filter(|_| !todo.tables.is_empty()) else { return };
         let next = generation.wrapping_add(1);
-        if self.verified == Some(generation) {
-            self.verified = Some(next);
+        if self.sync.generation() == Some(generation) {
+            self.sync.set_generation(Some(next));
         }
         if self.own.len() >= MOST_OWN {
             self.own.pop_front();
@@ -33,8 +33,9 @@ impl Keeper {
     /// What others did since the last time, in chains that concern us.
     pub fn listen(&mut self, expected: &Expected, concerns: &dyn Fn(Family, Table, &str) -> bool) -> Activity {
         let by_text = expected.forms.is_none();
-        let Self { events, verified, own, .. } = self;
-        let heard = events.take(&|generation| is_known(generation, own, *verified, by_text), concerns);
+        let Self { events, own, .. } = self;
+        let compared = self.sync.generation();
+        let heard = events.take(&|generation| is_known(generation, own, compared, by_text), concerns);
         if let Some(last) = heard.generation {
             self.own.retain(|generation| comes_before(last, *generation));
         }
@@ -123,9 +124,9 @@ impl Keeper {
 ///
 /// The kernel tells a new generation a moment before its rules are there. Who reads at once may have read the number, and the
 /// rules of the one before: so the very one at which everything was right is heard of. iptables-save is slower than that.
-pub(crate) fn is_known(generation: u32, own: &VecDeque<u32>, verified: Option<u32>, by_text: bool) -> bool {
-    let right = |verified| comes_before(generation, verified) || (by_text && generation == verified);
-    own.contains(&generation) || verified.is_some_and(right)
+pub(crate) fn is_known(generation: u32, own: &VecDeque<u32>, compared: Option<u32>, by_text: bool) -> bool {
+    let looked_at = |compared| comes_before(generation, compared) || (by_text && generation == compared);
+    own.contains(&generation) || compared.is_some_and(looked_at)
 }
 
 /// Generations begin anew when they are used up.

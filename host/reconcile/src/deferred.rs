@@ -10,6 +10,7 @@ use ruleward_core::names::{Family, Table};
 use ruleward_core::plan::{ChainPlan, Plan};
 
 use crate::keeper::{Chains, Keeper};
+use crate::sync_state::{Contended, SyncState};
 use ruleward_kernel::activity::{Activity, Touch};
 use ruleward_kernel::observe::Scope;
 
@@ -17,21 +18,38 @@ use ruleward_kernel::observe::Scope;
 pub(crate) const AFTER_FAILURE: Duration = Duration::from_secs(1);
 
 impl Keeper {
-    /// Decides what of the drift in `scope` waits, because it is a fight; that is held from now on. The places that wait.
+    fn new_contention(&self) -> Contended {
+        Contended { deferred: Deferred::default(), pending: Activity::default(), due: self.runtime.now() }
+    }
+
+    /// Decides what of the drift in `scope` waits, because it is a fight. The places that wait.
     /// Sets never do: nobody tells of their changes, so they are looked at rarely enough.
-    pub fn hold_back(&mut self, drifts: &[Drift], heard: &Activity, scope: &Scope, todo: &Plan) -> BTreeSet<Place> {
-        self.held.release(scope);
-        self.hold(drifts, heard, todo)
+    pub fn defer(&mut self, drifts: &[Drift], heard: &Activity, scope: &Scope, todo: &Plan) -> BTreeSet<Place> {
+        self.defer_but(Some(scope), drifts, heard, todo)
     }
 
     /// The same of what was undone before its repair was read back. Who did that is heard of later.
-    pub fn hold_again(&mut self, drifts: &[Drift], todo: &mut Plan) {
-        self.hold(drifts, &Activity::default(), todo);
-        self.leave_out_held(todo);
+    pub fn defer_again(&mut self, drifts: &[Drift], todo: &mut Plan) {
+        self.defer_but(None, drifts, &Activity::default(), todo);
+        self.without_deferred(todo);
     }
 
-    fn hold(&mut self, drifts: &[Drift], heard: &Activity, todo: &Plan) -> BTreeSet<Place> {
+    fn defer_but(
+        &mut self,
+        released: Option<&Scope>,
+        drifts: &[Drift],
+        heard: &Activity,
+        todo: &Plan,
+    ) -> BTreeSet<Place> {
         let now = self.elapsed();
+        let (mut contended, before) = match std::mem::take(&mut self.sync) {
+            SyncState::Contended(contended) => (contended, SyncState::default()),
+            other => (self.new_contention(), other),
+        };
+        let Contended { deferred, pending, .. } = &mut contended;
+        if let Some(scope) = released {
+            deferred.release(scope);
+        }
         let sets = drifts.iter().filter(|drift| drift.table.is_none());
         let sets: Vec<Seen> = sets.map(|drift| seen(heard, drift)).collect();
         if !sets.is_empty() {
@@ -39,7 +57,7 @@ impl Keeper {
         }
         let rules = drifts.iter().filter(|drift| drift.table.is_some());
         let seen: Vec<Seen> = rules.map(|drift| seen(heard, drift)).collect();
-        self.fights.wait_still(&self.held.places);
+        self.fights.wait_still(&deferred.places);
         let decision = self.fights.seen(now, &seen);
         let mut wait: BTreeSet<Place> =
             seen.into_iter().map(|seen| seen.place).filter(|place| !decision.repair.contains(place)).collect();
@@ -60,46 +78,47 @@ impl Keeper {
                 let touch = heard.touch(family, table, chain);
                 if touch.events > 0 {
                     let chains = [((family, table, chain.clone()), touch)].into();
-                    self.waiting.extend(Activity { chains, ..Activity::default() });
+                    pending.extend(Activity { chains, ..Activity::default() });
                 }
             }
-            self.held.places.insert(place.clone());
-            self.held.chains.entry((family, table)).or_default().extend(chains);
+            deferred.places.insert(place.clone());
+            deferred.chains.entry((family, table)).or_default().extend(chains);
         }
         // A chain that is to go may be referred to by a rule that waits: it waits with it.
         for drift in drifts.iter().filter(|drift| drift.kind == Kind::ChainAdded) {
             let Some(place) = drift.family.zip(drift.table) else { continue };
-            if let Some(held) = self.held.chains.get_mut(&place) {
-                held.insert(drift.chain.as_str().into());
+            if let Some(chains) = deferred.chains.get_mut(&place) {
+                chains.insert(drift.chain.as_str().into());
                 wait.insert(Place::from(drift));
                 let key = (place.0, place.1, drift.chain.as_str().into());
                 let chains = [(key, touch(heard, drift))].into();
-                self.waiting.extend(Activity { chains, ..Activity::default() });
+                pending.extend(Activity { chains, ..Activity::default() });
             }
         }
-        let soon = || self.runtime.now() + AFTER_FAILURE;
         let due = decision.wait_until.map(|at| self.started + at);
-        self.due = if self.held.is_empty() { None } else { Some(due.unwrap_or_else(soon)) };
+        contended.due = due.unwrap_or_else(|| self.runtime.now() + AFTER_FAILURE);
+        self.sync = if contended.deferred.is_empty() { before } else { SyncState::Contended(contended) };
         wait
     }
 
     /// What waits in a fight is not written.
-    pub fn leave_out_held(&self, todo: &mut Plan) {
+    pub fn without_deferred(&self, todo: &mut Plan) {
+        let Some(Contended { deferred, .. }) = self.sync.contended() else { return };
         if let Some(first) = &mut todo.first {
             // But what keeps a set from its type goes with the set, which never waits.
             let Plan { tables, stand_ins, .. } = &mut **first;
             for table in tables.iter_mut() {
-                let Some(held) = self.held.chains.get(&(table.family, table.table)) else { continue };
+                let Some(held) = deferred.chains.get(&(table.family, table.table)) else { continue };
                 let concerned = |chain: &ChainPlan| chain.removed.iter().any(|rule| stand_ins.concern(rule));
                 table.chains.retain(|chain| concerned(chain) || !held.contains(chain.chain.as_str()));
                 table.remove.retain(|chain| !held.contains(chain.as_str()));
             }
         }
         for table in &mut todo.tables {
-            let Some(held) = self.held.chains.get(&(table.family, table.table)) else { continue };
+            let Some(held) = deferred.chains.get(&(table.family, table.table)) else { continue };
             table.chains.retain(|chain| !held.contains(chain.chain.as_str()));
             table.remove.retain(|chain| !held.contains(chain.as_str()));
-            let whole = self.held.places.contains(&Place::Table(table.family, table.table));
+            let whole = deferred.places.contains(&Place::Table(table.family, table.table));
             table.structure.retain(|step| step.chain().map_or(!whole, |chain| !held.contains(chain)));
         }
         todo.tables.retain(|table| !table.is_empty());
@@ -108,13 +127,13 @@ impl Keeper {
 
 /// What is not repaired yet.
 #[derive(Debug, Default)]
-pub(crate) struct Held {
+pub(crate) struct Deferred {
     chains: Chains,
     /// Why these chains are: what [`Fights`](ruleward_core::fight::Fights) said of these places.
     places: BTreeSet<Place>,
 }
 
-impl Held {
+impl Deferred {
     pub fn is_empty(&self) -> bool {
         self.chains.is_empty()
     }
@@ -129,13 +148,9 @@ impl Held {
         self.chains.get(&place).is_some_and(|held| held.contains(chain))
     }
 
-    pub fn clear(&mut self) {
-        *self = Self::default();
-    }
-
     /// What was looked at is not held any more, whatever comes of it.
     fn release(&mut self, scope: &Scope) {
-        let Scope::Part { tables, .. } = scope else { return self.clear() };
+        let Scope::Part { tables, .. } = scope else { return *self = Self::default() };
         for (place, looked_at) in tables {
             match (self.chains.get_mut(place), looked_at) {
                 (Some(held), Some(chains)) => held.retain(|chain| !chains.contains(chain)),
