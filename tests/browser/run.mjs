@@ -58,7 +58,7 @@ const whole = (page, selector) => page.locator(selector).first().textContent();
 async function itIsLiveAndNamesTheActor() {
   const page = await open("/");
   assert.match(await text(page, "#state"), /^IN SYNC since /);
-  assert.match(await text(page, "#incidents"), /Nobody has changed anything/);
+  assert.match(await text(page, "#incidents"), /No drift since the daemon started/);
   await until("the page is live", async () => (await text(page, "#live")) === "live");
   node.tamper(["-D", "INPUT", "1"]);
   await until("the page tells of it", async () => (await text(page, "#incidents")).includes("rule-deleted"));
@@ -142,8 +142,8 @@ async function troubleIsShownToEverybody() {
   await until("the page is live", async () => (await text(page, "#live")) === "live");
   await node.trouble();
   await until("the fight is named", async () => /Fight over IPv4 filter INPUT/.test(await text(page, "#state")));
-  await until("the refusal is shown", async () => (await text(page, "#policies")).includes("its new version"));
-  assert.match(await text(page, "#policies"), /last good answer\s+its new version .* is REFUSED: .*NOWHERE/);
+  await until("the refusal is shown", async () => (await text(page, "#policies")).includes("new version"));
+  assert.match(await text(page, "#policies"), /running the previous version\s+new version .* REFUSED: .*NOWHERE/);
   await page.context().close();
   for (const scheme of ["light", "dark"]) await everybodyCanUseIt(scheme, "narrow");
 }
@@ -154,7 +154,7 @@ async function itSaysWhenTheDaemonIsGone() {
   node.stop();
   await until("the page says so", async () => (await text(page, "#live")).startsWith("not connected"));
   // The new version is still refused.
-  assert.match(await text(page, "#state"), /In sync with what was in force before since /);
+  assert.match(await text(page, "#state"), /In sync, running the previous version, since /);
   await page.context().close();
 }
 

@@ -58,6 +58,17 @@ pub struct Timings {
     pub observe: f64,
 }
 
+/// Where rules stand in their chain.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+pub struct Position {
+    /// The number of the first.
+    pub number: usize,
+    /// Rules in front of it that stay.
+    pub after: Option<usize>,
+    /// Rules behind it that stay.
+    pub before: Option<usize>,
+}
+
 /// One group of written lines.
 #[derive(Debug, Clone, Deserialize)]
 pub struct Change {
@@ -67,8 +78,12 @@ pub struct Change {
     pub table: Option<String>,
     /// Which chain (or set).
     pub chain: Option<String>,
-    /// What differed.
-    pub kind: String,
+    /// `add`, `remove`, `change` or `move`.
+    pub action: String,
+    /// `rules`, `chain`, `policy`, `table`, `set` or `members`.
+    pub object: String,
+    /// Where the rules stand in their chain.
+    pub position: Option<Position>,
     /// Lines written.
     pub added: Vec<String>,
     /// Lines removed.
@@ -237,10 +252,10 @@ pub struct PolicyState {
 pub struct Shadow {
     /// With what.
     pub of: Option<String>,
-    /// Lines that would come.
-    pub comes: u64,
-    /// Lines that would go.
-    pub goes: u64,
+    /// Lines that would be added.
+    pub added: u64,
+    /// Lines that would be removed.
+    pub removed: u64,
 }
 
 /// A version that is held.

@@ -77,11 +77,17 @@ fn plan_writes_nothing(backend: Backend) {
             .find(|change| change.family.as_deref() == Some(family) && change.added.iter().any(|line| added(line)));
         let change = change.unwrap_or_else(|| panic!("the plan lacks the jump of {family}: {report:#?}"));
         assert_eq!((change.table.as_deref(), change.removed.len()), (Some("nat"), 0), "{change:#?}");
+        assert_eq!((change.action.as_str(), change.object.as_str()), ("add", "rules"), "{change:#?}");
+        assert!(change.position.is_some(), "{change:#?}");
     }
     let text = node.ruleward(&["plan"]).output();
     assert_eq!(text.code, Some(2));
+    let heading = |line: &str| line.starts_with("  + add POSTROUTING #");
+    assert!(text.stdout.lines().any(heading), "{}", text.stdout);
     assert!(
-        text.stdout.lines().any(|line| line.trim_start().starts_with('+') && line.contains("-j op-post")),
+        text.stdout
+            .lines()
+            .any(|line| line.trim_start().starts_with("-A POSTROUTING ") && line.ends_with("-j op-post")),
         "{}",
         text.stdout
     );

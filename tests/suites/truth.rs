@@ -66,7 +66,7 @@ fn refused_first(backend: Backend) {
     let status = daemon.status();
     assert!(status.report.in_sync && status.report.refused.len() == 1, "{status:#?}");
     let page = body(&node, "/");
-    let (refused, verdict) = (page.find("REFUSED"), page.find("In sync with what was in force before"));
+    let (refused, verdict) = (page.find("REFUSED"), page.find("In sync, running the previous version"));
     assert!(refused.is_some() && refused < verdict && page.contains("<strong>REFUSED</strong>"), "{page}");
     // An event repairs what is in force, and the refusal is not forgotten over it.
     let before = daemon.status().mark();

@@ -17,9 +17,9 @@ use crate::names::{Family, Table};
 #[serde(rename_all = "kebab-case")]
 pub enum Line {
     /// In the first.
-    Goes(String),
+    Removed(String),
     /// In the second.
-    Comes(String),
+    Added(String),
 }
 
 /// What differs in one table of a family, or in the sets.
@@ -38,10 +38,10 @@ pub struct TableDifference {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Difference {
-    /// How many lines come.
-    pub comes: u64,
-    /// How many go.
-    pub goes: u64,
+    /// How many lines are added.
+    pub added: u64,
+    /// How many are removed.
+    pub removed: u64,
     /// The lines are as the tools show them; else as they are written.
     pub as_shown: bool,
     /// By family and table; sets last.
@@ -61,9 +61,9 @@ impl Difference {
         if lines.is_empty() {
             return;
         }
-        let comes = lines.iter().filter(|line| matches!(line, Line::Comes(_))).count() as u64;
-        self.comes += comes;
-        self.goes += lines.len() as u64 - comes;
+        let added = lines.iter().filter(|line| matches!(line, Line::Added(_))).count() as u64;
+        self.added += added;
+        self.removed += lines.len() as u64 - added;
         let (family, table) = place.unzip();
         self.tables.push(TableDifference { family, table, lines });
     }
@@ -92,8 +92,8 @@ fn lines(first: &[String], second: &[String]) -> Vec<Line> {
     let (mut from, mut to) = (0, 0);
     let ends = (old.len(), new.len());
     for (stays, becomes) in align::stay(&old, &new).into_iter().chain([ends]) {
-        lines.extend(old[from..stays].iter().map(|line| Line::Goes((*line).to_owned())));
-        lines.extend(new[to..becomes].iter().map(|line| Line::Comes((*line).to_owned())));
+        lines.extend(old[from..stays].iter().map(|line| Line::Removed((*line).to_owned())));
+        lines.extend(new[to..becomes].iter().map(|line| Line::Added((*line).to_owned())));
         (from, to) = (stays + 1, becomes + 1);
     }
     lines
@@ -196,8 +196,8 @@ mod tests {
 
     fn text(difference: &Difference) -> Vec<String> {
         let line = |line: &Line| match line {
-            Line::Goes(text) => format!("-{text}"),
-            Line::Comes(text) => format!("+{text}"),
+            Line::Removed(text) => format!("-{text}"),
+            Line::Added(text) => format!("+{text}"),
         };
         difference.tables.iter().flat_map(|table| table.lines.iter().map(line)).collect()
     }
@@ -218,7 +218,7 @@ mod tests {
                 "+add op-set 10.3.0.0/16",
             ]
         );
-        assert_eq!((found.goes, found.comes, found.as_shown), (2, 3, false));
+        assert_eq!((found.removed, found.added, found.as_shown), (2, 3, false));
     }
 
     #[test]

@@ -14,6 +14,8 @@ use crate::observed::Observed;
 use crate::plan::{ChainPlan, Plan, SetStep, TablePlan};
 use crate::quote;
 
+pub use crate::change::list;
+
 /// What kind of drift.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, JsonSchema, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -108,16 +110,6 @@ pub fn name(plan: &Plan, expected: &Expected, observed: &Observed) -> Vec<Drift>
             Some(flushed) => drifts.push(flushed),
             None => name_table(&mut drifts, table, observed),
         }
-    }
-    name_sets(&mut drifts, plan, observed);
-    drifts
-}
-
-/// Lists everything in `plan`, chain by chain.
-pub fn list(plan: &Plan, observed: &Observed) -> Vec<Drift> {
-    let mut drifts = Vec::new();
-    for table in &plan.tables {
-        name_table(&mut drifts, table, observed);
     }
     name_sets(&mut drifts, plan, observed);
     drifts

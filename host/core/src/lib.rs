@@ -13,6 +13,7 @@ pub mod awaited;
 pub mod awaiting;
 pub mod base_chain;
 pub mod bytes;
+pub mod change;
 pub mod check;
 pub mod contribution;
 pub mod difference;

@@ -3,6 +3,7 @@
 use std::time::{Duration, SystemTime};
 
 use ruleward_core::actor::Actor;
+use ruleward_core::change::{Action, Object, Position};
 use ruleward_core::drift::Kind;
 use ruleward_core::names::{Backend, Family, Table};
 
@@ -14,10 +15,20 @@ use ruleward_report::{ActorReport, AwaitingReport, Basis, ErrorClass, Intent, Ti
 
 const STYLE: Style = Style { colours: false };
 
-fn change(family: Option<Family>, chain: &str, kind: Kind, added: &[&str], removed: &[&str]) -> Change {
+fn change(
+    family: Option<Family>,
+    chain: &str,
+    (action, object): (Action, Object),
+    added: &[&str],
+    removed: &[&str],
+) -> Change {
     let strings = |texts: &[&str]| texts.iter().map(|text| (*text).to_owned()).collect();
-    let table = family.map(|_| Table::Nat);
-    Change { family, table, chain: chain.to_owned(), kind, added: strings(added), removed: strings(removed) }
+    let (table, chain, position) = (family.map(|_| Table::Nat), chain.to_owned(), None);
+    Change { action, object, family, table, chain, position, added: strings(added), removed: strings(removed) }
+}
+
+fn at(number: usize, from: Option<usize>, before: usize, change: Change) -> Change {
+    Change { position: Some(Position { number, from, after: Some(number - 1), before: Some(before) }), ..change }
 }
 
 fn report() -> Report {
@@ -28,14 +39,19 @@ fn report() -> Report {
         basis: Some(Basis::Rehearsed),
         timings_ms: Timings { total: 12.34, ..Timings::default() },
         changes: vec![
-            change(None, "cali40all", Kind::SetChanged, &["10.0.0.0/8"], &["\u{1b}[2J"]),
-            change(Some(Family::Ipv6), "cali-x", Kind::ChainDeleted, &["-A cali-x -j RETURN"], &[]),
-            change(
-                Some(Family::Ipv4),
-                "POSTROUTING",
-                Kind::RuleEdited,
-                &["-A POSTROUTING -j cali-POSTROUTING"],
-                &["-A POSTROUTING -j OTHER"],
+            change(None, "cali40all", (Action::Change, Object::Members), &["10.0.0.0/8"], &["\u{1b}[2J"]),
+            change(Some(Family::Ipv6), "cali-x", (Action::Add, Object::Chain), &["-A cali-x -j RETURN"], &[]),
+            at(
+                1,
+                Some(1),
+                0,
+                change(
+                    Some(Family::Ipv4),
+                    "POSTROUTING",
+                    (Action::Change, Object::Rules),
+                    &["-A POSTROUTING -j cali-POSTROUTING"],
+                    &["-A POSTROUTING -j OTHER"],
+                ),
             ),
         ],
         policies: vec![PolicyReport {
@@ -76,24 +92,24 @@ fn incident() -> Incident {
 }
 
 #[test]
-fn a_plan_is_one_line_a_rule_by_family_table_and_chain() {
+fn a_plan_says_what_would_be_done_by_family_and_table() {
     insta::assert_snapshot!(plan(&report(), STYLE), @r"
     IPv4 nat
-      POSTROUTING: rule-edited
-        - -A POSTROUTING -j OTHER
-        + -A POSTROUTING -j cali-POSTROUTING
+      ~ change POSTROUTING #1
+          - -A POSTROUTING -j OTHER
+          + -A POSTROUTING -j cali-POSTROUTING
     IPv6 nat
-      cali-x: chain-deleted
-        + -A cali-x -j RETURN
+      + add chain cali-x, 1 rule
+          -A cali-x -j RETURN
     sets
-      cali40all: set-changed
-        - \u{1b}[2J
-        + 10.0.0.0/8
-    3 differences: 3 to add, 2 to remove; nothing was written.
+      ~ change members of set cali40all
+          - \u{1b}[2J
+          + 10.0.0.0/8
+    Plan: 2 to add, 1 to remove, 1 to change. Nothing was written.
     Note: leftovers in legacy
     ");
     let quiet = Report { outcome: Outcome::Unchanged, in_sync: true, ..Report::default() };
-    insta::assert_snapshot!(plan(&quiet, STYLE), @"No difference: the kernel shows what the policies ask for.");
+    insta::assert_snapshot!(plan(&quiet, STYLE), @"No changes: the node is in sync.");
 }
 
 #[test]
@@ -101,11 +117,11 @@ fn what_was_done_begins_with_how_it_stands() {
     let mut report = Report { in_sync: true, ..report() };
     report.changes.truncate(1);
     insta::assert_snapshot!(done(&report, STYLE), @r"
-    In sync: 1 difference repaired, 1 added, 1 removed (12.3 ms).
+    In sync: 1 added, 1 removed (12.3 ms).
     sets
-      cali40all: set-changed
-        - \u{1b}[2J
-        + 10.0.0.0/8
+      ~ change members of set cali40all
+          - \u{1b}[2J
+          + 10.0.0.0/8
     Note: leftovers in legacy
     ");
     let refused = Report::failure(ErrorClass::Configuration, "line one\nline two");
@@ -160,12 +176,12 @@ fn the_status_screen_says_first_whether_all_is_right() {
     let now = SystemTime::UNIX_EPOCH + Duration::from_secs(200);
     insta::assert_snapshot!(status(&shown, now, STYLE), @r"
     OUT OF SYNC since 1970-01-01T00:00:00.000Z (3 min 20 s)
-    ALARM: ev\u{1b}[2Jil (pid 7) keeps undoing IPv4 nat POST\nROUTING since 1970-01-01T00:00:00.500Z: 12 repairs so far; missing now, since 1970-01-01T00:03:00.000Z (20 s), the next repair is due in 10.0 s; find out which of the two should own it
+    ALARM: ev\u{1b}[2Jil (pid 7) keeps undoing IPv4 nat POST\nROUTING since 1970-01-01T00:00:00.500Z: 12 repairs so far; missing now, since 1970-01-01T00:03:00.000Z (20 s), the next repair is due in 10.0 s; decide which of the two owns this place, and stop the other
     The running check waits for the xtables lock, held by pid 1 (x) for 12 s
     Problem: policy calico-postrouting trapped; fix it
 
     Policies
-      calico-postrouting 0.1.0: LAST GOOD ANSWER; 2 chains, 1 rule, 0 sets; trapped
+      calico-postrouting 0.1.0: running the previous version; 2 chains, 1 rule, 0 sets; trapped
 
     Incidents: 1 since the start
       3 min 19 s ago: #7 rule-deleted in IPv4 nat POSTROUTING: `-A POSTROUTING -j cali-POSTROUTING` missing; repaired by iptables-restore in 1.2 s
@@ -174,9 +190,9 @@ fn the_status_screen_says_first_whether_all_is_right() {
       node worker-7, pid 42, version 1, started then
       checks: 1 (1 failed), every 90s, last 1970-01-01T00:00:00.000Z, one is running
       backend nft: its tables hold rules
-      drift is noticed by nf_tables events
+      drift is detected by nf_tables events
       drift is repaired by netlink replay; 3 of 1,204 rules only by iptables-restore: no proof
-      what the kernel must show: rehearsed in a private network namespace
+      expected rules are known from a rehearsal in a private network namespace
     Note: leftovers in legacy
     Note: the disk is full
     ");
@@ -205,13 +221,13 @@ fn what_is_refused_is_said_first_everywhere() {
     }
     insta::assert_snapshot!(done(&report, STYLE), @r"
     REFUSED: policy web: its component traps
-    In sync with what was in force before: nothing had to change (0.00 ms).
+    In sync, running the previous version: nothing had to change (0.00 ms).
     ");
     let board = Board::new("n", Duration::from_secs(1));
     board.checked(&report, SystemTime::UNIX_EPOCH);
     let shown = board.status();
     let screen = status(&shown, SystemTime::now(), STYLE);
-    assert!(screen.starts_with(&format!("{expected}\nIn sync with what was in force before, since ")), "{screen}");
+    assert!(screen.starts_with(&format!("{expected}\nIn sync, running the previous version, since ")), "{screen}");
     assert_eq!(screen.matches("its component traps").count(), 1, "{screen}");
     assert_eq!((shown.verdict(), shown.verdict().exit_code()), (Verdict::Refused, 3));
     assert_eq!(crate::serve::notify::status_line(&report), "STATUS=REFUSED: policy web: its component traps");
@@ -327,8 +343,8 @@ fn an_incident_of_a_hostile_actor_stays_in_its_block() {
       what: `-A POSTROUTING -j cali-POSTROUTING` missing
       times: 3, the last at 1970-01-01T00:00:09.000Z
       who: a\nb (pid 9: x \u{1b}]0;title\u{7} \u{202e}y)
-      noticed: by 10000 events
-      end: repaired by iptables-restore 0.25 ms after the change (at worst 1.5 s)
+      detected: by 10000 events
+      result: repaired by iptables-restore 0.25 ms after the change (at worst 1.5 s)
         - -A POSTROUTING -m comment --comment "\u{9b}2J\r#8 forged" -j ACCEPT
         + -A POSTROUTING -j cali-POSTROUTING
     "#);
@@ -339,8 +355,8 @@ fn an_incident_of_a_hostile_actor_stays_in_its_block() {
     1970-01-01T00:00:01.000Z #7 rule-deleted in IPv4 nat POSTROUTING
       what: `-A POSTROUTING -j cali-POSTROUTING` missing
       who: a\nb (pid 9: x \u{1b}]0;title\u{7} \u{202e}y)
-      noticed: by comparison
-      end: NOT repaired: no\nluck
+      detected: by comparison
+      result: NOT repaired: no\nluck
     ");
     let coloured = ruleward_report::incident_text::block(&incident, Style { colours: true });
     assert_eq!(coloured.matches('\u{1b}').count(), 4, "only our own colours: {coloured:?}");
@@ -374,7 +390,8 @@ fn the_json_has_the_documented_names() {
     assert_eq!(json["timings-ms"]["total"], 12.34);
     assert_eq!(json["backend-reason"], "its tables hold rules");
     assert_eq!(json["policies"][0]["state"], "last-good");
-    assert_eq!(json["changes"][2]["kind"], "rule-edited");
+    assert_eq!((&json["changes"][2]["action"], &json["changes"][2]["object"]), (&"change".into(), &"rules".into()));
+    assert_eq!(json["changes"][2]["position"]["number"], 1);
     assert_eq!(json["changes"][0]["family"], serde_json::Value::Null);
     let back: Report = serde_json::from_value(json).unwrap();
     assert_eq!(back, report());
@@ -419,7 +436,7 @@ fn the_board_keeps_times_counts_and_a_bounded_past() {
     assert_eq!(board.status().since, date(30), "a repair begins a new time");
     board.checked(&Report::failure(ErrorClass::Temporary, "x"), at(40));
     let rules = vec!["-A c -j ACCEPT".to_owned(); 500];
-    let long = Change { added: rules, ..change(Some(Family::Ipv4), "c", Kind::ChainFlushed, &[], &[]) };
+    let long = Change { added: rules, ..change(Some(Family::Ipv4), "c", (Action::Add, Object::Chain), &[], &[]) };
     board.checked(&Report { changes: vec![long; 300], ..Report::default() }, at(50));
     let status = board.status();
     assert_eq!(status.since, date(40));

@@ -152,8 +152,8 @@ impl Work {
         report.reason = refused.as_ref().map(|reason| format!("this kernel refuses its answer: {reason}"));
         report.shadow = Some(ShadowReport {
             of: shadow.of.as_ref().map(ToString::to_string),
-            comes: difference.comes,
-            goes: difference.goes,
+            added: difference.added,
+            removed: difference.removed,
             notes: notes.clone(),
         });
         known.compared = Some(compared);

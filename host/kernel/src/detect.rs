@@ -217,8 +217,12 @@ fn weigh(
         return (backend, format!("iptables-{backend} holds more rules ({more}) than iptables-{unused} ({fewer})"));
     }
     match default() {
-        Some(backend) => (backend, format!("nothing on this node tells, and plain `iptables` is iptables-{backend}")),
-        None => (Backend::Nft, "nothing on this node tells, so iptables-nft, the newer one, is used".to_owned()),
+        Some(backend) => {
+            (backend, format!("no kernel module or existing rule decides it; plain `iptables` is iptables-{backend}"))
+        }
+        None => {
+            (Backend::Nft, "no kernel module or existing rule decides it, so the newer iptables-nft is used".to_owned())
+        }
     }
 }
 
@@ -299,9 +303,9 @@ mod tests {
     #[test]
     fn a_draw_goes_to_the_next_sign() {
         let both = holdings(3, &[(Table::Nat, "cali-x"), (Table::Mangle, "KUBE-IPTABLES-HINT")]);
-        let reason = "nothing on this node tells, and plain `iptables` is iptables-legacy";
+        let reason = "no kernel module or existing rule decides it; plain `iptables` is iptables-legacy";
         weighs(&both, &both, Some(Backend::Legacy), Backend::Legacy, reason);
-        let reason = "nothing on this node tells, so iptables-nft, the newer one, is used";
+        let reason = "no kernel module or existing rule decides it, so the newer iptables-nft is used";
         weighs(&both, &both, None, Backend::Nft, reason);
     }
 

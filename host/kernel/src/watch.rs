@@ -215,7 +215,7 @@ impl EventSource for Watch {
 impl TableWatch {
     fn method(&self) -> (String, String) {
         let poll = ruleward_core::quantity::format_duration(self.poll);
-        let polls = format!("who goes around the lock is found by a look every {poll}");
+        let polls = format!("programs that bypass the lock are detected by polling every {poll}");
         match &self.lock {
             Ok(lock) => {
                 let name = match lock.method() {
@@ -225,7 +225,7 @@ impl TableWatch {
                 let why = lock.refusal().map(|why| format!("; actors stay unknown: {why}")).unwrap_or_default();
                 (name.to_owned(), polls + &why)
             }
-            Err(reason) => (format!("a look every {poll}"), format!("the xtables lock can't be watched: {reason}")),
+            Err(reason) => (format!("polling every {poll}"), format!("the xtables lock can't be watched: {reason}")),
         }
     }
 

@@ -279,7 +279,7 @@ fn detects_leftovers(scratch: &Scratch) {
 
 fn detects_default(scratch: &Scratch) {
     let found = detect(None, Families::BOTH, &is_ours, &Tools::new(Backend::Nft)).unwrap();
-    assert!(found.reason.starts_with("nothing on this node tells"), "{found:?}");
+    assert!(found.reason.starts_with("no kernel module or existing rule decides it"), "{found:?}");
     assert_eq!(found.families, Families::BOTH);
     assert_eq!(tools(scratch, Backend::Legacy).legacy_tables(Family::Ipv4).unwrap(), [], "looking loaded a table");
     shell("test -z \"$(nft list tables)\"");

@@ -207,6 +207,7 @@ fn log(incident: &Incident) {
     let times = if *times > 1 { format!(" (time {times})") } else { String::new() };
     let how = plain(how);
     let text = match (incident.repaired, incident.latency_ms) {
+        _ if incident.how == ruleward_report::NOTHING_WRITTEN => how,
         (true, Some(latency)) => format!("repaired by {how} {latency:.2} ms after the change"),
         (true, None) => format!("repaired by {how} in {took_ms:.1} ms"),
         (false, _) if incident.is_only_recorded() => how,
@@ -246,22 +247,22 @@ fn detail(drift: &Drift) -> String {
         (added, removed, Kind::PolicyChanged) => {
             let unknown = || "none".to_owned();
             let (before, now) = (policy(added).unwrap_or_else(unknown), policy(removed).unwrap_or_else(unknown));
-            format!("its policy went from {before} to {now}")
+            format!("its policy changed from {before} to {now}")
         }
         (_, _, Kind::TableDormant) => "the table was switched off (`flags dormant`)".to_owned(),
         (_, _, Kind::TableOwned) => "another process owns the table (`flags owner`)".to_owned(),
         (_, [was], Kind::BaseChainChanged) => {
-            format!("it was made anew as {}", was.split_once(' ').map_or("", |(_, was)| was))
+            format!("it was recreated as {}", was.split_once(' ').map_or("", |(_, was)| was))
         }
         ([], [], Kind::ChainFlushed | Kind::ChainDeleted) => "it has no rules".to_owned(),
-        ([], [], Kind::ChainAdded) => "an empty chain that no policy wants".to_owned(),
-        ([], [], _) => "nothing but its place or options".to_owned(),
+        ([], [], Kind::ChainAdded) => "an empty chain that no policy declares".to_owned(),
+        ([], [], _) => "only its position or options differ".to_owned(),
         (added, [], _) => format!("{} missing", count(added)),
-        ([], removed, _) => format!("{} too many", count(removed)),
+        ([], removed, _) => format!("{} unexpected", count(removed)),
         ([added], [removed], Kind::RuleMoved) if added == removed => {
-            format!("{} in the wrong place", count(std::slice::from_ref(added)))
+            format!("{} at the wrong position", count(std::slice::from_ref(added)))
         }
-        (added, removed, _) => format!("{} missing, {} too many", count(added), count(removed)),
+        (added, removed, _) => format!("{} missing, {} unexpected", count(added), count(removed)),
     }
 }
 

@@ -51,7 +51,7 @@ fn only(todo: &Plan) -> Scope {
 /// By which means a repair was made: what iptables wrote is taken for ours whatever its form.
 const BY_TOOLS: &str = "iptables-restore";
 /// It was right again before anything was written.
-const UNWRITTEN: &str = "nobody: it was right again by then";
+const UNWRITTEN: &str = ruleward_report::NOTHING_WRITTEN;
 /// What a repair takes of a processor until it is known.
 const CHEAP: Duration = Duration::from_micros(500);
 /// How often a pass starts over because somebody wrote between its reading and its writing.

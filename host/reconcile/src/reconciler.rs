@@ -268,7 +268,7 @@ impl Reconciler {
         self.ask_who(&mut heard, &noted.drifts());
         pass.report.changes = drift::list(&plan, &observed).into_iter().map(Change::from).collect();
         let seen = self.runtime.now();
-        let mut result = Ok("nothing: it was right again by then");
+        let mut result = Ok("already in sync, nothing written");
         if !plan.is_empty() && pass.intent == Intent::Write {
             self.note_repairs(&pass.found.drifts, &heard);
             self.keeper.sync.end_contention();

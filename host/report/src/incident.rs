@@ -9,7 +9,10 @@ use serde::{Deserialize, Serialize};
 use super::ActorReport;
 
 /// What is said of a change that concerns packets and that no policy asks to undo.
-pub const ONLY_RECORDED: &str = "left as it is: no policy asks for a policy of this chain";
+pub const ONLY_RECORDED: &str = "recorded only: no Ruleward policy sets the policy of this chain";
+
+/// What is said where another program had put the place right before anything was written.
+pub const NOTHING_WRITTEN: &str = "already in sync, nothing written";
 
 /// A drift that was seen, and what became of it. The same thing (place and kind) again within a minute is the same
 /// incident: what differs is then of the last time, except where it says otherwise.
@@ -36,7 +39,7 @@ pub struct Incident {
     pub added: Vec<String>,
     /// Rules or members that should not have been there, of all times; the first hundred.
     pub removed: Vec<String>,
-    /// Whether all is right again.
+    /// Whether the place is in sync again.
     pub repaired: bool,
     /// By which means, or why not.
     pub how: String,

@@ -1,5 +1,5 @@
 //! An incident for people, as `ruleward incidents` shows it: one block with what, when, where, who, how fast, and the
-//! rules as the lines of a diff: `+` came back, `-` went away.
+//! rules as the lines of a diff: `+` was put back, `-` was removed.
 
 use std::fmt::Write;
 
@@ -20,13 +20,13 @@ pub fn block(incident: &Incident, style: Style) -> String {
     for (number, line) in actors::lines(&incident.actors, incident.more_actors).iter().enumerate() {
         let _ = writeln!(text, "  {} {line}", if number == 0 { "who:" } else { "    " });
     }
-    let noticed = match events {
+    let detected = match events {
         0 => "by comparison".to_owned(),
         1 => "by 1 event".to_owned(),
         many => format!("by {many} events"),
     };
-    let _ = writeln!(text, "  noticed: {noticed}");
-    let _ = writeln!(text, "  end: {}", repair(incident, style));
+    let _ = writeln!(text, "  detected: {detected}");
+    let _ = writeln!(text, "  result: {}", repair(incident, style));
     for line in &incident.removed {
         let _ = writeln!(text, "    {}", style.paint("31", &format!("- {}", plain(line))));
     }

@@ -29,7 +29,7 @@ use serde::{Deserialize, Serialize};
 pub use actors::ActorReport;
 pub use change::{Change, lines};
 pub use checks::{Checks, Intent};
-pub use incident::{Incident, ONLY_RECORDED};
+pub use incident::{Incident, NOTHING_WRITTEN, ONLY_RECORDED};
 pub use policy::{CandidateReport, CandidateState, PinReport, PolicyReport, PolicyState, ShadowReport};
 
 /// What one check has found and done.
@@ -50,7 +50,7 @@ pub struct Report {
     pub basis: Option<Basis>,
     /// How long each phase took.
     pub timings_ms: Timings,
-    /// What had to change: written by a check that may write, to be written by one that may not.
+    /// What was written by a check that may write; what would be written by one that may not.
     pub changes: Vec<Change>,
     /// What others did to what had been committed.
     pub incidents: Vec<Incident>,

@@ -89,12 +89,12 @@ pub enum PolicyState {
 #[derive(Debug, Clone, Default, PartialEq, Eq, JsonSchema, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct ShadowReport {
-    /// The policy that it is compared with; without one everything that it asks for would come.
+    /// The policy that it is compared with; without one everything that it asks for would be added.
     pub of: Option<String>,
-    /// How many lines would come, in the words of iptables-save and `ipset save`.
-    pub comes: u64,
-    /// How many would go.
-    pub goes: u64,
+    /// How many lines would be added, in the words of iptables-save and `ipset save`.
+    pub added: u64,
+    /// How many would be removed.
+    pub removed: u64,
     /// What limits the comparison: no rehearsal was possible.
     pub notes: Vec<String>,
 }

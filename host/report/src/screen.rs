@@ -1,4 +1,4 @@
-//! The screen of `status`, for somebody who was woken: first whether the node is right and for how long, then what is wrong
+//! The screen of `status`, for somebody who was woken: first whether the node is in sync and for how long, then what is wrong
 //! and what to do, then everything else.
 
 use std::fmt::Write;
@@ -21,12 +21,12 @@ pub fn status(status: &Status, now: SystemTime, style: Style) -> String {
     let mut headline = match status.verdict() {
         Verdict::Pending => style.bad(&format!("NOT IN SYNC YET: the first check runs since {since}{lasting}")),
         Verdict::OutOfSync => style.bad(&format!("OUT OF SYNC since {since}{lasting}")),
-        Verdict::Refused => format!("In sync with what was in force before, since {since}{lasting}"),
-        Verdict::NothingEnforced => format!("In sync since {since}{lasting}, and nothing is enforced"),
+        Verdict::Refused => format!("In sync, running the previous version, since {since}{lasting}"),
+        Verdict::NothingEnforced => format!("In sync since {since}{lasting}, but nothing is enforced"),
         Verdict::InSync => style.good(&format!("IN SYNC since {since}{lasting}")),
     };
     if report.in_sync && !status.fights.is_empty() {
-        headline = format!("In sync since {since}{lasting}, and undone again and again");
+        headline = format!("In sync since {since}{lasting}, but another program keeps undoing it");
     }
     refused(&mut text, report, style);
     if let (Verdict::NothingEnforced, Some(why)) = (status.verdict(), &report.nothing_enforced) {
@@ -58,7 +58,7 @@ pub fn status(status: &Status, now: SystemTime, style: Style) -> String {
 }
 
 fn alarm(fight: &FightReport, now: SystemTime) -> String {
-    format!("ALARM: {}; find out which of the two should own it", contest(fight, now))
+    format!("ALARM: {}; decide which of the two owns this place, and stop the other", contest(fight, now))
 }
 
 /// Who undoes what, how often, and how it stands at this moment.
@@ -116,16 +116,16 @@ fn daemon(text: &mut String, status: &Status) {
     }
     if let Some(watch) = &status.watch {
         let detail = if watch.detail.is_empty() { String::new() } else { format!(": {}", plain(&watch.detail)) };
-        let _ = writeln!(text, "  drift is noticed by {}{detail}", plain(&watch.method));
+        let _ = writeln!(text, "  drift is detected by {}{detail}", plain(&watch.method));
         let _ = writeln!(text, "  drift is repaired by {}", plain(&watch.repair));
     }
     let basis = match report.basis {
-        Some(Basis::Rehearsed) => "rehearsed in a private network namespace",
-        Some(Basis::Learned) => "learned from the read-back after the commit; no rehearsal was possible",
-        Some(Basis::Unproven) => "not known yet",
+        Some(Basis::Rehearsed) => "a rehearsal in a private network namespace",
+        Some(Basis::Learned) => "reading them back after the commit; no rehearsal was possible",
+        Some(Basis::Unproven) => "nothing yet",
         None => return,
     };
-    let _ = writeln!(text, "  what the kernel must show: {basis}");
+    let _ = writeln!(text, "  expected rules are known from {basis}");
 }
 
 fn incident_line(text: &mut String, incident: &Incident, now: SystemTime, style: Style) {

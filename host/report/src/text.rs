@@ -1,4 +1,4 @@
-//! Reports for people. What matters comes first: right or not, then what to do.
+//! Reports for people. What matters comes first: in sync or not, then what to do.
 //!
 //! Texts from outside (rules, policies, the kernel's messages) can't move the cursor or forge lines: control characters
 //! are shown escaped.
@@ -6,13 +6,14 @@
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
+use ruleward_core::change::{Action, Object};
 use ruleward_core::names::{Family, Hook, Table};
 
 use super::limits;
 use super::plain::plain;
 use super::{
-    AwaitingReport, CandidateReport, CandidateState, Change, Incident, Intent, Outcome, PinReport, PolicyReport,
-    PolicyState, Report, ShadowReport,
+    AwaitingReport, CandidateReport, CandidateState, Change, Incident, Intent, NOTHING_WRITTEN, Outcome, PinReport,
+    PolicyReport, PolicyState, Report, ShadowReport,
 };
 
 /// How many characters of a digest are shown: `sha256:` and twelve digits.
@@ -20,6 +21,9 @@ const SHOWN_DIGEST: usize = 19;
 
 /// How many warnings of a policy are shown.
 const MOST_WARNINGS: usize = 10;
+
+/// What is said where no policy is configured.
+const NO_POLICY: &str = "  none: add a [policies.NAME] section to the configuration\n";
 
 /// How to mark what matters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -56,7 +60,7 @@ pub fn problems(report: &Report) -> String {
     lines.map(|line| format!("ruleward: {}\n", plain(line))).collect()
 }
 
-/// The difference as `plan` shows it: rules by family, table and chain.
+/// What `apply` would do, as `plan` shows it: by family, table and chain.
 pub fn plan(report: &Report, style: Style) -> String {
     let mut text = String::new();
     refused(&mut text, report, style);
@@ -64,13 +68,10 @@ pub fn plan(report: &Report, style: Style) -> String {
         return text;
     }
     changes(&mut text, &report.changes, style);
-    let (added, removed) = count(&report.changes);
     let summary = match report.changes.len() {
-        0 if report.in_sync => "No difference: the kernel shows what the policies ask for.".to_owned(),
-        0 => "Nothing to write, but the node is not as it should be.".to_owned(),
-        places => {
-            format!("{}: {added} to add, {removed} to remove; nothing was written.", plural(places, "difference"))
-        }
+        0 if report.in_sync => "No changes: the node is in sync.".to_owned(),
+        0 => "No changes to write, but the node is out of sync.".to_owned(),
+        _ => format!("Plan: {}. Nothing was written.", tally(&report.changes, TO_DO)),
     };
     let _ = writeln!(text, "{summary}");
     enforced(&mut text, report, style);
@@ -82,18 +83,14 @@ pub fn plan(report: &Report, style: Style) -> String {
 pub fn done(report: &Report, style: Style) -> String {
     let mut text = String::new();
     let took = duration(report.timings_ms.total);
-    let (added, removed) = count(&report.changes);
     refused(&mut text, report, style);
-    let with = if report.refused.is_empty() { "" } else { " with what was in force before" };
+    let with = if report.refused.is_empty() { "" } else { ", running the previous version" };
     let headline = match (report.outcome, report.in_sync) {
         (Outcome::Unchanged, true) => style.good(&format!("In sync{with}: nothing had to change ({took}).")),
-        (Outcome::Changed, true) => {
-            let places = plural(report.changes.len(), "difference");
-            style.good(&format!("In sync{with}: {places} repaired, {added} added, {removed} removed ({took})."))
-        }
+        (Outcome::Changed, true) => style.good(&format!("In sync{with}: {} ({took}).", tally(&report.changes, DONE))),
         (Outcome::Unchanged | Outcome::Changed, false) => style.bad(&format!("OUT OF SYNC ({took}).")),
         (Outcome::Refused, _) => style.bad("Refused: nothing was written."),
-        (Outcome::Failed | Outcome::Pending, _) => style.bad("Failed: what is in force stays."),
+        (Outcome::Failed | Outcome::Pending, _) => style.bad("Failed: the rules in force stay."),
     };
     let _ = writeln!(text, "{headline}");
     enforced(&mut text, report, style);
@@ -156,8 +153,8 @@ pub fn cleaned(report: &Report, style: Style) -> String {
     }
     let mut text = String::new();
     let headline = match report.changes.len() {
-        0 => "Nothing of ours was there.".to_owned(),
-        places => format!("Everything of ours is gone: {} removed.", plural(places, "place")),
+        0 => "Nothing to remove: no policy owns a rule, chain or set on this node.".to_owned(),
+        _ => format!("Removed everything that the policies own: {}.", tally(&report.changes, DONE)),
     };
     let _ = writeln!(text, "{}", style.good(&headline));
     changes(&mut text, &report.changes, style);
@@ -171,8 +168,21 @@ pub fn checked(report: &Report, style: Style) -> String {
     let good = report.exit_code(Intent::Write) == 0;
     let headline = if good { style.good("Configuration and policies are valid.") } else { style.bad("INVALID.") };
     let _ = writeln!(text, "{headline}");
-    if good || !report.policies.is_empty() {
-        text.push_str(&policies(&report.policies, style));
+    for policy in &report.policies {
+        let of_it = format!("policy {}: ", policy.name);
+        let state = match policy.state {
+            _ if report.problems.iter().any(|problem| problem.starts_with(&of_it)) => style.bad("invalid"),
+            PolicyState::Off => "off".to_owned(),
+            PolicyState::Shadow => "valid, shadow".to_owned(),
+            PolicyState::Waiting => "valid, waiting".to_owned(),
+            PolicyState::Current | PolicyState::LastGood | PolicyState::NeverAnswered => style.paint("32", "valid"),
+        };
+        // A check puts nothing in force, so that each version is still to come.
+        let candidate = policy.candidate.clone().filter(|candidate| candidate.reason.is_some());
+        one_policy(&mut text, &PolicyReport { candidate, ..policy.clone() }, &state, style);
+    }
+    if report.policies.is_empty() && good {
+        text.push_str(NO_POLICY);
     }
     notes(&mut text, report);
     text
@@ -182,33 +192,37 @@ pub fn checked(report: &Report, style: Style) -> String {
 pub fn policies(policies: &[PolicyReport], style: Style) -> String {
     let mut text = String::new();
     if policies.is_empty() {
-        let _ = writeln!(text, "  none: add a [policies.NAME] section to the configuration");
+        text.push_str(NO_POLICY);
     }
     for policy in policies {
         let state = match policy.state {
             PolicyState::Current => style.paint("32", "current"),
             PolicyState::Off => "off".to_owned(),
             PolicyState::Shadow => shadow(policy),
-            PolicyState::LastGood => style.bad("LAST GOOD ANSWER"),
-            PolicyState::Waiting if policy.contribution.is_some() => style.bad("WAITING, LAST GOOD ANSWER IN FORCE"),
-            PolicyState::Waiting => style.bad("WAITING, NOT IN FORCE"),
-            PolicyState::NeverAnswered => style.bad("NEVER ANSWERED"),
+            PolicyState::LastGood => style.bad("running the previous version"),
+            PolicyState::Waiting if policy.contribution.is_some() => style.bad("waiting, running the previous version"),
+            PolicyState::Waiting => style.bad("waiting, not in force"),
+            PolicyState::NeverAnswered => style.bad("no valid version yet"),
         };
-        let version = policy.version.as_deref().map(|version| format!(" {}", plain(version))).unwrap_or_default();
-        let size = counts(policy.chains as u64, policy.rules as u64, policy.sets as u64);
-        let _ = write!(text, "  {}{version}: {state}; {size}", plain(&policy.name));
-        if let Some(reason) = own_reason(policy) {
-            let _ = write!(text, "; {}", plain(reason));
-        }
-        text.push('\n');
-        for remark in remarks(policy, style) {
-            let _ = writeln!(text, "    {remark}");
-        }
-        if let Some(usage) = limits::text(&policy.limits) {
-            let _ = writeln!(text, "    {usage}");
-        }
+        one_policy(&mut text, policy, &state, style);
     }
     text
+}
+
+fn one_policy(text: &mut String, policy: &PolicyReport, state: &str, style: Style) {
+    let version = policy.version.as_deref().map(|version| format!(" {}", plain(version))).unwrap_or_default();
+    let size = counts(policy.chains as u64, policy.rules as u64, policy.sets as u64);
+    let _ = write!(text, "  {}{version}: {state}; {size}", plain(&policy.name));
+    if let Some(reason) = own_reason(policy) {
+        let _ = write!(text, "; {}", plain(reason));
+    }
+    text.push('\n');
+    for remark in remarks(policy, style) {
+        let _ = writeln!(text, "    {remark}");
+    }
+    if let Some(usage) = limits::text(&policy.limits) {
+        let _ = writeln!(text, "    {usage}");
+    }
 }
 
 /// Why its newest answer is not the one in force, unless that is about its new version, which [`remarks`] tell of.
@@ -232,14 +246,15 @@ pub fn remarks(policy: &PolicyReport, style: Style) -> Vec<String> {
 
 /// What a shadow would change.
 pub fn shadow(policy: &PolicyReport) -> String {
-    let Some(ShadowReport { of, comes, goes, .. }) = policy.shadow.as_ref().filter(|_| policy.reason.is_none()) else {
+    let Some(ShadowReport { of, added, removed, .. }) = policy.shadow.as_ref().filter(|_| policy.reason.is_none())
+    else {
         return "shadow".to_owned();
     };
     let of = of.as_ref().map_or_else(String::new, |of| format!(" of {}", plain(of)));
-    match (comes, goes) {
+    match (added, removed) {
         (0, 0) => format!("shadow{of}: nothing would change"),
         _ => format!(
-            "shadow{of}: {comes} lines would come and {goes} go (`ruleward policy diff {}`)",
+            "shadow{of}: {added} lines would be added, {removed} removed (`ruleward policy diff {}`)",
             plain(&policy.name)
         ),
     }
@@ -262,18 +277,21 @@ fn candidate_line(candidate: &CandidateReport, style: Style) -> String {
         candidate.digest.as_deref().map(plain).unwrap_or_default().chars().take(SHOWN_DIGEST).collect();
     let digest = if digest.is_empty() { digest } else { format!(" ({digest})") };
     let state = match candidate.state {
-        CandidateState::Loading => "is being loaded".to_owned(),
-        CandidateState::Waiting => "waits".to_owned(),
-        CandidateState::Refused => style.bad("is REFUSED"),
+        CandidateState::Loading => "loading".to_owned(),
+        CandidateState::Waiting => "pending".to_owned(),
+        CandidateState::Refused => style.bad("REFUSED"),
     };
     let reason = candidate.reason.as_deref().map(|reason| format!(": {}", plain(reason))).unwrap_or_default();
-    format!("its new version{version}{digest} {state}{reason}")
+    format!("new version{version}{digest} {state}{reason}")
 }
 
 /// How it was repaired and how fast, or why not.
 pub(super) fn repair(incident: &Incident, style: Style) -> String {
     if incident.is_only_recorded() {
         return plain(&incident.how);
+    }
+    if incident.how == NOTHING_WRITTEN {
+        return plain(NOTHING_WRITTEN);
     }
     if !incident.repaired {
         return style.bad(&format!("NOT repaired: {}", plain(&incident.how)));
@@ -288,7 +306,7 @@ pub(super) fn repair(incident: &Incident, style: Style) -> String {
     }
 }
 
-/// One line a rule, under headings for family, table and chain.
+/// What is done, under headings for family and table, with one line a rule.
 fn changes(text: &mut String, changes: &[Change], style: Style) {
     let mut sorted: Vec<&Change> = changes.iter().collect();
     sorted.sort_by(|a, b| site(a).cmp(&site(b)));
@@ -303,13 +321,25 @@ fn changes(text: &mut String, changes: &[Change], style: Style) {
             };
             let _ = writeln!(text, "{}", style.head(&heading));
         }
-        let chain = if change.chain.is_empty() { "whole table".to_owned() } else { plain(&change.chain) };
-        let _ = writeln!(text, "  {chain}: {}", change.kind.as_str());
-        for line in &change.removed {
-            let _ = writeln!(text, "    {}", style.paint("31", &format!("- {}", plain(line))));
-        }
-        for line in &change.added {
-            let _ = writeln!(text, "    {}", style.paint("32", &format!("+ {}", plain(line))));
+        let _ = writeln!(
+            text,
+            "  {}",
+            style.paint(colour(change.action), &format!("{} {}", change.mark(), change.heading()))
+        );
+        let (removed, added) = (("- ", &change.removed), ("+ ", &change.added));
+        let lists: &[(&str, &Vec<String>)] = match change.action {
+            Action::Add | Action::Move => &[("", added.1)],
+            Action::Remove => &[("", removed.1)],
+            Action::Change => &[removed, added],
+        };
+        for (sign, line) in lists.iter().flat_map(|(sign, lines)| lines.iter().map(move |line| (sign, line))) {
+            let line = format!("{sign}{}", plain(line));
+            let line = match *sign {
+                "- " => style.paint(colour(Action::Remove), &line),
+                "+ " => style.paint(colour(Action::Add), &line),
+                _ => line,
+            };
+            let _ = writeln!(text, "      {line}");
         }
     }
 }
@@ -325,9 +355,39 @@ pub(super) fn notes(text: &mut String, report: &Report) {
     }
 }
 
-fn count(changes: &[Change]) -> (usize, usize) {
-    let sum = |lines: fn(&Change) -> usize| changes.iter().map(lines).sum();
-    (sum(|change| change.added.len()), sum(|change| change.removed.len()))
+/// What [`tally`] says of each action, in its order.
+const TO_DO: [&str; 4] = ["to add", "to remove", "to change", "to move"];
+const DONE: [&str; 4] = ["added", "removed", "changed", "moved"];
+
+/// `12 to add, 1 to change`: rules, members, and chains and sets without any.
+fn tally(changes: &[Change], words: [&str; 4]) -> String {
+    let mut counts = [0; 4];
+    for change in changes {
+        let (added, removed) = (change.added.len(), change.removed.len());
+        match (change.action, change.object) {
+            (Action::Change, Object::Members) => {
+                counts[0] += added;
+                counts[1] += removed;
+            }
+            (Action::Add, _) => counts[0] += added.max(1),
+            (Action::Remove, _) => counts[1] += removed.max(1),
+            (Action::Change, Object::Rules) => counts[2] += added.max(removed),
+            (Action::Change, _) => counts[2] += 1,
+            (Action::Move, _) => counts[3] += added,
+        }
+    }
+    let some = counts.iter().zip(words).filter(|(count, _)| **count > 0);
+    some.map(|(count, word)| format!("{count} {word}")).collect::<Vec<_>>().join(", ")
+}
+
+/// In which colour of ECMA-48 an action is shown.
+fn colour(action: Action) -> &'static str {
+    match action {
+        Action::Add => "32",
+        Action::Remove => "31",
+        Action::Change => "33",
+        Action::Move => "36",
+    }
 }
 
 pub(super) fn plural(number: usize, what: &str) -> String {
@@ -341,3 +401,7 @@ pub(super) fn duration(milliseconds: f64) -> String {
         long => format!("{:.1} s", long / 1000.0),
     }
 }
+
+#[cfg(test)]
+#[path = "text_tests.rs"]
+mod tests;

@@ -63,7 +63,7 @@ pub enum LastGoodError {
         source: std::io::Error,
     },
     /// It is not what was written.
-    #[error("{} is damaged ({problem}); remove it, and the policy's next good answer is kept anew", .path.display())]
+    #[error("{} is damaged ({problem}); remove the file; the policy's next valid answer is saved again", .path.display())]
     Damaged {
         /// Which.
         path: PathBuf,

@@ -34,7 +34,7 @@ fn looked_at(daemon: &Daemon, wish: &str, condition: impl Fn(&PolicyState) -> bo
 /// The lines of a difference, with their signs.
 fn lines(diff: &Value) -> Vec<String> {
     let lines = diff["tables"].as_array().into_iter().flatten().flat_map(|table| table["lines"].as_array());
-    let line = |line: &Value| match (&line["goes"], &line["comes"]) {
+    let line = |line: &Value| match (&line["removed"], &line["added"]) {
         (Value::String(text), _) => format!("-{text}"),
         (_, Value::String(text)) => format!("+{text}"),
         _ => panic!("this is no line of a difference: {line}"),
@@ -53,7 +53,7 @@ fn shows_what_would_change_and_writes_nothing(backend: Backend) {
     let state = looked_at(&daemon, "comparing the shadow", |next| next.shadow.is_some());
     assert_eq!((state.state.as_str(), state.rules), ("shadow", 2));
     let shadow = state.shadow.expect("it was just there");
-    assert_eq!((shadow.of.as_deref(), shadow.comes, shadow.goes), (Some("web"), 2, 2));
+    assert_eq!((shadow.of.as_deref(), shadow.added, shadow.removed), (Some("web"), 2, 2));
     history(&node, "next", 1);
     for name in ["next", "web"] {
         let diff = json_of(&policy_command(&node, &["diff", name]), 2);
@@ -68,7 +68,7 @@ fn shows_what_would_change_and_writes_nothing(backend: Backend) {
     // As it is in force, nothing would change; and the name makes no difference.
     let next = json!({ "shadow-of": "web" });
     assert_eq!(reload(&node, json!({ "web": policy(80), "next": next })), Some(0));
-    looked_at(&daemon, "finding no difference", |next| next.shadow.as_ref().is_some_and(|shadow| shadow.comes == 0));
+    looked_at(&daemon, "finding no difference", |next| next.shadow.as_ref().is_some_and(|shadow| shadow.added == 0));
     history(&node, "next", 2);
     assert_eq!(lines(&json_of(&policy_command(&node, &["diff", "next"]), 0)), Vec::<String>::new());
     assert_same("everything", &before, &node.save_all());
@@ -95,7 +95,7 @@ fn alone_would_bring_everything(backend: Backend) {
     assert_eq!(reload(&node, json!({ "web": policy(80), "next": next })), Some(0));
     let state = looked_at(&daemon, "comparing the shadow", |next| next.shadow.is_some());
     // In each family the chain, its rule and the jump.
-    assert_eq!(state.shadow.map(|shadow| (shadow.comes, shadow.goes)), Some((6, 0)));
+    assert_eq!(state.shadow.map(|shadow| (shadow.added, shadow.removed)), Some((6, 0)));
     history(&node, "next", 1);
     let found = lines(&json_of(&policy_command(&node, &["diff", "next"]), 2));
     assert_eq!(found.iter().filter(|line| *line == "+:other-in - [0:0]").count(), 2, "{found:#?}");

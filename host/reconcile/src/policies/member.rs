@@ -161,7 +161,7 @@ impl Member {
                 member.good = Some(Good { answer, facts: None, grants, limits, settings, digest, version });
             }
             Err(reason) => {
-                tracing::warn!("policy {}: its kept answer does not fit any more: {reason}", member.name);
+                tracing::warn!("policy {}: the saved answer no longer passes the checks: {reason}", member.name);
             }
         }
         member

@@ -57,9 +57,9 @@ impl Roster {
                 Ok(Some(known)) => self.members.push(Member::recall(known, self.families)),
                 Ok(None) => {}
                 Err(error) => {
-                    tracing::warn!("policy {policy}: its kept answer can't be read: {error}");
+                    tracing::warn!("policy {policy}: the saved answer can't be read: {error}");
                     let note = format!(
-                        "policy {policy}: its kept answer can't be read: {error}. If the policy has left the configuration, \
+                        "policy {policy}: the saved answer can't be read: {error}. If the policy has left the configuration, \
                          configure it once more, and remove it then: only so it is known what it owned"
                     );
                     self.unreadable.insert(policy, note);
@@ -76,7 +76,7 @@ impl Roster {
         let mut lost = false;
         for member in self.members.iter_mut().filter(|member| member.good.is_some() && member.unsaved.is_none()) {
             if !kept.exists(&member.name) {
-                tracing::warn!("policy {}: its kept answer is gone from the disk; it is kept anew", member.name);
+                tracing::warn!("policy {}: the saved answer is gone from the disk; it is saved again", member.name);
                 member.unsaved = Some(now);
                 lost = true;
             }
@@ -127,7 +127,7 @@ impl Roster {
                     self.unreadable.remove(&member.name);
                 }
                 Err(error) => notes.push(format!(
-                    "policy {}: its answer is in force, and could not be kept for the next start since {}: {error}",
+                    "policy {}: its answer is in force, but has not been saved for the next start since {}: {error}",
                     member.name,
                     timestamp(since)
                 )),

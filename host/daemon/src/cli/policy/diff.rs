@@ -153,16 +153,16 @@ fn text(shown: &Shown, style: Style) -> String {
         let _ = writeln!(text, "{}", style.head(&heading));
         for line in &table.lines {
             let line = match line {
-                Line::Goes(line) => style.paint("31", &format!("- {}", plain(line))),
-                Line::Comes(line) => style.paint("32", &format!("+ {}", plain(line))),
+                Line::Removed(line) => style.paint("31", &format!("- {}", plain(line))),
+                Line::Added(line) => style.paint("32", &format!("+ {}", plain(line))),
             };
             let _ = writeln!(text, "  {line}");
         }
     }
-    let (comes, goes) = (shown.difference.comes, shown.difference.goes);
-    let _ = match (comes, goes) {
+    let (added, removed) = (shown.difference.added, shown.difference.removed);
+    let _ = match (added, removed) {
         (0, 0) => writeln!(text, "No difference between {first} and {}.", shown.second),
-        _ => writeln!(text, "From {first} to {}: {comes} lines come, {goes} go.", shown.second),
+        _ => writeln!(text, "From {first} to {}: {added} lines added, {removed} removed.", shown.second),
     };
     for note in &shown.notes {
         let _ = writeln!(text, "Note: {}", plain(note));

@@ -12,7 +12,7 @@ use ruleward_report::plain::plain;
 use ruleward_report::screen::contest;
 use ruleward_report::status::{Status, Verdict};
 use ruleward_report::text::{self, Style};
-use ruleward_report::{Change, Incident, PolicyReport, PolicyState};
+use ruleward_report::{Change, Incident, NOTHING_WRITTEN, PolicyReport, PolicyState};
 
 /// Incidents on the page; `ruleward incidents` has all.
 const SHOWN: usize = 50;
@@ -98,7 +98,7 @@ fn state(status: &Status) -> Markup {
             ul.notes { @for note in &report.notes { li { (plain(note)) } } }
         }
         @if !report.in_sync && !report.changes.is_empty() {
-            h2 { "What differs" }
+            h2 { "Changes" }
             @for change in &report.changes { (difference(change)) }
         }
     }
@@ -109,20 +109,20 @@ fn word(status: &Status) -> &'static str {
     match status.verdict() {
         Verdict::Pending => "NOT IN SYNC YET",
         Verdict::OutOfSync => "OUT OF SYNC",
-        Verdict::Refused => "In sync with what was in force before",
+        Verdict::Refused => "In sync, running the previous version,",
         Verdict::NothingEnforced => "NOTHING ENFORCED",
-        Verdict::InSync if !status.fights.is_empty() => "In sync, and undone again and again",
+        Verdict::InSync if !status.fights.is_empty() => "In sync, but another program keeps undoing it,",
         Verdict::InSync => "IN SYNC",
     }
 }
 
 fn difference(change: &Change) -> Markup {
     let place = match (change.family, change.table) {
-        (Some(family), Some(table)) => format!("{family} {table} {}", change.chain),
-        _ => format!("set {}", change.chain),
+        (Some(family), Some(table)) => format!("{family} {table}"),
+        _ => "sets".to_owned(),
     };
-    let place = plain(place.trim_end());
-    html! { h3 { (place) } (diff(&format!("What differs in {place}"), &change.removed, &change.added)) }
+    let heading = format!("{place}: {} {}", change.mark(), plain(&change.heading()));
+    html! { h3 { (heading) } (diff(&format!("Lines of {heading}"), &change.removed, &change.added)) }
 }
 
 fn diff(label: &str, removed: &[String], added: &[String]) -> Markup {
@@ -143,11 +143,11 @@ fn incidents(status: &Status) -> Markup {
     html! {
         h2 { "Incidents" }
         @if total == 0 {
-            p { "Nobody has changed anything since the daemon started." }
+            p { "No drift since the daemon started." }
         } @else {
             p {
                 (total) " since the daemon started" @if status.report.incidents.len() > SHOWN { "; the last " (SHOWN) } "."
-                " + came back, - went away."
+                " + was put back, - was removed."
             }
             ol.timeline { @for incident in status.report.incidents.iter().rev().take(SHOWN) { li { (one(incident)) } } }
         }
@@ -157,6 +157,7 @@ fn incidents(status: &Status) -> Markup {
 fn one(incident: &Incident) -> Markup {
     let who = actors::lines(&incident.actors, incident.more_actors);
     let (class, end) = match (incident.repaired, incident.latency_ms) {
+        _ if incident.how == NOTHING_WRITTEN => ("good", incident.how.clone()),
         (true, Some(latency)) => ("good", format!("repaired {latency:.2} ms after the change, by {}", incident.how)),
         (true, None) => ("good", format!("repaired in {:.1} ms, by {}", incident.took_ms, incident.how)),
         (false, _) if incident.is_only_recorded() => ("", incident.how.clone()),
@@ -179,7 +180,7 @@ fn policies(policies: &[PolicyReport]) -> Markup {
     html! {
         h2 { "Policies" }
         @if policies.is_empty() {
-            p { "None is enabled: nothing is enforced. Enable one in the configuration." }
+            p { "No policy is enabled, so nothing is enforced. Enable one in the configuration." }
         } @else {
             div.wide role="region" aria-label="Policies" tabindex="0" {
                 table {
@@ -198,9 +199,9 @@ fn policies(policies: &[PolicyReport]) -> Markup {
 fn row(policy: &PolicyReport) -> Markup {
     let (class, state) = match policy.state {
         PolicyState::Current => ("good", "current".to_owned()),
-        PolicyState::LastGood => ("bad", "last good answer".to_owned()),
+        PolicyState::LastGood => ("bad", "running the previous version".to_owned()),
         PolicyState::Waiting => ("bad", "waiting".to_owned()),
-        PolicyState::NeverAnswered => ("bad", "never answered".to_owned()),
+        PolicyState::NeverAnswered => ("bad", "no valid version yet".to_owned()),
         PolicyState::Shadow => ("", text::shadow(policy)),
         PolicyState::Off => ("", "off".to_owned()),
     };
@@ -235,7 +236,7 @@ fn daemon(status: &Status, board: &Board) -> Markup {
                 dt { "Backend" } dd { (backend.as_str()) ": " (plain(&report.backend_reason)) }
             }
             @if let Some(watch) = &status.watch {
-                dt { "Drift is noticed" } dd { (plain(&watch.method)) @if !watch.detail.is_empty() { ": " (plain(&watch.detail)) } }
+                dt { "Drift is detected by" } dd { (plain(&watch.method)) @if !watch.detail.is_empty() { ": " (plain(&watch.detail)) } }
                 dt { "and repaired by" } dd { (plain(&watch.repair)) }
             }
             @if let Some((count, mean)) = board.metrics().mean_latency_ms() {

@@ -243,7 +243,9 @@ fn a_refused_version_and_its_reason_are_beside_the_policy() {
     server.board.checked(&Report { policies: vec![policy], ..right(Vec::new()) }, SystemTime::now());
     let page = server.get("/");
     assert!(
-        page.contains("last good answer</span><br>its new version 2.0 is REFUSED: &lt;i&gt;it traps&lt;/i&gt;</td>"),
+        page.contains(
+            "running the previous version</span><br>new version 2.0 REFUSED: &lt;i&gt;it traps&lt;/i&gt;</td>"
+        ),
         "{page}"
     );
 }
