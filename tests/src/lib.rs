@@ -7,6 +7,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
+pub mod documented;
 pub mod fake_tool;
 pub mod resolvers;
 pub mod sandbox;

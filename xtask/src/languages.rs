@@ -3,7 +3,8 @@
 //! target/examples for the tests that compare the languages' answers and put them in force.
 //!
 //! A language whose tools are not on the machine is named, with what is missing; it is an error where it was asked for by
-//! name. One whose files and `ruleward` are those that it passed with is not gone through again, unless it is asked for by name.
+//! name. One whose files and program for authors are those that it passed with is not gone through
+//! again, unless it is asked for by name.
 
 use anyhow::{Context, Result, ensure};
 use sha2::{Digest, Sha256};
@@ -196,11 +197,12 @@ fn copy(from: &Path, to: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Names all that decides how it goes: the example's files, and the program with the templates in it.
+/// Names all that decides how it goes: the example's files, and the programs, one of them with the
+/// templates in it.
 fn inputs(language: &str) -> Result<String> {
     let folder = example().join(language);
     let mut digest = Sha256::new();
-    let mut paths = vec![workspace::program()];
+    let mut paths = vec![workspace::program(), workspace::authors_program()];
     for folder in [folder, answers()] {
         paths.extend(files(&folder)?.iter().map(|name| folder.join(name)));
     }

@@ -33,7 +33,7 @@ usage: cargo xtask COMMAND
 
   setup      installs what is missing, or names it: iptables, ipset, iproute2, util-linux, the Wasm target
   policies   builds the policies of plugins/ into target/policies
-  build      builds the policies and the program
+  build      builds the policies and the programs
   demo       the main job on the real kernel, in network namespaces of its own
   bench      time and memory beside the stock tools: [PART ...] [--json FILE] [--rules 1000,10000,50000] [--build release]
   test       builds everything and runs every test; arguments go to `cargo test`
@@ -41,7 +41,7 @@ usage: cargo xtask COMMAND
   browser    drives Chromium over the status page: [--update] takes the pictures of docs/ anew
   neighbours real firewall programs (firewalld, ufw, ...) beside Ruleward: [--rounds N] [SCENE ...]
   bindings   proves that the bindings are what the generator makes of the contract: [--update]
-  package    the Debian package, in target/package: [--dev] [--version VERSION]
+  package    the Debian packages, in target/package: [--dev] [--version VERSION]
   generate   writes the parts of docs/ that are made from the code
   tidy       checks the house rules
   picture    renders terminal text from standard input as SVG: picture FILE.svg TITLE

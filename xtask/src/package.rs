@@ -1,10 +1,12 @@
-//! `cargo xtask package`: the Debian package, from what this checkout builds and nothing else. `dpkg-deb` makes it, so that
-//! no further tool is needed on a Debian; the scripts and the description are in packaging/debian.
+//! `cargo xtask package`: the Debian packages, from what this checkout builds and nothing else:
+//! `ruleward` for nodes and `ruleward-dev` for authors of policies. `dpkg-deb` makes them, so that
+//! no further tool is needed on a Debian; the scripts and the descriptions are in packaging/debian.
 //!
-//! The release build is for nodes. `--dev` packages the program that the tests use: it takes no further build, and is what
-//! continuous integration installs, upgrades and removes.
+//! The release build is for nodes. `--dev` packages the programs that the tests use: it takes no
+//! further build, and is what continuous integration installs, upgrades and removes.
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
+use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -13,25 +15,66 @@ use crate::command::{Run, find};
 use crate::progress::step;
 use crate::{policies, workspace};
 
-/// Policies that ship; others below plugins/ and examples/ are for authors.
-const SHIPPED: [&str; 5] = ["calico-postrouting", "host-firewall", "ip-masquerade", "port-forward", "static-rules"];
-/// Where each file of packaging/ goes.
-const FILES: [(&str, &str); 6] = [
-    ("packaging/systemd/ruleward.service", "lib/systemd/system/ruleward.service"),
-    ("packaging/systemd/ruleward.tmpfiles", "usr/lib/tmpfiles.d/ruleward.conf"),
-    ("packaging/systemd/ruleward.sysusers", "usr/lib/sysusers.d/ruleward.conf"),
-    ("packaging/debian/ruleward.toml", "etc/ruleward/ruleward.toml"),
-    ("packaging/debian/copyright", "usr/share/doc/ruleward/copyright"),
-    ("CHANGELOG.md", "usr/share/doc/ruleward/CHANGELOG.md"),
+/// What one package holds, beside its program's manual and completions.
+struct Package {
+    name: &'static str,
+    /// In packaging/debian.
+    control: &'static str,
+    program: &'static str,
+    /// Policies; others below plugins/ and examples/ are for authors.
+    policies: &'static [&'static str],
+    /// Where each file goes.
+    files: &'static [(&'static str, &'static str)],
+    /// Whole folders.
+    folders: &'static [(&'static str, &'static str)],
+    /// Folders for what others put there.
+    empty: &'static [&'static str],
+    /// What the package manager runs, in packaging/debian.
+    scripts: &'static [&'static str],
+    /// Files that belong to the administrator once they are there.
+    configuration: &'static [&'static str],
+}
+
+const PACKAGES: [Package; 2] = [
+    Package {
+        name: "ruleward",
+        control: "control",
+        program: "ruleward",
+        policies: &["calico-postrouting", "host-firewall", "ip-masquerade", "port-forward", "static-rules"],
+        files: &[
+            ("packaging/systemd/ruleward.service", "lib/systemd/system/ruleward.service"),
+            ("packaging/systemd/ruleward.tmpfiles", "usr/lib/tmpfiles.d/ruleward.conf"),
+            ("packaging/systemd/ruleward.sysusers", "usr/lib/sysusers.d/ruleward.conf"),
+            ("packaging/debian/ruleward.toml", "etc/ruleward/ruleward.toml"),
+            ("packaging/debian/copyright", "usr/share/doc/ruleward/copyright"),
+            ("CHANGELOG.md", "usr/share/doc/ruleward/CHANGELOG.md"),
+        ],
+        folders: &[
+            ("examples/configs", "usr/share/doc/ruleward/examples"),
+            ("docs", "usr/share/doc/ruleward/docs"),
+            ("packaging/prometheus", "usr/share/ruleward/prometheus"),
+            ("packaging/grafana", "usr/share/ruleward/grafana"),
+        ],
+        empty: &["etc/ruleward/conf.d", "etc/ruleward/documents"],
+        scripts: &["postinst", "prerm", "postrm"],
+        configuration: &["/etc/ruleward/ruleward.toml"],
+    },
+    Package {
+        name: "ruleward-dev",
+        control: "ruleward-dev.control",
+        program: "ruleward-policy",
+        policies: &[],
+        files: &[
+            ("wit/policy.wit", "usr/share/ruleward-dev/policy.wit"),
+            ("packaging/debian/copyright", "usr/share/doc/ruleward-dev/copyright"),
+            ("CHANGELOG.md", "usr/share/doc/ruleward-dev/CHANGELOG.md"),
+        ],
+        folders: &[("docs", "usr/share/doc/ruleward-dev/docs")],
+        empty: &[],
+        scripts: &[],
+        configuration: &[],
+    },
 ];
-/// Whole folders.
-const FOLDERS: [(&str, &str); 4] = [
-    ("examples/configs", "usr/share/doc/ruleward/examples"),
-    ("docs", "usr/share/doc/ruleward/docs"),
-    ("packaging/prometheus", "usr/share/ruleward/prometheus"),
-    ("packaging/grafana", "usr/share/ruleward/grafana"),
-];
-const SCRIPTS: [&str; 3] = ["postinst", "prerm", "postrm"];
 
 /// Which build is packaged, and under what version.
 struct Wanted {
@@ -39,7 +82,7 @@ struct Wanted {
     version: String,
 }
 
-/// Makes `target/package/ruleward_VERSION_ARCHITECTURE.deb`.
+/// Makes `target/package/NAME_VERSION_ARCHITECTURE.deb` of each package.
 pub fn run(rest: &[&str]) -> Result<()> {
     let mut wanted = Wanted { dev: false, version: env!("CARGO_PKG_VERSION").to_owned() };
     let mut words = rest.iter();
@@ -54,52 +97,82 @@ pub fn run(rest: &[&str]) -> Result<()> {
         }
     }
     if find("dpkg-deb").is_none() {
-        bail!("dpkg-deb is missing; the package is made on a Debian or one of its relatives");
+        bail!("dpkg-deb is missing; the packages are made on a Debian or one of its relatives");
     }
-    let program = build(wanted.dev)?;
+    let programs = build(wanted.dev)?;
     let folder = workspace::target_dir().join("package");
     let root = folder.join("root");
     if root.exists() {
         fs::remove_dir_all(&root).with_context(|| format!("cannot clear {}", root.display()))?;
     }
-    step("files of the package", || lay_out(&root, &program))?;
-    let file = step("package", || pack(&folder, &root, &wanted.version))?;
-    eprintln!("    {}", file.display());
+    for package in &PACKAGES {
+        step(&format!("files of {}", package.name), || lay_out(package, &root.join(package.name), &programs))?;
+    }
+    apart(&PACKAGES.map(|package| root.join(package.name)))?;
+    for package in &PACKAGES {
+        let file = step(package.name, || pack(package, &folder, &root.join(package.name), &wanted.version))?;
+        eprintln!("    {}", file.display());
+    }
     Ok(())
 }
 
+/// Builds the programs; gives their folder.
 fn build(dev: bool) -> Result<PathBuf> {
     if dev {
         policies::build_all()?;
-        return Ok(workspace::target_dir().join("debug/ruleward"));
+        return Ok(workspace::target_dir().join("debug"));
     }
     policies::run()?;
-    step("program: target/release/ruleward (compiles wasmtime: many minutes)", || {
-        let build = ["build", "--release", "--locked", "--package", "ruleward", "--bin", "ruleward"];
-        Run::new(workspace::cargo()).args(build).within(workspace::root()).show()
+    let names = PACKAGES.map(|package| package.program);
+    step(&format!("programs: target/release/{{{}}} (compiles wasmtime: many minutes)", names.join(",")), || {
+        let selection = names.iter().flat_map(|name| ["--package", name, "--bin", name]);
+        let build = Run::new(workspace::cargo()).args(["build", "--release", "--locked"]).args(selection);
+        build.within(workspace::root()).show()
     })?;
-    Ok(workspace::target_dir().join("release/ruleward"))
+    Ok(workspace::target_dir().join("release"))
 }
 
-fn lay_out(root: &Path, program: &Path) -> Result<()> {
-    let bin = root.join("usr/bin/ruleward");
-    place(program, &bin, 0o755)?;
+/// Two packages that are installed together hold no file of the same name.
+fn apart(roots: &[PathBuf]) -> Result<()> {
+    let mut all = BTreeSet::new();
+    for root in roots {
+        for file in files(root)? {
+            let name = file.strip_prefix(root).unwrap_or(&file).to_owned();
+            ensure!(!all.contains(&name), "/{} is in two packages", name.display());
+            all.insert(name);
+        }
+    }
+    Ok(())
+}
+
+fn files(folder: &Path) -> Result<Vec<PathBuf>> {
+    let mut found = Vec::new();
+    for entry in entries(folder)? {
+        if entry.is_dir() { found.extend(files(&entry)?) } else { found.push(entry) }
+    }
+    Ok(found)
+}
+
+fn lay_out(package: &Package, root: &Path, programs: &Path) -> Result<()> {
+    let name = package.program;
+    let bin = root.join("usr/bin").join(name);
+    place(&programs.join(name), &bin, 0o755)?;
     Run::new("strip").args([&bin]).show().context("binutils' strip makes the program small")?;
-    for name in SHIPPED {
-        let component = format!("{name}.wasm");
+    for policy in package.policies {
+        let component = format!("{policy}.wasm");
         place(
             &workspace::policies_dir().join(&component),
             &root.join("usr/lib/ruleward/policies").join(component),
             0o644,
         )?;
     }
-    for (from, to) in FILES {
+    for (from, to) in package.files {
         place(&workspace::root().join(from), &root.join(to), 0o644)?;
     }
-    for (from, to) in FOLDERS {
+    for (from, to) in package.folders {
         place_all(&workspace::root().join(from), &root.join(to))?;
     }
-    for empty in ["etc/ruleward/conf.d", "etc/ruleward/documents"] {
+    for empty in package.empty {
         fs::create_dir_all(root.join(empty))?;
     }
     let man = root.join("usr/share/man/man1");
@@ -108,31 +181,33 @@ fn lay_out(root: &Path, program: &Path) -> Result<()> {
         Run::new("gzip").args(["-9", "-n"]).args([&page]).show()?;
     }
     for (shell, file) in [
-        ("bash", "usr/share/bash-completion/completions/ruleward"),
-        ("zsh", "usr/share/zsh/vendor-completions/_ruleward"),
-        ("fish", "usr/share/fish/vendor_completions.d/ruleward.fish"),
+        ("bash", format!("usr/share/bash-completion/completions/{name}")),
+        ("zsh", format!("usr/share/zsh/vendor-completions/_{name}")),
+        ("fish", format!("usr/share/fish/vendor_completions.d/{name}.fish")),
     ] {
         write(&root.join(file), &Run::new(&bin).args(["completions", shell]).text()?)?;
     }
     Ok(())
 }
 
-fn pack(folder: &Path, root: &Path, version: &str) -> Result<PathBuf> {
+fn pack(package: &Package, folder: &Path, root: &Path, version: &str) -> Result<PathBuf> {
     let sources = workspace::root().join("packaging/debian");
     let control = root.join("DEBIAN");
     let architecture = Run::new("dpkg").args(["--print-architecture"]).text()?.trim().to_owned();
-    let text = fs::read_to_string(sources.join("control")).context("packaging/debian/control")?;
+    let text = fs::read_to_string(sources.join(package.control)).context(package.control)?;
     let text = text
         .replace("@VERSION@", version)
         .replace("@ARCHITECTURE@", &architecture)
         .replace("@SIZE@", &(size(root)? / 1024 + 1).to_string())
         .replace("@LIBC@", &libc_version()?);
     write(&control.join("control"), &text)?;
-    write(&control.join("conffiles"), "/etc/ruleward/ruleward.toml\n")?;
-    for script in SCRIPTS {
+    if !package.configuration.is_empty() {
+        write(&control.join("conffiles"), &(package.configuration.join("\n") + "\n"))?;
+    }
+    for script in package.scripts {
         place(&sources.join(script), &control.join(script), 0o755)?;
     }
-    let file = folder.join(format!("ruleward_{version}_{architecture}.deb"));
+    let file = folder.join(format!("{}_{version}_{architecture}.deb", package.name));
     Run::new("dpkg-deb").args(["--root-owner-group", "-Zxz", "-z1", "--build"]).args([root, &file]).show()?;
     Ok(file)
 }
@@ -175,4 +250,21 @@ fn entries(folder: &Path) -> Result<Vec<PathBuf>> {
     let mut entries = read.map(|entry| Ok(entry?.path())).collect::<Result<Vec<_>>>()?;
     entries.sort();
     Ok(entries)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_in_two_packages_is_refused() {
+        let folder = std::env::temp_dir().join(format!("ruleward-package-{}", std::process::id()));
+        let roots = ["a", "b"].map(|name| folder.join(name));
+        write(&roots[0].join("usr/bin/one"), "").unwrap();
+        write(&roots[1].join("usr/bin/other"), "").unwrap();
+        assert!(apart(&roots).is_ok());
+        write(&roots[1].join("usr/bin/one"), "").unwrap();
+        assert_eq!(apart(&roots).unwrap_err().to_string(), "/usr/bin/one is in two packages");
+        fs::remove_dir_all(&folder).unwrap();
+    }
 }

@@ -1,4 +1,5 @@
-//! `cargo xtask policies` and `build`: the policies of plugins/ as components in target/policies, and the program.
+//! `cargo xtask policies` and `build`: the policies of plugins/ as components in target/policies, and
+//! the programs.
 //!
 //! The same sources and compiler give the same bytes: paths of this machine are mapped away. A file is written only
 //! when its content changes, whole or not at all, so that a running daemon never sees half a policy.
@@ -36,10 +37,10 @@ pub fn run() -> Result<()> {
     })
 }
 
-/// Builds the policies, then the program.
+/// Builds the policies, then the programs: `ruleward`, and beside it `ruleward-policy`.
 pub fn build_all() -> Result<()> {
     run()?;
-    step("program: target/debug/ruleward (the first time compiles wasmtime: minutes)", || {
+    step("programs: target/debug/ruleward, ruleward-policy (the first time compiles wasmtime: minutes)", || {
         Run::new(workspace::cargo()).args(["build", "--workspace"]).args(SELECTION).within(workspace::root()).show()
     })
 }

@@ -8,13 +8,21 @@ use std::path::Path;
 use anyhow::{Context, Result};
 use serde_json::Value;
 
+use crate::command::Run;
 use crate::workspace;
 
 const PAGE: &str = "docs/architecture.md";
 const BEGIN: &str = "<!-- crates: written by `cargo xtask generate` -->\n";
 const END: &str = "<!-- end -->";
-/// Dependencies that one crate of the host alone may have.
-const ALONE: [(&str, &str); 2] = [("wasmtime", "ruleward-sandbox"), ("clap", "ruleward")];
+/// Dependencies that these crates of the host alone may have.
+const ALONE: [(&str, &[&str]); 4] = [
+    ("clap", &["ruleward", "ruleward-policy"]),
+    ("ruleward", &[]),
+    ("ruleward-policy", &[]),
+    ("wasmtime", &["ruleward-sandbox"]),
+];
+/// What only authors need: the program that runs as root has it in no way.
+const FOR_AUTHORS: [&str; 3] = ["ruleward-author", "similar", "wat"];
 
 /// Each crate of the host with its dependencies.
 type Crates = BTreeMap<String, Vec<String>>;
@@ -27,14 +35,20 @@ pub fn check(root: &Path, violations: &mut Vec<String>) -> Result<()> {
         violations.push(format!("{PAGE}: the crates are not as it shows them; run cargo xtask generate"));
     }
     for (name, needs) in &crates {
-        for (heavy, owner) in
-            ALONE.iter().filter(|(heavy, owner)| name != owner && needs.iter().any(|one| one == heavy))
-        {
-            violations.push(format!("{name}: depends on {heavy}, which is for {owner} alone"));
+        let forbidden = |(heavy, owners): &&(&str, &[&str])| {
+            !owners.contains(&name.as_str()) && needs.iter().any(|one| one == heavy)
+        };
+        for (heavy, owners) in ALONE.iter().filter(forbidden) {
+            let owners = if owners.is_empty() { "no other crate".to_owned() } else { owners.join(" and ") + " alone" };
+            violations.push(format!("{name}: depends on {heavy}, which is for {owners}"));
         }
     }
     if let Some(needs) = crates.get("ruleward-core").map(|needs| own(needs)).filter(|needs| !needs.is_empty()) {
         violations.push(format!("ruleward-core: depends on {}, and it is below all", needs.join(", ")));
+    }
+    for name in for_authors(&tree(root)?) {
+        violations
+            .push(format!("ruleward: is built with {name}, which only authors need; `cargo tree` says by which way"));
     }
     Ok(())
 }
@@ -43,6 +57,17 @@ pub fn check(root: &Path, violations: &mut Vec<String>) -> Result<()> {
 pub fn generate(root: &Path) -> Result<()> {
     let page = fs::read_to_string(root.join(PAGE)).with_context(|| PAGE.to_owned())?;
     Ok(fs::write(root.join(PAGE), with_graph(&page, &read(root)?))?)
+}
+
+/// Everything that the daemon is built with, a package a line.
+fn tree(root: &Path) -> Result<String> {
+    let arguments = ["tree", "--offline", "--package", "ruleward", "--edges", "normal", "--prefix", "none"];
+    Run::new(workspace::cargo()).args(arguments).within(root).text()
+}
+
+fn for_authors(tree: &str) -> Vec<&'static str> {
+    let names: BTreeSet<&str> = tree.lines().filter_map(|line| line.split(' ').next()).collect();
+    FOR_AUTHORS.into_iter().filter(|name| names.contains(name)).collect()
 }
 
 fn own(needs: &[String]) -> Vec<&str> {
@@ -79,6 +104,12 @@ fn read(root: &Path) -> Result<Crates> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_authors_need_is_found_however_it_comes() {
+        let tree = "ruleward v0.1.0 (/x)\nwat v1.2.3\nwatch v0.1.0\nruleward-core v0.1.0 (/x) (*)\n";
+        assert_eq!(for_authors(tree), ["wat"]);
+    }
 
     #[test]
     fn the_graph_stands_between_its_marks() {

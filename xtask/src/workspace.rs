@@ -26,6 +26,11 @@ pub fn program() -> PathBuf {
     std::env::var_os("RULEWARD_BIN").map_or_else(|| target_dir().join("debug/ruleward"), PathBuf::from)
 }
 
+/// The program for authors, which `ruleward` starts: it stands beside it.
+pub fn authors_program() -> PathBuf {
+    program().with_file_name("ruleward-policy")
+}
+
 /// The folder of the built policies.
 pub fn policies_dir() -> PathBuf {
     std::env::var_os("RULEWARD_POLICIES").map_or_else(|| target_dir().join("policies"), PathBuf::from)

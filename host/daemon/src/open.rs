@@ -8,7 +8,6 @@ use ruleward_core::contribution::Families;
 use ruleward_core::facts::Version;
 use ruleward_core::names::Backend;
 
-use crate::author::rehearsal::{Verdict, rehearse_answer};
 use crate::board::Board;
 use crate::config::{BackendChoice, Config, Mode, Written};
 use crate::history::History;
@@ -25,6 +24,7 @@ use ruleward_kernel::detect::{DetectError, Detection, detect};
 use ruleward_kernel::event_source::EventSource;
 use ruleward_kernel::live::Live;
 use ruleward_kernel::tools::{ToolWait, Tools};
+use ruleward_kernel::verdict::{Verdict, verdict};
 use ruleward_kernel::watch::{self, Watch};
 use ruleward_reconcile::policies::{Roster, Whom};
 use ruleward_report::{ErrorClass, Outcome, PolicyState, Report};
@@ -251,7 +251,7 @@ pub fn check_configuration(config: &Config) -> Result<Report, Box<Report>> {
 /// Has the rules of each policy loaded into a private namespace.
 fn try_rules(config: &Config, roster: &Roster, backend: Backend, families: Families, report: &mut Report) {
     for (name, grants, contribution) in roster.answers() {
-        match rehearse_answer(name, backend, families, grants, contribution) {
+        match verdict(name, backend, families, grants, contribution) {
             Verdict::Takes { warnings, .. } => report.notes.extend(warnings),
             Verdict::Refuses { reason, rules } => {
                 let written = Written::read(&config.file, name);

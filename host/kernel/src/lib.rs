@@ -37,5 +37,6 @@ pub mod target_names;
 mod tool_error;
 mod tool_path;
 pub mod tools;
+pub mod verdict;
 pub mod watch;
 pub mod writers;

@@ -11,11 +11,13 @@ pub mod checks;
 mod incident;
 pub mod incident_text;
 pub mod limits;
+pub mod output;
 pub mod plain;
 mod policy;
 pub mod pulse;
 pub mod screen;
 pub mod status;
+pub mod terminal;
 pub mod text;
 
 use std::time::{Duration, SystemTime};

@@ -28,8 +28,8 @@ impl Build {
     }
 
     /// Makes these examples, which measure inside the process, and gives the program, which there is already of the
-    /// tests' build.
-    pub fn make(self, examples: &[&str]) -> Result<PathBuf> {
+    /// tests' build. `for_authors`: with the program for authors beside it.
+    pub fn make(self, examples: &[&str], for_authors: bool) -> Result<PathBuf> {
         let selection = examples.iter().flat_map(|name| ["--example", *name]);
         let cargo = Run::new(workspace::cargo()).args(["build", "--locked"]).args(selection).within(workspace::root());
         let program = match self {
@@ -42,7 +42,12 @@ impl Build {
             }
             Self::Release => {
                 step("program: target/release/ruleward (compiles wasmtime: many minutes)", || {
-                    cargo.args(["--release", "--package", "ruleward", "--bin", "ruleward"]).show()
+                    let more = if for_authors {
+                        &["--package", "ruleward-policy", "--bin", "ruleward-policy"][..]
+                    } else {
+                        &[]
+                    };
+                    cargo.args(["--release", "--package", "ruleward", "--bin", "ruleward"]).args(more).show()
                 })?;
                 workspace::target_dir().join("release/ruleward")
             }

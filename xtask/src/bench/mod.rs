@@ -162,7 +162,7 @@ pub fn run(arguments: &[&str]) -> Result<()> {
     let inside = [("policies", policies::EXAMPLE), ("languages", languages::EXAMPLE)];
     let examples: Vec<&str> =
         inside.into_iter().filter(|(part, _)| measured(part)).map(|(_, example)| example).collect();
-    let program = plan.build.make(&examples)?;
+    let program = plan.build.make(&examples, measured("dev"))?;
     demo::inside_namespaces()?
         .env("RULEWARD_BIN", program)
         .args(["bench", "--inside"])

@@ -7,9 +7,7 @@ use std::time::SystemTime;
 use ruleward_core::schedule::Reason;
 
 use super::open::{check_configuration, open_for_cleanup, open_once, open_running};
-use super::output::Output;
-use super::{Arguments, Command, dev, incidents, paper, policy, terminal, watch};
-use crate::author::rehearsal;
+use super::{Arguments, Command, incidents, manpages, policy, terminal, watch};
 use crate::board::Board;
 use crate::config::{Config, DEFAULT_FILE, DEFAULT_STATE_DIRECTORY};
 use crate::history::{self, History};
@@ -24,6 +22,8 @@ use crate::serve::http;
 use crate::serve::lock::RuntimeLock;
 use crate::serve::socket::Access;
 use crate::traces::{self, Traces};
+use ruleward_kernel::verdict;
+use ruleward_report::output::Output;
 use ruleward_report::screen;
 use ruleward_report::text::{self, Style};
 use ruleward_report::{Checks, ErrorClass, Intent, Report};
@@ -34,7 +34,7 @@ const DEFAULT_RUNTIME_DIRECTORY: &str = "/run/ruleward";
 
 /// Does what was asked, and gives the exit code.
 pub fn execute(arguments: &Arguments) -> u8 {
-    let output = Output::new(arguments.output);
+    let output = Output::new(arguments.output.into());
     let end = |result: Result<Report, Box<Report>>, intent, text: fn(&Report, Style) -> String| {
         let report = result.unwrap_or_else(|report| *report);
         output.print(&report, |style| text(&report, style));
@@ -76,8 +76,7 @@ pub fn execute(arguments: &Arguments) -> u8 {
             Err(error) => no_answer(&error, output),
         },
         Command::Log { level } => log(&arguments.config, *level, output),
-        Command::Dev { folder, live } => dev::run(folder, live.as_ref(), &arguments.config, output),
-        Command::Rehearse => match rehearsal::child_main() {
+        Command::Rehearse => match verdict::child_main() {
             Ok(()) => 0,
             Err(error) => {
                 output.complain(&format!("{error}\n"));
@@ -89,8 +88,8 @@ pub fn execute(arguments: &Arguments) -> u8 {
             Ok(report) => end(Ok(report), Intent::Write, text::reloaded),
             Err(error) => no_answer(&error, output),
         },
-        Command::Completions { shell } => paper::completions(*shell),
-        Command::Man { folder } => paper::man(folder, output),
+        Command::Completions { shell } => manpages::completions(*shell),
+        Command::Man { folder } => manpages::man(folder, output),
         Command::Compile { memory, seconds, input, compiled } => {
             let limits = compile::CompileLimits { memory: *memory, seconds: *seconds };
             match compile::child_main(limits, input, compiled) {
@@ -104,7 +103,11 @@ pub fn execute(arguments: &Arguments) -> u8 {
     }
 }
 
-fn load(file: &Path) -> Result<Config, Box<Report>> {
+/// The configuration, or what is wrong with it as a report.
+///
+/// # Errors
+/// A report.
+pub fn load(file: &Path) -> Result<Config, Box<Report>> {
     Config::load(file).map_err(|error| {
         let class = if error.denied() { ErrorClass::Permission } else { ErrorClass::Configuration };
         Box::new(Report::failure(class, error.to_string()))

@@ -4,9 +4,9 @@ use std::io;
 use std::os::fd::AsFd;
 use std::path::Path;
 
-use super::output::Output;
 use crate::journal::follow::Follower;
 use crate::journal::read::{self, Loaded, ReadError};
+use ruleward_report::output::Output;
 use ruleward_report::text::{self, Style};
 use ruleward_report::{ErrorClass, Incident, Report, incident_text};
 

@@ -3,15 +3,13 @@
 //! What was asked for goes to the standard output, as text or as one JSON object; problems and logs go to the standard
 //! error output. A reader that goes away early is no error.
 
-mod author;
+mod authors;
 mod commands;
-mod dev;
 #[cfg(test)]
 mod documented;
 mod incidents;
+mod manpages;
 mod open;
-mod output;
-mod paper;
 mod policy;
 mod terminal;
 mod watch;
@@ -20,13 +18,13 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand, ValueEnum};
-
-use ruleward_core::names::PolicyName;
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 
 use crate::config::DEFAULT_FILE;
 use crate::logs::{self, Level, LogFormat};
 use policy::PolicyCommand;
+use ruleward_kernel::verdict;
+use ruleward_report::output;
 
 /// Exit code for arguments that make no sense.
 const USAGE: u8 = 64;
@@ -37,7 +35,7 @@ const USAGE: u8 = 64;
     name = "ruleward",
     version,
     after_help = "Exit codes: 0 done, 1 status: out of sync, 2 plan found a difference, 3 status: in sync, but a version \
-                  or the configuration is refused, 4 status: nothing is enforced, 64 usage, 69 no daemon, 70 internal fault, 75 the kernel or a tool failed (try again), 77 permission, 78 configuration or \
+                  or the configuration is refused, 4 status: nothing is enforced, 64 usage, 69 no daemon, or a program is not installed, 70 internal fault, 75 the kernel or a tool failed (try again), 77 permission, 78 configuration or \
                   policy refused"
 )]
 struct Arguments {
@@ -64,6 +62,15 @@ enum Format {
     Text,
     /// One JSON object; for incidents one a line.
     Json,
+}
+
+impl From<Format> for output::Format {
+    fn from(format: Format) -> Self {
+        match format {
+            Format::Text => Self::Text,
+            Format::Json => Self::Json,
+        }
+    }
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Subcommand)]
@@ -105,15 +112,6 @@ enum Command {
     /// Look at policies one by one, and write your own
     #[command(subcommand)]
     Policy(PolicyCommand),
-    /// Build, test and rehearse the policy in a folder, again whenever a source changes
-    Dev {
-        /// A folder with policy.toml
-        #[arg(default_value = ".")]
-        folder: PathBuf,
-        /// Put each good version in force on this node, as the component of this policy of its configuration
-        #[arg(long, value_name = "POLICY", value_parser = policy::name)]
-        live: Option<PolicyName>,
-    },
     /// Remove everything that is ours by the configuration's grants
     Cleanup,
     /// Print completions for a shell
@@ -127,7 +125,7 @@ enum Command {
         folder: PathBuf,
     },
     /// Try an answer out in a private namespace: a question on standard input, a verdict on standard output
-    #[command(hide = true)]
+    #[command(hide = true, name = verdict::COMMAND)]
     Rehearse,
     /// Compile a component, within limits
     #[command(hide = true)]
@@ -158,19 +156,33 @@ impl Command {
             Self::Log { .. } => "log",
             Self::Incidents { .. } => "incidents",
             Self::Policy(_) => "policy",
-            Self::Dev { .. } => "dev",
             Self::Cleanup => "cleanup",
             Self::Completions { .. } => "completions",
             Self::Man { .. } => "man",
-            Self::Rehearse => "rehearse",
+            Self::Rehearse => verdict::COMMAND,
             Self::Compile { .. } => "compile",
         }
     }
 }
 
+/// The command line with the commands that another program does, which stand in its help, manual
+/// and completions.
+fn command() -> clap::Command {
+    authors::add_to(Arguments::command())
+}
+
+/// What the words mean, the program's name first.
+fn parse(words: impl IntoIterator<Item = impl Into<OsString> + Clone>) -> Result<Arguments, clap::Error> {
+    Arguments::from_arg_matches(&command().try_get_matches_from(words)?)
+}
+
 /// The whole program: takes the arguments, the program's name first, and gives the exit code.
 pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
-    let arguments = match Arguments::try_parse_from(arguments) {
+    let words: Vec<OsString> = arguments.into_iter().collect();
+    if let Some(words) = authors::words_for_them(&words) {
+        return authors::become_their_program(&words);
+    }
+    let arguments = match parse(words) {
         Ok(arguments) => arguments,
         Err(error) => {
             let _ = error.print(); // nobody reads it
@@ -183,18 +195,16 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory;
-
     use super::*;
 
     #[test]
     fn the_definition_holds_together() {
-        Arguments::command().debug_assert();
+        command().debug_assert();
     }
 
     #[test]
     fn options_count_before_and_after_the_command() {
-        let parse = |line: &str| Arguments::try_parse_from(line.split(' ')).unwrap();
+        let parse = |line: &str| parse(line.split(' ')).unwrap();
         let before = parse("ruleward --config x.toml --output json --log-level debug plan");
         let after = parse("ruleward plan --config x.toml --output json --log-level debug");
         for arguments in [before, after] {
@@ -217,7 +227,7 @@ mod tests {
                 "man" => line.push("folder"),
                 _ => {}
             }
-            assert_eq!(Arguments::try_parse_from(line).unwrap().command.name(), name);
+            assert_eq!(parse(line).unwrap().command.name(), name);
         }
     }
 }

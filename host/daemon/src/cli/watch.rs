@@ -11,12 +11,12 @@ use std::time::{Duration, Instant, SystemTime};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 
-use super::output::Output;
 use super::terminal::{self, width, wrapped};
 use crate::serve::client::{self, ClientError};
-use crate::terminal::colours;
+use ruleward_report::output::Output;
 use ruleward_report::screen;
 use ruleward_report::status::Status;
+use ruleward_report::terminal::colours;
 use ruleward_report::text::Style;
 use ruleward_report::timestamp;
 

@@ -19,8 +19,8 @@ use serde::{Deserialize, Serialize};
 use tracing::span::{Attributes, Id, Record};
 use tracing::{Event, Metadata, Subscriber};
 
-use crate::terminal::colours;
 use line::Line;
+use ruleward_report::terminal::colours;
 
 /// So many lines of one place in the code pass at once, ...
 const BURST: u32 = 100;

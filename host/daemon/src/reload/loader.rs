@@ -10,13 +10,13 @@ use ruleward_core::names::PolicyName;
 
 use super::intake::Configured;
 use super::pins::Pins;
-use super::places::{Places, TooMany};
 use super::post::{Message, Post};
 use super::slot::{Next, SETTLING, Slot};
 use super::stamp::Stamp;
 use crate::config::{Config, Mode};
 use crate::history::History;
 use crate::memory;
+use ruleward_files::places::{Places, TooMany};
 use ruleward_reconcile::policies::{PolicySet, Recorded, ShadowSpec, Version};
 use ruleward_report::timestamp;
 use ruleward_sandbox::last_good::InDirectory;

@@ -6,11 +6,9 @@
 //!
 //! Files -> [`loader`] -> [`Configured`] -> [`Intake`] -> the checks.
 
-pub mod files;
 mod intake;
 mod loader;
 pub mod pins;
-pub mod places;
 mod post;
 mod slot;
 mod stamp;

@@ -9,7 +9,6 @@ use std::time::{Duration, Instant};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use tokio::sync::mpsc::UnboundedSender;
 
-use super::files::Files;
 use super::intake::Configured;
 use super::loader::Loader;
 use super::post::{Inbox, Message, Post};
@@ -18,6 +17,7 @@ use crate::board::Board;
 use crate::config::Config;
 use crate::history::History;
 use ruleward_facts::changes::Changes;
+use ruleward_files::watch::Files;
 use ruleward_sandbox::PolicyEngine;
 
 /// A burst of events is over when nothing has come for so long, ...

@@ -8,10 +8,10 @@ use serde::Serialize;
 
 use super::problem::{Problem, failed};
 use crate::cli::commands::state_directory;
-use crate::cli::output::Output;
 use crate::history::changes::{self, Difference};
 use crate::history::record::{Header, Mode, Outcome};
 use crate::history::store::{Listing, Store};
+use ruleward_report::output::Output;
 use ruleward_report::plain::plain;
 use ruleward_report::text::{Style, counts};
 use ruleward_sandbox::last_good::{self, LastGood};

@@ -8,10 +8,10 @@ use serde::Serialize;
 
 use super::problem::failed;
 use crate::cli::commands::{no_answer, runtime_directory, state_directory};
-use crate::cli::output::Output;
 use crate::history::record::{Header, Outcome};
 use crate::history::store::Store;
 use crate::serve::client::{self, ClientError};
+use ruleward_report::output::Output;
 use ruleward_report::plain::plain;
 use ruleward_report::text::{self, Style};
 use ruleward_report::{PolicyReport, PolicyState};

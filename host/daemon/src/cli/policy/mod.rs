@@ -4,6 +4,7 @@
 mod diff;
 mod history;
 mod list;
+mod locate;
 mod problem;
 mod replay;
 mod rollback;
@@ -13,7 +14,6 @@ use std::path::{Path, PathBuf};
 use clap::Subcommand;
 use ruleward_core::names::PolicyName;
 
-use super::author::{self, AuthorCommand};
 use super::output::Output;
 use crate::history::record::RecordName;
 
@@ -67,9 +67,13 @@ pub enum PolicyCommand {
         /// The file
         file: PathBuf,
     },
-    /// For authors.
-    #[command(flatten)]
-    Author(AuthorCommand),
+    /// Say where the component of a policy and the state directory are, for `ruleward-policy dev --live`
+    #[command(hide = true)]
+    Locate {
+        /// As in the configuration
+        #[arg(value_parser = name)]
+        policy: PolicyName,
+    },
 }
 
 /// Does what was asked, and gives the exit code. `config` is the main configuration file.
@@ -82,7 +86,7 @@ pub fn execute(command: &PolicyCommand, config: &Path, output: Output) -> u8 {
         PolicyCommand::Rollback { policy, record, why, .. } => rollback::hold(config, policy, *record, why, output),
         PolicyCommand::Replay { record } => replay::replay(config, record, output),
         PolicyCommand::Export { record, file } => replay::export(config, record, file, output),
-        PolicyCommand::Author(command) => author::execute(command, output),
+        PolicyCommand::Locate { policy } => locate::show(config, policy, output),
     }
 }
 

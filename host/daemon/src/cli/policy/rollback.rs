@@ -8,13 +8,13 @@ use ruleward_core::names::PolicyName;
 use serde::Serialize;
 
 use super::problem::{Problem, failed};
-use crate::cli::output::Output;
 use crate::config::{Config, Mode, PolicyConfig};
 use crate::history::record::{Header, Outcome, Record, RecordName};
 use crate::history::store::Store;
 use crate::reload::pins::{self, Pin, PinError};
 use crate::serve::client::{self, ClientError};
 use crate::serve::control::Request;
+use ruleward_report::output::Output;
 use ruleward_report::plain::plain;
 use ruleward_report::{PolicyReport, Report, timestamp};
 use ruleward_sandbox::components;
