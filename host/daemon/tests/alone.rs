@@ -2,6 +2,7 @@
 //! whose they are and what to install, and does its own work as ever.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
@@ -59,6 +60,19 @@ fn what_is_no_program_is_told() {
     let told = said(&output.stderr);
     assert_eq!(output.status.code(), Some(77), "{told}");
     assert!(told.contains(&format!("{} can't be started", Path::new("ruleward-policy").display())), "{told}");
+}
+
+/// A script without its interpreter is installed, and yet there is nothing that could be started.
+#[test]
+fn what_can_not_be_started_is_not_called_missing() {
+    let alone = Alone::new();
+    let script = alone.path("ruleward-policy");
+    std::fs::write(&script, "#!/nonexistent/interpreter\n").unwrap();
+    std::fs::set_permissions(&script, std::fs::Permissions::from_mode(0o755)).unwrap();
+    let output = alone.run(&["policy", "new"]);
+    let told = said(&output.stderr);
+    assert_eq!(output.status.code(), Some(70), "{told}");
+    assert!(told.contains("can't be started") && !told.contains("not installed"), "{told}");
 }
 
 #[test]

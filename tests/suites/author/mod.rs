@@ -21,6 +21,7 @@ pub fn trials() -> Vec<Trial> {
         };
         add("every_language_ends_with_a_live_rule", every_language_ends_with_a_live_rule);
         add("an_edit_goes_live", an_edit_goes_live);
+        add("a_node_that_can_not_be_asked_is_told", a_node_that_can_not_be_asked_is_told);
         add("what_the_kernel_refuses_is_told", what_the_kernel_refuses_is_told);
     }
     trials
@@ -161,6 +162,31 @@ fn an_edit_goes_live(backend: Backend) {
     assert!(has("bad-ok") && !has("bad-no"));
     drop(dev);
     daemon.stop();
+}
+
+fn a_node_that_can_not_be_asked_is_told(backend: Backend) {
+    let node = Node::cold(backend);
+    let project = Project::new(&node);
+    let target = node.path("live.wasm");
+    fs::write(&target, "the old one").unwrap();
+    node.configure(json!({ "policies": { "mine": {
+        "component": target,
+        "grants": { "tables": ["filter"], "chains": ["bad-*"] },
+    } } }));
+    let dev = |policy: &str| {
+        let dev = node.ruleward(&["--output", "json", "dev", "--live", policy]).args(&[&project.folder]);
+        dev.env("XDG_CACHE_HOME", node.path("cache"))
+    };
+    let output = dev("other").output();
+    assert_eq!(output.code, Some(78), "{output:?}");
+    assert!(output.stderr.contains("has no policy other; add it with its grants first"), "{output:?}");
+
+    let mut dev = dev("mine").start();
+    let first = round_with(&mut dev, ":bad-ok - [0:0]\n");
+    let live = first["live"].as_str().unwrap();
+    assert!(live.contains("live.wasm is replaced, and no daemon answers on "), "{first}");
+    assert!(first["live-ms"].is_null(), "{first}");
+    assert_eq!(fs::read(&target).unwrap(), ruleward_corpus::good());
 }
 
 fn what_the_kernel_refuses_is_told(backend: Backend) {

@@ -91,7 +91,8 @@ fn length_of_option(word: &str) -> Option<usize> {
 pub fn become_their_program(words: &[OsString]) -> ExitCode {
     let program = sibling(PROGRAM);
     let error = Command::new(&program).args(words).exec();
-    let (code, problem) = if error.kind() == io::ErrorKind::NotFound {
+    // Of one that is there, what its first line asks for may be missing.
+    let (code, problem) = if error.kind() == io::ErrorKind::NotFound && !program.is_absolute() {
         (NOT_INSTALLED, not_installed(words))
     } else {
         let class = match error.kind() {
