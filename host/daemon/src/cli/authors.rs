@@ -2,7 +2,7 @@
 //! cargo's subcommands do. So nothing of it is in a program that runs as root, and arguments,
 //! standard streams, exit status and signals are its own.
 
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsString;
 use std::io;
 use std::os::unix::process::CommandExt;
 use std::process::{Command, ExitCode};
@@ -53,12 +53,21 @@ pub fn is_theirs(name: &str) -> bool {
         || name.strip_prefix("policy-").is_some_and(|name| OF_POLICY.iter().any(|(theirs, _)| name == *theirs))
 }
 
-/// What their program is to be started with, if the words (this program's name first) are one of
-/// their commands: the same without the word `policy`. `help` may stand before a command.
-pub fn words_for_them(words: &[OsString]) -> Option<Vec<OsString>> {
+/// A command that is theirs.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Theirs {
+    /// As it is typed after `ruleward`.
+    command: String,
+    /// What their program is to be started with.
+    words: Vec<OsString>,
+}
+
+/// The command, if the words (this program's name first) are one of theirs. All of them but the
+/// word `policy` are passed on. `help` may stand before a command.
+pub fn theirs(words: &[OsString]) -> Option<Theirs> {
     let mut policy = None;
     let mut place = 1;
-    loop {
+    let command = loop {
         let word = words.get(place)?.to_str()?;
         if word.starts_with('-') {
             place += length_of_option(word)?;
@@ -67,14 +76,14 @@ pub fn words_for_them(words: &[OsString]) -> Option<Vec<OsString>> {
         match (word, policy) {
             ("help", _) => {}
             ("policy", None) => policy = Some(place),
-            (_, None) if word == DEV.0 => break,
-            (_, Some(_)) if OF_POLICY.iter().any(|(name, _)| word == *name) => break,
+            (_, None) if word == DEV.0 => break word.to_owned(),
+            (_, Some(_)) if OF_POLICY.iter().any(|(name, _)| word == *name) => break format!("policy {word}"),
             _ => return None,
         }
         place += 1;
-    }
-    let theirs = words.iter().enumerate().skip(1).filter(|(place, _)| Some(*place) != policy);
-    Some(theirs.map(|(_, word)| word.clone()).collect())
+    };
+    let passed_on = words.iter().enumerate().skip(1).filter(|(place, _)| Some(*place) != policy);
+    Some(Theirs { command, words: passed_on.map(|(_, word)| word.clone()).collect() })
 }
 
 /// How many words an option takes that may stand before a command; none if there is no such option.
@@ -88,12 +97,12 @@ fn length_of_option(word: &str) -> Option<usize> {
 }
 
 /// Becomes their program. Comes back only if that is not possible, with the exit code.
-pub fn become_their_program(words: &[OsString]) -> ExitCode {
+pub fn become_their_program(theirs: &Theirs) -> ExitCode {
     let program = sibling(PROGRAM);
-    let error = Command::new(&program).args(words).exec();
+    let error = Command::new(&program).args(&theirs.words).exec();
     // Of one that is there, what its first line asks for may be missing.
     let (code, problem) = if error.kind() == io::ErrorKind::NotFound && !program.is_absolute() {
-        (NOT_INSTALLED, not_installed(words))
+        (NOT_INSTALLED, not_installed(&theirs.command))
     } else {
         let class = match error.kind() {
             io::ErrorKind::PermissionDenied => ErrorClass::Permission,
@@ -105,10 +114,7 @@ pub fn become_their_program(words: &[OsString]) -> ExitCode {
     ExitCode::from(code)
 }
 
-fn not_installed(words: &[OsString]) -> String {
-    let is_theirs = |word: &&OsString| *word == OsStr::new(DEV.0) || OF_POLICY.iter().any(|(name, _)| *word == *name);
-    let name = words.iter().find(is_theirs).map(|word| word.display().to_string()).unwrap_or_default();
-    let command = if name == DEV.0 { name } else { format!("policy {name}") };
+fn not_installed(command: &str) -> String {
     format!(
         "`ruleward {command}` is a command for authors of policies, and their program `{PROGRAM}` is not installed: it is \
          neither beside this program nor in PATH. Install the package ruleward-dev, or from Ruleward's sources: \
@@ -120,26 +126,28 @@ fn not_installed(words: &[OsString]) -> String {
 mod tests {
     use super::*;
 
-    fn theirs(line: &str) -> Option<String> {
+    /// The command, and what is passed on.
+    fn parts(line: &str) -> Option<(String, String)> {
         let words: Vec<OsString> = line.split(' ').map(OsString::from).collect();
-        words_for_them(&words)
-            .map(|words| words.iter().map(|word| word.to_str().unwrap()).collect::<Vec<_>>().join(" "))
+        let Theirs { command, words } = theirs(&words)?;
+        Some((command, words.join(" ".as_ref()).into_string().unwrap()))
     }
 
     #[test]
     fn every_word_but_policy_is_passed_on() {
-        for (line, passed) in [
-            ("ruleward policy new --lang rust web", "new --lang rust web"),
-            ("ruleward dev", "dev"),
-            ("ruleward dev . --live web", "dev . --live web"),
-            ("ruleward policy run -- policy --output", "run -- policy --output"),
-            ("ruleward --output json policy --config=x schema f.wasm", "--output json --config=x schema f.wasm"),
-            ("ruleward --config policy policy test policy", "--config policy test policy"),
-            ("ruleward policy new --help", "new --help"),
-            ("ruleward help policy new", "help new"),
-            ("ruleward policy help bench", "help bench"),
+        for (line, command, passed) in [
+            ("ruleward policy new --lang rust web", "policy new", "new --lang rust web"),
+            ("ruleward dev", "dev", "dev"),
+            ("ruleward dev . --live new", "dev", "dev . --live new"),
+            ("ruleward policy run -- policy --output", "policy run", "run -- policy --output"),
+            ("ruleward --output json policy --config=x schema f", "policy schema", "--output json --config=x schema f"),
+            ("ruleward --config policy policy test policy", "policy test", "--config policy test policy"),
+            ("ruleward --config dev policy new", "policy new", "--config dev new"),
+            ("ruleward policy new --help", "policy new", "new --help"),
+            ("ruleward help policy new", "policy new", "help new"),
+            ("ruleward policy help bench", "policy bench", "help bench"),
         ] {
-            assert_eq!(theirs(line).as_deref(), Some(passed), "{line}");
+            assert_eq!(parts(line), Some((command.to_owned(), passed.to_owned())), "{line}");
         }
     }
 
@@ -160,7 +168,7 @@ mod tests {
             "ruleward -- dev",
             "ruleward plan dev",
         ] {
-            assert_eq!(theirs(line), None, "{line}");
+            assert_eq!(parts(line), None, "{line}");
         }
     }
 
@@ -185,7 +193,7 @@ mod tests {
         let help = policy.render_help().to_string();
         for (name, about) in OF_POLICY {
             assert!(help.contains(about) && WHENCE.contains(name), "{help}");
-            assert_eq!(theirs(&format!("ruleward policy {name}")).as_deref(), Some(name));
+            assert_eq!(parts(&format!("ruleward policy {name}")).unwrap().1, name);
         }
         assert!(help.contains("ruleward-dev") && help.contains("Put an earlier version in force"), "{help}");
         assert!(program.render_help().to_string().contains(DEV.1));
@@ -193,9 +201,8 @@ mod tests {
 
     #[test]
     fn the_reader_is_told_what_to_install() {
-        let told = not_installed(&["--output".into(), "json".into(), "new".into(), "web".into()]);
+        let told = not_installed("policy new");
         assert!(told.starts_with("`ruleward policy new` is"), "{told}");
-        assert!(not_installed(&["help".into(), "dev".into()]).starts_with("`ruleward dev` is"));
         assert!(told.contains("package ruleward-dev") && told.contains("cargo install"), "{told}");
     }
 }

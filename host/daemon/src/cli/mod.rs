@@ -179,8 +179,8 @@ fn parse(words: impl IntoIterator<Item = impl Into<OsString> + Clone>) -> Result
 /// The whole program: takes the arguments, the program's name first, and gives the exit code.
 pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     let words: Vec<OsString> = arguments.into_iter().collect();
-    if let Some(words) = authors::words_for_them(&words) {
-        return authors::become_their_program(&words);
+    if let Some(theirs) = authors::theirs(&words) {
+        return authors::become_their_program(&theirs);
     }
     let arguments = match parse(words) {
         Ok(arguments) => arguments,
