@@ -123,7 +123,8 @@ impl Node {
 
     fn take(&mut self, Configured { config, policies, .. }: &Configured) {
         let before = std::mem::replace(&mut *lock(&self.config), Arc::clone(config));
-        if config.documents != before.documents || config.node_name != before.node_name {
+        let reading = |config: &Config| (config.documents.clone(), config.node_name.clone(), config.wants_documents());
+        if reading(config) != reading(&before) {
             self.reconciler.forget_facts_heard();
         }
         self.count(*config != before, policies);
@@ -224,6 +225,7 @@ impl FactsSource for NodeFacts {
         let options = ruleward_facts::Options {
             node_name: config.node_name.as_deref(),
             documents: &config.documents,
+            wants_documents: config.wants_documents(),
             iptables: self.detection.version,
             backend: self.detection.backend,
             families: self.detection.families,

@@ -206,6 +206,7 @@ pub fn check_configuration(config: &Config) -> Result<Report, Box<Report>> {
     let options = ruleward_facts::Options {
         node_name: config.node_name.as_deref(),
         documents: &config.documents,
+        wants_documents: config.wants_documents(),
         iptables,
         backend,
         families,

@@ -43,6 +43,8 @@ pub struct Options<'a> {
     pub node_name: Option<&'a str>,
     /// The directory of documents.
     pub documents: &'a Path,
+    /// Whether a policy may read any; if none may, a missing directory is no remark.
+    pub wants_documents: bool,
     /// The installed iptables, as found by the kernel edge.
     pub iptables: Version,
     /// The backend in use.
@@ -120,6 +122,9 @@ pub fn read(options: &Options<'_>, reader: &mut Reader) -> Result<Reading, Facts
     };
     let interfaces = read_interfaces()?;
     let nft_tables = nft_tables().map_err(FactsError::NftTables)?;
-    let apart::Read { documents: DocumentSet { documents, notes }, late } = reader.read(options.documents)?;
+    let apart::Read { documents: DocumentSet { documents, mut notes }, late } = reader.read(options.documents)?;
+    if !options.wants_documents {
+        notes.clear();
+    }
     Ok(Reading { facts: Facts { node_name, system, interfaces, documents, nft_tables }, notes, late })
 }

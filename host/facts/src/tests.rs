@@ -280,6 +280,7 @@ fn facts_hold_what_they_were_told_and_what_the_node_says() {
     let options = Options {
         node_name: Some("worker-7"),
         documents: folder.path(),
+        wants_documents: true,
         iptables: Version(1, 8, 9),
         backend: Backend::Nft,
         families: Families::BOTH,
@@ -292,6 +293,22 @@ fn facts_hold_what_they_were_told_and_what_the_node_says() {
     assert!(first.notes.is_empty());
     let unnamed = read(&Options { node_name: None, ..options }, &mut Reader::default()).unwrap();
     assert_eq!(unnamed.facts.node_name, host_name().unwrap());
+}
+
+#[test]
+fn a_missing_folder_is_a_remark_for_who_reads_documents() {
+    let folder = folder(&[]);
+    let missing = folder.path().join("missing");
+    let options = Options {
+        node_name: None,
+        documents: &missing,
+        wants_documents: true,
+        iptables: Version(1, 8, 9),
+        backend: Backend::Nft,
+        families: Families::BOTH,
+    };
+    let notes = |options| read(&options, &mut Reader::default()).unwrap().notes.len();
+    assert_eq!((notes(options), notes(Options { wants_documents: false, ..options })), (1, 0));
 }
 
 proptest! {

@@ -181,6 +181,11 @@ pub enum Mode {
 }
 
 impl Config {
+    /// Whether any policy may read documents.
+    pub fn wants_documents(&self) -> bool {
+        self.policies.values().any(|policy| policy.mode != Mode::Off && !policy.grants.documents.is_empty())
+    }
+
     /// What of it the reconciler goes by.
     pub fn reconciler_settings(&self) -> Settings {
         let limits = self.policies.values().map(|policy| policy.limits.time());
