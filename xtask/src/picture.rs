@@ -1,8 +1,9 @@
 //! `cargo xtask picture FILE TITLE`: terminal text with colours, from standard input, as an SVG that looks like a
-//! terminal. For docs/demo.svg:
+//! terminal. For docs/demo.svg, the part of the demonstration that fits on a screen:
 //!
 //! ```text
-//! CLICOLOR_FORCE=1 cargo xtask demo | cargo xtask picture docs/demo.svg 'cargo xtask demo'
+//! CLICOLOR_FORCE=1 cargo xtask demo | sed -n '/# An administrator/,/ruleward status/p' | sed '$d' |
+//!     cargo xtask picture docs/demo.svg 'cargo xtask demo'
 //! ```
 //!
 //! Knows the colour sequences that the demonstration writes, and drops every other control character.
@@ -79,28 +80,49 @@ fn lines(text: &str) -> Vec<Vec<Span>> {
     let mut style = Style::default();
     let mut lines = Vec::new();
     for line in text.split('\n') {
-        let mut spans: Vec<Span> = Vec::new();
-        let mut column = 0;
+        let mut characters = Vec::new();
         let mut rest = line.chars();
         while let Some(character) = rest.next() {
             if character == '\u{1b}' {
                 let sequence: String = rest.by_ref().skip_while(|c| *c == '[').take_while(|c| *c != 'm').collect();
                 style = sequence.split(';').fold(style, Style::with);
             } else if !character.is_control() {
-                if column == COLUMNS {
-                    lines.push(std::mem::take(&mut spans));
-                    column = 0;
-                }
-                column += 1;
-                match spans.last_mut() {
-                    Some(span) if span.style == style => span.text.push(character),
-                    _ => spans.push(Span { text: character.into(), style }),
-                }
+                characters.push((character, style));
             }
         }
-        lines.push(spans);
+        wrap(&characters, &mut lines);
     }
     lines
+}
+
+/// One line as several, broken at blanks; what follows the first is indented two columns more than it.
+fn wrap(line: &[(char, Style)], lines: &mut Vec<Vec<Span>>) {
+    let indent = line.iter().take_while(|(character, _)| *character == ' ').count() + 2;
+    let (mut rest, mut before) = (line, 0);
+    while before + rest.len() > COLUMNS {
+        let room = COLUMNS - before;
+        let blank = rest[room / 2..=room].iter().rposition(|(character, _)| *character == ' ');
+        let (now, later) = rest.split_at(blank.map_or(room, |at| room / 2 + at));
+        lines.push(spans(before, now));
+        rest = later.strip_prefix(&[(' ', later[0].1)]).unwrap_or(later);
+        before = indent.min(COLUMNS / 2);
+    }
+    lines.push(spans(before, rest));
+}
+
+/// Neighbours of one style together, after so many blanks.
+fn spans(indent: usize, characters: &[(char, Style)]) -> Vec<Span> {
+    let mut spans: Vec<Span> = Vec::new();
+    if indent > 0 {
+        spans.push(Span { text: " ".repeat(indent), style: Style::default() });
+    }
+    for (character, style) in characters {
+        match spans.last_mut() {
+            Some(span) if span.style == *style => span.text.push(*character),
+            _ => spans.push(Span { text: (*character).into(), style: *style }),
+        }
+    }
+    spans
 }
 
 impl Style {
@@ -143,8 +165,13 @@ mod tests {
 
     #[test]
     fn a_long_line_is_wrapped() {
-        let found = lines(&"x".repeat(COLUMNS + 1));
-        assert_eq!(found.iter().map(|spans| spans[0].text.len()).collect::<Vec<_>>(), [COLUMNS, 1]);
+        let texts = |text: &str| -> Vec<String> {
+            lines(text).iter().map(|spans| spans.iter().map(|span| span.text.as_str()).collect()).collect()
+        };
+        assert_eq!(texts(&"x".repeat(COLUMNS + 1)), ["x".repeat(COLUMNS), "  x".to_owned()]);
+        let (first, fits) = (format!("  {}", "x".repeat(COLUMNS - 12)), "x".repeat(COLUMNS - 4));
+        assert_eq!(texts(&format!("{first} {fits}")), [first, format!("    {fits}")]);
+        assert_eq!(texts(&format!("{} y", "x".repeat(COLUMNS))), ["x".repeat(COLUMNS), "  y".to_owned()]);
     }
 
     #[test]
