@@ -58,78 +58,78 @@ pub struct Config {
     /// `node-name`: this node's name in documents; 1 to 253 visible characters. Default: the host name in lower
     /// case.
     pub node_name: Option<String>,
-    /// `refresh-interval`: longest time between two checks, whatever was heard or not; `100ms` to `720h`. Default: `90s`.
+    /// `refresh-interval`: longest time between two checks by the clock; `100ms` to `720h`. Default: `90s`.
     pub refresh_interval: Duration,
-    /// `state-directory`: components in force and compiled ones, last good answers and configuration, records of versions,
-    /// the journal of incidents. Default: `/var/lib/ruleward`.
+    /// `state-directory`: what outlives a restart: components, compiled code, last good answers and configuration,
+    /// records of versions, incidents. Default: `/var/lib/ruleward`.
     pub state_directory: PathBuf,
     /// `runtime-directory`: the sockets of the running daemon. Default: `/run/ruleward`.
     pub runtime_directory: PathBuf,
-    /// `policy-directory`: where components are that are named without a `/`. Default: `/usr/lib/ruleward/policies`.
+    /// `policy-directory`: folder of components whose names have no `/`. Default: `/usr/lib/ruleward/policies`.
     pub policy_directory: PathBuf,
-    /// `backend`: `auto`, `nft` or `legacy`; `status` says which was found, and why. Default: `auto`.
+    /// `backend`: `auto`, `nft` or `legacy`; `status` says which one is in use, and why. Default: `auto`.
     pub backend: BackendChoice,
-    /// `families`: which address families are kept. Default: `["ipv4", "ipv6"]`.
+    /// `families`: address families that Ruleward handles. Default: `["ipv4", "ipv6"]`.
     pub families: Families,
     /// `documents`: folder of Kubernetes-shaped resources, YAML or JSON. Default: `/etc/ruleward/documents`.
     pub documents: PathBuf,
     /// `command-timeout`: longest run of one iptables or ipset command, `100ms` to `1h`. Default: `60s`.
     pub command_timeout: Duration,
-    /// `lock-timeout`: longest wait for the xtables lock before an attempt counts as failed, `100ms` to `24h`; it is made
-    /// again. Default: `10m`.
+    /// `lock-timeout`: longest wait for the xtables lock. After it the attempt has failed, and another one follows;
+    /// `100ms` to `24h`. Default: `10m`.
     pub lock_timeout: Duration,
-    /// `incident-journal-size`: at which size the journal of incidents begins a new file, `64KiB` to `256MiB`; two are
-    /// kept, so the disk holds twice as much. Default: `8MiB`.
+    /// `incident-journal-size`: size at which the journal of incidents begins a new file, `64KiB` to `256MiB`. Two
+    /// files are kept. Default: `8MiB`.
     pub incident_journal_size: u64,
-    /// `event-buffer`: nft: room for the kernel's events, `4KiB` to `512MiB`; what does not fit is found by reading
-    /// everything, actor unknown. Default: `16MiB`.
+    /// `event-buffer`: nft: room for the kernel's events, `4KiB` to `512MiB`. If it overflows, Ruleward reads
+    /// everything, and the actor is unknown. Default: `16MiB`.
     pub event_buffer: u64,
-    /// `full-comparison-every`: of so many checks by the clock at least one reads everything, the others read nothing if
-    /// the kernel says that nothing has changed; `1` to `1000000`. Default: `10`.
+    /// `full-comparison-every`: one of so many checks by the clock reads everything. The others read nothing if the
+    /// kernel reports no change; `1` to `1000000`. Default: `10`.
     pub full_comparison_every: u32,
-    /// `legacy-poll-interval`: legacy: how often the tables are looked at for writers that do not take the xtables lock,
+    /// `legacy-poll-interval`: legacy: how often Ruleward polls the tables for programs that bypass the xtables lock,
     /// `10ms` to `1h`. Default: `1s`.
     pub legacy_poll_interval: Duration,
-    /// `repair-wait`: longest time that the repair of one rule waits until the program that changed it is done; see
-    /// [other programs that write](operating.md#other-programs-that-write). `0s` to `10s`. Default: `250ms`.
+    /// `repair-wait`: longest time that the repair of one rule waits for the program that changed it, `0s` to `10s`;
+    /// see [other programs that write](operating.md#other-programs-that-write). Default: `250ms`.
     pub repair_wait: Duration,
-    /// `repair-wait-mass`: the same after a flush, a reload or any other change of more than one rule, which is repaired after
-    /// nothing was written for a tenth of this time; `0s` to `1m`. Default: `2s`.
+    /// `repair-wait-mass`: the same for a change of more than one rule, such as a flush. The repair also waits for a
+    /// pause of a tenth of this time; `0s` to `1m`. Default: `2s`.
     pub repair_wait_mass: Duration,
-    /// `log`: least important log lines: `error`, `warn`, `info`, `debug` or `trace`; see [logs](operating.md#logs).
-    /// Default: `info`.
+    /// `log`: least important level that is logged: `error`, `warn`, `info`, `debug` or `trace`; see
+    /// [logs](operating.md#logs). Default: `info`.
     pub log: Level,
-    /// `log-format`: `auto`: with fields to journald if the standard error output leads there, else `text`. `json`: one
-    /// object a line. `journal`: to journald in any case. Default: `auto`.
+    /// `log-format`: `auto`, `json` (one object a line) or `journal`. `auto` writes to journald with fields if
+    /// standard error leads there, otherwise text. Default: `auto`.
     pub log_format: LogFormat,
-    /// `socket-group`: name (in `/etc/group`) or number of the group whose members may look: see
-    /// [who may look](operating.md#who-may-look). Default: the daemon's own.
+    /// `socket-group`: name (in `/etc/group`) or number of the group whose members [may
+    /// look](operating.md#who-may-look). Default: the daemon's own.
     pub socket_group: Option<String>,
     /// `socket-mode`: mode of the sockets, `0600` to `0666`. Default: `0660`.
     pub socket_mode: u32,
-    /// `replay`: `auto` compares rules byte for byte and writes over netlink those that were proven, `off` compares and
-    /// writes with the stock tools alone. Default: `auto`.
+    /// `replay`: `auto` compares rules byte for byte, and writes proven rules over netlink. `off` compares and writes
+    /// with the stock tools alone. Default: `auto`.
     pub replay: bool,
-    /// `watch`: `auto` undoes drift and takes changed files, interfaces and addresses as it happens, `off` leaves both to
-    /// the refresh. Default: `auto`.
+    /// `watch`: `auto` repairs drift, and takes changed files, interfaces and addresses, when an event reports them.
+    /// `off` leaves both to the refresh. Default: `auto`.
     pub watch: bool,
-    /// `http`: where metrics and the status page are served besides a socket, a list of addresses with ports, `[]` for
-    /// nowhere: see [monitoring](monitoring.md). Default: `["127.0.0.1:9746"]`.
+    /// `http`: addresses with ports for metrics and the status page, beside a socket; `[]` for none. See
+    /// [monitoring](monitoring.md). Default: `["127.0.0.1:9746"]`.
     pub http: Vec<SocketAddr>,
-    /// `traces`: where a trace of each check is sent, an OpenTelemetry collector by OTLP over HTTP: the address of one on this
-    /// node, such as `http://127.0.0.1:4318/v1/traces`, or `unix:` and the path of its socket; see
-    /// [traces](monitoring.md#traces). Default: `off`.
+    /// `traces`: address of an OpenTelemetry collector that gets a trace of each check by OTLP over HTTP:
+    /// `http://127.0.0.1:4318/v1/traces`, or `unix:` and the path of a socket. See [traces](monitoring.md#traces).
+    /// Default: `off`.
     pub traces: Option<Endpoint>,
     /// `compile-memory`: address space of the process that compiles a component, `256MiB` to `64GiB`. Default: `2GiB`.
     pub compile_memory: u64,
-    /// `compile-time`: its processor time, and its wall time, `1s` to `1h`; whole seconds. Default: `60s`.
+    /// `compile-time`: processor time of that process, and its wall time, `1s` to `1h`; whole seconds. Default:
+    /// `60s`.
     pub compile_time: Duration,
-    /// `limits-ceiling`: a table of [limits](#limits) that no policy's own may be above. Default: none.
+    /// `limits-ceiling`: a table of [limits](#limits) that no policy may exceed. Default: none.
     pub limits_ceiling: Ceiling,
     /// `history-versions`: how many [records](versions.md#records) of each policy are kept, `1` to `100000`. Default: `50`.
     pub history_versions: u32,
-    /// `history-size`: how much all records and the components that they name may take, `1MiB` to `64GiB`. Default:
-    /// `256MiB`.
+    /// `history-size`: size of all records with their components, `1MiB` to `64GiB`. Default: `256MiB`.
     pub history_size: u64,
     /// `policies`: the [policies](#policies) by name. Default: none.
     pub policies: BTreeMap<PolicyName, PolicyConfig>,
@@ -149,23 +149,24 @@ pub enum BackendChoice {
 pub struct PolicyConfig {
     /// The file and line that configure it.
     pub place: Place,
-    /// `component`: the WebAssembly component: a name in the policy directory, or, with a `/`, a path from the main file's
-    /// folder. Default: the policy's name and `.wasm`.
+    /// `component`: the WebAssembly component: a name in `policy-directory`, or a path (with a `/`) from the main
+    /// file's folder. Default: the policy's name and `.wasm`.
     pub component: PathBuf,
-    /// `mode`: `enforce`, `shadow`: it is asked and compared, and [nothing of it is put in force](versions.md#shadows), or
-    /// `off`: it is not asked, and what it had in the kernel is removed. Default: `enforce`, or `shadow` with `shadow-of`.
+    /// `mode`: `enforce`; `shadow`: evaluated, compared and [never put in force](versions.md#shadows); `off`: not
+    /// evaluated, and its rules are removed. Default: `enforce`, or `shadow` with `shadow-of`.
     pub mode: Mode,
-    /// `shadow-of`: the enforced policy whose place a shadow would take; what the shadow does not say (component, grants,
-    /// limits, settings) is as there. Default: none.
+    /// `shadow-of`: the enforced policy whose place the shadow would take. Keys that the shadow leaves out
+    /// (component, grants, limits, settings) are as there. Default: none.
     pub shadow_of: Option<PolicyName>,
     /// `grants`: what it may own: `tables`, `chains`, `sets` (names, or a prefix and `*`), `comments` (prefixes),
     /// `policies` of built-in chains (`["filter/INPUT"]`); the kinds of `documents` that it may read; what it may use of
     /// other programs (`uses = { sets = [...], chains = [...] }`); and whose jumps to its chains are (`jumps`: `shared`
     /// or `exclusive`). Default: nothing.
     pub grants: Grants,
-    /// `limits`: [what one evaluation may use](#limits). Default: what stands there, as far as the ceiling allows.
+    /// `limits`: [what one evaluation may use](#limits). Default: those of the table below, as far as the ceiling
+    /// allows.
     pub limits: Limits,
-    /// `settings`: the policy's own, checked against the schema that it describes. Default: none.
+    /// `settings`: the policy's own, checked against its schema. Default: none.
     pub settings: Arc<str>,
 }
 
