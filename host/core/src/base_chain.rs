@@ -8,8 +8,8 @@
 use std::fmt;
 
 use crate::contribution::Verdict;
+use crate::encoded_rule::EncodedRule;
 use crate::expected::ExpectedTable;
-use crate::form::Form;
 use crate::names::{Family, Hook, Table};
 use crate::observed::ObservedTable;
 
@@ -32,7 +32,7 @@ pub struct ChainState {
     /// How many rules and other objects jump to it.
     pub jumps: u32,
     /// Its rules as they are sent to make them again: only where the chain has to be made anew, and they can be.
-    pub rules: Option<Vec<Form>>,
+    pub rules: Option<Vec<EncodedRule>>,
 }
 
 /// What is known of a table besides its chains.
@@ -86,7 +86,7 @@ pub enum Structure {
         /// Its policy.
         policy: Option<Verdict>,
         /// The rules that it has.
-        rules: Vec<Form>,
+        rules: Vec<EncodedRule>,
         /// What it is now, for people.
         was: String,
     },

@@ -13,13 +13,13 @@ use crate::awaiting::Foreign;
 use crate::base_chain::BaseChain;
 use crate::check::{CheckedRule, CheckedSet};
 use crate::contribution::Verdict;
-use crate::forms::Forms;
 use crate::members::Members;
 use crate::merge::{Desired, DesiredAttachment, DesiredHook};
 use crate::names::{ChainName, Family, Hook, PolicyName, SetName, Table};
 use crate::observed::{Observed, ObservedTable};
 use crate::ownership::Ownership;
 use crate::quote;
+use crate::rule_encodings::RuleEncodings;
 use crate::set_type;
 use crate::sets::ObservedSet;
 
@@ -53,7 +53,7 @@ pub struct Expected {
     /// policy drops and the rules that let packets in are gone, nobody could reach the node.
     pub released: BTreeSet<(Family, Table, Hook)>,
     /// The byte forms of its rules, if a rehearsal has learned them.
-    pub forms: Option<Arc<Forms>>,
+    pub forms: Option<Arc<RuleEncodings>>,
 }
 
 /// One table.

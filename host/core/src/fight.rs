@@ -12,7 +12,7 @@
 //!   repairs stay immediate, for they cost nothing, and the alarm stays until the place was quiet for [`QUIET_TURNS`] times
 //!   the time that the last repairs had between them.
 //! - However many places drift, one decision is one pass, and passes are bounded, for places that fight and for all
-//!   others apart ([`Purse`]): so many at once, then one in the time of its cost. Nobody who is calm waits for a fight,
+//!   others apart ([`TokenBucket`]): so many at once, then one in the time of its cost. Nobody who is calm waits for a fight,
 //!   and a node whose rules are taken away one after the other gets each of them back at once.
 //!
 //! Where the caller says what a pass took ([`Fights::took`]) its cost is [`SHARE`] times that: in the long run those that
@@ -30,7 +30,7 @@ use serde::{Deserialize, Serialize};
 use crate::actor::{Actor, Actors};
 use crate::drift::Drift;
 use crate::names::{Family, Table};
-use crate::rate::Purse;
+use crate::rate::TokenBucket;
 
 /// Longest pause, if the refresh interval is longer.
 pub const LONGEST_PAUSE: Duration = Duration::from_secs(30);
@@ -202,8 +202,8 @@ pub struct Fights {
     limits: Limits,
     longest: Duration,
     sites: BTreeMap<Place, Site>,
-    calm: Purse,
-    fighting: Purse,
+    calm: TokenBucket,
+    fighting: TokenBucket,
     /// When places were forgotten last.
     swept: Duration,
 }
@@ -222,8 +222,8 @@ impl Fights {
             limits,
             longest,
             sites: BTreeMap::new(),
-            calm: Purse::new(limits.calm_burst, limits.cost, limits.cost),
-            fighting: Purse::new(limits.fight_burst, limits.cost, longest),
+            calm: TokenBucket::new(limits.calm_burst, limits.cost, limits.cost),
+            fighting: TokenBucket::new(limits.fight_burst, limits.cost, longest),
             swept: Duration::ZERO,
         }
     }

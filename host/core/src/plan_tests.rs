@@ -9,11 +9,11 @@ use crate::base_chain::{self, BaseChain, ChainState, Owner};
 use crate::check::{CheckedRule, CheckedSet};
 use crate::contribution::Verdict;
 use crate::expected::Basis;
-use crate::forms::Forms;
 use crate::grants::{Grants, Pattern};
 use crate::merge::{Desired, DesiredAttachment, DesiredHook, DesiredTable};
 use crate::names::{ChainName, PolicyName, SetName};
 use crate::ownership::Ownership;
+use crate::rule_encodings::RuleEncodings;
 use crate::script::{self, Deletion, Rehearsal};
 use crate::simulate::{Simulated, form_of};
 use crate::transaction::transaction;
@@ -233,7 +233,7 @@ proptest! {
 
 /// The same plan as one transaction.
 fn transact(expected: &Expected, kernel: &mut Simulated) {
-    let mut forms = Forms::default();
+    let mut forms = RuleEncodings::default();
     forms.replayable = true;
     let wanted = &expected.tables[&PLACE];
     let hooked = wanted.hooks.values().flat_map(|hook| hook.first.iter().chain(&hook.last)).map(|one| &one.rule);

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 /// Passes that may be made: so many at once, and one more each time a cost has gone by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Purse {
+pub(crate) struct TokenBucket {
     /// How many at once.
     most: u32,
     cost: Duration,
@@ -13,7 +13,7 @@ pub(crate) struct Purse {
     full_at: Duration,
 }
 
-impl Purse {
+impl TokenBucket {
     pub(crate) fn new(most: u32, cost: Duration, longest_cost: Duration) -> Self {
         Self { most: most.max(1), cost, longest_cost, full_at: Duration::ZERO }
     }
@@ -47,14 +47,14 @@ impl Purse {
 /// A pace with what was left out. It recovers one turn each `every`, up to `burst` of them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Pace {
-    turns: Purse,
+    turns: TokenBucket,
     left_out: u64,
 }
 
 impl Pace {
     /// All turns are there; at least one.
     pub fn new(burst: u32, every: Duration) -> Self {
-        Self { turns: Purse::new(burst, every, every), left_out: 0 }
+        Self { turns: TokenBucket::new(burst, every, every), left_out: 0 }
     }
 
     /// Takes a turn at `now`, which never goes back. It says how many were left out since the last turn that was there;

@@ -10,8 +10,8 @@ use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::sync::Arc;
 
+use crate::encoded_rule::{EncodedRule, SetUse};
 use crate::expected::{Expected, ExpectedHook, ExpectedRule, ExpectedSet};
-use crate::form::{Form, SetUse};
 use crate::grants::HOST_PREFIX;
 use crate::members::Members;
 use crate::names::{Family, Hook, SetName, Table};
@@ -158,12 +158,12 @@ impl StandIns {
     }
 
     /// The same rule with the stand-ins.
-    pub fn form(&self, form: &Form) -> Form {
+    pub fn form(&self, form: &EncodedRule) -> EncodedRule {
         let sets = form
             .sets
             .iter()
             .map(|used| SetUse { offset: used.offset, name: self.names.get(&used.name).unwrap_or(&used.name).clone() });
-        Form { bytes: form.bytes.clone(), sets: sets.collect() }
+        EncodedRule { bytes: form.bytes.clone(), sets: sets.collect() }
     }
 
     fn rule(&mut self, rule: &mut ExpectedRule) {

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use crate::base_chain::{BaseChain, ChainState, TableState};
 use crate::contribution::Verdict;
-use crate::form::{Form, RawChain, RawRule, RawTable};
+use crate::encoded_rule::{EncodedRule, RawChain, RawRule, RawTable};
 use crate::members::Members;
 use crate::names::{Family, Hook, Table};
 use crate::observed::{Observed, ObservedTable};
@@ -246,8 +246,8 @@ impl Simulated {
 }
 
 /// The byte form of a rule in this kernel.
-pub fn form_of(text: &str) -> Form {
-    Form { bytes: text.as_bytes().into(), sets: Box::default() }
+pub fn form_of(text: &str) -> EncodedRule {
+    EncodedRule { bytes: text.as_bytes().into(), sets: Box::default() }
 }
 
 type Handled = BTreeMap<String, Vec<(u64, String)>>;

@@ -12,11 +12,11 @@ use thiserror::Error;
 
 use crate::base_chain::Structure;
 use crate::contribution::Verdict;
-use crate::form::Form;
-use crate::forms::Forms;
+use crate::encoded_rule::EncodedRule;
 use crate::names::{Family, Hook, Table};
 use crate::observed::{Observed, ObservedTable};
 use crate::plan::{ChainPlan, Edit, Insert, Plan, TablePlan};
+use crate::rule_encodings::RuleEncodings;
 use crate::set_type::StandIns;
 
 /// All or nothing.
@@ -83,7 +83,7 @@ pub enum Change {
         /// The rule in front of which it comes; `None` for the end.
         before: Option<u64>,
         /// The rule.
-        form: Arc<Form>,
+        form: Arc<EncodedRule>,
         /// As it is written, for people.
         text: Box<str>,
     },
@@ -124,7 +124,7 @@ pub enum NoTransaction {
 ///
 /// # Errors
 /// [`NoTransaction`]
-pub fn transaction(plan: &Plan, observed: &Observed, forms: &Forms) -> Result<Transaction, NoTransaction> {
+pub fn transaction(plan: &Plan, observed: &Observed, forms: &RuleEncodings) -> Result<Transaction, NoTransaction> {
     transaction_without(plan, observed, forms, &|_, _| false)
 }
 
@@ -135,7 +135,7 @@ pub fn transaction(plan: &Plan, observed: &Observed, forms: &Forms) -> Result<Tr
 pub fn transaction_without(
     plan: &Plan,
     observed: &Observed,
-    forms: &Forms,
+    forms: &RuleEncodings,
     skip: &dyn Fn((Family, Table), &str) -> bool,
 ) -> Result<Transaction, NoTransaction> {
     let mut build = Build { forms, observed, stand_ins: &plan.stand_ins, skip, steps: Vec::new() };
@@ -175,7 +175,7 @@ fn remake(chain: &str) -> [Change; 3] {
 /// then: one that is refused holds up no other. What it is about, and its steps.
 pub fn structural(plan: &TablePlan) -> Vec<(String, Vec<Step>)> {
     let (family, table) = (plan.family, plan.table);
-    let (observed, forms) = (Observed::default(), Forms::default());
+    let (observed, forms) = (Observed::default(), RuleEncodings::default());
     let one = |step: &Structure| {
         let stand_ins = StandIns::default();
         let mut build =
@@ -195,7 +195,7 @@ pub fn structural(plan: &TablePlan) -> Vec<(String, Vec<Step>)> {
 }
 
 struct Build<'a> {
-    forms: &'a Forms,
+    forms: &'a RuleEncodings,
     observed: &'a Observed,
     stand_ins: &'a StandIns,
     skip: &'a dyn Fn((Family, Table), &str) -> bool,
@@ -282,7 +282,7 @@ impl Build<'_> {
         let Some(hook) = Hook::from_name(chain) else { return Ok(()) };
         let (family, table) = place;
         let unknown = |reason: String| NoTransaction::Unknown { family, table, reason };
-        let mut forms: Vec<Arc<Form>> = rules.iter().cloned().map(Arc::new).collect();
+        let mut forms: Vec<Arc<EncodedRule>> = rules.iter().cloned().map(Arc::new).collect();
         match plan.map(|plan| &plan.edit) {
             None => {}
             Some(Edit::BuiltIn { delete, insert }) => {
@@ -308,7 +308,7 @@ impl Build<'_> {
         Ok(())
     }
 
-    fn form(&self, place: (Family, Table), chain: &str, text: &str) -> Result<Arc<Form>, NoTransaction> {
+    fn form(&self, place: (Family, Table), chain: &str, text: &str) -> Result<Arc<EncodedRule>, NoTransaction> {
         let form = match self.stand_ins.original(text) {
             None => self.forms.replay(place, text).map(Arc::clone),
             Some(original) => self.forms.replay(place, original).map(|form| Arc::new(self.stand_ins.form(form))),

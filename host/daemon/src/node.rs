@@ -171,7 +171,7 @@ impl Checks for Node {
     }
 
     fn attend(&mut self) -> Option<Report> {
-        let mut report = self.reconciler.attend()?;
+        let mut report = self.reconciler.handle_events()?;
         self.tell_shadows(&mut report);
         Some(report)
     }

@@ -6,10 +6,10 @@
 use std::fmt;
 use std::time::{Duration, Instant};
 
-use ruleward_core::forms::Forms;
 use ruleward_core::names::{Backend, Family, Table};
 use ruleward_core::observed::{Observed, ObservedTable};
 use ruleward_core::plan::{Edit, Plan, TablePlan};
+use ruleward_core::rule_encodings::RuleEncodings;
 use ruleward_core::script::{self, Deletion};
 use ruleward_core::transaction::{Transaction, structural, transaction};
 use thiserror::Error;
@@ -71,7 +71,7 @@ pub fn commit_at_once(
     port: &dyn Port,
     plan: &Plan,
     observed: &Observed,
-    forms: &Forms,
+    forms: &RuleEncodings,
 ) -> Result<Committed, CommitError> {
     let mut committed = Committed::default();
     let planned = if plan.tables.is_empty() { None } else { Some(transaction(plan, observed, forms)) };

@@ -9,7 +9,7 @@ use ruleward_core::observed::ObservedTable;
 use ruleward_core::quote;
 use ruleward_core::transaction::{Change, Step, Transaction};
 
-use super::observe::Strange;
+use super::observe::UnknownRule;
 use super::port::{Port, TransactError};
 
 /// The chain that they are loaded into.
@@ -18,9 +18,9 @@ const CHAIN: &str = "ruleward";
 const TRIES: usize = 4;
 
 /// The text of each rule by its line of marks, as far as it can be found.
-pub fn describe(port: &dyn Port, strange: &[Strange]) -> HashMap<String, String> {
+pub fn describe(port: &dyn Port, strange: &[UnknownRule]) -> HashMap<String, String> {
     let mut found = HashMap::new();
-    let mut by_place: BTreeMap<(Family, Table), Vec<&Strange>> = BTreeMap::new();
+    let mut by_place: BTreeMap<(Family, Table), Vec<&UnknownRule>> = BTreeMap::new();
     for one in strange {
         by_place.entry(one.place).or_default().push(one);
     }
@@ -36,7 +36,7 @@ pub fn describe(port: &dyn Port, strange: &[Strange]) -> HashMap<String, String>
 fn load(
     scratch: &dyn Port,
     (family, table): (Family, Table),
-    mut rules: Vec<&Strange>,
+    mut rules: Vec<&UnknownRule>,
     found: &mut HashMap<String, String>,
 ) {
     let sets: BTreeSet<&str> = rules.iter().flat_map(|rule| &rule.form.sets).map(|set| &*set.name).collect();
@@ -44,7 +44,7 @@ fn load(
     if !script.is_empty() && scratch.restore_sets(&script).is_err() {
         return;
     }
-    let marks = |rule: &Strange| scratch.marks(family, &rule.form);
+    let marks = |rule: &UnknownRule| scratch.marks(family, &rule.form);
     for _ in 0..TRIES {
         let Some(generation) = scratch.generation() else { return };
         // A chain for every target: whatever is no jump does not mind.

@@ -7,7 +7,7 @@ use std::os::fd::BorrowedFd;
 use std::time::Instant;
 
 use ruleward_core::actor::Actor;
-use ruleward_core::form::{RawTable, Stamp};
+use ruleward_core::encoded_rule::{RawTable, Stamp};
 use ruleward_core::names::{Family, Table};
 
 use super::activity::Activity;

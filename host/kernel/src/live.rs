@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use ruleward_core::form::{Form, RawTable, Stamp};
+use ruleward_core::encoded_rule::{EncodedRule, RawTable, Stamp};
 use ruleward_core::names::{Backend, Family, Table};
 use ruleward_core::sets::ListReader;
 use ruleward_core::transaction::Transaction;
@@ -190,11 +190,11 @@ impl Port for Live {
         }
     }
 
-    fn stands_alone(&self, form: &Form) -> bool {
+    fn stands_alone(&self, form: &EncodedRule) -> bool {
         nft::stands_alone(form)
     }
 
-    fn marks(&self, family: Family, form: &Form) -> String {
+    fn marks(&self, family: Family, form: &EncodedRule) -> String {
         match self.backend() {
             Backend::Nft => nft::marks(form),
             Backend::Legacy => {
@@ -204,11 +204,11 @@ impl Port for Live {
         }
     }
 
-    fn lighter(&self, form: &Form) -> Option<Form> {
+    fn lighter(&self, form: &EncodedRule) -> Option<EncodedRule> {
         if self.backend() == Backend::Nft { nft::lighter(form) } else { None }
     }
 
-    fn shows_all(&self, form: &Form) -> bool {
+    fn shows_all(&self, form: &EncodedRule) -> bool {
         self.backend() == Backend::Legacy || nft::is_of_iptables(form)
     }
 

@@ -7,8 +7,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use ruleward_core::base_chain::{self, ChainState};
+use ruleward_core::encoded_rule::{EncodedRule, RawChain};
 use ruleward_core::expected::{Expected, ExpectedTable};
-use ruleward_core::form::{Form, RawChain};
 use ruleward_core::names::{Backend, Family, Hook, SetName, Table};
 use ruleward_core::observed::{Observed, ObservedTable, SaveError};
 use ruleward_core::sets::{ListError, ListReader, ObservedSet};
@@ -17,7 +17,7 @@ use thiserror::Error;
 use super::port::{Port, RawError, Wanted};
 use super::process::ToolError;
 
-pub use by_form::{AlreadyRead, Reading, Strange, observe_forms};
+pub use by_form::{AlreadyRead, Reading, UnknownRule, observe_forms};
 pub use explain::explain;
 pub use set_users::find_set_users;
 
@@ -215,7 +215,7 @@ fn read_text(port: &dyn Port, expected: &Expected, place: (Family, Table)) -> Re
         && let Ok(raw) = port.raw(family, table, Wanted::Which(&wanted))
     {
         for chain in raw.chains {
-            let hides = |form: &Form| {
+            let hides = |form: &EncodedRule| {
                 let ours = owned(&chain.name) || expected.ownership.owns_rule(table, &port.marks(family, form));
                 !port.shows_all(form) && ours
             };

@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 use std::time::Instant;
 
-use ruleward_core::form::{Form, RawTable, Stamp};
+use ruleward_core::encoded_rule::{EncodedRule, RawTable, Stamp};
 use ruleward_core::names::{Backend, Family, Table};
 use ruleward_core::quote;
 use ruleward_core::sets::ListReader;
@@ -60,7 +60,7 @@ impl Wanted<'_> {
 
 /// A line for a rule of unknown text: its comments, a number made of its bytes (FNV-1a), and where it goes. Printable,
 /// and in the words of iptables as far as it has any.
-pub fn marks_line(form: &Form, comments: &[String], target: Option<(&str, &str)>) -> String {
+pub fn marks_line(form: &EncodedRule, comments: &[String], target: Option<(&str, &str)>) -> String {
     let mut line = String::new();
     for comment in comments {
         let printable: String = comment.chars().map(|c| if c.is_control() { '?' } else { c }).collect();
@@ -171,16 +171,16 @@ pub trait Port: Send + Sync {
     fn raw(&self, family: Family, table: Table, wanted: Wanted<'_>) -> Result<RawTable, RawError>;
 
     /// Whether a rule is no more than its form, so that it can be deleted and made again.
-    fn stands_alone(&self, form: &Form) -> bool;
+    fn stands_alone(&self, form: &EncodedRule) -> bool;
 
     /// A line for a rule of unknown text: its comments, its target, and a number that tells it from others.
-    fn marks(&self, family: Family, form: &Form) -> String;
+    fn marks(&self, family: Family, form: &EncodedRule) -> String;
 
     /// A form of the same rule that the kernel takes quicker, if there is one.
-    fn lighter(&self, form: &Form) -> Option<Form>;
+    fn lighter(&self, form: &EncodedRule) -> Option<EncodedRule>;
 
     /// Whether iptables-save surely shows all that is in the rule.
-    fn shows_all(&self, form: &Form) -> bool;
+    fn shows_all(&self, form: &EncodedRule) -> bool;
 
     /// Carries out a transaction: all of it at once, or nothing.
     ///

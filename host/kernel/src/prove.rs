@@ -6,15 +6,15 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::sync::Arc;
 
+use ruleward_core::encoded_rule::RawRule;
 use ruleward_core::expected::{Expected, ExpectedRule};
-use ruleward_core::form::RawRule;
-use ruleward_core::forms::Forms;
 use ruleward_core::grants::HOST_PREFIX;
 use ruleward_core::merge::Desired;
 use ruleward_core::names::{Backend, Family, Table};
 use ruleward_core::observed::{Observed, ObservedTable};
 use ruleward_core::ownership::Ownership;
 use ruleward_core::plan::plan;
+use ruleward_core::rule_encodings::RuleEncodings;
 use ruleward_core::script;
 use ruleward_core::transaction::{Change, transaction_without};
 
@@ -67,8 +67,8 @@ pub fn prove(
     port: &dyn Port,
     stage: &Stage,
     expected: &mut Expected,
-    mut forms: Forms,
-    known: Option<&Forms>,
+    mut forms: RuleEncodings,
+    known: Option<&RuleEncodings>,
 ) -> Result<(), String> {
     if port.backend() == Backend::Nft {
         forms.replayable = true;
@@ -93,8 +93,8 @@ pub fn prove(
 
 struct Proof<'a> {
     expected: &'a Expected,
-    forms: &'a mut Forms,
-    known: Option<&'a Forms>,
+    forms: &'a mut RuleEncodings,
+    known: Option<&'a RuleEncodings>,
     /// What is proven now, if not everything: one table, or one chain of it.
     only: Option<(Place, Option<Box<str>>)>,
     /// A rule is left with another form, which is to be proven as well.
@@ -150,7 +150,7 @@ impl Proof<'_> {
             open.len()
         );
         for rule in open {
-            while self.forms.doubt(place, &rule, reason) {}
+            while self.forms.mark_unproven(place, &rule, reason) {}
         }
     }
 
@@ -231,7 +231,7 @@ impl Proof<'_> {
             let mut left_out = false;
             for step in steps.iter().filter_map(|number| transaction.steps.get(*number)) {
                 if let Change::AddRule { text, .. } = &step.change {
-                    self.forms.doubt(
+                    self.forms.mark_unproven(
                         (step.family, step.table),
                         text,
                         &format!("the kernel refuses its form: {reason}"),
@@ -274,7 +274,7 @@ impl Proof<'_> {
             }
         }
         for (written, (reason, unsteady)) in doubts {
-            if self.forms.doubt(place, &written, &reason) {
+            if self.forms.mark_unproven(place, &written, &reason) {
                 self.again = true;
             } else if unsteady {
                 self.forms.distrust(place, format!("`{written}`: {reason}"));

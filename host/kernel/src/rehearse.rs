@@ -7,10 +7,10 @@ use std::fmt;
 
 use ruleward_core::expected::{Basis, Expected, Mismatch};
 use ruleward_core::foreign::{self, Trespass};
-use ruleward_core::forms::Forms;
 use ruleward_core::merge::Desired;
 use ruleward_core::names::{Family, Table};
 use ruleward_core::observed::{Observed, SaveError};
+use ruleward_core::rule_encodings::RuleEncodings;
 use ruleward_core::script::Origin;
 use ruleward_core::sets::ListError;
 use ruleward_core::unmatchable;
@@ -105,7 +105,7 @@ pub enum Learn<'a> {
     /// Nothing.
     Nothing,
     /// All forms, and a proof for those that can be replayed; not again for those in here.
-    Forms(Option<&'a Forms>),
+    Encodings(Option<&'a RuleEncodings>),
 }
 
 /// Holds the rehearsal.
@@ -121,7 +121,7 @@ pub fn rehearse(port: &dyn Port, mut desired: Desired, learn: Learn<'_>) -> Resu
             let shown = loaded.shown;
             let forms = match learn {
                 Learn::Nothing => Err("the configuration says replay = \"off\"".to_owned()),
-                Learn::Forms(known) => learn_forms(scratch, &desired, &shown).map(|forms| (forms, known)),
+                Learn::Encodings(known) => learn_forms(scratch, &desired, &shown).map(|forms| (forms, known)),
             };
             (shown, forms)
         }));
@@ -196,8 +196,8 @@ fn saved(scratch: &dyn Port, desired: &Desired) -> Result<String, RehearseError>
 }
 
 /// Pairs each rule with the form that the kernel holds.
-fn learn_forms(scratch: &dyn Port, desired: &Desired, shown: &Observed) -> Result<Forms, String> {
-    let mut forms = Forms::default();
+fn learn_forms(scratch: &dyn Port, desired: &Desired, shown: &Observed) -> Result<RuleEncodings, String> {
+    let mut forms = RuleEncodings::default();
     for (place, wanted) in &desired.tables {
         let (family, table) = *place;
         let raw = scratch.raw(family, table, Wanted::Which(&|_| true)).map_err(|error| error.to_string())?;

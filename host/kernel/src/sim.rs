@@ -11,7 +11,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use ruleward_core::actor::Actor;
-use ruleward_core::form::{Form, RawTable, Stamp};
+use ruleward_core::encoded_rule::{EncodedRule, RawTable, Stamp};
 use ruleward_core::names::{Backend, Family, Table};
 use ruleward_core::sets::ListReader;
 use ruleward_core::simulate::{Simulated, form_of};
@@ -241,19 +241,19 @@ impl Port for Fake {
         Ok(wanted.narrow(RawTable { stamp: self.stamp(family, table), ..raw }))
     }
 
-    fn stands_alone(&self, form: &Form) -> bool {
+    fn stands_alone(&self, form: &EncodedRule) -> bool {
         !String::from_utf8_lossy(&form.bytes).contains("anonymous")
     }
 
-    fn marks(&self, _: Family, form: &Form) -> String {
+    fn marks(&self, _: Family, form: &EncodedRule) -> String {
         String::from_utf8_lossy(&form.bytes).into_owned()
     }
 
-    fn lighter(&self, _: &Form) -> Option<Form> {
+    fn lighter(&self, _: &EncodedRule) -> Option<EncodedRule> {
         None
     }
 
-    fn shows_all(&self, _: &Form) -> bool {
+    fn shows_all(&self, _: &EncodedRule) -> bool {
         true
     }
 

@@ -11,7 +11,7 @@ use std::process::{Command, ExitCode};
 use std::time::{Duration, Instant};
 
 use libtest_mimic::{Arguments, Trial};
-use ruleward_core::form::{RawRule, RawTable, Stamp};
+use ruleward_core::encoded_rule::{RawRule, RawTable, Stamp};
 use ruleward_core::names::{Family, Table};
 use ruleward_kernel::legacy::{LegacyReader, comments, target};
 use ruleward_kernel::scratch::Scratch;

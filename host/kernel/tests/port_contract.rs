@@ -150,7 +150,7 @@ fn desired(contribution: &Contribution) -> ruleward_core::merge::Desired {
 }
 
 fn rehearsed(port: &dyn Port) -> Expected {
-    let rehearsed = rehearse(port, desired(&contribution()), Learn::Forms(None)).unwrap();
+    let rehearsed = rehearse(port, desired(&contribution()), Learn::Encodings(None)).unwrap();
     assert_eq!((rehearsed.impossible, rehearsed.no_forms), (None, None));
     assert_eq!(rehearsed.expected.basis, Basis::Rehearsed);
     rehearsed.expected

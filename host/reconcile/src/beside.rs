@@ -23,22 +23,22 @@ impl Reconciler {
             return Ok(work());
         }
         let task = Task::spawn(&*self.runtime, work);
-        let filling = std::mem::replace(&mut self.keeper.filling, true);
+        let filling = std::mem::replace(&mut self.kernel.filling, true);
         while !task.is_finished() {
             let rest = self.rest_now().unwrap_or(LONGEST).clamp(SHORTEST, LONGEST);
             let began = self.runtime.now();
-            let signals: Vec<_> = task.end().into_iter().chain(self.keeper.signals()).collect();
+            let signals: Vec<_> = task.end().into_iter().chain(self.kernel.signals()).collect();
             let signed = self.runtime.wait(&signals, Some(rest));
             drop(signals);
             let due = signed || self.runtime.now().saturating_duration_since(began) >= rest;
             if due
                 && !task.is_finished()
-                && let Some(report) = self.attend_now()
+                && let Some(report) = self.handle_events_now()
             {
                 pass.report.incidents.extend(report.incidents);
             }
         }
-        self.keeper.filling = filling;
+        self.kernel.filling = filling;
         task.finish().ok_or_else(|| pass.stop(ErrorClass::Internal, "the work of another thread was lost"))
     }
 

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use ruleward_core::drift;
 use ruleward_core::expected::Expected;
-use ruleward_core::forms::Forms;
 use ruleward_core::plan::plan;
+use ruleward_core::rule_encodings::RuleEncodings;
 
 use crate::reconciler::{Pass, Reconciler, Stop};
 use crate::traced::{self, Stage};
@@ -15,7 +15,7 @@ use ruleward_report::{Change, ErrorClass, Intent, Outcome, Report};
 impl Reconciler {
     /// All that is ours by the configuration's grants, or by those of what was in force before.
     pub(crate) fn clean_all(&mut self) -> Report {
-        self.calm = None;
+        self.cached = None;
         let mut pass = self.begin(Intent::Write);
         pass.cause = traced::CLEANUP;
         let families = self.detection.families.iter().collect();
@@ -36,7 +36,7 @@ impl Reconciler {
             Some(observed) => observed,
             // What only bytes show is recognised by its marks, and deleted by its handle.
             None => {
-                let mut forms = Forms::default();
+                let mut forms = RuleEncodings::default();
                 forms.replayable = true;
                 nothing = Arc::new(Expected { forms: Some(Arc::new(forms)), ..Expected::clone(&nothing) });
                 let again = self.observe(pass, &mut nothing)?;
@@ -47,7 +47,7 @@ impl Reconciler {
         pass.report.changes = drift::list(&todo, &observed).into_iter().map(Change::from).collect();
         pass.report.notes.extend(todo.notes.iter().cloned());
         if !todo.is_empty() {
-            self.keeper.write(&*self.port, pass, &mut nothing, &mut observed, &mut todo, &Scope::All)?;
+            self.kernel.write(&*self.port, pass, &mut nothing, &mut observed, &mut todo, &Scope::All)?;
         }
         pass.report.problems.append(&mut todo.problems);
         Ok(())

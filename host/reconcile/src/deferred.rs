@@ -9,7 +9,7 @@ use ruleward_core::fight::{Place, Seen};
 use ruleward_core::names::{Family, Table};
 use ruleward_core::plan::{ChainPlan, Plan};
 
-use crate::keeper::{Chains, Keeper};
+use crate::kernel::{Chains, Kernel};
 use crate::sync_state::{Contended, SyncState};
 use ruleward_kernel::activity::{Activity, Touch};
 use ruleward_kernel::observe::Scope;
@@ -17,7 +17,7 @@ use ruleward_kernel::observe::Scope;
 /// Without a time of its own, what waits is looked at after this one; so it is when a try has failed.
 pub(crate) const AFTER_FAILURE: Duration = Duration::from_secs(1);
 
-impl Keeper {
+impl Kernel {
     fn new_contention(&self) -> Contended {
         Contended { deferred: Deferred::default(), pending: Activity::default(), due: self.runtime.now() }
     }

@@ -121,7 +121,7 @@ impl Reconciler {
             self.effect(Effect::RecordHistory(Box::new(event)));
         }
         let any = !self.offered.shadows.is_empty();
-        if let Some(facts) = self.survey.facts.clone().filter(|_| any || self.handed_on.any_shadows) {
+        if let Some(facts) = self.facts_cache.facts.clone().filter(|_| any || self.handed_on.any_shadows) {
             self.handed_on.any_shadows = any;
             let order = ShadowOrder {
                 shadows: self.offered.shadows.clone(),
@@ -134,7 +134,7 @@ impl Reconciler {
     }
 
     fn event_of(&self, refused: Rejection) -> Event {
-        let facts = refused.facts.clone().or_else(|| self.survey.facts.clone());
+        let facts = refused.facts.clone().or_else(|| self.facts_cache.facts.clone());
         Event::of_refusal(refused, facts, self.runtime.wall_clock())
     }
 }

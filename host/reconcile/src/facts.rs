@@ -62,7 +62,7 @@ pub(crate) struct Offered {
 
 /// Facts, and when they were read.
 #[derive(Debug, Default)]
-pub(crate) struct Survey {
+pub(crate) struct FactsCache {
     pub facts: Option<Arc<Facts>>,
     notes: Vec<String>,
     /// What was heard of changes before they were read; none if that is not known.
@@ -72,10 +72,10 @@ pub(crate) struct Survey {
 impl Reconciler {
     /// The configuration asks for this from now on.
     pub fn take(&mut self, offer: &PolicySet) {
-        self.calm = None;
+        self.cached = None;
         self.fresh = true;
-        self.keeper.fights.limit(offer.settings.refresh_interval);
-        self.keeper.settling.set_bounds(offer.settings.repair_bounds);
+        self.kernel.fights.limit(offer.settings.refresh_interval);
+        self.kernel.settling.set_bounds(offer.settings.repair_bounds);
         self.settings = Arc::clone(&offer.settings);
         self.roster.take(offer);
         self.offered.any = true;
@@ -88,13 +88,13 @@ impl Reconciler {
 
     /// What facts are made of is read elsewhere from now on.
     pub fn forget_facts_heard(&mut self) {
-        self.survey.heard = None;
+        self.facts_cache.heard = None;
     }
 
     /// Whether the first check has to wait for policies that are being loaded: there is nothing yet to put or keep in
     /// force.
     pub fn waits_for_policies(&self) -> bool {
-        !self.offered.complete && self.survey.facts.is_none()
+        !self.offered.complete && self.facts_cache.facts.is_none()
     }
 
     /// Whether it may go on with what is loaded.
@@ -113,24 +113,24 @@ impl Reconciler {
             self.effect(Effect::LookAgain);
         }
         // Not all changes of tables are told of, and to ask for them costs next to nothing.
-        if self.has_same_tables() && heard.is_some() && heard == self.survey.heard && routine && !everything {
-            pass.report.notes.extend(self.survey.notes.iter().cloned());
+        if self.has_same_tables() && heard.is_some() && heard == self.facts_cache.heard && routine && !everything {
+            pass.report.notes.extend(self.facts_cache.notes.iter().cloned());
             return;
         }
         let read = pass.timed(Stage::Facts, || self.source.read());
         match read {
             Ok(reading) => {
                 pass.report.notes.extend(reading.notes.iter().cloned());
-                let same = self.survey.facts.as_deref() == Some(&reading.facts);
-                let facts = self.survey.facts.take().filter(|_| same);
+                let same = self.facts_cache.facts.as_deref() == Some(&reading.facts);
+                let facts = self.facts_cache.facts.take().filter(|_| same);
                 let facts = Some(facts.unwrap_or_else(|| Arc::new(reading.facts)));
-                (self.survey.facts, self.survey.notes) = (facts, reading.notes);
-                self.survey.heard = heard.filter(|_| !reading.late);
+                (self.facts_cache.facts, self.facts_cache.notes) = (facts, reading.notes);
+                self.facts_cache.heard = heard.filter(|_| !reading.late);
             }
             Err(error) => {
                 pass.report.class = if error.passing { ErrorClass::Temporary } else { ErrorClass::Configuration };
-                self.survey.heard = None;
-                let known = self.survey.facts.is_some();
+                self.facts_cache.heard = None;
+                let known = self.facts_cache.facts.is_some();
                 let kept = if known { "the facts of the last check count" } else { "no policy is asked" };
                 pass.report.problems.push(format!("{}; {kept}", error.reason));
                 if !known {
@@ -143,12 +143,12 @@ impl Reconciler {
     /// Whether the tables of nf_tables are those that policies were shown, as far as the kernel tells.
     fn has_same_tables(&self) -> bool {
         let same = |facts: &Arc<Facts>| self.source.tables().is_none_or(|tables| tables == facts.nft_tables);
-        self.survey.facts.as_ref().is_some_and(same)
+        self.facts_cache.facts.as_ref().is_some_and(same)
     }
 
     /// Another program's table came or went: if that is news, a check has to follow.
     pub(crate) fn notice_tables(&mut self) {
-        if self.survey.facts.is_some() && !self.has_same_tables() {
+        if self.facts_cache.facts.is_some() && !self.has_same_tables() {
             self.effect(Effect::FactsChanged);
         }
     }
@@ -156,7 +156,7 @@ impl Reconciler {
     pub(crate) fn evaluate(&mut self, pass: &mut Pass, reason: Reason) -> Result<(), Stop> {
         let everything = self.reads_everything_next();
         let again = everything || matches!(reason, Reason::Start | Reason::Asked);
-        let facts = self.survey.facts.clone();
+        let facts = self.facts_cache.facts.clone();
         let longest = self.settings.longest_evaluation;
         self.effect(Effect::Progress { doing: "asking policies", longest });
         let (runtime, began) = (Arc::clone(&self.runtime), self.runtime.now());

@@ -8,7 +8,7 @@ use ruleward_core::plan::{Plan, SetChange, SetStep};
 use ruleward_core::script::{self, MOST_MEMBERS};
 use ruleward_kernel::activity::Activity;
 
-use crate::keeper::Keeper;
+use crate::kernel::Kernel;
 use crate::reconciler::{Pass, Reconciler, Stop};
 use ruleward_report::ErrorClass;
 
@@ -25,7 +25,7 @@ fn large(todo: &mut Plan) -> impl Iterator<Item = &mut SetChange> {
     first.iter_mut().chain(&mut todo.sets).filter_map(SetStep::change_mut).filter(|change| is_large(change))
 }
 
-impl Keeper {
+impl Kernel {
     /// What stands ready is not filled again.
     pub fn use_filled(&self, todo: &mut Plan) {
         if self.filled.is_empty() {
@@ -53,21 +53,21 @@ impl Reconciler {
     /// Fills what `todo` needs. True: there was something, and the kernel has to be looked at
     /// again. What was `heard` and not repaired yet is, meanwhile.
     pub(crate) fn fill(&mut self, pass: &mut Pass, todo: &mut Plan, heard: &mut Activity) -> Result<bool, Stop> {
-        if self.keeper.filling {
+        if self.kernel.filling {
             return Ok(false);
         }
-        self.keeper.use_filled(todo);
+        self.kernel.use_filled(todo);
         let changes: Vec<SetChange> = large(todo).map(|change| change.clone()).collect();
         if changes.is_empty() {
             return Ok(false);
         }
         self.progress("filling sets");
         if self.committed {
-            self.keeper.heard.extend(std::mem::take(heard));
+            self.kernel.pending.extend(std::mem::take(heard));
         }
-        (self.keeper.filling, self.keeper.sets.uncompared) = (true, true);
+        (self.kernel.filling, self.kernel.sets.uncompared) = (true, true);
         let filled = changes.iter().try_for_each(|change| self.fill_one(pass, change));
-        self.keeper.filling = false;
+        self.kernel.filling = false;
         filled.map(|()| true)
     }
 
@@ -81,12 +81,12 @@ impl Reconciler {
             })?;
             self.progress("filling sets");
             if self.committed
-                && let Some(report) = self.attend_now()
+                && let Some(report) = self.handle_events_now()
             {
                 pass.report.incidents.extend(report.incidents);
             }
         }
-        self.keeper.filled.insert(change.name.clone(), (change.create.clone(), change.members.clone()));
+        self.kernel.filled.insert(change.name.clone(), (change.create.clone(), change.members.clone()));
         Ok(())
     }
 }

@@ -13,7 +13,7 @@ use ruleward_core::names::{Backend, ChainName, Family, Table};
 use ruleward_core::observed::Observed;
 use ruleward_core::plan::plan;
 
-use crate::keeper::Keeper;
+use crate::kernel::Kernel;
 use crate::reconciler::{Reconciler, Stop};
 use ruleward_kernel::activity::Activity;
 use ruleward_kernel::observe::Scope;
@@ -30,20 +30,20 @@ impl Reconciler {
         let touched: Vec<Place> = awaited(expected).filter(|place| self.is_touched(place)).collect();
         for place in touched {
             // The table is left alone until the writer is done, but for this.
-            let unsettled = std::mem::take(&mut self.keeper.unsettled);
+            let unsettled = std::mem::take(&mut self.kernel.unsettled);
             if let Err(Stop) = self.give_way_to(Arc::clone(expected), &place) {
                 tracing::debug!("{} {} {}: no way was given to its owner", place.0, place.1, place.2);
             }
-            self.keeper.unsettled = unsettled;
+            self.kernel.unsettled = unsettled;
         }
     }
 
     /// Whether rules may have been taken out of the chain. On legacy it is told of tables alone:
     /// there the chain had some.
     fn is_touched(&self, place: &Place) -> bool {
-        let Keeper { heard, given_way, filled_chains, .. } = &self.keeper;
-        let in_table = || heard.tables.contains_key(&(place.0, place.1)) && filled_chains.contains(place);
-        !given_way.contains(place) && (heard.chains.contains_key(place) || in_table())
+        let Kernel { pending, given_way, filled_chains, .. } = &self.kernel;
+        let in_table = || pending.tables.contains_key(&(place.0, place.1)) && filled_chains.contains(place);
+        !given_way.contains(place) && (pending.chains.contains_key(place) || in_table())
     }
 
     fn give_way_to(&mut self, mut expected: Arc<Expected>, place: &Place) -> Result<(), Stop> {
@@ -51,14 +51,14 @@ impl Reconciler {
         let waiting = expected.tables.get(&(*family, *table)).into_iter().flat_map(|wanted| wanted.waiting_for(chain));
         let chains: BTreeSet<Box<str>> = waiting.map(Box::from).collect();
         let scope = Scope::Part { tables: [((*family, *table), Some(chains))].into(), sets: false };
-        let by = Keeper::by(&expected);
-        let look = self.keeper.look(&*self.port, &mut expected, &scope, by, false);
+        let by = Kernel::by(&expected);
+        let look = self.kernel.look(&*self.port, &mut expected, &scope, by, false);
         let Ok(mut observed) = look else { return Err(Stop) };
         if !is_empty(&observed, place) {
             return Ok(());
         }
-        self.keeper.given_way.insert(place.clone());
-        self.keeper.leave_out_given_way(&mut observed);
+        self.kernel.given_way.insert(place.clone());
+        self.kernel.leave_out_given_way(&mut observed);
         let mut todo = plan(&expected, &observed);
         todo.tables.iter_mut().for_each(|table| table.chains.retain(|chain| !chain.removed.is_empty()));
         todo.tables.retain(|table| !table.is_empty());
@@ -67,13 +67,13 @@ impl Reconciler {
         }
         let (mut pass, seen) = (self.begin(Intent::Write), self.runtime.now());
         pass.found.measure = Some(Arc::clone(&expected));
-        let written = self.keeper.write(&*self.port, &mut pass, &mut expected, &mut observed, &mut todo, &scope);
+        let written = self.kernel.write(&*self.port, &mut pass, &mut expected, &mut observed, &mut todo, &scope);
         // What else was found there meanwhile was repaired with it.
         self.record(&mut pass, &Activity::default(), &written, seen);
         written?;
         self.expected = Some(expected);
         if let Ok(name) = ChainName::new(chain) {
-            self.keeper.awaited.forget(*family, *table, Foreign::Chain(name));
+            self.kernel.awaited.forget(*family, *table, Foreign::Chain(name));
         }
         let text =
             format!("{family} {table}: chain {chain} was emptied: our jump to it gives way, so that it can be deleted");
@@ -98,7 +98,7 @@ fn is_empty(observed: &Observed, (family, table, chain): &Place) -> bool {
     has.is_some_and(|has| has.has(chain) && has.rules(chain).is_empty())
 }
 
-impl Keeper {
+impl Kernel {
     /// What way was given to is as if it were not there.
     pub(crate) fn leave_out_given_way(&self, observed: &mut Observed) {
         for (family, table, chain) in &self.given_way {

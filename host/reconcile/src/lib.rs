@@ -8,9 +8,8 @@
 //! [`Effect`]s. So it is tested on a kernel of plain data, with a clock that only tests move.
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
-mod attend;
 mod beside;
-mod calm;
+mod cached_report;
 mod clean;
 mod deferred;
 mod effect;
@@ -18,8 +17,9 @@ mod facts;
 mod fill;
 mod found;
 mod give_way;
+mod handle_events;
 pub mod incidents;
-mod keeper;
+mod kernel;
 mod noted;
 mod outcome;
 pub mod policies;

@@ -16,7 +16,7 @@ use crate::deferred::{seen, touch};
 use crate::effect::Effect;
 use crate::found::Found;
 use crate::incidents::{Cause, Repair};
-use crate::keeper::Undone;
+use crate::kernel::OnRevert;
 use crate::policies::{Behind, Roster};
 use crate::reconciler::{MOVED, Pass, Reconciler, Stop};
 use crate::sync_state::SyncState;
@@ -31,29 +31,29 @@ use ruleward_report::{
 impl Reconciler {
     /// Repairs by a check count in a fight as well; they do not wait.
     pub(crate) fn note_repairs(&mut self, drifts: &[Drift], heard: &Activity) {
-        let now = self.keeper.elapsed();
+        let now = self.kernel.elapsed();
         let seen: Vec<_> = drifts.iter().map(|drift| seen(heard, drift)).collect();
-        self.keeper.fights.repaired(now, &seen);
+        self.kernel.fights.repaired(now, &seen);
     }
 
     /// Everything was read: what is known from now on without reading.
     pub(crate) fn settle(&mut self, pass: &Pass, observed: &Observed, plan: &Plan, done: bool) {
         let written = done && plan.is_empty() && !observed.partial;
-        self.keeper.problems.clone_from(&plan.problems);
-        self.keeper.notes.clone_from(&plan.notes);
+        self.kernel.problems.clone_from(&plan.problems);
+        self.kernel.notes.clone_from(&plan.notes);
         if written {
-            let in_sync = plan.problems.is_empty() && self.keeper.steady;
-            self.keeper.sync = match in_sync {
+            let in_sync = plan.problems.is_empty() && self.kernel.steady;
+            self.kernel.sync = match in_sync {
                 true => SyncState::InSync { generation: observed.generation },
                 false => SyncState::default(),
             };
             if let Some(expected) = &self.expected {
-                self.keeper.awaited.renew(expected, observed, |_, _, _| false);
+                self.kernel.awaited.renew(expected, observed, |_, _, _| false);
             }
-            self.keeper.skipped = 0;
-            self.keeper.contacted |= pass.intent == Intent::Write;
+            self.kernel.skipped = 0;
+            self.kernel.contacted |= pass.intent == Intent::Write;
         } else {
-            self.keeper.sync.fail(self.runtime.now());
+            self.kernel.sync.fail(self.runtime.now());
         }
     }
 
@@ -79,9 +79,9 @@ impl Reconciler {
                 }
             }
         } else {
-            let later = self.news();
+            let later = self.take_events();
             heard.extend(later.clone());
-            self.keeper.heard.extend(later);
+            self.kernel.pending.extend(later);
         }
         self.record_these(pass, &late, &heard, written, seen);
     }
@@ -160,7 +160,7 @@ impl Reconciler {
     fn accept(&mut self, pass: &mut Pass) -> Result<(), Stop> {
         let leaving = self.roster.is_leaving();
         // What could not be removed is still ours, and named as a problem.
-        let accepted = self.roster.accept(self.keeper.problems.is_empty(), self.runtime.wall_clock());
+        let accepted = self.roster.accept(self.kernel.problems.is_empty(), self.runtime.wall_clock());
         for one in accepted.iter().filter(|one| one.new_version) {
             self.effect(Effect::Activated(one.version.policy().clone()));
         }
@@ -168,7 +168,7 @@ impl Reconciler {
         if leaving && let Some(expected) = &self.expected {
             let families: Vec<_> = self.detection.families.iter().collect();
             self.expected = Some(Arc::new(expected.with_ownership(self.roster.ownership(), &families)));
-            self.keeper.events.forget_chains();
+            self.kernel.events.forget_chains();
         }
         if self.roster.is_unsaved() {
             self.with_roster(pass, Roster::save)?;
@@ -185,8 +185,8 @@ impl Reconciler {
     /// can change, all policies are in force, and nothing waits in a fight.
     pub(crate) fn is_in_sync(&self) -> bool {
         let Behind { missing, .. } = self.roster.behind();
-        let compared = self.keeper.problems.is_empty() && !self.keeper.sets.uncompared;
-        compared && !missing && self.offered.complete && self.keeper.sync.contended().is_none()
+        let compared = self.kernel.problems.is_empty() && !self.kernel.sets.uncompared;
+        compared && !missing && self.offered.complete && self.kernel.sync.contended().is_none()
     }
 
     /// What does not change from one look to the next, and is said on every path: a configuration and policies that are
@@ -209,21 +209,21 @@ impl Reconciler {
         if self.offered.complete {
             problems.extend(loading);
         }
-        if self.keeper.sets.uncompared {
+        if self.kernel.sets.uncompared {
             problems.push("large sets have changed and are being read: they are not compared yet".to_owned());
         }
         problems.extend(self.fought_over());
-        problems.extend(self.keeper.problems.iter().cloned());
+        problems.extend(self.kernel.problems.iter().cloned());
         let mut said = BTreeSet::new();
         problems.retain(|problem| said.insert(problem.clone()));
         report.problems = problems;
         report.notes.extend(waiting.into_iter().chain(staying));
-        report.notes.extend(self.keeper.notes.iter().cloned());
-        report.awaiting = self.keeper.awaiting.iter().map(AwaitingReport::from).collect();
+        report.notes.extend(self.kernel.notes.iter().cloned());
+        report.awaiting = self.kernel.awaiting.iter().map(AwaitingReport::from).collect();
         let enforced = |policy: &PolicyReport| !matches!(policy.state, PolicyState::Off | PolicyState::Shadow);
         report.nothing_enforced = match &self.expected {
             _ if !report.policies.iter().any(enforced) => Some("no policy is enabled".to_owned()),
-            Some(expected) => nothing_enforced(expected, &self.keeper.awaiting),
+            Some(expected) => nothing_enforced(expected, &self.kernel.awaiting),
             None => None,
         };
     }
@@ -231,10 +231,10 @@ impl Reconciler {
     /// What is not repaired yet because it is undone again and again. No numbers: it is the same problem as before. They
     /// are with the fights.
     fn fought_over(&self) -> Vec<String> {
-        if self.keeper.sync.contended().is_none() {
+        if self.kernel.sync.contended().is_none() {
             return Vec::new();
         }
-        let fights = self.keeper.fights.fights(self.keeper.elapsed());
+        let fights = self.kernel.fights.fights(self.kernel.elapsed());
         let missing = fights.iter().filter(|fight| fight.missing_since.is_some());
         let line = |fight: &Fight| {
             let named = fight.opponents.iter().filter(|one| one.actor.is_named());
@@ -269,7 +269,7 @@ impl Reconciler {
             committed_at: None,
             committing: false,
             settled: false,
-            undone: Undone::Insists,
+            on_revert: OnRevert::Retry,
             found: Found::default(),
             recorder: Recorder::new(self.traced),
             cause: "",

@@ -46,7 +46,7 @@ impl Reconciler {
             let known = self.expected.as_ref().and_then(|expected| expected.forms.clone());
             let (port, replay, began) = (Arc::clone(&self.port), self.replay(), self.runtime.now());
             let rehearsed = self.beside(pass, move || {
-                let learn = if replay { Learn::Forms(known.as_deref()) } else { Learn::Nothing };
+                let learn = if replay { Learn::Encodings(known.as_deref()) } else { Learn::Nothing };
                 rehearse(&*port, desired, learn)
             })?;
             pass.took(Stage::Rehearse, began);
@@ -148,7 +148,7 @@ impl Reconciler {
             let other_owners = self.expected.as_ref().is_none_or(|own| own.ownership != expected.ownership);
             if !same || other_owners {
                 self.committed = false;
-                self.keeper.events.forget_chains();
+                self.kernel.events.forget_chains();
             }
             (self.merged, self.expected, self.replayed) = (merged, Some(expected), self.replay());
             self.prepared = None;

@@ -2,7 +2,7 @@
 //!
 //! Always true: what only a policy may own that has never answered is left as it is, and such a policy holds up no other;
 //! nothing is written that was not rehearsed, where rehearsing is possible; every write is read back. Whatever fails ends in the report, and what was in
-//! force stays in force. Between two passes [`attend`] undoes drift as it is heard of.
+//! force stays in force. Between two passes [`handle_events`](crate::handle_events) undoes drift as it is heard of.
 
 use std::collections::BTreeSet;
 use std::os::fd::BorrowedFd;
@@ -17,12 +17,12 @@ use ruleward_core::observed::Observed;
 use ruleward_core::plan::{Plan, plan};
 use ruleward_core::schedule::Reason;
 
-use crate::calm::Calm;
+use crate::cached_report::CachedReport;
 use crate::effect::{Effect, Effects, HandedOn};
-use crate::facts::{FactsSource, Offered, Survey};
+use crate::facts::{FactsCache, FactsSource, Offered};
 use crate::found::Found;
 use crate::incidents::Incidents;
-use crate::keeper::{Keeper, Undone};
+use crate::kernel::{Kernel, OnRevert};
 use crate::noted::Noted;
 use crate::policies::{Roster, Whom};
 use crate::prove::Proven;
@@ -68,7 +68,7 @@ pub struct Reconciler {
     /// What was offered last.
     pub(crate) offered: Offered,
     pub(crate) incidents: Incidents,
-    pub(crate) survey: Survey,
+    pub(crate) facts_cache: FactsCache,
     /// The contributions that `expected` was made of.
     pub(crate) merged: Vec<Arc<Checked>>,
     /// What is to be in force.
@@ -87,8 +87,8 @@ pub struct Reconciler {
     pub(crate) no_rehearsal: Option<String>,
     /// Why rules are not compared byte for byte, if so.
     pub(crate) no_forms: Option<String>,
-    pub(crate) keeper: Keeper,
-    pub(crate) calm: Option<Calm>,
+    pub(crate) kernel: Kernel,
+    pub(crate) cached: Option<CachedReport>,
     /// What the last check met before it came to the kernel.
     pub(crate) before_kernel: Before,
     pub(crate) handed_on: HandedOn,
@@ -122,7 +122,7 @@ pub(crate) struct Pass {
     /// Nothing had to be read: all is as it was when it was right.
     pub(crate) settled: bool,
     /// What becomes of a repair that is undone before it is read back.
-    pub(crate) undone: Undone,
+    pub(crate) on_revert: OnRevert,
     /// The drift that was found.
     pub(crate) found: Found,
     /// What is done when, for a trace.
@@ -158,8 +158,8 @@ impl Reconciler {
         surroundings: Surroundings,
     ) -> Self {
         let Surroundings { port, events, facts, runtime, effects } = surroundings;
-        let mut keeper = Keeper::new(events, Arc::clone(&runtime), settings.refresh_interval);
-        keeper.settling.set_bounds(settings.repair_bounds);
+        let mut kernel = Kernel::new(events, Arc::clone(&runtime), settings.refresh_interval);
+        kernel.settling.set_bounds(settings.repair_bounds);
         Self {
             settings,
             detection,
@@ -173,7 +173,7 @@ impl Reconciler {
             traced: false,
             offered: Offered::default(),
             incidents,
-            survey: Survey::default(),
+            facts_cache: FactsCache::default(),
             merged: Vec::new(),
             expected: None,
             committed: false,
@@ -183,8 +183,8 @@ impl Reconciler {
             unmatchable: Vec::new(),
             no_rehearsal: None,
             no_forms: None,
-            keeper,
-            calm: None,
+            kernel,
+            cached: None,
             before_kernel: Before::default(),
             handed_on: HandedOn::default(),
         }
@@ -214,7 +214,7 @@ impl Reconciler {
         self.before_kernel.ended = false;
         self.before_kernel.keep(pass);
         if pass.intent == Intent::Write && self.is_settled(reason, &proven.expected) {
-            self.keeper.skipped += 1;
+            self.kernel.skipped += 1;
             pass.settled = true;
             return self.conclude(pass, Ok(()));
         }
@@ -223,14 +223,14 @@ impl Reconciler {
         let Proven { merged, mut expected, .. } = self.known(&proven.merged).unwrap_or(proven);
         let in_force = self.in_force();
         let listening = self.runtime.now();
-        self.listen();
+        self.poll_events();
         if pass.intent == Intent::Write {
             self.let_writers_finish();
         }
         pass.done(traced::LISTEN, listening);
-        self.keeper.unsettled.clear();
-        let mut heard = std::mem::take(&mut self.keeper.heard);
-        heard.extend(self.keeper.sync.take_pending(&BTreeSet::new()));
+        self.kernel.unsettled.clear();
+        let mut heard = std::mem::take(&mut self.kernel.pending);
+        heard.extend(self.kernel.sync.take_pending(&BTreeSet::new()));
         let Some(mut observed) = self.observe(pass, &mut expected)? else {
             return self.bring_about(pass, Reason::Retry);
         };
@@ -245,8 +245,8 @@ impl Reconciler {
             }
             if self.fill(pass, &mut plan, &mut heard)? {
                 self.read_sets(pass, &expected)?;
-                self.listen();
-                heard.extend(std::mem::take(&mut self.keeper.heard));
+                self.poll_events();
+                heard.extend(std::mem::take(&mut self.kernel.pending));
                 let Some(again) = self.observe(pass, &mut expected)? else {
                     return self.bring_about(pass, Reason::Retry);
                 };
@@ -255,33 +255,33 @@ impl Reconciler {
             }
         }
         pass.found.drifts = match &in_force {
-            Some(before) if Arc::ptr_eq(before, &expected) => self.keeper.awaited.drifts(before, &observed, &plan),
+            Some(before) if Arc::ptr_eq(before, &expected) => self.kernel.awaited.drifts(before, &observed, &plan),
             before => self.drifts(before.as_deref(), &observed),
         };
-        let turns = in_force.as_deref().map(|before| self.keeper.awaited.turns(before, &observed)).unwrap_or_default();
-        let mut noted = self.keeper.seen.look(&expected, &observed, &plan, &Scope::All, self.runtime.now());
+        let turns = in_force.as_deref().map(|before| self.kernel.awaited.turns(before, &observed)).unwrap_or_default();
+        let mut noted = self.kernel.seen.look(&expected, &observed, &plan, &Scope::All, self.runtime.now());
         if in_force.is_none() {
             noted = Noted::default(); // nothing was ours to lose
         }
         pass.found.measure = in_force;
-        self.ask_who(&mut heard, &pass.found.drifts);
-        self.ask_who(&mut heard, &noted.drifts());
+        self.attribute(&mut heard, &pass.found.drifts);
+        self.attribute(&mut heard, &noted.drifts());
         pass.report.changes = drift::list(&plan, &observed).into_iter().map(Change::from).collect();
         let seen = self.runtime.now();
         let mut result = Ok("already in sync, nothing written");
         if !plan.is_empty() && pass.intent == Intent::Write {
             self.note_repairs(&pass.found.drifts, &heard);
-            self.keeper.sync.end_contention();
+            self.kernel.sync.end_contention();
             self.progress("writing");
             let scope = Scope::All;
-            result = self.keeper.write(&*self.port, pass, &mut expected, &mut observed, &mut plan, &scope);
+            result = self.kernel.write(&*self.port, pass, &mut expected, &mut observed, &mut plan, &scope);
         }
-        self.keeper.filled.clear();
+        self.kernel.filled.clear();
         let concluding = self.runtime.now();
         if !expected.released.is_empty() {
             Arc::make_mut(&mut expected).released.clear();
         }
-        self.keeper.await_foreign(&expected, &observed);
+        self.kernel.await_foreign(&expected, &observed);
         self.enforce(merged, expected, result.is_ok());
         self.settle(pass, &observed, &plan, result.is_ok());
         self.record(pass, &heard, &result, seen);
@@ -290,7 +290,7 @@ impl Reconciler {
             self.tell_turns(pass, &turns);
         }
         let mut concluded = self.conclude(pass, result.map(drop));
-        if concluded.is_ok() && pass.intent == Intent::Write && self.keeper.sets_are_unread() {
+        if concluded.is_ok() && pass.intent == Intent::Write && self.kernel.sets_are_unread() {
             // Large sets that were just put in their places are read back when the rules are in force.
             concluded = self.expected.clone().map_or(Ok(()), |expected| self.swap_large(pass, expected));
             pass.report.in_sync = concluded.is_ok() && self.is_in_sync();
@@ -306,15 +306,15 @@ impl Reconciler {
 
     /// What others changed in what had been committed before this pass.
     pub(crate) fn drifts(&self, in_force: Option<&Expected>, observed: &Observed) -> Vec<Drift> {
-        let drifts = |before| self.keeper.awaited.drifts(before, observed, &plan(before, observed));
+        let drifts = |before| self.kernel.awaited.drifts(before, observed, &plan(before, observed));
         in_force.map_or_else(Vec::new, drifts)
     }
 
     /// `None`: now that more is known, the pass has to begin anew.
     pub(crate) fn observe(&mut self, pass: &mut Pass, expected: &mut Arc<Expected>) -> Result<Option<Observed>, Stop> {
         self.progress("reading the kernel");
-        let by = Keeper::by(expected);
-        let look = pass.timed(Stage::Observe, || self.keeper.look(&*self.port, expected, &Scope::All, by, false));
+        let by = Kernel::by(expected);
+        let look = pass.timed(Stage::Observe, || self.kernel.look(&*self.port, expected, &Scope::All, by, false));
         match look {
             Ok(observed) => Ok(Some(observed)),
             Err(error) if self.hidden(&error, expected) => Ok(None),
@@ -331,7 +331,7 @@ impl Reconciler {
             return false;
         }
         if self.replay() {
-            return !std::mem::replace(&mut self.keeper.leave_out_hidden, true);
+            return !std::mem::replace(&mut self.kernel.leave_out_hidden, true);
         }
         tracing::info!("rules are read and written by bytes, though replay is off: {error}");
         self.by_bytes = true;
@@ -374,18 +374,18 @@ impl Reconciler {
     /// One pass from facts to report. The very same report as the last time: nothing has happened since.
     pub fn check(&mut self, intent: Intent, reason: Reason) -> Arc<Report> {
         if intent == Intent::Write && self.roster.notice_lost(self.runtime.wall_clock()) {
-            self.calm = None;
+            self.cached = None;
             self.effect(Effect::LookAgain); // others have lost what they keep, too
             self.remember(&self.roster.all_in_force());
         }
         let offered = std::mem::take(&mut self.fresh);
         if !offered
             && intent == Intent::Write
-            && let Some(report) = self.still_calm(reason)
+            && let Some(report) = self.cached_report(reason)
         {
             return report;
         }
-        self.calm = None;
+        self.cached = None;
         let mut pass = self.begin(intent);
         pass.cause = traced::cause(reason);
         if !offered && self.is_fighting(reason) {
@@ -393,7 +393,7 @@ impl Reconciler {
             return Arc::new(self.end(pass));
         }
         // What is offered is for the straight path alone.
-        if !offered && let Some(report) = self.attend_first(reason) {
+        if !offered && let Some(report) = self.handle_events_first(reason) {
             return Arc::new(report);
         }
         let mut done = self.pass(&mut pass, reason);
@@ -401,7 +401,7 @@ impl Reconciler {
             done = self.pass_apart(&mut pass);
         }
         if done.is_err() {
-            self.keeper.sync.fail(self.runtime.now()); // why it stopped is in the report
+            self.kernel.sync.fail(self.runtime.now()); // why it stopped is in the report
             self.before_kernel.keep(&pass);
         }
         self.show_watch();
@@ -412,21 +412,21 @@ impl Reconciler {
         }
         let settled = pass.settled;
         let report = Arc::new(self.end(pass));
-        self.calm = self.calm_after(&report).filter(|_| settled);
+        self.cached = self.report_to_cache(&report).filter(|_| settled);
         report
     }
 
     /// Looks at what was heard since the last time, and undoes drift. No report: there was nothing to do.
-    pub fn attend(&mut self) -> Option<Report> {
-        self.attend_now()
+    pub fn handle_events(&mut self) -> Option<Report> {
+        self.handle_events_now()
     }
 
-    /// One of them is readable when [`Reconciler::attend`] should be called.
+    /// One of them is readable when [`Reconciler::handle_events`] should be called.
     pub fn signals(&self) -> Vec<BorrowedFd<'_>> {
-        self.keeper.signals()
+        self.kernel.signals()
     }
 
-    /// After this time [`Reconciler::attend`] should be called without a sign.
+    /// After this time [`Reconciler::handle_events`] should be called without a sign.
     pub fn rest(&self) -> Option<Duration> {
         self.rest_now()
     }

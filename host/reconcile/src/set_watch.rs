@@ -16,7 +16,7 @@ use ruleward_core::sets::ObservedSet;
 use ruleward_kernel::observe::{ObserveError, list_sets};
 use ruleward_kernel::port::{Depth, Port, SetsDigest};
 
-use crate::keeper::Keeper;
+use crate::kernel::Kernel;
 use crate::reconciler::{Pass, Reconciler, Stop};
 use crate::runtime::Task;
 use ruleward_report::ErrorClass;
@@ -118,7 +118,7 @@ impl Sight {
     }
 }
 
-impl Keeper {
+impl Kernel {
     fn sight(&self, expected: &Arc<Expected>) -> Sight {
         let ready = self.filled.keys().map(|name| script::scratch_set(name)).collect();
         Sight { expected: Arc::clone(expected), ready }
@@ -279,16 +279,16 @@ impl Reconciler {
     /// Reads the sets for the look that comes next. Where they hold many members rules that are damaged meanwhile are
     /// repaired.
     pub(crate) fn read_sets(&mut self, pass: &mut Pass, expected: &Arc<Expected>) -> Result<(), Stop> {
-        let sight = self.keeper.sight(expected);
+        let sight = self.kernel.sight(expected);
         if !sight.are_many(sight.digest(&*self.port, Depth::Count)) {
             return Ok(()); // the look reads them
         }
         self.progress("reading sets");
-        let read = self.keeper.reading(&self.port, expected);
+        let read = self.kernel.reading(&self.port, expected);
         let reading = self.beside(pass, read)?.map_err(|error| {
             pass.stop(ErrorClass::Temporary, format!("the sets can't be read: {error}; nothing is written"))
         })?;
-        let sets = &mut self.keeper.sets;
+        let sets = &mut self.kernel.sets;
         (sets.known, sets.fresh, sets.wanted, sets.to_read) = (Some(reading), true, false, false);
         Ok(())
     }

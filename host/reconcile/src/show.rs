@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use ruleward_core::forms::{Coverage, Forms};
+use ruleward_core::rule_encodings::{Coverage, RuleEncodings};
 
 use crate::effect::Effect;
 use crate::reconciler::Reconciler;
@@ -12,16 +12,17 @@ use ruleward_report::status::{FightReport, WatchReport};
 impl Reconciler {
     /// How drift is noticed and repaired, for `status`.
     pub(crate) fn show_watch(&mut self) {
-        let (method, detail) = self.keeper.events.method();
+        let (method, detail) = self.kernel.events.method();
         let forms = self.expected.as_ref().and_then(|expected| expected.forms.clone());
         // It takes a walk over all rules, and changes with them only.
-        let known = |(of, _): &&(Arc<Forms>, Coverage)| forms.as_ref().is_some_and(|forms| Arc::ptr_eq(of, forms));
-        let coverage = match (self.keeper.coverage.as_ref().filter(known), &forms) {
+        let known =
+            |(of, _): &&(Arc<RuleEncodings>, Coverage)| forms.as_ref().is_some_and(|forms| Arc::ptr_eq(of, forms));
+        let coverage = match (self.kernel.coverage.as_ref().filter(known), &forms) {
             (Some((_, coverage)), _) => coverage.clone(),
             (None, Some(forms)) => forms.coverage(),
             (None, None) => Coverage::default(),
         };
-        self.keeper.coverage = forms.clone().map(|forms| (forms, coverage.clone()));
+        self.kernel.coverage = forms.clone().map(|forms| (forms, coverage.clone()));
         let mut repair = match &forms {
             Some(forms) if forms.replayable && coverage.unproven == 0 => {
                 format!("netlink replay, all {} rules proven", coverage.rules)
@@ -42,7 +43,7 @@ impl Reconciler {
             repair.push_str("; compared by text: ");
             repair.push_str(table);
         }
-        if let Some(reason) = &self.keeper.by_tools {
+        if let Some(reason) = &self.kernel.by_tools {
             repair.push_str("; the last write fell back to iptables-restore: ");
             repair.push_str(reason);
         }
@@ -52,9 +53,9 @@ impl Reconciler {
 
     /// The alarm, for `status`.
     pub(crate) fn show_fights(&mut self) {
-        let now = self.keeper.elapsed();
+        let now = self.kernel.elapsed();
         let began = self.runtime.wall_clock().checked_sub(now).unwrap_or(SystemTime::UNIX_EPOCH);
-        let fights = self.keeper.fights.fights(now);
+        let fights = self.kernel.fights.fights(now);
         let fights = fights.iter().map(|fight| FightReport::new(fight, began)).collect();
         self.effect(Effect::ShowFights(fights));
     }

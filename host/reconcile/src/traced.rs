@@ -6,7 +6,7 @@ use ruleward_core::limit::Limit;
 use ruleward_core::schedule::{self, Reason};
 
 use crate::effect::Effect;
-use crate::policies::Asked;
+use crate::policies::EvaluationRecord;
 use crate::reconciler::{Pass, Reconciler};
 use crate::trace::{Attributes, Event, MOST_EVENTS, Span, Trace};
 use ruleward_report::plain::plain;
@@ -100,7 +100,7 @@ impl Pass {
     }
 
     /// Policies were asked, from `began` until now. If none had to be, it is no stage.
-    pub(crate) fn evaluated(&mut self, began: Instant, asked: &[Asked]) {
+    pub(crate) fn evaluated(&mut self, began: Instant, asked: &[EvaluationRecord]) {
         let ended = self.runtime.now();
         add(&mut self.report.timings_ms.evaluate, began, ended);
         if asked.is_empty() || !self.recorder.is_on() {
@@ -114,8 +114,8 @@ impl Pass {
     }
 }
 
-fn evaluation(asked: &Asked) -> Span {
-    let Asked { version, began, ended, problem } = asked;
+fn evaluation(asked: &EvaluationRecord) -> Span {
+    let EvaluationRecord { version, began, ended, problem } = asked;
     let (policy, loaded) = (version.policy().as_str(), version.loaded());
     let mut span = Span::new(format!("evaluate {policy}"), *began, *ended);
     span.problem = problem.as_deref().map(plain);
@@ -144,7 +144,7 @@ impl Reconciler {
         let mut root = Span::new(name, pass.started, ended);
         root.attributes = attributes(report, pass.cause);
         root.attributes
-            .extend(self.keeper.sync.generation().map(|generation| ("ruleward.generation", generation.into())));
+            .extend(self.kernel.sync.generation().map(|generation| ("ruleward.generation", generation.into())));
         if left_out > 0 {
             root.attributes.push(("ruleward.check.spans_left_out", left_out.into()));
         }

@@ -7,7 +7,7 @@
 
 use ruleward_core::base_chain::ChainState;
 use ruleward_core::contribution::Verdict;
-use ruleward_core::form::{RawChain, RawRule, RawTable};
+use ruleward_core::encoded_rule::{RawChain, RawRule, RawTable};
 use ruleward_core::names::Family;
 
 use super::form::{FormError, Surroundings, form};

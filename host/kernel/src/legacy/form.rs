@@ -1,11 +1,11 @@
-//! An iptables-legacy rule as a comparable [`Form`], and what can be read from one.
+//! An iptables-legacy rule as a comparable [`EncodedRule`], and what can be read from one.
 //!
 //! The bytes are the kernel's entry: head, matches, target. Zero in them: counters, the kernel's own notes, the distance
 //! to the next entry, set indexes. A standard target's verdict is an offset into the table for a jump and for a rule
 //! without a target; here it is one of two words that no offset can be, and a jump's is followed by the chain's name.
 //! So a rule has one form wherever it and its chain lie, and jump and goto still differ by a flag in the head.
 
-use ruleward_core::form::{Form, SetUse};
+use ruleward_core::encoded_rule::{EncodedRule, SetUse};
 use ruleward_core::names::Family;
 
 use super::layout::{Entry, Layout, Malformed, PART_HEADER, Part, STANDARD, i32_at, u16_at, until_zero};
@@ -42,7 +42,7 @@ pub(super) struct Surroundings<'a> {
 }
 
 /// The form of `entry`.
-pub(super) fn form(layout: &Layout, entry: Entry<'_>, around: &mut Surroundings<'_>) -> Result<Form, FormError> {
+pub(super) fn form(layout: &Layout, entry: Entry<'_>, around: &mut Surroundings<'_>) -> Result<EncodedRule, FormError> {
     let mut bytes = entry.bytes.to_vec();
     layout.mask(&mut bytes);
     layout.forget_length(&mut bytes);
@@ -60,7 +60,7 @@ pub(super) fn form(layout: &Layout, entry: Entry<'_>, around: &mut Surroundings<
     } else if target.name == STANDARD {
         name_verdict(entry, &target, &mut bytes, around)?;
     }
-    Ok(Form { bytes: bytes.into(), sets: sets.into() })
+    Ok(EncodedRule { bytes: bytes.into(), sets: sets.into() })
 }
 
 /// Moves the indexes of the sets at the beginning of a part's data out of the bytes.
@@ -110,14 +110,14 @@ fn name_verdict(
 }
 
 /// The comments in a rule, in their order; whatever the bytes are.
-pub fn comments(form: &Form, family: Family) -> Vec<String> {
+pub fn comments(form: &EncodedRule, family: Family) -> Vec<String> {
     let comments = Layout::of(family).matches(&form.bytes).filter(|part| part.name == b"comment");
     comments.map(|part| text(until_zero(part.data))).collect()
 }
 
 /// What a rule does: the chain that it jumps or goes to, or the name of its target. None: it only counts, or the
 /// bytes are no rule.
-pub fn target(form: &Form, family: Family) -> Option<String> {
+pub fn target(form: &EncodedRule, family: Family) -> Option<String> {
     let layout = Layout::of(family);
     let at = layout.target_at(&form.bytes)?;
     let name = until_zero(form.bytes.get(at + 2..at + PART_HEADER - 1)?);

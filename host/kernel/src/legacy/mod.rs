@@ -28,7 +28,7 @@ use std::hash::{BuildHasher, Hash, Hasher, RandomState};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::OnceLock;
 
-use ruleward_core::form::{RawTable, Stamp};
+use ruleward_core::encoded_rule::{RawTable, Stamp};
 use ruleward_core::names::{Family, Table};
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketFlags, SocketType};

@@ -1,7 +1,7 @@
 //! Tables made by hand, whole and broken.
 
 use proptest::prelude::*;
-use ruleward_core::form::{Form, SetUse};
+use ruleward_core::encoded_rule::{EncodedRule, SetUse};
 
 use super::entries::{HookPlace, HookPlaces, table};
 use super::form::FormError;
@@ -169,7 +169,7 @@ fn what_could_hide_a_rule_is_refused() {
     assert_eq!(gone.unwrap_err(), FormError::NoSuchSet);
 }
 
-fn look_at(form: &Form) {
+fn look_at(form: &EncodedRule) {
     for family in Family::ALL {
         comments(form, family);
         target(form, family);
@@ -186,7 +186,7 @@ proptest! {
             let _ = table(family, &hooks, &bytes, &mut name);
             let _ = mask(family, &mut bytes.clone());
         }
-        look_at(&Form { bytes: bytes.into(), sets: [].into() });
+        look_at(&EncodedRule { bytes: bytes.into(), sets: [].into() });
     }
 
     #[test]

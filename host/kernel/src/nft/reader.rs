@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use ruleward_core::base_chain::{ChainState, TableState};
-use ruleward_core::form::{RawChain, RawRule, RawTable};
+use ruleward_core::encoded_rule::{RawChain, RawRule, RawTable};
 use ruleward_core::names::{Family, Table};
 use rustix::io::Errno;
 

@@ -6,7 +6,7 @@
 
 use std::ops::Range;
 
-use ruleward_core::form::{Form, RawRule, SetUse};
+use ruleward_core::encoded_rule::{EncodedRule, RawRule, SetUse};
 use ruleward_core::quote;
 
 use super::wire;
@@ -68,7 +68,7 @@ pub fn read(attributes: &[u8], set_name: &mut dyn FnMut(u16) -> Option<Box<str>>
     if let Some(user_data) = user_data {
         push_attribute(&mut bytes, wire::RULE_USERDATA, user_data);
     }
-    Some((chain?, RawRule { form: Form { bytes: bytes.into(), sets: sets.into() }, handle: handle? }))
+    Some((chain?, RawRule { form: EncodedRule { bytes: bytes.into(), sets: sets.into() }, handle: handle? }))
 }
 
 /// One expression: its name, and where its data lies.
@@ -184,14 +184,14 @@ fn compared_protocol(content: &[u8]) -> Option<(u8, bool)> {
 
 /// Whether nothing belongs to the rule that goes with it when it is deleted: an anonymous set, map or chain. Then its form is
 /// all of it.
-pub fn stands_alone(form: &Form) -> bool {
+pub fn stands_alone(form: &EncodedRule) -> bool {
     let has = |word: &[u8]| form.bytes.windows(word.len()).any(|window| window == word);
     !has(b"__set") && !has(b"__map") && !has(b"__chain")
 }
 
 /// What can be said of a rule that is not one of ours: its comments and where it goes, in the words of iptables, and a
 /// number that tells it from others. Not the rule's text, which only the tools know.
-pub fn marks(form: &Form) -> String {
+pub fn marks(form: &EncodedRule) -> String {
     let bytes = &*form.bytes;
     let Some((_, list)) = spans(bytes, 0..bytes.len()).into_iter().find(|(kind, _)| *kind == wire::RULE_EXPRESSIONS)
     else {
@@ -265,7 +265,7 @@ fn verdict(bytes: &[u8], data: Range<usize>) -> Option<(&'static str, String)> {
 
 /// Whether the rule is made of nothing but what iptables itself writes. One that is not may be shown by iptables-save
 /// without the part that it can't express.
-pub fn is_of_iptables(form: &Form) -> bool {
+pub fn is_of_iptables(form: &EncodedRule) -> bool {
     const WRITTEN_BY_IPTABLES: [&str; 11] =
         ["bitwise", "cmp", "counter", "immediate", "limit", "log", "match", "meta", "payload", "range", "target"];
     let bytes = &*form.bytes;
@@ -278,7 +278,7 @@ pub fn is_of_iptables(form: &Form) -> bool {
 /// The same rule with its comment as user data and not as an xtables match, if that is the only xtables extension in
 /// it. iptables shows and finds both alike. Before it takes an xtables extension the kernel waits until all rules that
 /// were deleted are gone for good, which takes a grace period of RCU (10 ms here); without one it does not wait.
-pub fn lighter(form: &Form) -> Option<Form> {
+pub fn lighter(form: &EncodedRule) -> Option<EncodedRule> {
     let bytes = &*form.bytes;
     let parts = spans(bytes, 0..bytes.len());
     let list = parts.iter().find(|(kind, _)| *kind == wire::RULE_EXPRESSIONS)?.1.clone();
@@ -316,7 +316,7 @@ pub fn lighter(form: &Form) -> Option<Form> {
         push_nested(&mut light, *kind, &bytes[compat.clone()]);
     }
     push_attribute(&mut light, wire::RULE_USERDATA, &user_data);
-    Some(Form { bytes: light.into(), sets: Box::default() })
+    Some(EncodedRule { bytes: light.into(), sets: Box::default() })
 }
 
 #[cfg(test)]
@@ -362,7 +362,7 @@ mod tests {
         expression("match", &parts)
     }
 
-    fn form(expressions: &[Vec<u8>]) -> Form {
+    fn form(expressions: &[Vec<u8>]) -> EncodedRule {
         read(&rule(expressions), &mut |index| Some(format!("set{index}").into())).unwrap().1.form
     }
 

@@ -1,7 +1,7 @@
 //! Sends a transaction: one netlink batch, tied to the generation that was compared. All of it takes effect at once, for
 //! every packet, in all tables and both families, or nothing does.
 
-use ruleward_core::form::Form;
+use ruleward_core::encoded_rule::EncodedRule;
 use ruleward_core::transaction::{Change, Step, Transaction};
 
 use super::super::nfnetlink::{Batch, BatchError, push_attribute, push_text};
@@ -98,7 +98,7 @@ fn push(batch: &mut Batch, sets: Option<&SetIndexes>, step: &Step) -> Result<(),
 }
 
 /// The rule with the indexes that its sets have here and now.
-fn with_indexes(form: &Form, sets: Option<&SetIndexes>) -> Result<Vec<u8>, String> {
+fn with_indexes(form: &EncodedRule, sets: Option<&SetIndexes>) -> Result<Vec<u8>, String> {
     let mut bytes = form.bytes.to_vec();
     for used in &form.sets {
         let sets = sets.ok_or("the kernel does not tell the indexes of sets")?;

@@ -1,10 +1,10 @@
 //! Reads rules byte for byte, which is exact also where iptables-save hides something, and takes no process.
 
+use ruleward_core::encoded_rule::{EncodedRule, RawTable, Stamp};
 use ruleward_core::expected::{Expected, ExpectedTable};
-use ruleward_core::form::{Form, RawTable, Stamp};
-use ruleward_core::forms::Forms;
 use ruleward_core::names::{Family, Hook, Table};
 use ruleward_core::observed::{Observed, ObservedTable};
+use ruleward_core::rule_encodings::RuleEncodings;
 
 use super::{ObserveError, Scope, TRIES, add_states, with_rules};
 use crate::port::{Port, Wanted};
@@ -16,7 +16,7 @@ pub struct Reading {
     /// The rules by their text. One of unknown form has a line that names its marks.
     pub observed: Observed,
     /// The rules of unknown form that are ours by where they stand or by their marks.
-    pub strange: Vec<Strange>,
+    pub strange: Vec<UnknownRule>,
     /// Whether nobody wrote while it was read.
     pub steady: bool,
     /// What the tables were, as far as the backend tells it so.
@@ -28,7 +28,7 @@ pub type AlreadyRead<'a> = &'a mut dyn FnMut((Family, Table)) -> Option<RawTable
 
 /// A rule whose form is not known.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Strange {
+pub struct UnknownRule {
     /// Where.
     pub place: (Family, Table),
     /// Where.
@@ -36,7 +36,7 @@ pub struct Strange {
     /// Its number, from 0.
     pub at: usize,
     /// Itself.
-    pub form: Form,
+    pub form: EncodedRule,
 }
 
 /// Reads the tables in `scope` by form; `None` if the forms of `expected` are not known.
@@ -69,7 +69,7 @@ pub fn observe_forms(
 struct Source<'a> {
     port: &'a dyn Port,
     expected: &'a Expected,
-    forms: &'a Forms,
+    forms: &'a RuleEncodings,
 }
 
 fn read_forms(source: &Source<'_>, scope: &Scope, already: AlreadyRead<'_>) -> Result<Reading, ObserveError> {
@@ -154,7 +154,7 @@ fn read_table(
                         None => expected.ownership.owns_chain(table, &chain.name),
                     };
                     if ours {
-                        reading.strange.push(Strange { place, chain: chain.name.clone(), at, form: rule.form });
+                        reading.strange.push(UnknownRule { place, chain: chain.name.clone(), at, form: rule.form });
                     }
                     marks.into()
                 }

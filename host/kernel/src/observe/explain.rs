@@ -6,7 +6,7 @@ use ruleward_core::expected::Expected;
 use ruleward_core::names::{Family, Hook, Table};
 use ruleward_core::observed::ObservedTable;
 
-use super::{ObserveError, Reading, Strange};
+use super::{ObserveError, Reading, UnknownRule};
 use crate::describe::describe;
 use crate::port::Port;
 use crate::process::ToolError;
@@ -32,7 +32,7 @@ pub fn explain(
     port: &dyn Port,
     expected: &Expected,
     reading: &mut Reading,
-) -> Result<Vec<(Strange, String)>, ObserveError> {
+) -> Result<Vec<(UnknownRule, String)>, ObserveError> {
     let mut alike = Vec::new();
     let places: BTreeSet<(Family, Table)> = reading.strange.iter().map(|strange| strange.place).collect();
     for place in places {

@@ -6,7 +6,7 @@ use std::os::fd::BorrowedFd;
 use std::time::{Duration, Instant};
 
 use ruleward_core::actor::Actor;
-use ruleward_core::form::{RawChain, RawTable, Stamp};
+use ruleward_core::encoded_rule::{RawChain, RawTable, Stamp};
 use ruleward_core::names::{Backend, Family, Table};
 use ruleward_core::settle::Extent;
 use ruleward_core::simulate::Simulated;

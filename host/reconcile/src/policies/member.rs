@@ -10,7 +10,7 @@ use ruleward_core::grants::Grants;
 use ruleward_core::limit::Limit;
 use ruleward_core::names::PolicyName;
 
-use super::asked::Evaluations;
+use super::evaluation::Evaluations;
 use super::set::{PolicySpec, SpecState};
 use super::version::{Answer, Counts, NoAnswer, Version, judge};
 use ruleward_report::limits::LimitReport;
@@ -32,7 +32,7 @@ pub(super) struct Member {
     /// Why its newest answer is not the one in force.
     pub reason: Option<NoAnswer>,
     /// What is in force.
-    pub good: Option<Good>,
+    pub good: Option<ActiveVersion>,
     pub candidate: Option<Candidate>,
     /// This kernel refuses what is in force, too: what it owns stays as it is, until it is asked again.
     pub unusable: bool,
@@ -49,7 +49,7 @@ pub(super) type Answered = (Arc<Facts>, Answer);
 
 /// What is in force, and whose answer it is.
 #[derive(Clone)]
-pub(super) struct Good {
+pub(super) struct ActiveVersion {
     pub answer: Answer,
     /// To which facts; unknown after a restart.
     pub facts: Option<Arc<Facts>>,
@@ -158,7 +158,7 @@ impl Member {
                 let answer = answer.with_warnings(kept.warnings.into());
                 let LastGood { grants, limits, digest, version, .. } = kept;
                 let settings = kept.settings.into();
-                member.good = Some(Good { answer, facts: None, grants, limits, settings, digest, version });
+                member.good = Some(ActiveVersion { answer, facts: None, grants, limits, settings, digest, version });
             }
             Err(reason) => {
                 tracing::warn!("policy {}: the saved answer no longer passes the checks: {reason}", member.name);

@@ -11,7 +11,7 @@
 //! A policy that has never answered holds up no other. What it may own stays as it is in the kernel; and so does what a
 //! policy owns that has left the configuration, because the one that has not answered may be what takes its place.
 
-mod asked;
+mod evaluation;
 mod member;
 mod records;
 mod rejection;
@@ -31,13 +31,13 @@ use ruleward_core::names::{Family, Hook, PolicyName, Table};
 use ruleward_core::ownership::Ownership;
 
 use crate::runtime::Runtime;
-use member::{Candidate, Good, Member, describe};
+use member::{ActiveVersion, Candidate, Member, describe};
 use ruleward_report::{PolicyReport, PolicyState};
 use ruleward_sandbox::last_good::Records;
 
-use asked::Evaluations;
+use evaluation::Evaluations;
 
-pub use asked::Asked;
+pub use evaluation::EvaluationRecord;
 pub use records::Recorded;
 pub use rejection::Rejection;
 pub use set::{PolicySet, PolicySpec, ShadowSpec, SpecState};
@@ -224,7 +224,7 @@ impl Roster {
         whom: &Whom,
         again: bool,
         runtime: &dyn Runtime,
-    ) -> Vec<Asked> {
+    ) -> Vec<EvaluationRecord> {
         let mut asked = Evaluations { families: self.families, runtime, done: Vec::new() };
         if let Some(facts) = facts {
             for member in self.members.iter_mut().filter(|member| !member.leaving && whom.includes(&member.name)) {
@@ -477,7 +477,7 @@ impl Member {
             self.version = Some(Arc::clone(&version));
         }
         let contribution = Arc::clone(&answer.contribution);
-        self.good = Some(Good {
+        self.good = Some(ActiveVersion {
             answer,
             facts: Some(Arc::clone(&facts)),
             grants: version.grants().clone(),

@@ -304,8 +304,8 @@ impl World {
         Event::Checked(outcome)
     }
 
-    fn attend(&mut self) {
-        if let Some(report) = self.watched(Reconciler::attend) {
+    fn handle_events(&mut self) {
+        if let Some(report) = self.watched(Reconciler::handle_events) {
             self.told.lock().unwrap().push(format!("repaired: {}", summary(&report)));
             let outcome = report.scheduled();
             self.last = Arc::new(report);
@@ -350,7 +350,7 @@ impl World {
             }
             let rest = self.reconciler.rest();
             if self.kernel.has_news() || rest.is_some_and(|rest| rest.is_zero()) {
-                self.attend();
+                self.handle_events();
                 continue;
             }
             let next = rest.map_or(self.schedule.due(), |rest| self.schedule.due().min(now + rest));

@@ -30,11 +30,11 @@ const FIRST_PAUSE: Duration = Duration::from_secs(20);
 const CALM: usize = 5;
 
 /// One rule in INPUT, in force; what must be there, and what keeps it.
-fn kept(port: &Fake) -> (Arc<Expected>, Keeper) {
+fn kept(port: &Fake) -> (Arc<Expected>, Kernel) {
     kept_with(port, Target::Accept)
 }
 
-fn kept_with(port: &Fake, target: Target) -> (Arc<Expected>, Keeper) {
+fn kept_with(port: &Fake, target: Target) -> (Arc<Expected>, Kernel) {
     let uses = Uses { chains: vec![Pattern::new("f2b-*").unwrap()], ..Uses::default() };
     let grants = Grants { tables: vec![Table::Filter], uses, ..Grants::default() };
     let policy = PolicyName::new("web").unwrap();
@@ -49,13 +49,13 @@ fn kept_with(port: &Fake, target: Target) -> (Arc<Expected>, Keeper) {
     let contribution = Contribution { attachments: vec![attachment], ..Contribution::default() };
     let checked = check(&policy, &grants, |_| true, OutputLimits::default(), &contribution).unwrap();
     let desired = merge(&[checked], Ownership::new(vec![(policy, grants)]), Family::ALL.to_vec());
-    let mut expected = Arc::new(rehearse(port, desired, Learn::Forms(None)).unwrap().expected);
-    let mut keeper =
-        Keeper::new(Box::new(Watch::Off("nobody tells".to_owned())), Arc::new(SimRuntime::default()), REFRESH);
-    keeper.fights = Fights::with_limits(REFRESH, Limits { first_pause: FIRST_PAUSE, ..Limits::default() });
-    repair(port, &mut keeper, &mut expected, Undone::Insists).unwrap();
+    let mut expected = Arc::new(rehearse(port, desired, Learn::Encodings(None)).unwrap().expected);
+    let mut kernel =
+        Kernel::new(Box::new(Watch::Off("nobody tells".to_owned())), Arc::new(SimRuntime::default()), REFRESH);
+    kernel.fights = Fights::with_limits(REFRESH, Limits { first_pause: FIRST_PAUSE, ..Limits::default() });
+    repair(port, &mut kernel, &mut expected, OnRevert::Retry).unwrap();
     assert_eq!(rules(port), 1);
-    (expected, keeper)
+    (expected, kernel)
 }
 
 fn rules(port: &Fake) -> usize {
@@ -63,33 +63,38 @@ fn rules(port: &Fake) -> usize {
 }
 
 /// Looks, and repairs what is not as expected. The report of a failure.
-fn repair(port: &Fake, keeper: &mut Keeper, expected: &mut Arc<Expected>, undone: Undone) -> Result<(), Box<Report>> {
+fn repair(
+    port: &Fake,
+    kernel: &mut Kernel,
+    expected: &mut Arc<Expected>,
+    on_revert: OnRevert,
+) -> Result<(), Box<Report>> {
     let mut pass = Pass {
         report: Report::default(),
-        started: keeper.runtime.now(),
+        started: kernel.runtime.now(),
         intent: Intent::Write,
         committed_at: None,
         committing: false,
         settled: false,
-        undone,
+        on_revert,
         found: Found { measure: Some(Arc::clone(expected)), ..Found::default() },
         recorder: Recorder::new(false),
         cause: "",
-        runtime: Arc::clone(&keeper.runtime),
+        runtime: Arc::clone(&kernel.runtime),
     };
-    let mut observed = keeper.look(port, expected, &Scope::All, By::Forms, false).unwrap();
+    let mut observed = kernel.look(port, expected, &Scope::All, CompareMode::Encoded, false).unwrap();
     let mut todo = plan(expected, &observed);
     let drifts = drift::name(&todo, expected, &observed);
-    if undone == Undone::CountsAnew {
-        keeper.defer(&drifts, &Activity::default(), &Scope::All, &todo);
+    if on_revert == OnRevert::Backoff {
+        kernel.defer(&drifts, &Activity::default(), &Scope::All, &todo);
     }
-    let done = keeper.write(port, &mut pass, expected, &mut observed, &mut todo, &Scope::All);
+    let done = kernel.write(port, &mut pass, expected, &mut observed, &mut todo, &Scope::All);
     done.map(drop).map_err(|Stop| Box::new(pass.report))
 }
 
 /// A pause goes by.
-fn go_by(keeper: &mut Keeper) {
-    keeper.started -= FIRST_PAUSE;
+fn go_by(kernel: &mut Kernel) {
+    kernel.started -= FIRST_PAUSE;
 }
 
 fn flush(port: &Fake) {
@@ -109,32 +114,32 @@ fn undo(port: &Fake, writes: usize) {
 #[test]
 fn each_time_it_counts_and_in_a_fight_it_waits() {
     let port = Fake::new(Backend::Nft);
-    let (mut expected, mut keeper) = kept(&port);
+    let (mut expected, mut kernel) = kept(&port);
     let before = port.transactions();
     flush(&port);
     undo(&port, 100);
-    repair(&port, &mut keeper, &mut expected, Undone::CountsAnew).unwrap();
+    repair(&port, &mut kernel, &mut expected, OnRevert::Backoff).unwrap();
     assert_eq!((port.transactions() - before, rules(&port)), (CALM, 0));
-    let [fight] = &keeper.fights.fights(keeper.elapsed())[..] else { panic!("there is a fight") };
+    let [fight] = &kernel.fights.fights(kernel.elapsed())[..] else { panic!("there is a fight") };
     assert_eq!(fight.rounds, CALM as u64);
-    assert!(keeper.sync.defers((Family::Ipv4, Table::Filter), "INPUT"));
-    assert!(keeper.sync.contended().is_some_and(|contended| contended.due > keeper.runtime.now()));
+    assert!(kernel.sync.defers((Family::Ipv4, Table::Filter), "INPUT"));
+    assert!(kernel.sync.contended().is_some_and(|contended| contended.due > kernel.runtime.now()));
     // One more repair, and the next pause.
-    go_by(&mut keeper);
-    repair(&port, &mut keeper, &mut expected, Undone::CountsAnew).unwrap();
+    go_by(&mut kernel);
+    repair(&port, &mut kernel, &mut expected, OnRevert::Backoff).unwrap();
     assert_eq!((port.transactions() - before, rules(&port)), (CALM + 1, 0));
-    assert!(keeper.sync.contended().is_some_and(|contended| contended.due > keeper.runtime.now()));
+    assert!(kernel.sync.contended().is_some_and(|contended| contended.due > kernel.runtime.now()));
 }
 
 #[test]
 fn what_is_undone_once_is_right_at_the_end_of_the_same_pass() {
     let port = Fake::new(Backend::Nft);
-    let (mut expected, mut keeper) = kept(&port);
+    let (mut expected, mut kernel) = kept(&port);
     flush(&port);
     undo(&port, 1);
-    repair(&port, &mut keeper, &mut expected, Undone::CountsAnew).unwrap();
+    repair(&port, &mut kernel, &mut expected, OnRevert::Backoff).unwrap();
     assert_eq!(rules(&port), 1);
-    assert!(keeper.sync.contended().is_none());
+    assert!(kernel.sync.contended().is_none());
 }
 
 /// After a lost race only the chain that changes is read again, and the one that its rule waits for.
@@ -145,26 +150,26 @@ fn a_jump_to_another_programs_chain_comes_back_after_a_lost_race() {
         kernel.table(Family::Ipv4, Table::Filter).insert("f2b-sshd".to_owned(), Vec::new());
     };
     port.stranger(chain);
-    let (mut expected, mut keeper) = kept_with(&port, Target::Jump(ChainName::new("f2b-sshd").unwrap()));
+    let (mut expected, mut kernel) = kept_with(&port, Target::Jump(ChainName::new("f2b-sshd").unwrap()));
     flush(&port);
     port.fault(Fault::Stranger(Box::new(|kernel| {
         kernel.table(Family::Ipv4, Table::Filter).insert("other".to_owned(), Vec::new());
     })));
-    repair(&port, &mut keeper, &mut expected, Undone::Insists).unwrap();
+    repair(&port, &mut kernel, &mut expected, OnRevert::Retry).unwrap();
     assert_eq!(rules(&port), 1);
 }
 
 #[test]
 fn who_insists_tries_again_and_is_told_when_it_was_in_vain() {
     let port = Fake::new(Backend::Nft);
-    let (mut expected, mut keeper) = kept(&port);
+    let (mut expected, mut kernel) = kept(&port);
     flush(&port);
     undo(&port, TRIES);
-    let report = repair(&port, &mut keeper, &mut expected, Undone::Insists).unwrap_err();
+    let report = repair(&port, &mut kernel, &mut expected, OnRevert::Retry).unwrap_err();
     assert_eq!((report.outcome, rules(&port)), (Outcome::Failed, 0));
     assert!(report.problems[0].contains("again and again; gave up after 6 tries"), "{:?}", report.problems);
     undo(&port, TRIES - 1);
-    repair(&port, &mut keeper, &mut expected, Undone::Insists).unwrap();
+    repair(&port, &mut kernel, &mut expected, OnRevert::Retry).unwrap();
     assert_eq!(rules(&port), 1);
 }
 
@@ -173,7 +178,7 @@ fn who_insists_tries_again_and_is_told_when_it_was_in_vain() {
 #[test]
 fn what_is_not_found_again_waits_for_nothing() {
     let port = Fake::new(Backend::Nft);
-    let (expected, mut keeper) = kept(&port);
+    let (expected, mut kernel) = kept(&port);
     flush(&port);
     let part = [((Family::Ipv4, Table::Filter), Some([Box::from("INPUT")].into()))];
     let scope = Scope::Part { tables: part.into(), sets: false };
@@ -182,24 +187,24 @@ fn what_is_not_found_again_waits_for_nothing() {
     let chain = drift::name(&todo, &expected, &observed);
     let table = vec![drift::Drift { chain: String::new(), ..chain[0].clone() }];
     for drifts in [table, chain] {
-        let mut waits = || !keeper.defer(&drifts, &Activity::default(), &scope, &todo).is_empty();
+        let mut waits = || !kernel.defer(&drifts, &Activity::default(), &scope, &todo).is_empty();
         assert_eq!((0..=CALM).find(|_| waits()), Some(CALM));
-        assert!(keeper.sync.contended().is_some_and(|contended| contended.due > keeper.runtime.now()), "{drifts:?}");
-        go_by(&mut keeper);
+        assert!(kernel.sync.contended().is_some_and(|contended| contended.due > kernel.runtime.now()), "{drifts:?}");
+        go_by(&mut kernel);
     }
 }
 
 #[test]
 fn our_transactions_are_known_also_when_nothing_is_right() {
     let port = Fake::new(Backend::Nft);
-    let (mut expected, mut keeper) = kept(&port);
+    let (mut expected, mut kernel) = kept(&port);
     flush(&port);
     let theirs = port.generation().unwrap();
-    keeper.sync.set_generation(Some(theirs));
-    repair(&port, &mut keeper, &mut expected, Undone::CountsAnew).unwrap();
+    kernel.sync.set_generation(Some(theirs));
+    repair(&port, &mut kernel, &mut expected, OnRevert::Backoff).unwrap();
     let ours = port.generation().unwrap();
-    assert_eq!((keeper.sync.generation(), ours), (Some(ours), theirs + 1));
-    assert!(is_known(ours, &keeper.own, None, false) && !is_known(theirs, &keeper.own, None, false));
+    assert_eq!((kernel.sync.generation(), ours), (Some(ours), theirs + 1));
+    assert!(is_known(ours, &kernel.own, None, false) && !is_known(theirs, &kernel.own, None, false));
 }
 
 #[test]

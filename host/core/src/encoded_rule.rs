@@ -1,6 +1,6 @@
 //! Rules as the kernel holds them, byte for byte, and what their text is.
 //!
-//! A [`Form`] is made comparable by the edge that reads it: counters are zero, and so are the indexes of address sets,
+//! A [`EncodedRule`] is made comparable by the edge that reads it: counters are zero, and so are the indexes of address sets,
 //! whose names stand beside the bytes. So the same rule has the same form in every namespace, and after its set was made
 //! anew under another index.
 
@@ -8,7 +8,7 @@ use crate::base_chain::{ChainState, TableState};
 
 /// One rule.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct Form {
+pub struct EncodedRule {
     /// What the kernel dumps, without counters and set indexes.
     pub bytes: Box<[u8]>,
     /// The sets that it uses.
@@ -28,7 +28,7 @@ pub struct SetUse {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RawRule {
     /// Its form.
-    pub form: Form,
+    pub form: EncodedRule,
     /// What names it for as long as it stands there; 0 where the backend has no such thing (legacy).
     pub handle: u64,
 }

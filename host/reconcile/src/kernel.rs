@@ -11,13 +11,13 @@ use std::time::{Duration, Instant};
 use ruleward_core::awaited::Awaited;
 use ruleward_core::awaiting::{Awaiting, awaiting};
 use ruleward_core::base_chain::Structure;
+use ruleward_core::encoded_rule::Stamp;
 use ruleward_core::expected::{Basis, Expected};
 use ruleward_core::fight::Fights;
-use ruleward_core::form::Stamp;
-use ruleward_core::forms::{Coverage, Forms};
 use ruleward_core::names::{Family, SetName, Table};
 use ruleward_core::observed::Observed;
 use ruleward_core::plan::{Plan, plan};
+use ruleward_core::rule_encodings::{Coverage, RuleEncodings};
 use ruleward_core::settle::{Bounds, Settling};
 
 use crate::fill::Filled;
@@ -30,7 +30,7 @@ use crate::traced::Stage;
 use ruleward_kernel::activity::Activity;
 use ruleward_kernel::commit::{CommitError, commit, commit_at_once, wait_until_unused};
 use ruleward_kernel::event_source::EventSource;
-use ruleward_kernel::observe::{Scope, Strange};
+use ruleward_kernel::observe::{Scope, UnknownRule};
 use ruleward_kernel::port::Port;
 use ruleward_kernel::writers::Writers;
 use ruleward_report::ErrorClass;
@@ -62,20 +62,20 @@ pub(crate) type Chains = BTreeMap<(Family, Table), BTreeSet<Box<str>>>;
 
 /// By which means rules are compared and written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum By {
+pub(crate) enum CompareMode {
     /// Their byte forms, in one transaction where the backend has such a thing.
-    Forms,
+    Encoded,
     /// Their text, with the stock tools.
     Text,
 }
 
 /// What becomes of a repair that is undone again before it is read back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Undone {
+pub(crate) enum OnRevert {
     /// It counts as drift that is seen anew, and waits where that is a fight.
-    CountsAnew,
+    Backoff,
     /// It is made again at once, as often as there are tries: whoever asked for it waits for the answer.
-    Insists,
+    Retry,
 }
 
 /// What was written in a pass before it looks again.
@@ -90,7 +90,7 @@ enum Since {
 }
 
 /// What is kept from one look to the next.
-pub(crate) struct Keeper {
+pub(crate) struct Kernel {
     pub events: Box<dyn EventSource>,
     pub runtime: Arc<dyn Runtime>,
     /// What is known without reading.
@@ -102,7 +102,7 @@ pub(crate) struct Keeper {
     pub fights: Fights,
     pub started: Instant,
     /// What was heard and not looked at yet.
-    pub heard: Activity,
+    pub pending: Activity,
     /// Whether those who did it are done.
     pub settling: Settling,
     /// Tables that are left alone in this pass: those who write there are not done.
@@ -128,11 +128,11 @@ pub(crate) struct Keeper {
     /// What the tables were when they were last looked at (legacy).
     stamps: BTreeMap<(Family, Table), Stamp>,
     /// Rules of unknown form that the last look found, and that only have a line of marks.
-    pub strange: Vec<Strange>,
+    pub strange: Vec<UnknownRule>,
     /// Whether nobody wrote during the last look.
     pub steady: bool,
     /// What `status` was told of these forms.
-    pub coverage: Option<(Arc<Forms>, Coverage)>,
+    pub coverage: Option<(Arc<RuleEncodings>, Coverage)>,
     /// What tables and built-in chains were when they were looked at last, besides their rules.
     pub seen: Seen,
     /// Tables that text can't show are left out: their bytes can't be had either.
@@ -152,7 +152,7 @@ pub(crate) struct Keeper {
     pub read_again: Option<Instant>,
 }
 
-impl Keeper {
+impl Kernel {
     pub fn new(events: Box<dyn EventSource>, runtime: Arc<dyn Runtime>, refresh: Duration) -> Self {
         let mut fights = Fights::new(refresh);
         fights.took(Duration::ZERO, CHEAP);
@@ -164,7 +164,7 @@ impl Keeper {
             fights,
             started: runtime.now(),
             runtime,
-            heard: Activity::default(),
+            pending: Activity::default(),
             settling: Settling::new(Bounds::default()),
             unsettled: BTreeSet::new(),
             writers: Writers::default(),
@@ -205,9 +205,9 @@ impl Keeper {
         self.runtime.now().saturating_duration_since(self.started)
     }
 
-    /// Forms, if they are known.
-    pub fn by(expected: &Expected) -> By {
-        if expected.forms.is_some() { By::Forms } else { By::Text }
+    /// RuleEncodings, if they are known.
+    pub fn by(expected: &Expected) -> CompareMode {
+        if expected.forms.is_some() { CompareMode::Encoded } else { CompareMode::Text }
     }
 
     /// Writes what `todo` says, and reads back until nothing is left to write or the tries are used up. Gives by which
@@ -226,7 +226,7 @@ impl Keeper {
         let port = &*port;
         pass.committing = true;
         let replayable = expected.forms.as_ref().is_some_and(|forms| forms.replayable);
-        let mut by = if replayable { Self::by(expected) } else { By::Text };
+        let mut by = if replayable { Self::by(expected) } else { CompareMode::Text };
         let mut how = UNWRITTEN;
         let mut since = Since::Start;
         let mut between = false;
@@ -241,8 +241,12 @@ impl Keeper {
         self.sets.at_once = false;
         loop {
             if !fresh {
-                looked = if by == By::Text && port.generation().is_some() { By::Text } else { Self::by(expected) };
-                let scope = if looked == By::Text { &Scope::All } else { &*scope };
+                looked = if by == CompareMode::Text && port.generation().is_some() {
+                    CompareMode::Text
+                } else {
+                    Self::by(expected)
+                };
+                let scope = if looked == CompareMode::Text { &Scope::All } else { &*scope };
                 *observed = pass
                     .timed(Stage::Verify, || self.look(port, expected, scope, looked, how == BY_TOOLS))
                     .map_err(|error| pass.stop(ErrorClass::Temporary, format!("the kernel can't be read: {error}")))?;
@@ -266,13 +270,13 @@ impl Keeper {
                 continue;
             }
             tried += 1;
-            if tried > TRIES / 2 && by == By::Text {
+            if tried > TRIES / 2 && by == CompareMode::Text {
                 todo.generation = None; // somebody writes all the time: what we delete, we name by its text
                 todo.first.iter_mut().for_each(|first| first.generation = None);
             }
             self.use_filled(todo);
             let step = todo.first.as_deref().unwrap_or(todo);
-            let forms = expected.forms.clone().filter(|_| by == By::Forms);
+            let forms = expected.forms.clone().filter(|_| by == CompareMode::Encoded);
             let done = pass.timed(Stage::Commit, || match &forms {
                 Some(forms) => commit_at_once(port, step, observed, forms),
                 None => commit(port, step),
@@ -293,11 +297,11 @@ impl Keeper {
                     since = Since::Commit;
                     how = match by {
                         _ if step.tables.is_empty() => "ipset",
-                        By::Forms => "netlink",
-                        By::Text => BY_TOOLS,
+                        CompareMode::Encoded => "netlink",
+                        CompareMode::Text => BY_TOOLS,
                     };
                     pass.recorder.tell("ruleward.commit.how", how);
-                    if by == By::Forms {
+                    if by == CompareMode::Encoded {
                         self.by_tools = None;
                         self.count_own_commit(observed, step);
                     }
@@ -312,21 +316,21 @@ impl Keeper {
                 Err(CommitError::Stale) => {
                     lost += 1;
                     if lost > TRIES / 2 {
-                        by = By::Text;
-                    } else if by == By::Forms && todo.sets.is_empty() && todo.remove_sets.is_empty() {
+                        by = CompareMode::Text;
+                    } else if by == CompareMode::Encoded && todo.sets.is_empty() && todo.remove_sets.is_empty() {
                         scope = Cow::Owned(only(todo));
                     }
                 }
                 Err(CommitError::NotAtOnce(reason)) => {
                     tracing::debug!("by the stock tools: {reason}");
                     self.by_tools = Some(reason);
-                    by = By::Text;
+                    by = CompareMode::Text;
                 }
                 Err(error @ CommitError::Partial(_)) => return Err(pass.stop(ErrorClass::Temporary, error.to_string())),
             }
         }
         if todo.is_empty() {
-            if looked == By::Text && expected.forms.is_some() {
+            if looked == CompareMode::Text && expected.forms.is_some() {
                 self.resume_forms(port, expected, observed);
             }
             return Ok(how);
@@ -345,7 +349,7 @@ impl Keeper {
         todo: &mut Plan,
     ) {
         if since != Since::Start {
-            if pass.undone == Undone::CountsAnew {
+            if pass.on_revert == OnRevert::Backoff {
                 self.defer_again(&self.awaited.drifts(expected, observed, todo), todo);
             }
             pass.found.after_writing(self.awaited.drifts(expected, observed, todo), since == Since::Commit);
@@ -372,7 +376,7 @@ impl Keeper {
 
     /// The tools have written what is compared by form from now on.
     fn resume_forms(&mut self, port: &dyn Port, expected: &mut Arc<Expected>, observed: &mut Observed) {
-        match self.look(port, expected, &Scope::All, By::Forms, true) {
+        match self.look(port, expected, &Scope::All, CompareMode::Encoded, true) {
             Ok(again) if self.is_done(plan(expected, &again)) => *observed = again,
             Ok(_) => observed.generation = None, // somebody was here: the next look finds it
             Err(error) => tracing::warn!("the rules could not be read back by form: {error}"),
@@ -391,5 +395,5 @@ fn restructures(todo: &Plan) -> bool {
 }
 
 #[cfg(test)]
-#[path = "keeper_tests.rs"]
+#[path = "kernel_tests.rs"]
 mod tests;

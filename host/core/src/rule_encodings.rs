@@ -8,14 +8,14 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
-use crate::form::Form;
+use crate::encoded_rule::EncodedRule;
 use crate::names::{Family, Table};
 
 type Place = (Family, Table);
 
 /// The forms of all rules of a desired state.
 #[derive(Debug, Clone, Default)]
-pub struct Forms {
+pub struct RuleEncodings {
     tables: BTreeMap<Place, TableForms>,
     /// Whether the backend takes rules in this form at all, and this was proven.
     pub replayable: bool,
@@ -23,7 +23,7 @@ pub struct Forms {
 
 #[derive(Debug, Clone, Default)]
 struct TableForms {
-    shown: HashMap<Arc<Form>, Arc<str>>,
+    shown: HashMap<Arc<EncodedRule>, Arc<str>>,
     written: HashMap<Arc<str>, Replay>,
     /// How many forms are known beside those that were learned.
     others: usize,
@@ -36,9 +36,9 @@ pub const MOST_OTHERS: usize = 65_536;
 #[derive(Debug, Clone)]
 struct Replay {
     /// The one to replay.
-    form: Arc<Form>,
+    form: Arc<EncodedRule>,
     /// Another one as a resort.
-    resort: Option<Arc<Form>>,
+    resort: Option<Arc<EncodedRule>>,
     doubt: Option<Box<str>>,
 }
 
@@ -55,14 +55,21 @@ pub struct Coverage {
     pub by_text: Vec<String>,
 }
 
-impl Forms {
+impl RuleEncodings {
     /// Takes note of a rule: what iptables-restore was given, what iptables-save shows, and its form. A `lighter` form
     /// that means the same is the one to replay, if it can be proven.
-    pub fn learn(&mut self, place: Place, written: &Arc<str>, shown: &str, form: Form, lighter: Option<Form>) {
+    pub fn learn(
+        &mut self,
+        place: Place,
+        written: &Arc<str>,
+        shown: &str,
+        form: EncodedRule,
+        lighter: Option<EncodedRule>,
+    ) {
         let table = self.tables.entry(place).or_default();
         // Most rules are shown as they are written: of these one text is kept.
         let mut text: Option<Arc<str>> = (**written == *shown).then(|| Arc::clone(written));
-        let mut note = |form: Form| match table.shown.get_key_value(&form) {
+        let mut note = |form: EncodedRule| match table.shown.get_key_value(&form) {
             Some((known, _)) => Arc::clone(known),
             None => {
                 let form = Arc::new(form);
@@ -82,7 +89,7 @@ impl Forms {
     }
 
     /// What is in the kernel is another form of a rule that is shown as `shown`: not drift, and never replayed.
-    pub fn also(&mut self, place: Place, form: Form, shown: &str) {
+    pub fn add_alias(&mut self, place: Place, form: EncodedRule, shown: &str) {
         let table = self.tables.entry(place).or_default();
         table.others += 1;
         if table.others > MOST_OTHERS {
@@ -99,15 +106,16 @@ impl Forms {
             let texts: HashSet<&str> = table.shown.values().map(|text| &**text).collect();
             let kept =
                 old.shown.iter().filter(|(form, text)| texts.contains(&***text) && !table.shown.contains_key(*form));
-            let kept: Vec<(Form, Arc<str>)> = kept.map(|(form, text)| (Form::clone(form), Arc::clone(text))).collect();
+            let kept: Vec<(EncodedRule, Arc<str>)> =
+                kept.map(|(form, text)| (EncodedRule::clone(form), Arc::clone(text))).collect();
             for (form, text) in kept {
-                self.also(*place, form, &text);
+                self.add_alias(*place, form, &text);
             }
         }
     }
 
     /// The rule must not be replayed in the form that it has first. False: it has no other.
-    pub fn doubt(&mut self, place: Place, written: &str, reason: &str) -> bool {
+    pub fn mark_unproven(&mut self, place: Place, written: &str, reason: &str) -> bool {
         let Some(table) = self.tables.get_mut(&place) else { return false };
         let Some(replay) = table.written.get_mut(written) else { return false };
         if let Some(resort) = replay.resort.take() {
@@ -129,7 +137,7 @@ impl Forms {
     }
 
     /// What the form is shown as, if it is one of ours.
-    pub fn text(&self, place: Place, form: &Form) -> Option<&str> {
+    pub fn text(&self, place: Place, form: &EncodedRule) -> Option<&str> {
         self.tables.get(&place)?.shown.get(form).map(|text| &**text)
     }
 
@@ -137,7 +145,7 @@ impl Forms {
     ///
     /// # Errors
     /// Why it can't be replayed.
-    pub fn replay(&self, place: Place, written: &str) -> Result<&Arc<Form>, String> {
+    pub fn replay(&self, place: Place, written: &str) -> Result<&Arc<EncodedRule>, String> {
         if !self.replayable {
             return Err("this backend takes no rules in bytes".to_owned());
         }
@@ -171,14 +179,14 @@ impl Forms {
 mod tests {
     use super::*;
 
-    fn form(bytes: &[u8]) -> Form {
-        Form { bytes: bytes.into(), sets: Box::default() }
+    fn form(bytes: &[u8]) -> EncodedRule {
+        EncodedRule { bytes: bytes.into(), sets: Box::default() }
     }
 
     #[test]
     fn only_what_is_proven_is_replayed() {
         let place = (Family::Ipv4, Table::Nat);
-        let mut forms = Forms::default();
+        let mut forms = RuleEncodings::default();
         forms.learn(place, &"-p 6 -j a".into(), "-p tcp -j a", form(b"1"), None);
         assert_eq!(forms.text(place, &form(b"1")), Some("-p tcp -j a"));
         assert_eq!(forms.text((Family::Ipv6, Table::Nat), &form(b"1")), None);
@@ -186,7 +194,7 @@ mod tests {
         forms.replayable = true;
         assert_eq!(&*forms.replay(place, "-p 6 -j a").unwrap().bytes, b"1");
         assert!(forms.replay(place, "-j b").is_err());
-        forms.doubt(place, "-p 6 -j a", "its text differs");
+        forms.mark_unproven(place, "-p 6 -j a", "its text differs");
         assert_eq!(forms.replay(place, "-p 6 -j a").unwrap_err(), "its text differs");
         let coverage = forms.coverage();
         assert_eq!((coverage.rules, coverage.unproven), (1, 1));
@@ -196,30 +204,30 @@ mod tests {
     #[test]
     fn a_lighter_form_goes_first_and_gives_way() {
         let place = (Family::Ipv4, Table::Nat);
-        let mut forms = Forms { replayable: true, ..Forms::default() };
+        let mut forms = RuleEncodings { replayable: true, ..RuleEncodings::default() };
         forms.learn(place, &"-j a".into(), "-j a", form(b"heavy"), Some(form(b"light")));
         assert_eq!(&*forms.replay(place, "-j a").unwrap().bytes, b"light");
         assert_eq!(forms.text(place, &form(b"heavy")), Some("-j a"));
-        assert!(forms.doubt(place, "-j a", "refused"));
+        assert!(forms.mark_unproven(place, "-j a", "refused"));
         assert_eq!(&*forms.replay(place, "-j a").unwrap().bytes, b"heavy");
         assert_eq!(forms.text(place, &form(b"light")), None);
-        assert!(!forms.doubt(place, "-j a", "refused"));
+        assert!(!forms.mark_unproven(place, "-j a", "refused"));
         assert!(forms.replay(place, "-j a").is_err());
     }
 
     #[test]
     fn another_form_with_the_same_text_is_known_and_not_replayed() {
         let place = (Family::Ipv4, Table::Nat);
-        let mut forms = Forms { replayable: true, ..Forms::default() };
+        let mut forms = RuleEncodings { replayable: true, ..RuleEncodings::default() };
         forms.learn(place, &"-j a".into(), "-j a", form(b"1"), None);
-        forms.also(place, form(b"2"), "-j a");
+        forms.add_alias(place, form(b"2"), "-j a");
         assert_eq!(forms.text(place, &form(b"2")), Some("-j a"));
         assert_eq!(&*forms.replay(place, "-j a").unwrap().bytes, b"1");
-        let mut next = Forms::default();
+        let mut next = RuleEncodings::default();
         next.learn(place, &"-j a".into(), "-j a", form(b"3"), None);
         next.inherit(&forms);
         assert_eq!(next.text(place, &form(b"2")), Some("-j a"), "a new desired state does not make it strange");
-        let mut other = Forms::default();
+        let mut other = RuleEncodings::default();
         other.learn(place, &"-j b".into(), "-j b", form(b"4"), None);
         other.inherit(&forms);
         assert_eq!(other.text(place, &form(b"2")), None);

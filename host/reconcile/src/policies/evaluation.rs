@@ -12,7 +12,7 @@ use super::version::{Answer, NoAnswer, Version};
 
 /// A version that was asked.
 #[derive(Debug, Clone)]
-pub struct Asked {
+pub struct EvaluationRecord {
     /// Which; it knows what it used.
     pub version: Arc<Version>,
     /// When.
@@ -27,7 +27,7 @@ pub struct Asked {
 pub(super) struct Evaluations<'a> {
     pub families: Families,
     pub runtime: &'a dyn Runtime,
-    pub done: Vec<Asked>,
+    pub done: Vec<EvaluationRecord>,
 }
 
 impl Evaluations<'_> {
@@ -40,7 +40,7 @@ impl Evaluations<'_> {
         }
         let problem = answer.as_ref().err().map(ToString::to_string);
         let (version, ended) = (Arc::clone(version), self.runtime.now());
-        self.done.push(Asked { version, began, ended, problem });
+        self.done.push(EvaluationRecord { version, began, ended, problem });
         answer
     }
 }

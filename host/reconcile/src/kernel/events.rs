@@ -10,13 +10,13 @@ use ruleward_core::observed::Observed;
 use ruleward_core::plan::Plan;
 use ruleward_core::settle::{Extent, Verdict, Writer};
 
-use super::Keeper;
+use super::Kernel;
 use ruleward_kernel::activity::Activity;
 
 /// How many generations of ours are kept until they are heard of: where nobody tells of them they would add up.
 const MOST_OWN: usize = 64;
 
-impl Keeper {
+impl Kernel {
     /// A transaction of ours is tied to the generation that was read, and makes exactly the next one.
     pub(crate) fn count_own_commit(&mut self, observed: &Observed, todo: &Plan) {
         let Some(generation) = observed.generation.filter(|_| !todo.tables.is_empty()) else { return };
@@ -31,7 +31,7 @@ impl Keeper {
     }
 
     /// What others did since the last time, in chains that concern us.
-    pub fn listen(&mut self, expected: &Expected, concerns: &dyn Fn(Family, Table, &str) -> bool) -> Activity {
+    pub fn poll_events(&mut self, expected: &Expected, concerns: &dyn Fn(Family, Table, &str) -> bool) -> Activity {
         let by_text = expected.forms.is_none();
         let Self { events, own, .. } = self;
         let compared = self.sync.generation();
@@ -69,8 +69,8 @@ impl Keeper {
             return None;
         }
         self.writers.keep(&self.settling.running().collect());
-        let mut heard = self.heard.take_all_but(&self.unsettled);
-        if self.heard.lost || self.heard.anywhere.is_some() {
+        let mut heard = self.pending.take_all_but(&self.unsettled);
+        if self.pending.lost || self.pending.anywhere.is_some() {
             for place in settled.into_iter().filter(|place| expected.tables.contains_key(place)) {
                 heard.tables.entry(place).or_default();
             }
@@ -106,7 +106,7 @@ impl Keeper {
         }
     }
 
-    /// When [`Keeper::take_settled`] should be asked again, if no process ends before.
+    /// When [`Kernel::take_settled`] should be asked again, if no process ends before.
     pub fn settled_at(&self) -> Instant {
         match self.settling.verdict(self.elapsed()) {
             Verdict::Wait(at) => self.started + at,

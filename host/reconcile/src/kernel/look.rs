@@ -5,17 +5,17 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use ruleward_core::expected::Expected;
-use ruleward_core::forms::Forms;
 use ruleward_core::names::{Family, Table};
 use ruleward_core::observed::Observed;
+use ruleward_core::rule_encodings::RuleEncodings;
 
-use super::{By, Keeper};
+use super::{CompareMode, Kernel};
 use ruleward_kernel::observe::{
     ObserveError, Scope, explain, find_absent_sets, find_set_users, observe_forms, observe_tables,
 };
 use ruleward_kernel::port::Port;
 
-impl Keeper {
+impl Kernel {
     /// Reads what is in `scope`. Rules in another form than ours that are shown as ours are taken for ours where nothing
     /// better can be known: before our first commit (somebody wrote the same rules), after a commit by the tools (they
     /// wrote them), and where iptables-save hides nothing.
@@ -24,7 +24,7 @@ impl Keeper {
         port: &dyn Port,
         expected: &mut Arc<Expected>,
         scope: &Scope,
-        by: By,
+        by: CompareMode,
         trusting: bool,
     ) -> Result<Observed, ObserveError> {
         let scope = &*with_awaited(scope, expected);
@@ -50,7 +50,7 @@ impl Keeper {
         port: &dyn Port,
         expected: &mut Arc<Expected>,
         scope: &Scope,
-        by: By,
+        by: CompareMode,
         trusting: bool,
     ) -> Result<Observed, ObserveError> {
         self.strange.clear();
@@ -63,7 +63,7 @@ impl Keeper {
             return observe_tables(port, expected, self.leave_out_hidden);
         };
         let mut trusting = trusting;
-        if by == By::Text {
+        if by == CompareMode::Text {
             self.events.mark(&places);
             match observe_tables(port, expected, false) {
                 // What text can't show is read by bytes, also what the tools have written.
@@ -89,7 +89,7 @@ impl Keeper {
         }
         let alike = explain(port, expected, &mut reading)?;
         let trusting = trusting || !self.contacted;
-        let mut learned: Option<Forms> = None;
+        let mut learned: Option<RuleEncodings> = None;
         for (strange, text) in alike {
             let by_text = expected.forms.as_ref().is_some_and(|forms| !forms.trusts(strange.place));
             let believed = port.shows_all(&strange.form) && (trusting || by_text || port.generation().is_none());
@@ -100,7 +100,11 @@ impl Keeper {
                 table.set_text(&strange.chain, strange.at, &text);
             }
             if let Some(forms) = expected.forms.as_ref().filter(|_| !by_text) {
-                learned.get_or_insert_with(|| Forms::clone(forms)).also(strange.place, strange.form, &text);
+                learned.get_or_insert_with(|| RuleEncodings::clone(forms)).add_alias(
+                    strange.place,
+                    strange.form,
+                    &text,
+                );
             }
         }
         if let Some(learned) = learned {
