@@ -230,8 +230,9 @@ impl Kernel {
         let mut how = UNWRITTEN;
         let mut since = Since::Start;
         let mut between = false;
+        let mut sets_written = false;
         let mut lost = 0;
-        let mut scope = Cow::Borrowed(scope);
+        let (asked, mut scope) = (scope, Cow::Borrowed(scope));
         // On legacy the picture is older than the lock: unless the tables are the same still, it is taken again.
         let mut fresh = port.generation().is_some()
             || (todo.first.is_none() && pass.timed(Stage::Verify, || self.are_as_seen(port, todo)));
@@ -246,18 +247,23 @@ impl Kernel {
                 } else {
                     Self::by(expected)
                 };
-                let scope = if looked == CompareMode::Text { &Scope::All } else { &*scope };
+                let read = if looked == CompareMode::Text { &Scope::All } else { &*scope };
                 *observed = pass
-                    .timed(Stage::Verify, || self.look(port, expected, scope, looked, how == BY_TOOLS))
+                    .timed(Stage::Verify, || self.look(port, expected, read, looked, how == BY_TOOLS))
                     .map_err(|error| pass.stop(ErrorClass::Temporary, format!("the kernel can't be read: {error}")))?;
                 *todo = plan(expected, observed);
                 self.without_deferred(todo);
                 // After the first step of a change of ours the rest is no drift.
                 if !std::mem::take(&mut between) {
-                    self.note_found(pass, since, expected, observed, todo);
+                    self.note_found(pass, (since, sets_written), expected, observed, todo);
                 }
                 if since == Since::Commit {
                     since = Since::Failure;
+                }
+                if todo.is_empty() && matches!(scope, Cow::Owned(_)) {
+                    // What else was to be looked at may have been changed by whoever was faster.
+                    scope = Cow::Borrowed(asked);
+                    continue;
                 }
                 if todo.is_empty() || tried == TRIES {
                     break;
@@ -285,6 +291,7 @@ impl Kernel {
                 pass.recorder.failed(error);
             }
             if !step.sets.is_empty() || !step.remove_sets.is_empty() {
+                sets_written = true; // they come first, whatever became of the rules
                 self.sets.forget();
             }
             // A set that gets another type has to be known at each step.
@@ -343,7 +350,7 @@ impl Kernel {
     fn note_found(
         &mut self,
         pass: &mut Pass,
-        since: Since,
+        (since, sets_written): (Since, bool),
         expected: &Arc<Expected>,
         observed: &Observed,
         todo: &mut Plan,
@@ -361,7 +368,9 @@ impl Kernel {
         } else {
             let mut todo = plan(&measure, observed);
             self.without_deferred(&mut todo);
-            self.awaited.drifts(&measure, observed, &todo)
+            let mut found = self.awaited.drifts(&measure, observed, &todo);
+            found.retain(|drift| drift.table.is_some() || !sets_written); // the rest is ours
+            found
         };
         pass.found.before_writing(found, || self.events.take_finished());
     }

@@ -142,6 +142,7 @@ impl Pass {
     pub(crate) fn stop(&mut self, class: ErrorClass, problem: impl Into<String>) -> Stop {
         let Report { outcome, .. } = Report::failure(class, "");
         self.report.outcome = outcome;
+        self.report.in_sync = false; // an earlier part of the same check may have claimed it
         self.report.class = class;
         self.report.problems.push(problem.into());
         Stop
@@ -290,6 +291,7 @@ impl Reconciler {
             self.tell_turns(pass, &turns);
         }
         let mut concluded = self.conclude(pass, result.map(drop));
+        pass.report.in_sync &= !observed.partial; // what was not compared is not claimed
         if concluded.is_ok() && pass.intent == Intent::Write && self.kernel.sets_are_unread() {
             // Large sets that were just put in their places are read back when the rules are in force.
             concluded = self.expected.clone().map_or(Ok(()), |expected| self.swap_large(pass, expected));

@@ -6,7 +6,7 @@ use std::os::fd::BorrowedFd;
 use std::time::{Duration, Instant};
 
 use ruleward_core::actor::Actor;
-use ruleward_core::encoded_rule::{RawChain, RawTable, Stamp};
+use ruleward_core::encoded_rule::{EncodedRule, RawChain, RawTable, Stamp};
 use ruleward_core::names::{Backend, Family, Table};
 use ruleward_core::settle::Extent;
 use ruleward_core::simulate::Simulated;
@@ -39,11 +39,13 @@ pub(super) struct Written {
     chains: BTreeMap<(Family, Table, Box<str>), (u64, Deeds)>,
     /// Tables that are not what they were, besides their chains.
     tables: Vec<Place>,
+    /// Chains with the names that they had.
+    renamed: Vec<(Family, Table, Box<str>, Box<str>)>,
 }
 
 impl Written {
     pub fn new(generation: u32, actor: Actor, before: &Simulated, after: &Simulated) -> Self {
-        let mut written = Self { generation, actor, chains: BTreeMap::new(), tables: Vec::new() };
+        let mut written = Self { generation, actor, chains: BTreeMap::new(), tables: Vec::new(), renamed: Vec::new() };
         for family in Family::ALL {
             for table in Table::ALL {
                 written.compare((family, table), &before.raw(family, table), &after.raw(family, table));
@@ -56,13 +58,34 @@ impl Written {
         if before.state != after.state {
             self.tables.push((family, table));
         }
-        let old: HashMap<&str, &RawChain> = before.chains.iter().map(|chain| (&*chain.name, chain)).collect();
-        let new: HashMap<&str, &RawChain> = after.chains.iter().map(|chain| (&*chain.name, chain)).collect();
+        let mut old: HashMap<&str, &RawChain> = before.chains.iter().map(|chain| (&*chain.name, chain)).collect();
+        let mut new: HashMap<&str, &RawChain> = after.chains.iter().map(|chain| (&*chain.name, chain)).collect();
+        // A chain that has another name now is told of by that name alone; what jumps to it is what it was.
+        let (gone, came): (Vec<&str>, Vec<&str>) = (
+            old.keys().filter(|name| !new.contains_key(*name)).copied().collect(),
+            new.keys().filter(|name| !old.contains_key(*name)).copied().collect(),
+        );
+        let renamed = match (&gone[..], &came[..]) {
+            ([from], [to]) if old[from].rules == new[to].rules => Some((*from, *to)),
+            _ => None,
+        };
+        if let Some((from, to)) = renamed {
+            (old.remove(from), new.remove(to));
+            self.chains.insert((family, table, to.into()), (1, Deeds::UNTOLD));
+            self.renamed.push((family, table, from.into(), to.into()));
+        }
+        let text = |form: &EncodedRule| {
+            let text = String::from_utf8_lossy(&form.bytes).into_owned();
+            match renamed {
+                Some((from, to)) if text.ends_with(&format!("-j {to}")) => text.replace(to, from),
+                _ => text,
+            }
+        };
         for name in old.keys().chain(new.keys()) {
             let (old, new) = (old.get(name), new.get(name));
             let what = |chain: Option<&&RawChain>| chain.map(|chain| (chain.state.base.clone(), chain.state.policy));
             let forms = |chain: Option<&&RawChain>| -> Vec<_> {
-                chain.into_iter().flat_map(|chain| &chain.rules).map(|rule| rule.form.clone()).collect()
+                chain.into_iter().flat_map(|chain| &chain.rules).map(|rule| text(&rule.form)).collect()
             };
             let (was, is) = (forms(old), forms(new));
             if was == is && what(old) == what(new) {
@@ -121,7 +144,13 @@ impl FakeEvents {
                 continue;
             }
             let ours = |(family, table, chain): &(Family, Table, Box<str>)| concerns(*family, *table, chain);
-            if !one.chains.keys().any(ours) && one.tables.is_empty() {
+            // One of ours has a name now that is not ours.
+            let lost = one
+                .renamed
+                .iter()
+                .filter(|(family, table, from, to)| concerns(*family, *table, from) && !concerns(*family, *table, to));
+            let tables: Vec<Place> = one.tables.iter().copied().chain(lost.map(|lost| (lost.0, lost.1))).collect();
+            if !one.chains.keys().any(ours) && tables.is_empty() {
                 activity.elsewhere = true;
                 continue;
             }
@@ -140,7 +169,7 @@ impl FakeEvents {
             for (place, (events, deeds)) in one.chains.iter().filter(|(place, _)| ours(place)) {
                 heard.chains.insert(place.clone(), touch(*events, *deeds));
             }
-            for place in &one.tables {
+            for place in &tables {
                 heard.tables.insert(*place, touch(1, Deeds::UNTOLD));
             }
             activity.extend(heard);

@@ -168,6 +168,7 @@ pub fn contribution(policy: &str, variant: u8) -> Contribution {
 
 /// The node.
 pub struct World {
+    pub backend: Backend,
     pub kernel: Fake,
     runtime: SimRuntime,
     reconciler: Reconciler,
@@ -180,6 +181,8 @@ pub struct World {
     pub told: Arc<Mutex<Vec<String>>>,
     /// Checks are made when they are due.
     checks: bool,
+    /// Looks whether a check claims rightly that all is in sync.
+    pub claims: Option<fn(&Self)>,
     /// When the reconciler wrote, since the beginning.
     pub writes: Vec<Duration>,
     /// The foreign rules, as whoever owns them left them.
@@ -211,6 +214,7 @@ impl World {
         let incidents = crate::incidents::Incidents::new(0);
         let reconciler = Reconciler::new(Arc::default(), detection, roster, incidents, surroundings);
         let mut world = Self {
+            backend,
             kernel,
             runtime,
             reconciler,
@@ -220,6 +224,7 @@ impl World {
             last: Arc::default(),
             told,
             checks: true,
+            claims: None,
             writes: Vec::new(),
             foreign: Arc::default(),
         };
@@ -299,6 +304,9 @@ impl World {
     fn check(&mut self, reason: Reason) -> Event {
         let report = self.watched(|reconciler| reconciler.check(Intent::Write, reason));
         self.told.lock().unwrap().push(format!("checked: {}", summary(&report)));
+        if let Some(claims) = self.claims.filter(|_| report.in_sync) {
+            claims(self);
+        }
         let outcome = report.scheduled();
         self.last = report;
         Event::Checked(outcome)
@@ -445,10 +453,17 @@ pub fn foreign_rules(kernel: &mut Simulated) -> Rules {
 }
 
 /// All that is ours: our chains whole, of built-in chains our rules, and of each where it stands.
+/// An empty chain to which a foreign rule jumps can't be removed, whether a policy asks for it or not.
 pub fn own_rules(kernel: &mut Simulated) -> Rules {
     let mut own = Rules::new();
-    for ((family, table, chain), rules) in all_rules(kernel) {
+    let (all, foreign) = (all_rules(kernel), foreign_rules(kernel));
+    for ((family, table, chain), rules) in all {
         if is_own_chain(&chain) {
+            let jump = format!("-j {chain}");
+            let mut there = foreign.iter().filter(|((of, at, _), _)| (*of, *at) == (family, table));
+            if rules.is_empty() && there.any(|(_, rules)| rules.iter().any(|rule| rule.ends_with(&jump))) {
+                continue;
+            }
             own.insert((family, table, chain), rules);
         } else if rules.iter().any(|rule| is_own_rule(rule)) {
             let first = rules.iter().take_while(|rule| is_own_rule(rule)).count();
