@@ -165,7 +165,7 @@ pub(crate) fn judge_hook(
     );
     if state.jumps > 0 {
         return Judged::Stuck(format!(
-            "{problem}; it can't be made anew while {} other rules jump to it: delete them, then {remedy}",
+            "{problem}; it can't be recreated while {} other rules jump to it: delete them, then {remedy}",
             state.jumps
         ));
     }
@@ -178,7 +178,7 @@ pub(crate) fn judge_hook(
             was,
         }),
         None => Judged::Stuck(format!(
-            "{problem}; it holds foreign rules that can't be written again byte for byte, so it is not made anew: {remedy}"
+            "{problem}; it holds foreign rules that can't be written again byte for byte, so it is not recreated: {remedy}"
         )),
     }
 }

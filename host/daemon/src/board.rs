@@ -27,8 +27,8 @@ pub const LONGEST_LOOK: Duration = Duration::from_secs(10);
 /// What to say of a look at files that does not end.
 pub fn unseen(Stuck { doing, silent }: Stuck) -> String {
     format!(
-        "files have not been looked at for {} s: {doing} does not end; what was read last counts, and rules are kept; find \
-         the file system that does not answer (`stat` on each of them), and mount it anew or configure another place",
+        "files have not been read for {} s: {doing} has not ended. The last read files count, and rules are repaired. Find \
+         the file system that does not answer (`stat` on each of them). Mount it again, or configure another place",
         silent.as_secs()
     )
 }

@@ -77,7 +77,7 @@ pub fn open(
         && config.watch
         && let Watch::Off(reason) = &watch
     {
-        tracing::warn!("drift is found at the refresh only: {reason}");
+        tracing::warn!("drift is detected at the refresh only: {reason}");
     }
     let edges = Edges {
         board: board.clone(),

@@ -348,7 +348,7 @@ impl Daemon {
         };
         tokio::select! {
             _ = self.worker.reports.recv() => {}
-            () = told_again => tracing::warn!("told to stop again: not waiting for the running check"),
+            () = told_again => tracing::warn!("second signal to stop: not waiting for the running check"),
             () = tokio::time::sleep(STOP_TIME) => {
                 tracing::warn!("the running check did not end within {} s: not waiting for it", STOP_TIME.as_secs());
             }

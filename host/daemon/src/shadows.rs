@@ -40,7 +40,7 @@ impl Shadows {
         match std::thread::Builder::new().name("shadows".to_owned()).spawn(move || work.run(&inbox)) {
             Ok(_) => Self { orders: Some(orders) },
             Err(error) => {
-                tracing::error!("shadow policies are not looked at: no thread for it: {error}");
+                tracing::error!("shadow policies are not evaluated: the thread for it can't be started: {error}");
                 Self::none()
             }
         }

@@ -29,7 +29,7 @@ pub enum PrivateError {
         source: io::Error,
     },
     /// Somebody else could put another folder in its place.
-    #[error("{} {problem}, so that somebody else could replace what is in it; let only root and this user write to it", .path.display())]
+    #[error("{} {problem}, so another user could replace what is in it; let only root and this user write to it", .path.display())]
     Exposed {
         /// Which folder above.
         path: PathBuf,
@@ -37,7 +37,7 @@ pub enum PrivateError {
         problem: String,
     },
     /// Somebody else could have written it.
-    #[error("{} {problem}; remove it, and it will be made anew", .path.display())]
+    #[error("{} {problem}; remove it; Ruleward creates it again", .path.display())]
     Foreign {
         /// Which file or folder.
         path: PathBuf,

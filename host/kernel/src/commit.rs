@@ -30,7 +30,7 @@ pub struct Committed {
 #[derive(Debug, Error)]
 pub enum CommitError {
     /// Somebody changed nf_tables after it was read; nothing was written.
-    #[error("somebody changed the tables while the change was planned; nothing was written")]
+    #[error("another program changed the tables while the change was planned; nothing was written")]
     Stale,
     /// It can't be done at once; nothing was written but sets.
     #[error("it can't be done in one transaction: {0}")]

@@ -50,13 +50,13 @@ pub enum DetectError {
     #[error("backend \"nft\" is chosen, but this kernel has no nf_tables ({0}); choose \"legacy\"")]
     NoNftables(Errno),
     /// The process may not look.
-    #[error("looking at nf_tables needs CAP_NET_ADMIN in this network namespace: run as root")]
+    #[error("reading nf_tables needs CAP_NET_ADMIN in this network namespace: run as root")]
     Permission,
     /// The kernel did not answer.
     #[error("listing the chains of nf_tables failed: {0}")]
     Netlink(Errno),
     /// A tool that had to be asked failed.
-    #[error("iptables-legacy can't be looked at: {0}; with `backend = \"nft\"` it need not be")]
+    #[error("iptables-legacy can't be read: {0}; `backend = \"nft\"` does without it")]
     Legacy(String),
     /// The chosen tools do not tell their version.
     #[error(transparent)]

@@ -100,7 +100,7 @@ pub enum RawError {
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum TransactError {
     /// Somebody was faster: another generation is current.
-    #[error("somebody changed the tables meanwhile")]
+    #[error("another program changed the tables meanwhile")]
     Stale,
     /// The kernel refused it.
     #[error("the kernel refused the transaction: {reason}")]

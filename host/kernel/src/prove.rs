@@ -234,7 +234,7 @@ impl Proof<'_> {
                     self.forms.mark_unproven(
                         (step.family, step.table),
                         text,
-                        &format!("the kernel refuses its form: {reason}"),
+                        &format!("the kernel refuses its encoding: {reason}"),
                     );
                     left_out = true;
                 }
@@ -268,7 +268,7 @@ impl Proof<'_> {
                 if rule.show() != Some(shown) {
                     doubts.insert(rule.write().to_owned(), (format!("replayed, it is shown as `{shown}`"), false));
                 } else if self.forms.text(place, &held.form) != Some(shown) {
-                    let reason = "the kernel holds it in another form each time".to_owned();
+                    let reason = "the kernel encodes it differently each time".to_owned();
                     doubts.insert(rule.write().to_owned(), (reason, true));
                 }
             }

@@ -56,7 +56,7 @@ pub enum RestoreError {
     },
     /// A script has no words for it.
     #[error(
-        "iptables-restore can't be told: {reason}, and rules have moved since it was read; the next check tries again"
+        "iptables-restore can't delete a rule: {reason}, and rules have moved since they were read; the next check tries again"
     )]
     Unwritable {
         /// Why.
@@ -199,7 +199,7 @@ impl Tools {
             return Err(ToolError::Untrustworthy { program, reason: error.to_string() });
         }
         if text.is_empty() && self.must_show_something(family, table) {
-            let reason = "it printed nothing, yet the kernel has what was asked for".to_owned();
+            let reason = "it printed nothing, although the kernel has this table".to_owned();
             return Err(ToolError::Untrustworthy { program, reason });
         }
         Ok(text)

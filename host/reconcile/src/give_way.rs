@@ -76,7 +76,7 @@ impl Reconciler {
             self.kernel.awaited.forget(*family, *table, Foreign::Chain(name));
         }
         let text =
-            format!("{family} {table}: chain {chain} was emptied: our jump to it gives way, so that it can be deleted");
+            format!("{family} {table}: another program emptied chain {chain}; our jump to it is removed, so it can go");
         tracing::info!("{}", plain(&text));
         Ok(())
     }

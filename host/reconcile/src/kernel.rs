@@ -342,7 +342,7 @@ impl Kernel {
             }
             return Ok(how);
         }
-        let reason = format!("somebody else changes the same rules again and again; gave up after {TRIES} tries");
+        let reason = format!("another program keeps changing the same rules; gave up after {TRIES} tries");
         Err(pass.stop(ErrorClass::Temporary, reason))
     }
 
@@ -388,7 +388,7 @@ impl Kernel {
         match self.look(port, expected, &Scope::All, CompareMode::Encoded, true) {
             Ok(again) if self.is_done(plan(expected, &again)) => *observed = again,
             Ok(_) => observed.generation = None, // somebody was here: the next look finds it
-            Err(error) => tracing::warn!("the rules could not be read back by form: {error}"),
+            Err(error) => tracing::warn!("the rules could not be read back in their netlink encoding: {error}"),
         }
     }
 

@@ -195,7 +195,7 @@ impl Reconciler {
         let Behind { refused, waiting, loading, staying, .. } = self.roster.behind();
         let configuration =
             self.offered.refusal.iter().map(|refusal| {
-                format!("the configuration is refused, and the last good one stays in force: {refusal}")
+                format!("the configuration is invalid, so the last valid one stays in force: {refusal}")
             });
         report.refused = configuration.chain(refused).collect();
         if report.class == ErrorClass::None && !report.refused.is_empty() {
@@ -204,7 +204,7 @@ impl Reconciler {
         let mut problems = report.refused.clone();
         problems.append(&mut report.problems);
         if !self.offered.complete && self.offered.any {
-            problems.push("policies are being loaded; what was in force of them stays until then".to_owned());
+            problems.push("policies are being loaded; their rules in force stay until then".to_owned());
         }
         if self.offered.complete {
             problems.extend(loading);
@@ -243,7 +243,7 @@ impl Reconciler {
             let who = if names.is_empty() { "another program".to_owned() } else { names.join(" and ") };
             let place = &fight.place;
             format!(
-                "{place} is not as it should be: its repair is undone again and again by {who}, and is made at growing pauses"
+                "{place} is out of sync: {who} keeps undoing its repair, so that further repairs follow at growing pauses"
             )
         };
         let mut lines: Vec<String> = missing.map(line).collect();

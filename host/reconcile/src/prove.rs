@@ -84,7 +84,7 @@ impl Reconciler {
     fn proven(&mut self, merged: Vec<Arc<Checked>>, rehearsed: Rehearsed) -> Proven {
         if rehearsed.impossible != self.no_rehearsal {
             if let Some(why) = &rehearsed.impossible {
-                tracing::warn!("no rehearsal is possible ({why}); what the kernel shows is learned after the commit");
+                tracing::warn!("no rehearsal is possible ({why}); the rules are read back after the commit instead");
             }
             self.no_rehearsal = rehearsed.impossible;
         }

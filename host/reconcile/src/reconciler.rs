@@ -366,7 +366,7 @@ pub(crate) fn learn(expected: Arc<Expected>, port: &dyn Port) -> Arc<Expected> {
     match Expected::clone(&expected).prove(Basis::Learned, &observed) {
         Ok(learned) => Arc::new(learned),
         Err(mismatch) => {
-            tracing::warn!("what the commit came to could not be learned: {mismatch}");
+            tracing::warn!("the rules that were read back after the commit do not match it: {mismatch}");
             expected
         }
     }

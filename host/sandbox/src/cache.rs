@@ -161,7 +161,7 @@ impl Cache {
         }
         let component = map(sandbox, code);
         if let Err(error) = self.make_room(folder, &name) {
-            warnings.push(format!("the cache of compiled policies can't be kept small: {error}"));
+            warnings.push(format!("old entries of the cache of compiled policies can't be removed: {error}"));
         }
         component
     }
@@ -227,7 +227,7 @@ fn is_abandoned(path: &Path) -> bool {
 }
 
 fn unusable(problem: &str) -> String {
-    format!("compiled policies can't be kept, so that each start compiles them again: {problem}")
+    format!("compiled policies can't be saved, so each start compiles them again: {problem}")
 }
 
 fn map(sandbox: &Sandbox, code: Trusted) -> Result<Component, CompileError> {

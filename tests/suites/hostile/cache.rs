@@ -48,7 +48,7 @@ fn a_full_disk() {
     let node = cold_node();
     let state = node.path("state");
     node.command("mount").args(&["-t", "tmpfs", "-o", "size=64k,mode=700", "none"]).args(&[&state]).must();
-    assert_warns(&node, &["policy good:", "can't be kept, so that each start compiles them again"]);
+    assert_warns(&node, &["policy good:", "can't be saved, so each start compiles them again"]);
 }
 
 fn a_read_only_disk() {
@@ -73,7 +73,7 @@ fn a_folder_above_that_others_can_write_to() {
     // With the sticky bit only the owner of a folder can rename it.
     fs::set_permissions(node.path("state"), fs::Permissions::from_mode(0o1777)).expect("it is ours");
     let output = node.ruleward(&["check"]).output();
-    assert!(!output.stderr.contains("can't be kept"), "{}", output.stderr);
+    assert!(!output.stderr.contains("can't be saved"), "{}", output.stderr);
 }
 
 fn entries_of_another_owner() {

@@ -187,7 +187,8 @@ fn who_left_stays_until_all_have_answered(backend: Backend) {
     let report = daemon.reload(0);
     comes_into_force(&node, "op", 80);
     comes_into_force(&node, "old", 22);
-    let note = report.notes.iter().find(|note| note.contains("policy old has left")).expect("it is said");
+    let note =
+        report.notes.iter().find(|note| note.contains("policy old is no longer configured")).expect("it is said");
     assert!(note.contains("missing: bad"), "{note}");
     node.stranger(Family::Ipv4).flush_chain("filter", "old-in");
     comes_into_force(&node, "old", 22);

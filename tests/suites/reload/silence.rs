@@ -33,8 +33,8 @@ fn documents_that_hang_stop_no_repair(backend: Backend) {
     let report = daemon.reload(75);
     assert!(report.in_sync, "{report:#?}");
     let told = |words: &str| report.problems.iter().any(|problem| problem.contains(words));
-    assert!(told("files have not been looked at for ") && told("the file system does not answer"), "{report:#?}");
-    is_told(&daemon, "looking for the folders of the configuration, the components and the documents does not end");
+    assert!(told("files have not been read for ") && told("the file system does not answer"), "{report:#?}");
+    is_told(&daemon, "looking for the folders of the configuration, the components and the documents has not ended");
 
     let before = daemon.status().mark();
     node.stranger(Family::Ipv4).flush_chain("filter", "op-in");

@@ -43,7 +43,7 @@ fn a_broken_configuration(backend: Backend) {
         let (state, runtime) = (line("state-directory"), line("runtime-directory"));
         node.write("ruleward.toml", &format!("{broken}\n{state}\n{runtime}\n"));
         let output = node.cleanup();
-        assert!(output.stdout.contains("the last good one"), "it does not say by what: {output:#?}");
+        assert!(output.stdout.contains("the last valid one"), "it does not say by what: {output:#?}");
         assert_same("everything after the cleanup", &before, &node.save_all());
     }
 }
@@ -56,7 +56,7 @@ fn one_wrong_policy_and_no_state(backend: Backend) {
     node.write("ruleward.toml", &format!("{right}\n[policies.other]\nlimit = 7\n"));
     let output = node.ruleward(&["cleanup"]).output();
     assert_eq!(output.code, Some(78), "what the other owns is not known: {output:#?}");
-    assert!(output.stderr.contains("no last good one is kept"), "{output:#?}");
+    assert!(output.stderr.contains("no valid one is saved"), "{output:#?}");
     assert_same("everything after the cleanup", &before, &node.save_all());
 }
 

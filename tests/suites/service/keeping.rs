@@ -70,7 +70,9 @@ fn a_full_disk_that_has_room_again() {
     let daemon = node.daemon();
     change(&node);
     daemon.reload(0);
-    for what in ["the configuration is not kept", "component can't be kept", "could not be kept for the next start"] {
+    for what in
+        ["the valid configuration can't be saved", "component can't be saved", "has not been saved for the next start"]
+    {
         says_since_when(&daemon, what);
     }
     node.command("rm").args(&[&fill]).must();
@@ -86,7 +88,9 @@ fn a_disk_that_was_read_only_for_a_while() {
     let daemon = node.daemon();
     change(&node);
     daemon.reload(0);
-    for what in ["the configuration is not kept", "component can't be kept", "could not be kept for the next start"] {
+    for what in
+        ["the valid configuration can't be saved", "component can't be saved", "has not been saved for the next start"]
+    {
         says_since_when(&daemon, what);
     }
     remount(&node, "rw");

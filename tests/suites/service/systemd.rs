@@ -122,7 +122,7 @@ fn the_watchdog_is_fed_while_nothing_happens() {
     node.set_environment("WATCHDOG_USEC", "1000000");
     let _daemon = node.daemon();
     systemd.await_more("WATCHDOG=1", 8);
-    assert!(!systemd.heard().iter().any(|state| state.contains("does not end")), "{:?}", systemd.heard);
+    assert!(!systemd.heard().iter().any(|state| state.contains("has not ended")), "{:?}", systemd.heard);
 }
 
 /// A wait that is said to be one, and that has an end of its own.
@@ -141,7 +141,7 @@ fn the_watchdog_is_fed_while_the_lock_is_waited_for() {
     });
     // For longer than a check may be silent.
     systemd.await_more("WATCHDOG=1", 4);
-    assert!(!systemd.heard().iter().any(|state| state.contains("does not end")), "{:?}", systemd.heard);
+    assert!(!systemd.heard().iter().any(|state| state.contains("has not ended")), "{:?}", systemd.heard);
     assert!(daemon.status().waiting.is_some(), "it does not wait any more");
     drop(holder);
     daemon.wait_until("in sync", |status| in_sync(status) && status.waiting.is_none());
@@ -174,9 +174,9 @@ fn the_watchdog_is_not_fed_by_a_check_that_hangs() {
     systemd.await_line("WATCHDOG=1");
     let rules = node.save_all();
     let hang = Hang::mount(&node, "documents");
-    poll("the log tells", || daemon.log().contains("reading facts does not end").then_some(()));
+    poll("the log tells", || daemon.log().contains("reading facts has not ended").then_some(()));
     // From now on every sign of the loop is a complaint: the loop lives, and the check does not.
-    systemd.await_more("STATUS=reading facts does not end", 3);
+    systemd.await_more("STATUS=reading facts has not ended", 3);
     assert!(!systemd.heard().iter().any(|state| state.contains("WATCHDOG=1")), "{:?}", systemd.heard);
     assert_eq!(node.save_all(), rules);
     // The file system is gone: the check ends, and the watchdog is fed again.

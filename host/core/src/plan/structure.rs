@@ -96,14 +96,14 @@ pub(super) fn owned(plan: &TablePlan, owner: &Owner) -> Stuck {
     let remedy = if owner.port == 0 {
         format!(
             "take the table over and delete it in one `nft -i`: `add table {ip} {table} {{ flags owner, persist; }}`, \
-             `delete table {ip} {table}`; it is then made anew"
+             `delete table {ip} {table}`; Ruleward then recreates it"
         )
     } else {
-        "stop that process (the table goes with it), or let it give the table up; it is then made anew".to_owned()
+        "stop that process (the table goes with it), or let it give the table up; Ruleward then recreates it".to_owned()
     };
     let problem = format!(
-        "{family} {table}: the table is owned by {owner} (`flags owner`), and the kernel lets no other process change it; not as \
-         they should be: {names}. To put it right, {remedy}"
+        "{family} {table}: the table is owned by {owner} (`flags owner`), and the kernel lets no other process change it; out of \
+         sync: {names}. To repair it, {remedy}"
     );
     Stuck { drift: drift((*family, *table), "", Kind::TableOwned, Vec::new()), problem }
 }

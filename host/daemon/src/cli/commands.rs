@@ -146,11 +146,11 @@ fn cleanup(file: &Path, name: &str) -> Result<Report, Box<Report>> {
         Err(refusal) => {
             let why = refusal.problems.join("; ");
             if let Some(config) = Config::kept(file) {
-                let note = format!("the configuration is refused, so everything goes by the last good one: {why}");
+                let note = format!("the configuration is invalid, so cleanup used the last valid one: {why}");
                 (config, Some(note), None)
             } else if let Some(config) = Config::salvaged(file) {
                 let problem = format!(
-                    "the configuration is refused, and no last good one is kept; what makes sense of it was removed, and \
+                    "the configuration is invalid, and no valid one is saved. What its valid parts own was removed, and \
                      nothing else: {why}"
                 );
                 (config, None, Some(problem))
@@ -195,7 +195,7 @@ fn load_or_recall(file: &Path) -> Result<(Config, Option<String>), Box<Report>> 
     };
     let Some(config) = Config::kept(file) else { return Err(refusal) };
     let reason = refusal.problems.join("; ");
-    tracing::error!("the configuration is refused, and the last good one is in force: {reason}");
+    tracing::error!("the configuration is invalid, so the last valid one is in force: {reason}");
     Ok((config, Some(reason)))
 }
 
@@ -224,11 +224,11 @@ fn run_daemon(file: &Path, output: Output) -> u8 {
         let (lookout, source) =
             reload::start((config.clone(), refusal), engine(&config, told)?, history.clone(), board.clone()).map_err(
                 |error| {
-                    Box::new(Report::failure(ErrorClass::Internal, format!("can't start looking for changes: {error}")))
+                    Box::new(Report::failure(ErrorClass::Internal, format!("can't start watching the files: {error}")))
                 },
             )?;
         let open = Box::new(move || open_running(&source, &shown, (&written, &kept, &traced)));
-        tracing::info!("version {}, checks at least every {refresh:?}", env!("CARGO_PKG_VERSION"));
+        tracing::info!("Ruleward {} started, with a full check at least every {refresh:?}", env!("CARGO_PKG_VERSION"));
         let result = run::run((&directory, access), refresh, &board, open, lookout);
         traces.end();
         journal.close(CLOSE_TIME);

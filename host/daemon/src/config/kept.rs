@@ -22,10 +22,10 @@ const NAME: &str = "configuration.json";
 #[derive(Debug, Error)]
 pub enum KeepError {
     /// The folder or the file can't be used.
-    #[error("the configuration is not kept, and a start with a wrong one would be without it: {0}")]
+    #[error("the valid configuration can't be saved, so a start with an invalid one would fail: {0}")]
     Storage(#[from] PrivateError),
     /// A path that is not Unicode, for example.
-    #[error("the configuration can't be kept: {0}")]
+    #[error("the valid configuration can't be saved: {0}")]
     Unwritable(#[from] serde_json::Error),
 }
 

@@ -85,7 +85,7 @@ impl History {
         match std::thread::Builder::new().name("history".to_owned()).spawn(run) {
             Ok(_) => history,
             Err(error) => {
-                tracing::error!("no history is kept: no thread for it: {error}");
+                tracing::error!("the history of policies is not written: the thread for it can't be started: {error}");
                 Self::none()
             }
         }

@@ -148,7 +148,7 @@ impl Writer {
 
     fn complain(&mut self, error: &StoreError) {
         let since = *self.trouble_since.get_or_insert_with(SystemTime::now);
-        let text = format!("the history of policies can't be kept since {}: {error}", timestamp(since));
+        let text = format!("the history of policies can't be written since {}: {error}", timestamp(since));
         tracing::warn!("{text}");
         (self.note)(Some(text));
     }

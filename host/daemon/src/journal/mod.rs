@@ -110,7 +110,10 @@ impl Journal {
         match std::thread::Builder::new().name("journal".to_owned()).spawn(move || writer.run()) {
             Ok(_) => journal,
             Err(error) => {
-                tracing::error!("incidents are not written to {}: no thread for it: {error}", directory.display());
+                tracing::error!(
+                    "incidents are not written to {}: the thread for it can't be started: {error}",
+                    directory.display()
+                );
                 Self::with(Queue { last_id, ..Queue::default() })
             }
         }

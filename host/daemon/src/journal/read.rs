@@ -31,7 +31,7 @@ pub enum ReadError {
     )]
     None(PathBuf),
     /// Not for everyone.
-    #[error("{}: permission denied; ask as root", .0.display())]
+    #[error("{}: permission denied; run the command as root", .0.display())]
     Denied(PathBuf),
     /// The system refuses.
     #[error("{}: {error}", .path.display())]

@@ -248,7 +248,7 @@ fn a_missing_journal_says_what_to_do() {
         }
     }
     let denied = ReadError::new(folder.path(), std::io::ErrorKind::PermissionDenied.into());
-    assert!(denied.exit_code() == 77 && denied.to_string().ends_with("permission denied; ask as root"));
+    assert!(denied.exit_code() == 77 && denied.to_string().ends_with("permission denied; run the command as root"));
     drop(JournalFile::open(folder.path(), SIZE).unwrap());
     assert_eq!(load(folder.path()).unwrap(), Loaded::default());
 }

@@ -153,7 +153,7 @@ impl Writer {
             self.told_lost = lost;
         } else if lost > self.told_lost {
             self.told_lost = lost;
-            tracing::warn!("{lost} incidents were too many for the journal's disk and are not in it");
+            tracing::warn!("the journal lacks {lost} incidents: its disk could not keep up");
             (self.note)(Some(format!("the journal of incidents lacks {lost}: the disk could not keep up")));
         }
     }
@@ -162,14 +162,14 @@ impl Writer {
         let (since, pause) = match &self.trouble {
             Some(trouble) => (trouble.since, (trouble.pause * 2).min(LONGEST_RETRY)),
             None => {
-                tracing::error!("incidents can't be written, and are kept in memory until they can: {error}");
+                tracing::error!("incidents can't be written and stay in memory until they can be: {error}");
                 (SystemTime::now(), FIRST_RETRY)
             }
         };
         self.trouble = Some(Trouble { retry_at: Instant::now() + pause, pause, since });
         let since = timestamp(since);
         (self.note)(Some(format!(
-            "incidents can't be written since {since}, and are kept in memory until they can: {error}"
+            "incidents can't be written since {since} and stay in memory until they can be: {error}"
         )));
     }
 }

@@ -211,7 +211,7 @@ impl Collector for Snapshot {
         out.one("ruleward_problems", "Problems that `ruleward status` shows", status.report.problems.len() as f64)?;
         out.one("ruleward_fights", "Places where another program keeps undoing repairs", status.fights.len() as f64)?;
         let missing = status.fights.iter().filter(|fight| fight.missing_since.is_some()).count();
-        out.one("ruleward_fights_missing", "Those of them that are not as they should be now", missing as f64)?;
+        out.one("ruleward_fights_missing", "Those of them that are out of sync now", missing as f64)?;
         let help = "Whether no packet meets any rule of a policy: none is enabled, or all attachments wait";
         out.one("ruleward_nothing_enforced", help, f64::from(status.report.nothing_enforced.is_some()))?;
         out.each(
@@ -219,19 +219,18 @@ impl Collector for Snapshot {
             "Attachments that wait for a chain that does not exist",
             &self.awaiting(),
         )?;
-        let help =
-            "Time since which a look at configuration, components and documents does not end; 0 while none hangs";
+        let help = "Time for which reading configuration, components and resources has hung; 0 while none hangs";
         out.one("ruleward_files_unseen_seconds", help, self.unseen.as_secs_f64())?;
         let help = "Whether the running check waits, such as for the xtables lock";
         out.one("ruleward_waiting", help, f64::from(status.waiting.is_some()))?;
         out.each(
             "ruleward_rules",
-            "Rules that are kept in force, by who wants them",
+            "Rules in force, by the policy that declares them",
             &self.places(|counts| counts.rules),
         )?;
         out.each(
             "ruleward_chains",
-            "Chains that are kept in force, by who wants them",
+            "Chains in force, by the policy that declares them",
             &self.places(|counts| counts.chains),
         )?;
         out.each("ruleward_policy_info", "Version and digest of each policy", &self.policy_info())?;

@@ -248,7 +248,7 @@ impl Loader {
                 Err(error) => {
                     let policy = &recorded.policy;
                     tracing::warn!(
-                        "policy {policy}: of the version that was in force only the answer is left: {error}"
+                        "policy {policy}: the saved component can't be loaded, so only the saved answer is used: {error}"
                     );
                 }
             }
@@ -295,7 +295,7 @@ impl Loader {
                 }
                 Err(error) => {
                     tracing::warn!(
-                        "policy {policy}: of the version that was in force only the answer is left: {error}"
+                        "policy {policy}: the saved component can't be loaded, so only the saved answer is used: {error}"
                     );
                 }
             },
@@ -331,7 +331,7 @@ impl Loader {
         notes.extend(self.unkept.iter().map(|(since, reason)| format!("{reason} (since {})", timestamp(*since))));
         notes.extend(self.unkept_components.iter().map(|(policy, (since, reason))| {
             format!(
-                "policy {policy}: its component can't be kept for the case that its file breaks: {reason} (since {})",
+                "policy {policy}: its component can't be saved for a start with a broken file: {reason} (since {})",
                 timestamp(*since)
             )
         }));

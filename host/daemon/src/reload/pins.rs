@@ -145,7 +145,7 @@ impl Pins {
                 (Ok(Some(pin)), _) => pin,
                 (Ok(None), _) => continue,
                 (Err(error @ PinError::Storage(_)), Some(known)) => {
-                    self.notes.push(format!("policy {policy}: it stays held at {}: {error}", known.record));
+                    self.notes.push(format!("policy {policy}: it stays pinned to {}: {error}", known.record));
                     known.clone()
                 }
                 (Err(error), _) => {
@@ -157,14 +157,14 @@ impl Pins {
                 Ok(true) => drop(self.pins.insert(policy, pin)),
                 Ok(false) => {
                     tracing::info!(
-                        "policy {policy}: what is configured has changed, so it is not held at {} any more",
+                        "policy {policy}: its configuration has changed, so the pin to {} has ended",
                         pin.record
                     );
                     if ends && let Err(error) = remove(&config.state_directory, &policy) {
                         tracing::warn!("policy {policy}: its pin can't be removed: {error}");
                     }
                 }
-                Err(reason) => self.notes.push(format!("policy {policy} can't be held at {}: {reason}", pin.record)),
+                Err(reason) => self.notes.push(format!("policy {policy} can't be pinned to {}: {reason}", pin.record)),
             }
         }
         self.seen.retain(|policy, _| self.pins.contains_key(policy));

@@ -233,9 +233,7 @@ async fn a_look_that_does_not_end_keeps_nobody_from_a_check() {
     board.sight().begins(Instant::now().checked_sub(2 * LONGEST_LOOK).unwrap(), "looking", false);
     let report = answered.await.unwrap();
     assert!(report.in_sync && report.class == ErrorClass::Temporary, "{report:?}");
-    assert!(
-        report.problems.iter().any(|problem| problem.starts_with("files have not been looked at for 20 s: looking"))
-    );
+    assert!(report.problems.iter().any(|problem| problem.starts_with("files have not been read for 20 s: looking")));
     asks.send(Ask::Stop).await.unwrap();
     loop_ends.await.unwrap().unwrap();
 }

@@ -24,10 +24,10 @@ pub enum ClientError {
     #[error("no daemon answers on {}: start it with `ruleward run`", .0.display())]
     NoDaemon(PathBuf),
     /// The socket is not for everyone.
-    #[error("{}: permission denied; ask as root", .0.display())]
+    #[error("{}: permission denied; run the command as root", .0.display())]
     Denied(PathBuf),
     /// Where it is can't be known.
-    #[error("{0}; ask as the user that runs the daemon (root)")]
+    #[error("{0}; run the command as the user that runs the daemon (root)")]
     Unknown(String),
     /// The daemon is there and says nothing.
     #[error("{}: no answer within {} s; the daemon hangs: look at its log", .0.display(), STATUS_TIME.as_secs())]

@@ -149,10 +149,10 @@ impl Peer {
         }
         let who = match &self.0 {
             Ok(peer) => format!("user {} (pid {})", peer.uid(), peer.pid().unwrap_or(0)),
-            Err(error) => format!("somebody of whom the kernel does not say who it is ({error})"),
+            Err(error) => format!("a client that the kernel does not name ({error})"),
         };
-        tracing::warn!("control socket: {who} asked for a change, and may only look");
-        Err(Refusal { error: format!("{who} may look, and only root may change anything: ask as root"), denied: true })
+        tracing::warn!("control socket: refused a change by {who}, who may only read");
+        Err(Refusal { error: format!("{who} may only read; run the command as root to change anything"), denied: true })
     }
 }
 

@@ -80,11 +80,11 @@ pub async fn feed_watchdog(board: Board, limit: Duration) {
         let (doing, seconds) = (stuck.doing, stuck.silent.as_secs());
         if !said {
             tracing::error!(
-                "{doing} does not end, for {seconds} s now; systemd will start ruleward anew; rules stay in force"
+                "{doing} has not ended for {seconds} s; systemd will restart ruleward; rules stay in force"
             );
         }
         said = true;
-        notify(&format!("STATUS={doing} does not end, for {seconds} s now"));
+        notify(&format!("STATUS={doing} has not ended for {seconds} s"));
     }
 }
 

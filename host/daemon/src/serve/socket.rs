@@ -73,7 +73,7 @@ impl Access {
         let groups = std::fs::read_to_string("/etc/group").unwrap_or_default();
         let number = group.parse().ok().or_else(|| number_of(group, &groups)).ok_or_else(|| {
             format!(
-                "`socket-group` is {group:?}, and /etc/group has no such group: only root may look; make it \
+                "`socket-group` is {group:?}, and /etc/group has no such group: only root may read the status; make it \
                  (groupadd --system {group}) and start ruleward anew, or give its number"
             )
         })?;
@@ -129,7 +129,7 @@ fn bound(path: &Path, address: &SocketAddrUnix, access: Access) -> io::Result<(U
     let refusal = access.group.and_then(|group| {
         let error = chownat(CWD, path, None, Some(group), AtFlags::SYMLINK_NOFOLLOW).err()?;
         Some(format!(
-            "only root may look: group {group} can't be set for {}: {error}; run ruleward with that group \
+            "only root may read the status: group {group} can't be set for {}: {error}; run ruleward with that group \
              (SupplementaryGroups= in the unit), or leave `socket-group` out",
             path.display()
         ))

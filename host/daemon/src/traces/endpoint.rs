@@ -77,7 +77,7 @@ impl Endpoint {
         let host = authority.host();
         let addresses = match host.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>() {
             Ok(address) if address.is_unspecified() || address.is_multicast() => {
-                return Err(format!("{text:?} is nobody's address; use one such as {EXAMPLE:?}"));
+                return Err(format!("{text:?} is not the address of a host; use one such as {EXAMPLE:?}"));
             }
             Ok(address) => vec![address],
             Err(_) if host == "localhost" => vec![Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()],
@@ -160,9 +160,9 @@ mod tests {
             ("http://127.0.0.1", "4318"),
             ("http://127.0.0.1:0", "4318"),
             ("http://127.0.0.1:99999", "4318"),
-            ("http://0.0.0.0:4318", "nobody's address"),
-            ("http://[::]:4318", "nobody's address"),
-            ("http://224.0.0.1:4318", "nobody's address"),
+            ("http://0.0.0.0:4318", "not the address of a host"),
+            ("http://[::]:4318", "not the address of a host"),
+            ("http://224.0.0.1:4318", "not the address of a host"),
             ("http://collector:4318/v1/traces", "names are not looked up"),
             ("http://me:secret@127.0.0.1:4318", "more than an address"),
             ("http://127.0.0.1:4318/v1/traces?key=1", "more than an address"),

@@ -175,7 +175,7 @@ impl Exporter {
             }
             None => {
                 let text = format!("{} does not take traces: {reason}", to.endpoint);
-                tracing::warn!("{text}; rules are kept all the same, and it is tried again");
+                tracing::warn!("{text}; sending is tried again, and rules are not affected");
                 self.shared.board.note(NOTE, Some(text));
                 Trouble { pause: FIRST_PAUSE, told: now, lost: self.lost(), to: Arc::clone(to) }
             }

@@ -106,8 +106,10 @@ impl Traces {
             queue.running = true;
             drop(queue);
             if let Err(error) = Exporter::start(Arc::clone(shared)) {
-                tracing::warn!("no traces: the system has no thread to give: {error}");
-                shared.board.note(NOTE, Some(format!("no traces: the system has no thread to give: {error}")));
+                tracing::warn!("no traces are sent: the thread for them can't be started: {error}");
+                shared
+                    .board
+                    .note(NOTE, Some(format!("no traces are sent: the thread for them can't be started: {error}")));
                 shared.on.store(false, Ordering::Release);
                 *shared.queue() = Queue::default(); // the next configuration tries again
             }

@@ -338,7 +338,7 @@ impl Roster {
         for member in &mut self.members {
             if member.is_going() && gone {
                 self.forgotten.insert(member.name.clone());
-                tracing::info!("policy {}: has left the configuration; what it owned is gone", member.name);
+                tracing::info!("policy {}: no longer configured; all that it owned was removed", member.name);
                 continue;
             }
             accepted.extend(member.accept(now));
@@ -418,7 +418,7 @@ impl Roster {
         behind.staying.extend(stays.map(|member| {
             let name = &member.name;
             format!(
-                "policy {name} has left the configuration, and what it owns stays until every other policy has \
+                "policy {name} is no longer configured; what it owns stays until every other policy has \
                  answered; missing: {}",
                 unanswered.join(", ")
             )

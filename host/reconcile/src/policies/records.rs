@@ -47,8 +47,8 @@ impl Roster {
         let policies = match kept.policies() {
             Ok(policies) => policies,
             Err(error) => {
-                tracing::warn!("last good answers can't be read: {error}");
-                self.notes.push(format!("last good answers can't be read: {error}"));
+                tracing::warn!("saved answers can't be read: {error}");
+                self.notes.push(format!("saved answers can't be read: {error}"));
                 return;
             }
         };
@@ -59,7 +59,7 @@ impl Roster {
                 Err(error) => {
                     tracing::warn!("policy {policy}: the saved answer can't be read: {error}");
                     let note = format!(
-                        "policy {policy}: the saved answer can't be read: {error}. If the policy has left the configuration, \
+                        "policy {policy}: the saved answer can't be read: {error}. If the policy is no longer configured, \
                          configure it once more, and remove it then: only so it is known what it owned"
                     );
                     self.unreadable.insert(policy, note);
@@ -136,7 +136,7 @@ impl Roster {
         self.forgotten.retain(|policy| match records.forget(policy) {
             Ok(()) => false,
             Err(error) => {
-                notes.push(format!("{policy}: has left, and its last good answer can't be removed: {error}"));
+                notes.push(format!("{policy}: no longer configured, but its saved answer can't be deleted: {error}"));
                 true
             }
         });

@@ -196,12 +196,9 @@ fn a_folder_of_another_owner_or_with_rights_for_others() {
     let mode = |path: &Path, mode| fs::set_permissions(path, Permissions::from_mode(mode)).unwrap();
     refused("cache can be written by others (mode 0775)", &|cache| mode(cache, 0o775));
     refused("cache can be written by others (mode 1777)", &|cache| mode(cache, 0o1777));
-    refused(
-        "state can be written by others (mode 0775), so that somebody else could replace what is in it",
-        &|cache| {
-            mode(cache.parent().unwrap(), 0o775);
-        },
-    );
+    refused("state can be written by others (mode 0775), so another user could replace what is in it", &|cache| {
+        mode(cache.parent().unwrap(), 0o775);
+    });
     if may_chown() {
         refused("cache belongs to user 1234", &|cache| chown(cache, Some(1234), None).unwrap());
         refused("state belongs to user 1234", &|cache| chown(cache.parent().unwrap(), Some(1234), None).unwrap());

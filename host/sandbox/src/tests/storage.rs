@@ -125,7 +125,7 @@ fn a_folder_that_is_a_link_is_not_used() {
     fs::create_dir(kit.folder.path().join("state")).unwrap();
     symlink(&elsewhere, kit.cache()).unwrap();
     let policy = kit.load(&Guest::default().component()).unwrap();
-    assert!(policy.warnings()[0].contains("can't be kept"), "{:?}", policy.warnings());
+    assert!(policy.warnings()[0].contains("can't be saved"), "{:?}", policy.warnings());
     assert_eq!(fs::read_dir(elsewhere).unwrap().count(), 0);
 }
 
@@ -136,7 +136,7 @@ fn a_cache_that_can_not_be_made_is_a_warning() {
     let policy = kit.load(&Guest::default().component()).unwrap();
     assert!(policy.was_compiled());
     assert!(
-        policy.warnings()[0].contains("can't be kept, so that each start compiles them again"),
+        policy.warnings()[0].contains("can't be saved, so each start compiles them again"),
         "{:?}",
         policy.warnings()
     );

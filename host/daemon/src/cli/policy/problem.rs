@@ -75,8 +75,11 @@ impl Problem {
 pub fn failed(problem: &Problem, output: Output) -> u8 {
     let class = problem.class();
     let says_it = matches!(problem, Problem::Unreachable(_));
-    let hint =
-        if class == ErrorClass::Permission && !says_it { "; ask as the user that runs the daemon (root)" } else { "" };
+    let hint = if class == ErrorClass::Permission && !says_it {
+        "; run the command as the user that runs the daemon (root)"
+    } else {
+        ""
+    };
     let report = Report::failure(class, format!("{problem}{hint}"));
     output.complain(&text::problems(&report));
     class.exit_code()

@@ -76,7 +76,7 @@ fn load(state_directory: &Path, name: &RecordName) -> Result<Portable, Problem> 
     let record = Store::new(state_directory).read(name)?;
     let component = components::load(state_directory, &record.header.component);
     let component =
-        component.map_err(|error| Problem::Other(format!("the component of {name} can't be had: {error}")))?;
+        component.map_err(|error| Problem::Other(format!("the component of {name} can't be loaded: {error}")))?;
     Ok(Portable { record, component: Some(component.bytes) })
 }
 

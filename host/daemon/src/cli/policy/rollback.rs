@@ -106,7 +106,7 @@ fn try_hold(file: &Path, policy: &PolicyName, record: Option<u64>, why: &str) ->
         )));
     }
     components::load(&config.state_directory, &header.component)
-        .map_err(|error| Problem::Other(format!("the component of {name} can't be had: {error}")))?;
+        .map_err(|error| Problem::Other(format!("the component of {name} can't be loaded: {error}")))?;
     let before = pins::read(&config.state_directory, policy).ok().flatten();
     let pin = Pin {
         policy: policy.clone(),

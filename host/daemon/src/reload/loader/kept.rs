@@ -79,7 +79,7 @@ pub(super) fn note_unkept(
     let Some(reason) = reason else { return unkept.remove(policy).is_some() };
     let before = unkept.get(policy).cloned();
     if before.is_none() {
-        tracing::warn!("policy {policy}: its component can't be kept for the case that its file breaks: {reason}");
+        tracing::warn!("policy {policy}: its component can't be saved for a start with a broken file: {reason}");
     }
     let now = (before.as_ref().map_or_else(SystemTime::now, |(since, _)| *since), reason);
     let news = before.as_ref() != Some(&now);

@@ -79,7 +79,7 @@ impl Counters {
             return answer.counted.clone();
         }
         let (answer, began) = (oneshot::channel(), Instant::now());
-        let gone = || "nobody reads them any more; look at the daemon's log".to_owned();
+        let gone = || "the thread that reads them has ended; see the daemon's log".to_owned();
         self.orders.send((place, answer.0)).map_err(|_| gone())?;
         let text = answer.1.await.map_err(|_| gone())?;
         let counted = text.map(|text| Arc::new(count(&text, &lines(expected, place))));

@@ -73,7 +73,7 @@ fn overview(expected: &Expected, status: &Status) -> Markup {
         main id="main" {
             h2 { "Rules" }
             (standing(status))
-            p { "What is kept in force, by table and by the policy that wants it." }
+            p { "Rules in force, by table and by policy." }
             div.wide role="region" aria-label="Tables" tabindex="0" {
                 table {
                     thead { tr {
@@ -123,7 +123,7 @@ fn one_table(
     status: &Status,
 ) -> Markup {
     let Some(wanted) = expected.tables.get(&(family, table)) else {
-        return html! { main id="main" { h2 { (family) " " (table.as_str()) } p { "Nothing is kept in force here." } } };
+        return html! { main id="main" { h2 { (family) " " (table.as_str()) } p { "Ruleward keeps no rules in this table." } } };
     };
     let mut left = MOST;
     html! {
@@ -152,7 +152,7 @@ fn hooks(wanted: &ExpectedTable, left: &mut usize, counts: &mut Counts, missing:
         @for (hook, rules) in &wanted.hooks {
             h3 { (hook.as_str()) }
             (missing(hook.as_str()))
-            @for (heading, list) in [("before strangers' rules", &rules.first), ("after them", &rules.last)] {
+            @for (heading, list) in [("before foreign rules", &rules.first), ("after them", &rules.last)] {
                 @if !list.is_empty() {
                     p { (heading) ":" }
                     div.diff role="group" aria-label=(format!("{} {heading}", hook.as_str())) tabindex="0" {
