@@ -13,7 +13,7 @@ refresh-interval = "1h"
 backend = "nft"
 state-directory = "${folder}/state"
 runtime-directory = "${folder}/run"
-documents = "${folder}/documents"
+resources = "${folder}/resources"
 policy-directory = "${policies}"
 
 [policies.host]
@@ -38,7 +38,7 @@ export class Node {
   constructor(folder, program, policies) {
     this.folder = folder;
     this.program = program;
-    for (const name of ["state", "run", "documents", "tools"]) mkdirSync(join(folder, name));
+    for (const name of ["state", "run", "resources", "tools"]) mkdirSync(join(folder, name));
     writeFileSync(join(folder, "ruleward.toml"), CONFIGURATION(folder, policies));
   }
 

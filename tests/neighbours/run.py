@@ -50,7 +50,7 @@ class Ruleward:
 
     def __init__(self, program, policies):
         self.program, self.home = program, work / "ruleward"
-        for folder in ["state", "run", "documents"]:
+        for folder in ["state", "run", "resources"]:
             (self.home / folder).mkdir(parents=True)
         chains, attachments = [], []
         for table in TABLES:
@@ -62,7 +62,7 @@ class Ruleward:
         self.config.write_text(f"""node-name = "node1"
 state-directory = "{self.home}/state"
 runtime-directory = "{self.home}/run"
-documents = "{self.home}/documents"
+resources = "{self.home}/resources"
 policy-directory = "{policies}"
 backend = "nft"
 http = []

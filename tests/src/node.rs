@@ -73,7 +73,7 @@ impl Node {
             configuration: Mutex::new("ruleward.toml".to_owned()),
             to_warm: Mutex::new(false),
         };
-        for name in ["state", "run", "documents", "tools"] {
+        for name in ["state", "run", "resources", "tools"] {
             fs::create_dir(node.path(name)).expect("an empty directory takes new ones");
         }
         for family in Family::ALL {
@@ -99,7 +99,7 @@ impl Node {
             "state-directory": self.path("state"),
             "runtime-directory": self.path("run"),
             "policy-directory": program::policy_directory(),
-            "documents": self.path("documents"),
+            "resources": self.path("resources"),
             "backend": self.backend.to_string(),
         });
         for (key, value) in keys.as_object().expect("the configuration is a table") {
@@ -124,7 +124,7 @@ impl Node {
 
     /// Puts the node's documents in place of the earlier ones.
     pub fn documents(&self, yaml: &str) {
-        self.write("documents/all.yaml", yaml);
+        self.write("resources/all.yaml", yaml);
     }
 
     /// Puts a directory of tools in front of `PATH` for the program under test.

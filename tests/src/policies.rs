@@ -66,7 +66,7 @@ pub fn calico(version: &str) -> Value {
             "sets": CALICO_SETS,
             "comments": ["cali:"],
             "jumps": "exclusive",
-            "documents": ["IPPool", "Node", "FelixConfiguration", "WorkloadEndpoint"],
+            "resources": ["IPPool", "Node", "FelixConfiguration", "WorkloadEndpoint"],
         },
         "settings": { "calico-version": version },
     })
@@ -81,7 +81,7 @@ pub fn calico_jumps(version: &str) -> Value {
             "comments": ["cali:"],
             "uses": { "chains": ["cali-*"] },
             "jumps": "exclusive",
-            "documents": ["IPPool", "Node", "FelixConfiguration"],
+            "resources": ["IPPool", "Node", "FelixConfiguration"],
         },
         "settings": { "calico-version": version },
     })

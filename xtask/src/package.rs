@@ -55,7 +55,7 @@ const PACKAGES: [Package; 2] = [
             ("packaging/prometheus", "usr/share/ruleward/prometheus"),
             ("packaging/grafana", "usr/share/ruleward/grafana"),
         ],
-        empty: &["etc/ruleward/conf.d", "etc/ruleward/documents"],
+        empty: &["etc/ruleward/conf.d", "etc/ruleward/resources"],
         scripts: &["postinst", "prerm", "postrm"],
         configuration: &["/etc/ruleward/ruleward.toml"],
     },

@@ -17,7 +17,8 @@ pub struct Facts {
     pub system: System,
     /// Network interfaces, by name.
     pub interfaces: Vec<Interface>,
-    /// Documents, by kind, namespace and name.
+    /// Resources, by kind, namespace and name.
+    #[serde(rename = "resources")]
     pub documents: Vec<Document>,
     /// Tables of nf_tables, by family and name.
     pub nft_tables: Vec<NftTable>,

@@ -157,7 +157,8 @@ pub struct Grants {
     pub sets: Vec<Pattern>,
     /// Beginnings of comments that mark its rules in built-in chains.
     pub comments: Vec<String>,
-    /// Kinds of documents that it may read.
+    /// Kinds of resources that it may read.
+    #[serde(rename = "resources")]
     pub documents: Vec<String>,
     /// Built-in chains whose policy it may set.
     pub policies: Vec<BuiltInChain>,

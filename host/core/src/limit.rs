@@ -27,7 +27,7 @@ pub enum Limit {
     Tables,
     /// Elements of all tables together.
     TableElements,
-    /// What is passed to it: facts, documents and settings.
+    /// What is passed to it: facts, resources and settings.
     Input,
     /// What the host allocates for its answer, or for one log line. A rule with four matches takes about 400 bytes.
     Output,

@@ -32,7 +32,7 @@ impl CaseFiles {
         let first = |names: &[&str]| names.iter().map(|name| folder.join(name)).find(|path| path.exists());
         Self {
             settings: first(&["settings.toml", "settings.json"]),
-            documents: first(&["documents", "documents.yaml", "documents.yml", "documents.json"]),
+            documents: first(&["resources", "resources.yaml", "resources.yml", "resources.json"]),
             facts: first(&["facts.toml"]),
         }
     }

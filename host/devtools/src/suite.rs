@@ -69,7 +69,7 @@ pub fn cases(folder: &Path) -> Result<Vec<PathBuf>, AuthorError> {
         }
     }
     if cases.is_empty() {
-        let reason = "holds no case; make a folder in it for each, with settings.toml, documents.yaml or facts.toml";
+        let reason = "holds no case; make a folder in it for each, with settings.toml, resources.yaml or facts.toml";
         return Err(AuthorError::file(folder, reason));
     }
     cases.sort();

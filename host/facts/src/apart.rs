@@ -86,7 +86,7 @@ impl Reader {
 
 fn start(folder: &Path, work: impl FnOnce() -> Documents + Send + 'static) -> std::io::Result<Pending> {
     let (end, ends) = channel();
-    let thread = std::thread::Builder::new().name("documents".to_owned()).spawn(move || {
+    let thread = std::thread::Builder::new().name("resources".to_owned()).spawn(move || {
         let _ = end.send(work()); // nobody waits any more
     })?;
     Ok(Pending { folder: folder.to_owned(), since: Instant::now(), ends, thread })
@@ -106,7 +106,7 @@ mod tests {
 
     #[test]
     fn a_folder_that_does_not_answer_is_left_and_taken_up_when_it_does() {
-        let (folder, other) = (Path::new("/documents"), Path::new("/other"));
+        let (folder, other) = (Path::new("/resources"), Path::new("/other"));
         let (answer, answers) = channel::<()>();
         let mut reader = Reader::default();
         let hangs = move || {
@@ -117,7 +117,7 @@ mod tests {
         assert!(matches!(error, FactsError::NoAnswer { .. }), "{error}");
         // Nobody is sent after it, and nobody waits.
         let error = reader.read_with(folder, Duration::MAX, || panic!("a second one")).unwrap_err();
-        assert!(error.to_string().contains("/documents"), "{error}");
+        assert!(error.to_string().contains("/resources"), "{error}");
         answer.send(()).unwrap();
         let read = loop {
             match reader.read_with(folder, SHORT, || panic!("a second one")) {

@@ -178,7 +178,7 @@ fn read_listed(listed: &[Listed]) -> Result<Option<Vec<FileBytes>>, DocumentsErr
         problem.into_iter().for_each(|problem| problems.add(problem));
         if total > MAX_TOTAL_SIZE {
             return Err(
-                refused(&file.path, "brings all documents to more than 64 MiB; remove what is not needed").into()
+                refused(&file.path, "brings all resources to more than 64 MiB; remove what is not needed").into()
             );
         }
     }

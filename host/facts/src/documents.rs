@@ -103,7 +103,7 @@ pub struct DocumentSet {
 /// [`DocumentsError`] lists everything that can't be read or is wrong; nothing of the rest is used then.
 pub fn read_documents(directory: &Path) -> Result<DocumentSet, DocumentsError> {
     let Some(files) = read_files(directory)? else {
-        let note = format!("{}: does not exist, so there are no documents", directory.display());
+        let note = format!("{}: does not exist, so there are no resources", directory.display());
         return Ok(DocumentSet { documents: Vec::new(), notes: vec![note] });
     };
     let mut resources = Resources::default();

@@ -87,8 +87,8 @@ pub enum FactsError {
     Documents(#[from] DocumentsError),
     /// Reading them does not end.
     #[error(
-        "the documents in {} are being read for {} s now, and the file system does not answer; mount it anew, or set \
-         `documents` to another folder",
+        "the resources in {} are being read for {} s now, and the file system does not answer; mount it anew, or set \
+         `resources` to another folder",
         .folder.display(), .since.as_secs()
     )]
     NoAnswer {
@@ -101,7 +101,7 @@ pub enum FactsError {
     #[error("can't list the tables of nf_tables: {0}")]
     NftTables(#[source] std::io::Error),
     /// They could not be read apart.
-    #[error("no thread can be started to read the documents: {0}")]
+    #[error("no thread can be started to read the resources: {0}")]
     NoThread(#[source] std::io::Error),
 }
 

@@ -238,7 +238,7 @@ fn a_missing_directory_holds_no_documents() {
     let missing = folder.path().join("none");
     let set = read_documents(&missing).unwrap();
     assert!(set.documents.is_empty());
-    assert_eq!(set.notes, [format!("{}: does not exist, so there are no documents", missing.display())]);
+    assert_eq!(set.notes, [format!("{}: does not exist, so there are no resources", missing.display())]);
     fs::write(&missing, "").unwrap();
     assert_eq!(
         refusal_in(&missing),

@@ -37,7 +37,7 @@ pub(crate) fn cause(reason: Reason) -> &'static str {
 /// A stage of the straight path or of the short one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Stage {
-    /// Reading facts and documents.
+    /// Reading facts and resources.
     Facts,
     /// Merging what the policies ask for.
     Merge,

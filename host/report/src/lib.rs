@@ -258,7 +258,7 @@ pub enum Basis {
 #[derive(Debug, Clone, Copy, Default, PartialEq, JsonSchema, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", default)]
 pub struct Timings {
-    /// Reading facts and documents.
+    /// Reading facts and resources.
     pub facts: f64,
     /// Asking the policies, and merging and checking their answers.
     pub evaluate: f64,

@@ -125,7 +125,7 @@ fn documents(way: Way) {
     node.configure(json!({ "watch": "auto", "policies": { "calico": ruleward_tests::policies::calico("3.32.1") } }));
     let _daemon = node.daemon();
     for number in 1..4 {
-        way(&node.path("documents/all.yaml"), pool(number).as_bytes());
+        way(&node.path("resources/all.yaml"), pool(number).as_bytes());
         let member = format!("10.{number}.0.0/16");
         poll(&format!("{member} is in a set"), || node.sets().contains(&member).then_some(()));
     }

@@ -27,14 +27,14 @@ fn is_told(daemon: &Daemon, words: &str) {
 
 fn documents_that_hang_stop_no_repair(backend: Backend) {
     let (node, daemon) = node(backend);
-    let silent = Silent::over(&node, &node.path("documents"));
+    let silent = Silent::over(&node, &node.path("resources"));
     node.configure(json!({ "watch": "auto", "policies": { "web": policy("op", 81) } }));
     // Who has everything read anew waits for the files as long as files may take, and is told.
     let report = daemon.reload(75);
     assert!(report.in_sync, "{report:#?}");
     let told = |words: &str| report.problems.iter().any(|problem| problem.contains(words));
     assert!(told("files have not been read for ") && told("the file system does not answer"), "{report:#?}");
-    is_told(&daemon, "looking for the folders of the configuration, the components and the documents has not ended");
+    is_told(&daemon, "looking for the folders of the configuration, the components and the resources has not ended");
 
     let before = daemon.status().mark();
     node.stranger(Family::Ipv4).flush_chain("filter", "op-in");

@@ -37,7 +37,7 @@ pub fn trials() -> Vec<Trial> {
 fn policy(variant: usize) -> Value {
     let mut policy = calico(["3.32.1", "3.28.2"][variant]);
     if variant == 1 {
-        policy["grants"]["documents"] = json!(["IPPool", "Node"]);
+        policy["grants"]["resources"] = json!(["IPPool", "Node"]);
     }
     policy
 }
@@ -93,7 +93,7 @@ fn what_comes_into_force_belongs_to_one(backend: Backend) {
     let choices = [(0, 0), (0, 1), (1, 0), (1, 1)];
     let change = |(configuration, document): (usize, usize)| {
         put(&node, "ruleward.toml", &configurations[configuration]);
-        put(&node, "documents/all.yaml", &documents(document));
+        put(&node, "resources/all.yaml", &documents(document));
     };
     let states = choices.map(|choice| {
         change(choice);
@@ -125,7 +125,7 @@ fn what_comes_into_force_belongs_to_one(backend: Backend) {
             if luck >> 41 & 1 == 1 {
                 put(node, "ruleward.toml", &configurations[variant]);
             } else {
-                put(node, "documents/all.yaml", &documents(variant));
+                put(node, "resources/all.yaml", &documents(variant));
             }
             std::thread::sleep(Duration::from_micros((luck >> 44) % PAUSE));
         }

@@ -173,7 +173,7 @@ fn the_watchdog_is_not_fed_by_a_check_that_hangs() {
     let daemon = node.daemon();
     systemd.await_line("WATCHDOG=1");
     let rules = node.save_all();
-    let hang = Hang::mount(&node, "documents");
+    let hang = Hang::mount(&node, "resources");
     poll("the log tells", || daemon.log().contains("reading facts has not ended").then_some(()));
     // From now on every sign of the loop is a complaint: the loop lives, and the check does not.
     systemd.await_more("STATUS=reading facts has not ended", 3);

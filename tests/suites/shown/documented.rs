@@ -87,7 +87,7 @@ fn configure(node: &Node, text: &str) {
         ("state-directory", "state"),
         ("runtime-directory", "run"),
         ("policy-directory", "policies"),
-        ("documents", "documents"),
+        ("resources", "resources"),
     ] {
         if !text.contains(key) {
             own += &format!("{key} = {:?}\n", node.path(folder));

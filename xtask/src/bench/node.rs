@@ -38,7 +38,7 @@ spec:
 /// Policies that run beside static-rules, as parts of a configuration.
 pub const CALICO: &str = r#"
 [policies.calico-postrouting]
-grants = { tables = ["nat"], chains = ["cali-*"], sets = ["cali4*", "cali6*"], comments = ["cali:"], jumps = "exclusive", documents = ["IPPool", "Node"] }
+grants = { tables = ["nat"], chains = ["cali-*"], sets = ["cali4*", "cali6*"], comments = ["cali:"], jumps = "exclusive", resources = ["IPPool", "Node"] }
 "#;
 pub const IP_MASQUERADE: &str = r#"
 [policies.ip-masquerade]
@@ -78,8 +78,8 @@ impl Node {
                 fs::remove_dir_all(old).with_context(|| format!("cannot empty {}", old.display()))?;
             }
         }
-        fs::create_dir_all(folder.join("documents"))?;
-        fs::write(folder.join("documents/ippool.yaml"), POOL)?;
+        fs::create_dir_all(folder.join("resources"))?;
+        fs::write(folder.join("resources/ippool.yaml"), POOL)?;
         fs::write(folder.join("ruleward.toml"), configuration(wanted, &runtime)?)?;
         Ok(Self { folder, runtime })
     }

@@ -29,7 +29,7 @@ spec:
 
 /// All paths count from the configuration's folder.
 const CONFIGURATION: &str = r#"node-name = "worker-7"
-documents = "documents"
+resources = "resources"
 policy-directory = "policies"
 state-directory = "state"
 runtime-directory = "run"
@@ -41,7 +41,7 @@ sets = ["cali40masq-ipam-pools", "cali40all-ipam-pools", "cali40network-ip-pools
     "cali60masq-ipam-pools", "cali60all-ipam-pools", "cali60network-ip-pools"]
 comments = ["cali:"]
 jumps = "exclusive"
-documents = ["IPPool", "Node"]
+resources = ["IPPool", "Node"]
 "#;
 
 /// A running `ruleward run`; killed when dropped.
@@ -55,12 +55,12 @@ impl Daemon {
     /// Writes the configuration into `scratch`, shows it, and starts the daemon.
     pub fn start(scratch: &Path) -> Result<Self> {
         let config = scratch.join("ruleward.toml");
-        let documents = scratch.join("documents");
+        let documents = scratch.join("resources");
         fs::create_dir(&documents)?;
         write(&documents.join("ippool.yaml"), POOL)?;
         write(&config, CONFIGURATION)?;
         symlink(workspace::policies_dir(), scratch.join("policies")).context("cannot link the policies")?;
-        terminal::typed("cat documents/ippool.yaml");
+        terminal::typed("cat resources/ippool.yaml");
         terminal::quoted(POOL);
         terminal::typed("cat ruleward.toml");
         terminal::quoted(CONFIGURATION);

@@ -6,7 +6,7 @@ use ruleward_core::names::{ChainName, Hook, PolicyName, SetName, Table};
 
 use super::section::{Section, one_of};
 
-const KEYS: [&str; 8] = ["chains", "comments", "documents", "jumps", "policies", "sets", "tables", "uses"];
+const KEYS: [&str; 8] = ["chains", "comments", "jumps", "policies", "resources", "sets", "tables", "uses"];
 const USES_KEYS: [&str; 2] = ["chains", "sets"];
 
 /// What the host writes before its own identifiers: `rw:POLICY:ID`.
@@ -131,12 +131,12 @@ fn comments(name: &PolicyName, section: &mut Section<'_, '_>) -> Vec<String> {
 
 fn documents(section: &mut Section<'_, '_>) -> Vec<String> {
     let mut kinds = Vec::new();
-    for (key, text, element) in section.texts("documents", "a list of kinds such as [\"IPPool\"]") {
+    for (key, text, element) in section.texts("resources", "a list of kinds such as [\"IPPool\"]") {
         let begins = text.starts_with(|c: char| c.is_ascii_alphabetic());
         if begins && text.len() <= 63 && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-') {
             kinds.push(text.to_owned());
         } else {
-            section.bad_value(key, element, format!("{text:?} is no kind of document; write it like \"IPPool\""));
+            section.bad_value(key, element, format!("{text:?} is no kind of resource; write it like \"IPPool\""));
         }
     }
     kinds.sort_unstable();

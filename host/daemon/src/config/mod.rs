@@ -55,7 +55,7 @@ pub struct Config {
     pub file: PathBuf,
     /// All files that were read, in the order in which they count.
     pub files: Vec<PathBuf>,
-    /// `node-name`: this node's name in documents; 1 to 253 visible characters. Default: the host name in lower
+    /// `node-name`: this node's name in resources; 1 to 253 visible characters. Default: the host name in lower
     /// case.
     pub node_name: Option<String>,
     /// `refresh-interval`: longest time between two checks by the clock; `100ms` to `720h`. Default: `90s`.
@@ -71,7 +71,7 @@ pub struct Config {
     pub backend: BackendChoice,
     /// `families`: address families that Ruleward handles. Default: `["ipv4", "ipv6"]`.
     pub families: Families,
-    /// `documents`: folder of Kubernetes-shaped resources, YAML or JSON. Default: `/etc/ruleward/documents`.
+    /// `resources`: folder of Kubernetes-shaped resources, YAML or JSON. Default: `/etc/ruleward/resources`.
     pub documents: PathBuf,
     /// `command-timeout`: longest run of one iptables or ipset command, `100ms` to `1h`. Default: `60s`.
     pub command_timeout: Duration,
@@ -159,7 +159,7 @@ pub struct PolicyConfig {
     /// (component, grants, limits, settings) are as there. Default: none.
     pub shadow_of: Option<PolicyName>,
     /// `grants`: what it may own: `tables`, `chains`, `sets` (names, or a prefix and `*`), `comments` (prefixes),
-    /// `policies` of built-in chains (`["filter/INPUT"]`); the kinds of `documents` that it may read; what it may use of
+    /// `policies` of built-in chains (`["filter/INPUT"]`); the kinds of `resources` that it may read; what it may use of
     /// other programs (`uses = { sets = [...], chains = [...] }`); and whose jumps to its chains are (`jumps`: `shared`
     /// or `exclusive`). Default: nothing.
     pub grants: Grants,

@@ -27,7 +27,7 @@ const LONGEST: Duration = Duration::from_secs(1);
 
 /// What a look is made of, for whoever hears that it does not end.
 const LOOKING: &str = "looking at the configuration and the components";
-const LISTENING: &str = "looking for the folders of the configuration, the components and the documents";
+const LISTENING: &str = "looking for the folders of the configuration, the components and the resources";
 
 /// A burst of events.
 #[derive(Debug, Clone, Copy)]

@@ -114,7 +114,7 @@ fn text(inspected: &Inspected<'_>) -> String {
                 needs.rules
             ),
         ),
-        None => row("needs", "settings or documents; `ruleward policy bench` measures it with those"),
+        None => row("needs", "settings or resources; `ruleward policy bench` measures it with those"),
     }
     for setting in &inspected.settings {
         let required = if setting.required { " (required)" } else { "" };
@@ -131,7 +131,7 @@ fn grants(wants: &Grants) -> String {
         ("chains", list(wants.chains.iter().map(ToString::to_string).collect())),
         ("sets", list(wants.sets.iter().map(ToString::to_string).collect())),
         ("comments", list(wants.comments.clone())),
-        ("documents", list(wants.documents.clone())),
+        ("resources", list(wants.documents.clone())),
         ("policies", list(wants.policies.iter().map(ToString::to_string).collect())),
     ];
     let uses = [

@@ -204,14 +204,14 @@ enum Command {
 /// What a policy is evaluated on.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Args)]
 pub struct CaseArguments {
-    /// A folder with settings.toml, documents.yaml (or documents/) and facts.toml, each if it is needed
+    /// A folder with settings.toml, resources.yaml (or resources/) and facts.toml, each if it is needed
     #[arg(long, value_name = "FOLDER")]
     case: Option<PathBuf>,
     /// Settings, in TOML or JSON
     #[arg(long, value_name = "FILE")]
     settings: Option<PathBuf>,
-    /// Documents, in YAML or JSON: a file, or a folder of files
-    #[arg(long, value_name = "PATH")]
+    /// Resources, in YAML or JSON: a file, or a folder of files
+    #[arg(long = "resources", value_name = "PATH")]
     documents: Option<PathBuf>,
     /// The node, in TOML: node-name, kernel, iptables, backend, families, interfaces, grants
     #[arg(long, value_name = "FILE")]

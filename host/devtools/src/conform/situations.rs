@@ -35,7 +35,7 @@ pub struct Situation {
 /// All of them.
 pub fn all(description: &Description) -> Vec<Situation> {
     let interfaces = (!description.reads_interfaces).then_some("it does not read interfaces");
-    let documents = description.wants.documents.is_empty().then_some("it reads no documents");
+    let documents = description.wants.documents.is_empty().then_some("it reads no resources");
     let situation =
         |check, not_applicable, changes| Situation { check, not_applicable, may_be_refused: false, changes };
     vec![
@@ -50,16 +50,16 @@ pub fn all(description: &Description) -> Vec<Situation> {
             vec![("1000 interfaces", |case, _| with(case, many_interfaces))],
         ),
         situation(
-            "answers without documents",
+            "answers without resources",
             documents,
             vec![("none", |case, _| with(case, |facts| facts.documents.clear()))],
         ),
         situation(
-            "answers to many and large documents",
+            "answers to many and large resources",
             documents,
             vec![("1000 of each kind", many_documents), ("one of 1 MiB", large_document)],
         ),
-        situation("answers to odd documents", documents, odd_documents()),
+        situation("answers to odd resources", documents, odd_documents()),
         situation(
             "answers to long and odd names",
             None,
@@ -68,7 +68,7 @@ pub fn all(description: &Description) -> Vec<Situation> {
                 ("a node name in other scripts", |case, _| {
                     with(case, |facts| facts.node_name = "узел-ノード-🦀-\u{202e}".to_owned())
                 }),
-                ("documents with long names in other scripts", odd_document_names),
+                ("resources with long names in other scripts", odd_document_names),
                 ("interfaces with odd names", |case, _| with(case, odd_interfaces)),
             ],
         ),

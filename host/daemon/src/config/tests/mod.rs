@@ -48,7 +48,7 @@ fn an_empty_file_is_a_configuration() {
     assert_eq!(config.state_directory, Path::new("/var/lib/ruleward"));
     assert_eq!(config.runtime_directory, Path::new("/run/ruleward"));
     assert_eq!(config.policy_directory, Path::new("/usr/lib/ruleward/policies"));
-    assert_eq!(config.documents, Path::new("/etc/ruleward/documents"));
+    assert_eq!(config.documents, Path::new("/etc/ruleward/resources"));
     assert_eq!(config.backend, BackendChoice::Auto);
     assert_eq!(config.families, Families::BOTH);
     assert_eq!(config.traces, None);
@@ -66,7 +66,7 @@ fn every_key_is_read() {
         policy-directory = "/p"
         backend = "legacy"
         families = ["ipv6"]
-        documents = "../docs"
+        resources = "../docs"
         command-timeout = "2s"
         lock-timeout = "1h"
         incident-journal-size = "1MiB"
@@ -74,7 +74,7 @@ fn every_key_is_read() {
         [policies.calico]
         component = "calico-postrouting.wasm"
         mode = "enforce"
-        grants = { tables = ["nat", "raw"], chains = ["cali-*"], sets = ["cali4*"], comments = ["cali:"], documents = ["IPPool"], policies = ["raw/OUTPUT"], uses = { sets = ["crowdsec-*"], chains = ["DOCKER-USER"] }, jumps = "exclusive" }
+        grants = { tables = ["nat", "raw"], chains = ["cali-*"], sets = ["cali4*"], comments = ["cali:"], resources = ["IPPool"], policies = ["raw/OUTPUT"], uses = { sets = ["crowdsec-*"], chains = ["DOCKER-USER"] }, jumps = "exclusive" }
         limits = { memory = "64MiB", time = "250ms", fuel = 1_000, chains = 1, rules = 2, members = 3, log-lines = 4, output = 4096 }
         settings = { b = [1, 2.5, true, "x"], a = { d = 1, c = 2 } }
         [policies.static]

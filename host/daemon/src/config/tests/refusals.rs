@@ -81,8 +81,8 @@ fn wrong_types_and_values_say_what_is_right() {
             "node-name in /etc/r/ruleward.toml, line 1: must be 1 to 253 bytes without spaces and control characters",
         ),
         (
-            "documents = [1]",
-            "documents in /etc/r/ruleward.toml, line 1: expected a path such as \"/etc/ruleward/documents\", found a list",
+            "resources = [1]",
+            "resources in /etc/r/ruleward.toml, line 1: expected a path such as \"/etc/ruleward/resources\", found a list",
         ),
         ("families = []", "families in /etc/r/ruleward.toml, line 1: is empty; name \"ipv4\", \"ipv6\" or both"),
         (
@@ -231,7 +231,7 @@ fn wrong_grants_say_what_is_right() {
             "comments = [\"rw:y\"]",
             "comments[0]: \"rw:y\" would own what the host writes for other policies; use \"rw:x:\" or another beginning",
         ),
-        ("documents = [\"IP Pool\"]", "documents[0]: \"IP Pool\" is no kind of document; write it like \"IPPool\""),
+        ("resources = [\"IP Pool\"]", "resources[0]: \"IP Pool\" is no kind of resource; write it like \"IPPool\""),
     ] {
         let (key, reason) = message.split_once(':').unwrap();
         assert_eq!(grants(text), format!("policies.x.grants.{key} in /etc/r/ruleward.toml, line 1:{reason}"));
