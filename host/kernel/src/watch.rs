@@ -219,8 +219,8 @@ impl TableWatch {
         match &self.lock {
             Ok(lock) => {
                 let name = match lock.method() {
-                    LockWatchMethod::Fanotify => "xtables lock by fanotify",
-                    LockWatchMethod::Inotify => "xtables lock by inotify",
+                    LockWatchMethod::Fanotify => "events of the xtables lock (fanotify)",
+                    LockWatchMethod::Inotify => "events of the xtables lock (inotify)",
                 };
                 let why = lock.refusal().map(|why| format!("; actors stay unknown: {why}")).unwrap_or_default();
                 (name.to_owned(), polls + &why)

@@ -115,7 +115,7 @@ fn daemon(text: &mut String, status: &Status) {
         let _ = writeln!(text, "  backend {backend}: {}", plain(&report.backend_reason));
     }
     if let Some(watch) = &status.watch {
-        let detail = if watch.detail.is_empty() { String::new() } else { format!(": {}", plain(&watch.detail)) };
+        let detail = if watch.detail.is_empty() { String::new() } else { format!("; {}", plain(&watch.detail)) };
         let _ = writeln!(text, "  drift is detected by {}{detail}", plain(&watch.method));
         let _ = writeln!(text, "  drift is repaired by {}", plain(&watch.repair));
     }

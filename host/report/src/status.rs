@@ -157,7 +157,7 @@ impl FightReport {
 #[derive(Debug, Clone, Default, PartialEq, Eq, JsonSchema, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct WatchReport {
-    /// `nf_tables events`, `lock file by fanotify`, `polling every 1 s`.
+    /// `nf_tables events`, `events of the xtables lock (fanotify)`, `polling every 1s`.
     pub method: String,
     /// More about it, and why this one; may be empty.
     pub detail: String,

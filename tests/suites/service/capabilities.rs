@@ -75,10 +75,10 @@ fn those_of_the_unit_are_enough(backend: Backend) {
             assert_eq!(actor_of_a_flush(&node, &daemon), tool);
         }
         Backend::Legacy if sandbox::is_real_root() => {
-            assert_eq!(watch.method, "xtables lock by fanotify");
+            assert_eq!(watch.method, "events of the xtables lock (fanotify)");
             assert_eq!(actor_of_a_flush(&node, &daemon), tool);
         }
-        Backend::Legacy => assert_eq!(watch.method, "xtables lock by inotify"),
+        Backend::Legacy => assert_eq!(watch.method, "events of the xtables lock (inotify)"),
     }
     daemon.stop();
     let output = node.cleanup();
@@ -137,7 +137,7 @@ fn without_sys_admin_nothing_is_rehearsed(backend: Backend) {
     match backend {
         Backend::Nft => assert_eq!(actor_of_a_flush(&node, &daemon), tool),
         Backend::Legacy => {
-            assert_eq!(watch.method, "xtables lock by inotify");
+            assert_eq!(watch.method, "events of the xtables lock (inotify)");
             assert!(watch.detail.contains("CAP_SYS_ADMIN"), "{watch:?}");
             assert_eq!(flush(&node, &daemon).actor().name, "unknown");
         }
