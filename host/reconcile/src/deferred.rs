@@ -43,7 +43,7 @@ impl Kernel {
     ) -> BTreeSet<Place> {
         let now = self.elapsed();
         let (mut contended, before) = match std::mem::take(&mut self.sync) {
-            SyncState::Contended(contended) => (contended, SyncState::default()),
+            SyncState::Contended(contended) => (*contended, SyncState::default()),
             other => (self.new_contention(), other),
         };
         let Contended { deferred, pending, .. } = &mut contended;
@@ -97,7 +97,7 @@ impl Kernel {
         }
         let due = decision.wait_until.map(|at| self.started + at);
         contended.due = due.unwrap_or_else(|| self.runtime.now() + AFTER_FAILURE);
-        self.sync = if contended.deferred.is_empty() { before } else { SyncState::Contended(contended) };
+        self.sync = if contended.deferred.is_empty() { before } else { SyncState::Contended(Box::new(contended)) };
         wait
     }
 

@@ -23,7 +23,7 @@ pub(crate) enum SyncState {
         generation: Option<u32>,
     },
     /// Repairs wait, because they are undone again and again.
-    Contended(Contended),
+    Contended(Box<Contended>),
 }
 
 /// Repairs that wait.
@@ -50,7 +50,7 @@ impl SyncState {
 
     pub fn contended(&self) -> Option<&Contended> {
         match self {
-            Self::Contended(contended) => Some(contended),
+            Self::Contended(contended) => Some(&**contended),
             _ => None,
         }
     }
@@ -139,7 +139,7 @@ mod tests {
 
     fn contended(due: Instant) -> SyncState {
         let contended = Contended { deferred: Deferred::default(), pending: Activity::default(), due };
-        SyncState::Contended(contended)
+        SyncState::Contended(Box::new(contended))
     }
 
     #[test]

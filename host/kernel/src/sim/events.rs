@@ -70,7 +70,8 @@ impl Written {
             _ => None,
         };
         if let Some((from, to)) = renamed {
-            (old.remove(from), new.remove(to));
+            old.remove(from);
+            new.remove(to);
             self.chains.insert((family, table, to.into()), (1, Deeds::UNTOLD));
             self.renamed.push((family, table, from.into(), to.into()));
         }
