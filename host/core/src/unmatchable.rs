@@ -1,5 +1,5 @@
 //! Rules that no packet can ever satisfy, although the kernel takes them: a protocol of the other family, an extension header
-//! in the place of a protocol, a negation of everything. Told by what iptables-save shows of a rule.
+//! in the place of a protocol, a negation of everything. ReloadRequest by what iptables-save shows of a rule.
 
 use crate::expected::{Expected, ExpectedRule};
 use crate::names::{Family, PolicyName};

@@ -55,7 +55,7 @@ mod status {
     fn a_status_with_everything_in_it_fits_its_schema() {
         let schema = serde_json::from_str(&schema()).unwrap();
         let validator = jsonschema::validator_for(&schema).unwrap();
-        let board = crate::board::tests::board();
+        let board = crate::status_store::tests::board();
         for status in [board.status(), board.brief()] {
             let json = serde_json::to_value(&status).unwrap();
             let errors: Vec<String> = validator.iter_errors(&json).map(|error| error.to_string()).collect();

@@ -1,7 +1,6 @@
 //! The Ruleward daemon as a library: everything that does I/O, one folder an edge. The edges do not know each
 //! other; `node` joins them with the reconciler.
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
-pub mod board;
 pub mod cli;
 pub mod compare;
 pub mod config;
@@ -20,6 +19,7 @@ pub mod run;
 pub mod runtime;
 pub mod serve;
 pub mod shadows;
+pub mod status_store;
 pub mod traces;
 
 #[cfg(test)]

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use ruleward_core::facts::NftTable;
 use ruleward_core::schedule::Reason;
-use ruleward_facts::signs::Signs;
+use ruleward_facts::change_counter::ChangeCounter;
 use ruleward_facts::{FactsError, Reader};
 use ruleward_kernel::detect::Detection;
 use ruleward_kernel::event_source::EventSource;
@@ -18,15 +18,15 @@ use ruleward_reconcile::policies::{PolicySet, Roster};
 use ruleward_reconcile::{Effect, Effects, FactsReading, FactsRefusal, FactsSource, Reconciler, Surroundings};
 use ruleward_report::{Checks, Intent, Report};
 
-use crate::board::Board;
 use crate::config::Config;
 use crate::history::History;
 use crate::journal::Journal;
 use crate::logs;
 use crate::metrics::WaitFor;
-use crate::reload::{Configured, Intake, OnTold, Told};
+use crate::reload::{Configured, Intake, OnTold, ReloadRequest};
 use crate::runtime::NodeRuntime;
 use crate::shadows::{self, Shadows};
+use crate::status_store::StatusStore;
 use crate::traces::Traces;
 
 /// How long the first check waits for components that are being loaded once there is something to put or keep in force.
@@ -47,14 +47,14 @@ pub struct Node {
     /// A configuration was taken.
     any: bool,
     intake: Intake,
-    board: Board,
+    board: StatusStore,
     traces: Traces,
 }
 
 /// Where effects are carried out.
 pub struct Edges {
     /// What `status` reads.
-    pub board: Board,
+    pub board: StatusStore,
     /// Keeps incidents.
     pub journal: Journal,
     /// Keeps what policies answered.
@@ -196,7 +196,7 @@ impl Checks for Node {
 fn carry_out(edges: Edges, on_told: OnTold) -> Effects {
     let Edges { board, journal, history, shadows, traces } = edges;
     Box::new(move |effect| match effect {
-        Effect::Progress { doing, longest } => board.pulse().step(Instant::now(), doing, longest),
+        Effect::Progress { doing, longest } => board.heartbeat().step(Instant::now(), doing, longest),
         Effect::RecordIncident(incident) => journal.record(&incident),
         Effect::RecordHistory(event) => history.record(*event),
         Effect::RunShadows(order) => shadows.order(*order),
@@ -205,9 +205,9 @@ fn carry_out(edges: Edges, on_told: OnTold) -> Effects {
         Effect::Enforced(expected) => board.expect(&expected),
         Effect::ShowWatch(watch) => board.watch(watch),
         Effect::ShowFights(fights) => board.fights(fights),
-        Effect::ComponentsInUse(digests) => on_told(Told::Settled(digests)),
-        Effect::LookAgain => on_told(Told::LookAgain),
-        Effect::FactsChanged => on_told(Told::FactsChanged),
+        Effect::ComponentsInUse(digests) => on_told(ReloadRequest::Settled(digests)),
+        Effect::LookAgain => on_told(ReloadRequest::LookAgain),
+        Effect::FactsChanged => on_told(ReloadRequest::FactsChanged),
     })
 }
 
@@ -216,7 +216,7 @@ struct NodeFacts {
     config: Current,
     detection: Detection,
     reader: Reader,
-    signs: Arc<Signs>,
+    signs: Arc<ChangeCounter>,
 }
 
 impl FactsSource for NodeFacts {

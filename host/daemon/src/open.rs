@@ -8,7 +8,6 @@ use ruleward_core::contribution::Families;
 use ruleward_core::facts::Version;
 use ruleward_core::names::Backend;
 
-use crate::board::Board;
 use crate::config::{BackendChoice, Config, Mode, Written};
 use crate::history::History;
 use crate::history::store::Bounds;
@@ -19,6 +18,7 @@ use crate::reload::{self, Intake};
 use crate::runtime::NodeRuntime;
 use crate::serve::http::ReadCounters;
 use crate::shadows::{self, Shadows};
+use crate::status_store::StatusStore;
 use crate::traces::Traces;
 use ruleward_kernel::detect::{DetectError, Detection, detect};
 use ruleward_kernel::event_source::EventSource;
@@ -41,7 +41,7 @@ use ruleward_sandbox::{OnEvaluation, PolicyEngine, PolicyEngineOptions, componen
 pub fn open(
     config: Arc<Config>,
     intake: Intake,
-    board: &Board,
+    board: &StatusStore,
     (journal, history, traces): (&Journal, &History, &Traces),
     watching: bool,
 ) -> Result<Node, Box<Report>> {
@@ -101,7 +101,7 @@ pub fn tools_of(config: &Config) -> Tools {
 }
 
 /// Reads counters of rules for whoever looks at the status page: not within a check, and not for long.
-pub fn counters(board: &Board) -> ReadCounters {
+pub fn counters(board: &StatusStore) -> ReadCounters {
     const PATIENCE: Duration = Duration::from_secs(5);
     let board = board.clone();
     Arc::new(move |family, table| {
@@ -112,7 +112,7 @@ pub fn counters(board: &Board) -> ReadCounters {
 }
 
 /// The history in the state directory; what keeps it from being written is shown on `board`.
-pub fn history(config: &Config, board: &Board) -> History {
+pub fn history(config: &Config, board: &StatusStore) -> History {
     let bounds = Bounds { records: config.history_versions as usize, bytes: config.history_size };
     let (noted, state_directory) = (board.clone(), config.state_directory.clone());
     let kept = Box::new(move || components::all(&state_directory).unwrap_or_default());
@@ -145,7 +145,7 @@ pub fn load_once(config: &Config, history: &History, keeps: bool) -> Result<Inta
     })
 }
 
-fn tools(config: &Config, board: &Board) -> Tools {
+fn tools(config: &Config, board: &StatusStore) -> Tools {
     let shown = board.clone();
     let on_wait = move |wait: ToolWait<'_>| {
         if wait.elapsed.as_secs() % 10 == 5 {

@@ -17,15 +17,15 @@ use ruleward_core::schedule::{Action, Event, Reason, Schedule};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, oneshot};
 
-use crate::board::{self, Board, LONGEST_LOOK};
-use crate::reload::{Lookout, News};
+use crate::reload::{News, ReloadHandle};
 use crate::serve::control::{self, Ask};
 use crate::serve::notify::{self, notify};
 use crate::serve::socket::{Access, Socket};
 use crate::serve::{CONTROL_SOCKET, STATUS_SOCKET, status};
+use crate::status_store::{self, LONGEST_LOOK, StatusStore};
 use clock::Clock;
 use journal::Journal;
-use ruleward_report::pulse::Stuck;
+use ruleward_report::heartbeat::Stuck;
 use ruleward_report::{ErrorClass, Report};
 use worker::{Done, Open, Worker};
 
@@ -50,9 +50,9 @@ struct Requester {
 pub fn run(
     (runtime_directory, access): (&Path, Access),
     refresh: Duration,
-    board: &Board,
+    board: &StatusStore,
     open: Open,
-    lookout: Lookout,
+    lookout: ReloadHandle,
 ) -> Result<(), Box<Report>> {
     let internal = |what: &str, error: std::io::Error| {
         Box::new(Report::failure(ErrorClass::Internal, format!("can't start {what}: {error}")))
@@ -103,7 +103,7 @@ fn listen_to_signals(asks: &mpsc::Sender<Ask>) -> std::io::Result<()> {
 
 /// The loop with what it keeps.
 struct Daemon {
-    board: Board,
+    board: StatusStore,
     worker: Worker,
     asks: mpsc::Receiver<Ask>,
     clock: Clock,
@@ -124,7 +124,7 @@ struct Daemon {
     asked: bool,
     /// What has changed since the running check began: the newest offer, and whether facts may have.
     changed: (u64, bool),
-    lookout: Lookout,
+    lookout: ReloadHandle,
     journal: Journal,
     ready: bool,
     /// The last check's report, if the checks may give it again.
@@ -136,10 +136,10 @@ struct Daemon {
 impl Daemon {
     fn new(
         refresh: Duration,
-        board: Board,
+        board: StatusStore,
         worker: Worker,
         asks: mpsc::Receiver<Ask>,
-        lookout: Lookout,
+        lookout: ReloadHandle,
         clock: Clock,
     ) -> Self {
         Self {
@@ -180,7 +180,7 @@ impl Daemon {
                     None => return Err(no_worker()),
                 },
                 Some(news) = self.lookout.news.recv() => self.hear(news)?,
-                () = tokio::time::sleep_until(self.patience), if !self.looking.is_empty() => self.look_away()?,
+                () = tokio::time::sleep_until(self.patience), if !self.looking.is_empty() => self.on_watch_timeout()?,
                 () = self.clock.reaches(self.wake), if self.running.is_none() => self.step(Event::Woken)?,
             }
         }
@@ -231,7 +231,7 @@ impl Daemon {
     }
 
     /// A look that does not end keeps nobody from a check, which says so. One that loads components may take its time.
-    fn look_away(&mut self) -> Result<(), Box<Report>> {
+    fn on_watch_timeout(&mut self) -> Result<(), Box<Report>> {
         self.patience = tokio::time::Instant::now() + LONGEST_LOOK;
         if self.board.unseen().is_none() {
             return Ok(());
@@ -278,7 +278,7 @@ impl Daemon {
             self.board.checked(&report, SystemTime::now());
             self.last = Arc::downgrade(&report);
             if let Some(stuck) = unseen {
-                report = Arc::new(without_sight(&report, stuck));
+                report = Arc::new(without_watcher(&report, stuck));
                 self.last = Weak::new(); // what comes after it is news
             }
             self.journal.tell(reason, &report);
@@ -357,9 +357,9 @@ impl Daemon {
 }
 
 /// What a check reports to those who asked for it while files can't be looked at.
-fn without_sight(report: &Report, stuck: Stuck) -> Report {
+fn without_watcher(report: &Report, stuck: Stuck) -> Report {
     let mut report = report.clone();
-    report.problems.push(board::unseen(stuck));
+    report.problems.push(status_store::unseen(stuck));
     if report.class == ErrorClass::None {
         report.class = ErrorClass::Temporary; // who asked for a reload did not get one
     }

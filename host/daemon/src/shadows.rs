@@ -11,10 +11,10 @@ use ruleward_core::contribution::{Contribution, Families};
 use ruleward_core::facts::Facts;
 use ruleward_core::names::PolicyName;
 
-use crate::board::Board;
 use crate::compare::{Comparison, Side, compare};
 use crate::history::record::{Mode, Outcome};
 use crate::history::{Event, History};
+use crate::status_store::StatusStore;
 use ruleward_kernel::port::Port;
 use ruleward_reconcile::ShadowOrder;
 use ruleward_reconcile::policies::{Answer, Counts, InForce, ShadowSpec, SpecState, Version};
@@ -34,7 +34,7 @@ impl Shadows {
     }
 
     /// Starts the thread. What comes of it is shown on `board` and kept in `history`; `port` is where rehearsals are held.
-    pub fn start(port: Box<dyn Port + Send>, board: Board, history: History) -> Self {
+    pub fn start(port: Box<dyn Port + Send>, board: StatusStore, history: History) -> Self {
         let (orders, inbox) = channel();
         let mut work = Work { port, board, history, known: BTreeMap::new() };
         match std::thread::Builder::new().name("shadows".to_owned()).spawn(move || work.run(&inbox)) {
@@ -65,7 +65,7 @@ struct Known {
 
 struct Work {
     port: Box<dyn Port + Send>,
-    board: Board,
+    board: StatusStore,
     history: History,
     known: BTreeMap<PolicyName, Known>,
 }

@@ -5,7 +5,8 @@
 //! look to a policy as if pools or addresses had been deleted. The caller then keeps its last good facts.
 
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
-mod apart;
+mod background_reader;
+pub mod change_counter;
 pub mod changes;
 mod directory;
 mod documents;
@@ -14,7 +15,6 @@ mod node;
 mod resource;
 mod rtnetlink;
 mod scalar;
-pub mod signs;
 mod yaml;
 
 #[cfg(test)]
@@ -30,7 +30,7 @@ use thiserror::Error;
 
 use ruleward_kernel::nft_tables::nft_tables;
 
-pub use apart::Reader;
+pub use background_reader::Reader;
 pub use documents::{DocumentSet, DocumentsError, Problem, read_document_file, read_documents};
 pub use interfaces::read_interfaces;
 pub use node::{host_name, kernel_version};
@@ -122,7 +122,8 @@ pub fn read(options: &Options<'_>, reader: &mut Reader) -> Result<Reading, Facts
     };
     let interfaces = read_interfaces()?;
     let nft_tables = nft_tables().map_err(FactsError::NftTables)?;
-    let apart::Read { documents: DocumentSet { documents, mut notes }, late } = reader.read(options.documents)?;
+    let background_reader::Read { documents: DocumentSet { documents, mut notes }, late } =
+        reader.read(options.documents)?;
     if !options.wants_documents {
         notes.clear();
     }

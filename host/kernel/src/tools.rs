@@ -90,7 +90,7 @@ impl fmt::Display for ToolWait<'_> {
     }
 }
 
-/// Told about once a second while a tool runs.
+/// ReloadRequest about once a second while a tool runs.
 pub type OnToolWait = Arc<dyn Fn(ToolWait<'_>) + Send + Sync>;
 
 /// The tools of one backend, and ipset.

@@ -8,13 +8,13 @@
 pub mod actors;
 mod change;
 pub mod checks;
+pub mod heartbeat;
 mod incident;
 pub mod incident_text;
 pub mod limits;
 pub mod output;
 pub mod plain;
 mod policy;
-pub mod pulse;
 pub mod screen;
 pub mod status;
 pub mod terminal;

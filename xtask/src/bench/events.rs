@@ -92,7 +92,7 @@ struct Times {
     /// From the begin of the deletion, which the daemon can't outrun.
     from_begin: Vec<f64>,
     stock: Vec<f64>,
-    told: Told,
+    told: ReloadRequest,
 }
 
 impl Times {
@@ -125,22 +125,22 @@ impl Times {
 
 /// What the daemon itself says of its last repairs.
 #[derive(Default)]
-struct Told {
+struct ReloadRequest {
     latencies: Vec<f64>,
     ways: BTreeMap<String, usize>,
 }
 
-impl Told {
+impl ReloadRequest {
     fn how(&self) -> String {
         let ways: Vec<String> = self.ways.iter().map(|(way, count)| format!("{count} x {way}")).collect();
         if ways.is_empty() { String::new() } else { format!("; how: {}", ways.join(", ")) }
     }
 }
 
-fn told(daemon: &Daemon<'_>) -> Result<Told> {
+fn told(daemon: &Daemon<'_>) -> Result<ReloadRequest> {
     let status = daemon.status()?;
     let incidents = status["incidents"].as_array().map(Vec::as_slice).unwrap_or_default();
-    let mut told = Told::default();
+    let mut told = ReloadRequest::default();
     for incident in incidents {
         told.latencies.extend(incident["latency-ms"].as_f64());
         let way = incident["how"].as_str().unwrap_or("not told");

@@ -8,7 +8,6 @@ use ruleward_core::schedule::Reason;
 
 use super::open::{check_configuration, open_for_cleanup, open_once, open_running};
 use super::{Arguments, Command, incidents, manpages, policy, terminal, watch};
-use crate::board::Board;
 use crate::config::{Config, DEFAULT_FILE, DEFAULT_STATE_DIRECTORY};
 use crate::history::{self, History};
 use crate::journal::{CLOSE_TIME, Journal};
@@ -21,6 +20,7 @@ use crate::serve::control::{LogLevel, Request};
 use crate::serve::http;
 use crate::serve::lock::RuntimeLock;
 use crate::serve::socket::Access;
+use crate::status_store::StatusStore;
 use crate::traces::{self, Traces};
 use ruleward_kernel::verdict;
 use ruleward_report::output::Output;
@@ -114,9 +114,9 @@ pub fn load(file: &Path) -> Result<Config, Box<Report>> {
     })
 }
 
-fn board(config: &Config) -> Board {
+fn board(config: &Config) -> StatusStore {
     let host_name = || ruleward_facts::host_name().unwrap_or_default();
-    Board::new(&config.node_name.clone().unwrap_or_else(host_name), config.refresh_interval)
+    StatusStore::new(&config.node_name.clone().unwrap_or_else(host_name), config.refresh_interval)
 }
 
 /// One pass, under the runtime lock if it may write.
@@ -178,7 +178,7 @@ fn lock(config: &Config, command: &str) -> Result<RuntimeLock, Box<Report>> {
 }
 
 /// Without its group the sockets are root's: no reason to leave the node alone.
-fn access(config: &Config, board: &Board) -> Access {
+fn access(config: &Config, board: &StatusStore) -> Access {
     let Some(group) = &config.socket_group else { return Access::of_mode(config.socket_mode) };
     Access::new(config.socket_mode, group).unwrap_or_else(|problem| {
         tracing::warn!("{problem}");

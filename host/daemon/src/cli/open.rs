@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
-use crate::board::Board;
 use crate::config::Config;
 use crate::history::History;
 use crate::journal::Journal;
 use crate::open;
 use crate::reload::{self, Source};
+use crate::status_store::StatusStore;
 use crate::traces::Traces;
 use ruleward_report::{Checks, Report};
 
@@ -18,7 +18,7 @@ use ruleward_report::{Checks, Report};
 /// A report that says why no check is possible at all.
 pub fn open_running(
     source: &Source,
-    board: &Board,
+    board: &StatusStore,
     (journal, history, traces): (&Journal, &History, &Traces),
 ) -> Result<Box<dyn Checks>, Box<Report>> {
     Ok(Box::new(open::open(source.config(), source.intake(), board, (journal, history, traces), true)?))
@@ -30,7 +30,7 @@ pub fn open_running(
 /// A report that says why no check is possible at all.
 pub fn open_once(
     config: &Config,
-    board: &Board,
+    board: &StatusStore,
     history: &History,
     keeps: bool,
 ) -> Result<Box<dyn Checks>, Box<Report>> {
@@ -48,7 +48,7 @@ pub fn open_once(
 ///
 /// # Errors
 /// A report that says why it is not possible at all.
-pub fn open_for_cleanup(config: &Config, board: &Board) -> Result<Box<dyn Checks>, Box<Report>> {
+pub fn open_for_cleanup(config: &Config, board: &StatusStore) -> Result<Box<dyn Checks>, Box<Report>> {
     let edges = (&Journal::none(), &History::none(), &Traces::none());
     Ok(Box::new(open::open(Arc::new(config.clone()), reload::grants_only(config), board, edges, false)?))
 }

@@ -195,11 +195,11 @@ impl View {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::board::Board;
+    use crate::status_store::StatusStore;
 
     fn view() -> View {
         let mut view = View { style: Style { colours: true }, last: None, lost: None };
-        view.take(Ok(Board::new("worker-7", Duration::from_secs(90)).status()), Instant::now());
+        view.take(Ok(StatusStore::new("worker-7", Duration::from_secs(90)).status()), Instant::now());
         view
     }
 

@@ -25,7 +25,7 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 use ruleward_core::actor::Actor;
 
-use crate::board::Board;
+use crate::status_store::StatusStore;
 use ruleward_report::plain::plain;
 use ruleward_report::{Incident, Outcome, Report};
 
@@ -300,7 +300,7 @@ impl Metrics {
 }
 
 /// Everything in the text that Prometheus reads.
-pub fn render(board: &Board, format: Format) -> String {
+pub fn render(board: &StatusStore, format: Format) -> String {
     let mut gauges = Registry::default();
     gauges.register_collector(Box::new(snapshot::Snapshot::take(board)));
     let mut text = String::new();

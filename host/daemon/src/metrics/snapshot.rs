@@ -14,7 +14,7 @@ use ruleward_core::expected::Expected;
 use ruleward_core::limit::Limit;
 use ruleward_core::names::{Family, Table};
 
-use crate::board::Board;
+use crate::status_store::StatusStore;
 use ruleward_report::limits::LimitReport;
 use ruleward_report::status::Status;
 use ruleward_report::{PolicyReport, PolicyState};
@@ -90,7 +90,7 @@ type Labels = Vec<(&'static str, String)>;
 
 impl Snapshot {
     /// Reads the board and `/proc/self`.
-    pub fn take(board: &Board) -> Self {
+    pub fn take(board: &StatusStore) -> Self {
         let counts = board.expected().map(|expected| board.metrics().counted.of(&expected)).unwrap_or_default();
         let unseen = board.unseen().map(|stuck| stuck.silent).unwrap_or_default();
         Self { status: board.brief(), counts, in_sync_for: board.since_in_sync(), unseen, process: Process::read() }

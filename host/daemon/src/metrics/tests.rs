@@ -12,12 +12,12 @@ use ruleward_core::names::{ChainName, Family as IpFamily, PolicyName, Table};
 use ruleward_core::ownership::Ownership;
 
 use super::*;
-use crate::board::LONGEST_LOOK;
+use crate::status_store::LONGEST_LOOK;
 use ruleward_report::limits::LimitReport;
 use ruleward_report::{CandidateReport, CandidateState, PolicyReport, PolicyState, Timings};
 
-fn board() -> Board {
-    Board::new("worker-7", Duration::from_secs(90))
+fn board() -> StatusStore {
+    StatusStore::new("worker-7", Duration::from_secs(90))
 }
 
 fn incident(name: &str) -> Incident {
@@ -99,7 +99,7 @@ fn each_series_moves_with_its_cause() {
         assert!(found, "{line} is not in\n{text}");
     }
     assert!(text.contains("ruleward_files_unseen_seconds 0.0\n"), "{text}");
-    board.sight().begins(Instant::now().checked_sub(2 * LONGEST_LOOK).unwrap(), "looking", false);
+    board.watcher_heartbeat().begins(Instant::now().checked_sub(2 * LONGEST_LOOK).unwrap(), "looking", false);
     board.checked(&Report::failure(ruleward_report::ErrorClass::Temporary, "x"), SystemTime::UNIX_EPOCH);
     let text = render(&board, Format::Text);
     assert!(text.contains("ruleward_checks_total{outcome=\"failed\"} 1"), "{text}");

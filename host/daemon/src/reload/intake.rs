@@ -7,11 +7,11 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::time::Duration;
 
 use crate::config::Config;
-use ruleward_facts::signs::Signs;
+use ruleward_facts::change_counter::ChangeCounter;
 use ruleward_reconcile::policies::PolicySet;
 
 /// What the checks tell whoever makes offers.
-pub enum Told {
+pub enum ReloadRequest {
     /// These components are in force or on their way, and others were before: others need not be kept.
     Settled(BTreeSet<String>),
     /// Files may have changed without a sign: they are to be looked at, some time.
@@ -21,7 +21,7 @@ pub enum Told {
 }
 
 /// Is told.
-pub type OnTold = Arc<dyn Fn(Told) + Send + Sync>;
+pub type OnTold = Arc<dyn Fn(ReloadRequest) + Send + Sync>;
 
 /// A configuration that was found right, and its policies as far as they are loaded.
 #[derive(Debug, Clone)]
@@ -38,13 +38,18 @@ pub struct Configured {
 pub struct Intake {
     offers: Receiver<Configured>,
     taken: Arc<AtomicU64>,
-    signs: Arc<Signs>,
+    signs: Arc<ChangeCounter>,
     on_told: OnTold,
 }
 
 impl Intake {
     /// Offers of a thread that looks for changes. `taken` is the number of the last one that was taken.
-    pub fn new(offers: Receiver<Configured>, taken: Arc<AtomicU64>, signs: Arc<Signs>, on_told: OnTold) -> Self {
+    pub fn new(
+        offers: Receiver<Configured>,
+        taken: Arc<AtomicU64>,
+        signs: Arc<ChangeCounter>,
+        on_told: OnTold,
+    ) -> Self {
         Self { offers, taken, signs, on_told }
     }
 
@@ -88,7 +93,7 @@ impl Intake {
     }
 
     /// Whether facts may have changed.
-    pub fn signs(&self) -> Arc<Signs> {
+    pub fn signs(&self) -> Arc<ChangeCounter> {
         Arc::clone(&self.signs)
     }
 }

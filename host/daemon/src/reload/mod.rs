@@ -23,16 +23,16 @@ use std::time::Duration;
 
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
-use crate::board::Board;
 use crate::config::{Config, Mode, PolicyConfig};
 use crate::history::History;
+use crate::status_store::StatusStore;
 use loader::Loader;
 use post::{Message, Post, post};
-use ruleward_facts::signs::Signs;
+use ruleward_facts::change_counter::ChangeCounter;
 use ruleward_reconcile::policies::{PolicySet, PolicySpec, SpecState};
 use ruleward_sandbox::PolicyEngine;
 
-pub use intake::{Configured, Intake, NoMore, OnTold, Told};
+pub use intake::{Configured, Intake, NoMore, OnTold, ReloadRequest};
 
 /// What the thread has to tell the loop.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -49,7 +49,7 @@ pub enum News {
 }
 
 /// The loop's end.
-pub struct Lookout {
+pub struct ReloadHandle {
     post: Option<Post>,
     /// What there is to tell.
     pub news: UnboundedReceiver<News>,
@@ -59,7 +59,7 @@ pub struct Lookout {
     _open: Option<UnboundedSender<News>>,
 }
 
-impl Lookout {
+impl ReloadHandle {
     /// Nothing ever changes.
     pub fn none() -> Self {
         let (sender, news) = unbounded_channel();
@@ -89,7 +89,7 @@ impl Lookout {
     }
 }
 
-impl Drop for Lookout {
+impl Drop for ReloadHandle {
     fn drop(&mut self) {
         if let Some(post) = &self.post {
             post.send(Message::Stop);
@@ -102,7 +102,7 @@ impl Drop for Lookout {
 pub struct Source {
     post: Post,
     taken: Arc<AtomicU64>,
-    signs: Arc<Signs>,
+    signs: Arc<ChangeCounter>,
     config: Arc<Mutex<Arc<Config>>>,
 }
 
@@ -120,9 +120,9 @@ impl Source {
         let post = self.post.clone();
         let on_told: OnTold = Arc::new(move |told| {
             post.send(match told {
-                Told::Settled(digests) => Message::Settled(digests),
-                Told::LookAgain => Message::Look { ticket: None, thorough: false },
-                Told::FactsChanged => Message::Facts,
+                ReloadRequest::Settled(digests) => Message::Settled(digests),
+                ReloadRequest::LookAgain => Message::Look { ticket: None, thorough: false },
+                ReloadRequest::FactsChanged => Message::Facts,
             });
         });
         Intake::new(offers, Arc::clone(&self.taken), Arc::clone(&self.signs), on_told)
@@ -139,8 +139,8 @@ pub fn start(
     (config, refusal): (Config, Option<String>),
     engine: Arc<PolicyEngine>,
     history: History,
-    board: Board,
-) -> io::Result<(Lookout, Source)> {
+    board: StatusStore,
+) -> io::Result<(ReloadHandle, Source)> {
     let (post, inbox) = post()?;
     let (told, news) = unbounded_channel();
     let source = Source {
@@ -153,7 +153,7 @@ pub fn start(
     let looking =
         thread::Looking::new((config, refusal), (engine, history), (post.clone(), inbox), told, source.clone(), board);
     std::thread::Builder::new().name("reload".to_owned()).spawn(move || looking.run())?;
-    Ok((Lookout { post: Some(post), news, taken, tickets: 0, _open: None }, source))
+    Ok((ReloadHandle { post: Some(post), news, taken, tickets: 0, _open: None }, source))
 }
 
 /// What the configuration asks for, with nothing loaded: enough to know what may be ours.
@@ -201,7 +201,7 @@ pub fn load_once(config: &Config, engine: Arc<PolicyEngine>, history: History, k
     }
     let state_directory = config.state_directory.clone();
     let on_told: OnTold = Arc::new(move |told| {
-        if let (Told::Settled(digests), true) = (told, keeps) {
+        if let (ReloadRequest::Settled(digests), true) = (told, keeps) {
             loader::prune_components(&state_directory, &history, &digests);
         }
     });

@@ -13,9 +13,9 @@ use super::intake::Configured;
 use super::loader::Loader;
 use super::post::{Inbox, Message, Post};
 use super::{News, Source};
-use crate::board::Board;
 use crate::config::Config;
 use crate::history::History;
+use crate::status_store::StatusStore;
 use ruleward_facts::changes::Changes;
 use ruleward_files::watch::Files;
 use ruleward_sandbox::PolicyEngine;
@@ -48,7 +48,7 @@ pub struct Looking {
     inbox: Inbox,
     told: UnboundedSender<News>,
     source: Source,
-    board: Board,
+    board: StatusStore,
     subscriber: Option<Sender<Configured>>,
     watching: bool,
     files: Option<Files>,
@@ -69,7 +69,7 @@ impl Looking {
         (post, inbox): (Post, Inbox),
         told: UnboundedSender<News>,
         source: Source,
-        board: Board,
+        board: StatusStore,
     ) -> Self {
         let watching = config.watch;
         Self {
@@ -125,13 +125,13 @@ impl Looking {
 
     /// Looks at everything, and sees to it that whatever was found is watched.
     fn look(&mut self, thorough: bool) {
-        self.board.sight().begins(Instant::now(), LOOKING, false);
+        self.board.watcher_heartbeat().begins(Instant::now(), LOOKING, false);
         self.look_and_listen(thorough);
-        self.board.sight().rests(Instant::now());
+        self.board.watcher_heartbeat().rests(Instant::now());
     }
 
     fn look_at_files(&mut self, thorough: bool) -> Option<Duration> {
-        self.board.sight().step(Instant::now(), LOOKING, Duration::ZERO);
+        self.board.watcher_heartbeat().step(Instant::now(), LOOKING, Duration::ZERO);
         self.loader.look(thorough)
     }
 
@@ -155,7 +155,7 @@ impl Looking {
         if !self.watching {
             return false;
         }
-        self.board.sight().step(Instant::now(), LISTENING, Duration::ZERO);
+        self.board.watcher_heartbeat().step(Instant::now(), LISTENING, Duration::ZERO);
         let watched = match self.files.take().map_or_else(Files::open, Ok) {
             Err(error) => Err(error.to_string()),
             Ok(mut files) => match self.loader.places() {

@@ -33,17 +33,17 @@ fn wrote() -> Arc<Report> {
 const REFRESH: Duration = Duration::from_secs(90);
 
 /// A daemon whose checks are `script`; each opening takes the next one from `scripts`.
-fn daemon(scripts: Vec<Script>) -> (Daemon, Board, mpsc::Sender<Ask>) {
-    daemon_with(scripts, Lookout::none())
+fn daemon(scripts: Vec<Script>) -> (Daemon, StatusStore, mpsc::Sender<Ask>) {
+    daemon_with(scripts, ReloadHandle::none())
 }
 
-fn daemon_with(scripts: Vec<Script>, lookout: Lookout) -> (Daemon, Board, mpsc::Sender<Ask>) {
+fn daemon_with(scripts: Vec<Script>, lookout: ReloadHandle) -> (Daemon, StatusStore, mpsc::Sender<Ask>) {
     let mut scripts = scripts.into_iter();
     let open: Open = Box::new(move || match scripts.next() {
         Some(script) => Ok(Box::new(Fake(script))),
         None => Err(Box::new(Report::failure(ErrorClass::Temporary, "nothing more to open"))),
     });
-    let board = Board::new("node", REFRESH);
+    let board = StatusStore::new("node", REFRESH);
     let (sender, asks) = mpsc::channel(ASKS);
     let worker = Worker::start(open, board.clone()).unwrap();
     let clock = Clock::Runtime(tokio::time::Instant::now());
@@ -166,7 +166,7 @@ async fn a_second_stop_does_not_wait_for_the_check() {
 fn status_answers_while_a_check_hangs_and_silent_clients_do_no_harm() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().to_owned();
-    let board = Board::new("node", REFRESH);
+    let board = StatusStore::new("node", REFRESH);
     let (began, begins) = std_mpsc::channel();
     let (release, gate) = std_mpsc::channel::<()>();
     let gate = Arc::new(std::sync::Mutex::new(gate));
@@ -191,7 +191,7 @@ fn status_answers_while_a_check_hangs_and_silent_clients_do_no_harm() {
                 tokio::spawn(status::serve(status, board.clone()));
                 tokio::spawn(control::serve(control, sender.clone()));
                 let (worker, clock) = (Worker::start(open, board.clone()).unwrap(), Clock::start().unwrap());
-                let daemon = Daemon::new(REFRESH, board.clone(), worker, asks, Lookout::none(), clock);
+                let daemon = Daemon::new(REFRESH, board.clone(), worker, asks, ReloadHandle::none(), clock);
                 let running = tokio::spawn(daemon.run());
                 while board.status().checks < 2 {
                     tokio::task::yield_now().await;
@@ -224,13 +224,13 @@ fn status_answers_while_a_check_hangs_and_silent_clients_do_no_harm() {
 
 #[tokio::test(start_paused = true)]
 async fn a_look_that_does_not_end_keeps_nobody_from_a_check() {
-    let (daemon, board, asks) = daemon_with(vec![Box::new(|_| clean())], Lookout::that_hangs());
+    let (daemon, board, asks) = daemon_with(vec![Box::new(|_| clean())], ReloadHandle::that_hangs());
     let loop_ends = tokio::spawn(daemon.run());
     let (answer, answered) = oneshot::channel();
     asks.send(Ask::Reload(Some(answer))).await.unwrap();
     // One that loads components goes on, and is waited for.
     tokio::time::sleep(10 * LONGEST_LOOK).await;
-    board.sight().begins(Instant::now().checked_sub(2 * LONGEST_LOOK).unwrap(), "looking", false);
+    board.watcher_heartbeat().begins(Instant::now().checked_sub(2 * LONGEST_LOOK).unwrap(), "looking", false);
     let report = answered.await.unwrap();
     assert!(report.in_sync && report.class == ErrorClass::Temporary, "{report:?}");
     assert!(report.problems.iter().any(|problem| problem.starts_with("files have not been read for 20 s: looking")));

@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 use ruleward_core::schedule::Reason;
 use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
 
-use crate::board::Board;
+use crate::status_store::StatusStore;
 use ruleward_report::{Checks, ErrorClass, Intent, Report};
 
 /// Opens what checks need. Called again after a failure, so a node that lacks something at start is served later.
@@ -37,7 +37,7 @@ pub enum Done {
 #[derive(Debug)]
 pub struct Worker {
     orders: mpsc::Sender<Reason>,
-    board: Board,
+    board: StatusStore,
     bell: Arc<OwnedFd>,
     /// One [`Done::Check`] for each order, and repairs between them.
     pub reports: tokio::sync::mpsc::UnboundedReceiver<Done>,
@@ -48,7 +48,7 @@ impl Worker {
     ///
     /// # Errors
     /// If the system has no thread or descriptor to give.
-    pub fn start(open: Open, board: Board) -> io::Result<Self> {
+    pub fn start(open: Open, board: StatusStore) -> io::Result<Self> {
         let (orders, inbox) = mpsc::channel();
         let (outbox, reports) = tokio::sync::mpsc::unbounded_channel();
         let bell = Arc::new(eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?);
@@ -71,7 +71,7 @@ impl Worker {
     /// Has a check run. False if the thread is gone, which nothing should bring about.
     #[must_use]
     pub fn order(&self, reason: Reason) -> bool {
-        self.board.pulse().ordered(Instant::now());
+        self.board.heartbeat().ordered(Instant::now());
         let sent = self.orders.send(reason).is_ok();
         // A full counter rings as well.
         let _ = rustix::io::write(&*self.bell, &1_u64.to_ne_bytes());
@@ -91,12 +91,12 @@ struct Work {
     open: Open,
     checks: Option<Box<dyn Checks>>,
     bell: Arc<OwnedFd>,
-    board: Board,
+    board: StatusStore,
 }
 
 impl Work {
     fn check(&mut self, reason: Reason) -> Arc<Report> {
-        self.board.pulse().begins(Instant::now(), "opening what checks need", true);
+        self.board.heartbeat().begins(Instant::now(), "opening what checks need", true);
         // After a panic nothing of what took part in it is used again.
         let result = catch_unwind(AssertUnwindSafe(|| {
             let mut checks = match self.checks.take() {
@@ -110,7 +110,7 @@ impl Work {
             self.checks = Some(checks);
             report
         }));
-        self.board.pulse().rests(Instant::now());
+        self.board.heartbeat().rests(Instant::now());
         result.unwrap_or_else(|panic| Arc::new(fault(&*panic)))
     }
 
@@ -137,13 +137,13 @@ impl Work {
 
     fn attend(&mut self) -> Option<Report> {
         let mut checks = self.checks.take()?;
-        self.board.pulse().begins(Instant::now(), "a repair", false);
+        self.board.heartbeat().begins(Instant::now(), "a repair", false);
         let result = catch_unwind(AssertUnwindSafe(|| {
             let report = checks.attend();
             self.checks = Some(checks);
             report
         }));
-        self.board.pulse().rests(Instant::now());
+        self.board.heartbeat().rests(Instant::now());
         result.unwrap_or_else(|panic| {
             std::thread::sleep(AFTER_FAULT);
             Some(fault(&*panic))

@@ -1,9 +1,9 @@
 //! Tells systemd how the daemon is doing (`sd_notify(3)`): one datagram to the socket that `NOTIFY_SOCKET` names.
 //!
-//! Ready is a node that was found right. The watchdog is fed as long as the checking thread goes on ([`Pulse`]), by the
+//! Ready is a node that was found right. The watchdog is fed as long as the checking thread goes on ([`Heartbeat`]), by the
 //! loop that serves requests, so that a loop which hangs does not feed it either.
 //!
-//! [`Pulse`]: ruleward_report::pulse::Pulse
+//! [`Heartbeat`]: ruleward_report::heartbeat::Heartbeat
 
 use std::ffi::OsStr;
 use std::io;
@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 
 use rustix::time::{ClockId, clock_gettime};
 
-use crate::board::Board;
+use crate::status_store::StatusStore;
 use ruleward_report::Report;
 use ruleward_report::plain::plain;
 
@@ -65,12 +65,12 @@ fn limit(microseconds: &str, pid: Option<&str>) -> Option<Duration> {
 
 /// Feeds the watchdog for ever, but not while the checking thread is stuck. What keeps it is said once, and shown by
 /// `systemctl status`.
-pub async fn feed_watchdog(board: Board, limit: Duration) {
+pub async fn feed_watchdog(board: StatusStore, limit: Duration) {
     let mut ticks = tokio::time::interval(limit / 4);
     let mut said = false;
     loop {
         ticks.tick().await;
-        let Some(stuck) = board.pulse().stuck(Instant::now(), limit / 2) else {
+        let Some(stuck) = board.heartbeat().stuck(Instant::now(), limit / 2) else {
             notify("WATCHDOG=1");
             if std::mem::take(&mut said) {
                 notify(&status_line(&board.brief().report));

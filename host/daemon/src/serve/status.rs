@@ -8,10 +8,10 @@ use tokio::time::{sleep, timeout};
 
 use super::socket::Socket;
 use super::{ACCEPT_PAUSE, CLIENT_TIME, MOST_CLIENTS};
-use crate::board::Board;
+use crate::status_store::StatusStore;
 
 /// Serves for ever.
-pub async fn serve(socket: Socket, board: Board) {
+pub async fn serve(socket: Socket, board: StatusStore) {
     let places = Arc::new(Semaphore::new(MOST_CLIENTS));
     loop {
         // The ones that find no place wait in the socket's queue, at most as long as a client may take.

@@ -20,8 +20,8 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::Notify;
 
-use crate::board::Board;
 use crate::metrics::Fate;
+use crate::status_store::StatusStore;
 use exporter::Exporter;
 
 pub use endpoint::{Endpoint, Target};
@@ -43,7 +43,7 @@ pub struct Traces {
 
 #[derive(Debug)]
 struct Shared {
-    board: Board,
+    board: StatusStore,
     on: AtomicBool,
     queue: Mutex<Queue>,
     /// For the exporter: there is something to do.
@@ -78,7 +78,7 @@ impl Traces {
     }
 
     /// None are wanted until [`Traces::configure`] says so. What becomes of them is counted and noted on `board`.
-    pub fn new(board: Board) -> Self {
+    pub fn new(board: StatusStore) -> Self {
         let shared = Shared {
             board,
             on: AtomicBool::new(false),

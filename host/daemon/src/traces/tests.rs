@@ -110,22 +110,22 @@ fn answer(head: &str, body: &str) -> Vec<u8> {
     format!("HTTP/1.1 {head}\r\nContent-Length: {}\r\n\r\n{body}", body.len()).into_bytes()
 }
 
-fn board() -> Board {
-    Board::new("node", Duration::from_secs(90))
+fn board() -> StatusStore {
+    StatusStore::new("node", Duration::from_secs(90))
 }
 
-fn traces(endpoint: &Endpoint) -> (Traces, Board) {
+fn traces(endpoint: &Endpoint) -> (Traces, StatusStore) {
     let board = board();
     let traces = Traces::new(board.clone());
     traces.configure(Some(endpoint), Some("worker-7"));
     (traces, board)
 }
 
-fn counts(board: &Board) -> [u64; 3] {
+fn counts(board: &StatusStore) -> [u64; 3] {
     [Fate::Sent, Fate::Refused, Fate::Dropped].map(|fate| board.metrics().traces().count(fate))
 }
 
-fn note(board: &Board) -> Option<String> {
+fn note(board: &StatusStore) -> Option<String> {
     board.status().report.notes.into_iter().find(|note| note.contains("does not take traces"))
 }
 

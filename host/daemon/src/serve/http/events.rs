@@ -13,7 +13,7 @@ use tokio::time::{sleep, timeout};
 
 use super::connection::{Body, Phase};
 use super::{limits, page, respond};
-use crate::board::Board;
+use crate::status_store::StatusStore;
 
 /// Shortest time between two renderings.
 const PACE: Duration = Duration::from_millis(500);
@@ -26,7 +26,7 @@ type Section = Arc<str>;
 /// Renders for all streams.
 #[derive(Debug)]
 pub struct Feed {
-    board: Board,
+    board: StatusStore,
     sections: watch::Sender<Vec<Section>>,
     places: Arc<Semaphore>,
     /// Somebody has begun to look.
@@ -35,7 +35,7 @@ pub struct Feed {
 
 impl Feed {
     /// Nothing rendered yet.
-    pub fn new(board: Board) -> Self {
+    pub fn new(board: StatusStore) -> Self {
         let (sections, _) = watch::channel(Vec::new());
         Self { board, sections, places: Arc::new(Semaphore::new(limits::STREAMS)), viewer: Notify::new() }
     }

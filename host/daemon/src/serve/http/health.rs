@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::board::{Board, Progress};
+use crate::status_store::{Progress, StatusStore};
 use ruleward_report::plain::plain;
 
 /// Longer than a check may take with the default time limits: ten minutes for the xtables lock, and a command or two. Then
@@ -21,7 +21,7 @@ pub struct Health {
 }
 
 /// Whether checks go on. A node that is wrong has a living daemon all the same.
-pub fn live(board: &Board) -> Health {
+pub fn live(board: &StatusStore) -> Health {
     let reason = match board.progress() {
         Progress::Running(time) if time > LONGEST_CHECK => {
             Some(format!("a check has been running for {} s and does not end", time.as_secs()))
@@ -33,7 +33,7 @@ pub fn live(board: &Board) -> Health {
 }
 
 /// Whether the kernel shows what the policies ask for.
-pub fn ready(board: &Board) -> Health {
+pub fn ready(board: &StatusStore) -> Health {
     let live = live(board);
     let status = board.brief();
     if live.good && status.report.in_sync && !board.stopping() {

@@ -34,7 +34,7 @@ use tokio::time::sleep;
 
 use super::ACCEPT_PAUSE;
 use super::socket::{Access, Socket};
-use crate::board::Board;
+use crate::status_store::StatusStore;
 use connection::Peer;
 use counters::Counters;
 use events::Feed;
@@ -79,7 +79,7 @@ const BACKLOG: u32 = 1024;
 /// Everything that requests are answered from.
 #[derive(Debug, Clone)]
 struct Context {
-    board: Board,
+    board: StatusStore,
     feed: Arc<Feed>,
     counters: Arc<Counters>,
 }
@@ -91,7 +91,7 @@ struct Context {
 pub fn start(
     runtime_directory: &Path,
     (access, addresses): (Access, Vec<SocketAddr>),
-    board: Board,
+    board: StatusStore,
     counters: ReadCounters,
 ) -> io::Result<()> {
     let socket = runtime_directory.join(HTTP_SOCKET);

@@ -6,7 +6,7 @@ use std::time::SystemTime;
 use maud::{DOCTYPE, Markup, html};
 
 use super::{plots, usage};
-use crate::board::Board;
+use crate::status_store::StatusStore;
 use ruleward_report::actors;
 use ruleward_report::plain::plain;
 use ruleward_report::screen::contest;
@@ -18,7 +18,7 @@ use ruleward_report::{Change, Incident, NOTHING_WRITTEN, PolicyReport, PolicySta
 const SHOWN: usize = 50;
 
 /// The page.
-pub fn whole(status: &Status, board: &Board) -> Markup {
+pub fn whole(status: &Status, board: &StatusStore) -> Markup {
     let refused = if status.report.refused.is_empty() { "" } else { "REFUSED; " };
     let title = format!("{}: {refused}{}", status.node_name, word(status));
     let body = html! {
@@ -59,11 +59,11 @@ pub fn frame(title: &str, node: &str, body: &Markup) -> Markup {
 }
 
 /// The sections by their id, for the stream of events.
-pub fn sections(status: &Status, board: &Board) -> Vec<(&'static str, String)> {
+pub fn sections(status: &Status, board: &StatusStore) -> Vec<(&'static str, String)> {
     markup(status, board).into_iter().map(|(id, section)| (id, section.into_string())).collect()
 }
 
-fn markup(status: &Status, board: &Board) -> Vec<(&'static str, Markup)> {
+fn markup(status: &Status, board: &StatusStore) -> Vec<(&'static str, Markup)> {
     vec![
         ("state", state(status)),
         ("incidents", incidents(status)),
@@ -222,7 +222,7 @@ fn row(policy: &PolicyReport) -> Markup {
     }
 }
 
-fn daemon(status: &Status, board: &Board) -> Markup {
+fn daemon(status: &Status, board: &StatusStore) -> Markup {
     let report = &status.report;
     html! {
         h2 { "Daemon" }

@@ -11,8 +11,8 @@ use ruleward_core::names::{Family, Table};
 
 use super::counters::{Count, Counted, Counters};
 use super::page;
-use crate::board::Board;
 use crate::metrics::{family_label, place_counts};
+use crate::status_store::StatusStore;
 use ruleward_report::plain::plain;
 use ruleward_report::screen::contest;
 use ruleward_report::status::Status;
@@ -21,7 +21,7 @@ use ruleward_report::status::Status;
 pub const MOST: usize = 2000;
 
 /// The page for a query such as `family=ipv4&table=nat`.
-pub async fn page(board: &Board, counters: &Arc<Counters>, query: &str) -> Markup {
+pub async fn page(board: &StatusStore, counters: &Arc<Counters>, query: &str) -> Markup {
     let status = board.brief();
     let node = status.node_name.clone();
     let body = match (board.expected(), asked(query)) {

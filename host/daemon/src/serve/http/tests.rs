@@ -15,7 +15,7 @@ use ruleward_report::{
 };
 
 struct Server {
-    board: Board,
+    board: StatusStore,
     directory: tempfile::TempDir,
     address: SocketAddr,
 }
@@ -24,7 +24,7 @@ fn server() -> Server {
     let directory = tempfile::tempdir().unwrap();
     // A port that was free a moment ago.
     let address = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    let board = Board::new("worker-7", Duration::from_secs(90));
+    let board = StatusStore::new("worker-7", Duration::from_secs(90));
     let counters: ReadCounters = Arc::new(|_, _| Err("there are none".to_owned()));
     start(directory.path(), (Access::of_mode(0o660), vec![address]), board.clone(), counters).unwrap();
     let server = Server { board, directory, address };

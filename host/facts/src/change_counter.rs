@@ -6,7 +6,7 @@ use std::sync::PoisonError;
 
 /// Shared between the two.
 #[derive(Debug, Default)]
-pub struct Signs {
+pub struct ChangeCounter {
     state: Mutex<State>,
 }
 
@@ -16,7 +16,7 @@ struct State {
     listening: bool,
 }
 
-impl Signs {
+impl ChangeCounter {
     /// Something happened.
     pub fn heard(&self) {
         self.with(|state| state.heard += 1);
@@ -49,7 +49,7 @@ mod tests {
 
     #[test]
     fn who_does_not_listen_knows_nothing() {
-        let signs = Signs::default();
+        let signs = ChangeCounter::default();
         assert_eq!(signs.count(), None);
         signs.listening(true);
         let quiet = signs.count();

@@ -12,7 +12,7 @@ use ruleward_core::expected::Expected;
 
 use crate::metrics::{Metrics, WaitFor};
 use ruleward_core::quantity::format_duration;
-use ruleward_report::pulse::{Pulse, Stuck};
+use ruleward_report::heartbeat::{Heartbeat, Stuck};
 use ruleward_report::status::{FightReport, Status, WatchReport};
 use ruleward_report::{Change, Incident, Outcome, PolicyReport, PolicyState, Report, timestamp};
 
@@ -35,7 +35,7 @@ pub fn unseen(Stuck { doing, silent }: Stuck) -> String {
 
 /// Shared between the pipeline, the loop and the sockets; clones show the same.
 #[derive(Debug, Clone)]
-pub struct Board {
+pub struct StatusStore {
     shared: Arc<Shared>,
 }
 
@@ -45,8 +45,8 @@ struct Shared {
     stopping: AtomicBool,
     /// Grows with everything that is put up.
     version: AtomicU64,
-    pulse: Pulse,
-    sight: Pulse,
+    heartbeat: Heartbeat,
+    watcher_heartbeat: Heartbeat,
     metrics: Metrics,
     state: Mutex<State>,
 }
@@ -89,7 +89,7 @@ pub enum Progress {
     Waiting,
 }
 
-impl Board {
+impl StatusStore {
     /// An empty board of a daemon that starts now.
     pub fn new(node_name: &str, refresh_interval: Duration) -> Self {
         let started = SystemTime::now();
@@ -118,8 +118,8 @@ impl Board {
             started,
             stopping: AtomicBool::new(false),
             version: AtomicU64::new(0),
-            pulse: Pulse::new(Instant::now()),
-            sight: Pulse::new(Instant::now()),
+            heartbeat: Heartbeat::new(Instant::now()),
+            watcher_heartbeat: Heartbeat::new(Instant::now()),
             metrics: Metrics::new(),
             state: Mutex::new(state),
         };
@@ -136,22 +136,22 @@ impl Board {
 
     /// Says that the running check has come to its next step.
     pub fn step(&self, doing: &'static str) {
-        self.shared.pulse.step(Instant::now(), doing, Duration::ZERO);
+        self.shared.heartbeat.step(Instant::now(), doing, Duration::ZERO);
     }
 
     /// Whether checks and repairs go on.
-    pub fn pulse(&self) -> &Pulse {
-        &self.shared.pulse
+    pub fn heartbeat(&self) -> &Heartbeat {
+        &self.shared.heartbeat
     }
 
     /// Whether the look at files goes on. No watchdog asks for it: rules are kept meanwhile, and a start anew would hang in the same place.
-    pub fn sight(&self) -> &Pulse {
-        &self.shared.sight
+    pub fn watcher_heartbeat(&self) -> &Heartbeat {
+        &self.shared.watcher_heartbeat
     }
 
     /// A look at files that does not end.
     pub fn unseen(&self) -> Option<Stuck> {
-        self.shared.sight.stuck(Instant::now(), LONGEST_LOOK)
+        self.shared.watcher_heartbeat.stuck(Instant::now(), LONGEST_LOOK)
     }
 
     /// Says what the node is called, and how often it is checked. Without a name it keeps its own.
@@ -338,7 +338,7 @@ impl Shared {
     fn brief(&self, state: &State) -> Status {
         let mut report = state.last.clone();
         report.notes.extend(state.notes.values().cloned());
-        report.problems.extend(self.sight.stuck(Instant::now(), LONGEST_LOOK).map(unseen));
+        report.problems.extend(self.watcher_heartbeat.stuck(Instant::now(), LONGEST_LOOK).map(unseen));
         // The newest word on each shadow.
         for policy in report.policies.iter_mut().filter(|policy| policy.state == PolicyState::Shadow) {
             if let Some(newest) = state.shadows.iter().find(|shadow| shadow.name == policy.name) {
@@ -380,5 +380,5 @@ fn shortened(change: &Change) -> Change {
 }
 
 #[cfg(test)]
-#[path = "board_tests.rs"]
+#[path = "status_store_tests.rs"]
 pub(crate) mod tests;

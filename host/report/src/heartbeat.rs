@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 /// Shared by the thread that works and whoever looks after it.
 #[derive(Debug)]
-pub struct Pulse(Mutex<State>);
+pub struct Heartbeat(Mutex<State>);
 
 #[derive(Debug, Clone, Copy)]
 struct State {
@@ -31,7 +31,7 @@ pub struct Stuck {
     pub silent: Duration,
 }
 
-impl Pulse {
+impl Heartbeat {
     /// Nothing to do yet.
     pub fn new(now: Instant) -> Self {
         Self(Mutex::new(State { at: now, doing: "nothing", allowed: Duration::ZERO, working: false, ordered: false }))
@@ -92,7 +92,7 @@ mod tests {
     #[test]
     fn who_has_nothing_to_do_is_not_stuck() {
         let start = Instant::now();
-        let pulse = Pulse::new(start);
+        let pulse = Heartbeat::new(start);
         assert_eq!(pulse.stuck(later(start, 100_000), PATIENCE), None);
         pulse.begins(later(start, 1), "a repair", false);
         pulse.rests(later(start, 2));
@@ -102,7 +102,7 @@ mod tests {
     #[test]
     fn a_step_without_end_is_named_and_one_that_goes_on_is_not() {
         let start = Instant::now();
-        let pulse = Pulse::new(start);
+        let pulse = Heartbeat::new(start);
         pulse.begins(start, "a check", true);
         for second in (0..600).step_by(20) {
             pulse.step(later(start, second), "waiting", Duration::ZERO);
@@ -116,7 +116,7 @@ mod tests {
     #[test]
     fn a_step_may_take_what_its_limits_permit() {
         let start = Instant::now();
-        let pulse = Pulse::new(start);
+        let pulse = Heartbeat::new(start);
         pulse.begins(start, "a check", true);
         pulse.step(start, "asking policies", Duration::from_secs(100));
         assert_eq!(pulse.stuck(later(start, 130), PATIENCE), None);
@@ -126,7 +126,7 @@ mod tests {
     #[test]
     fn an_order_that_nobody_takes_up_is_seen() {
         let start = Instant::now();
-        let pulse = Pulse::new(start);
+        let pulse = Heartbeat::new(start);
         pulse.ordered(start);
         assert_eq!(pulse.stuck(later(start, 31), PATIENCE).map(|stuck| stuck.doing), Some("taking up a check"));
         // A repair that ran meanwhile ends, and the order is still there.

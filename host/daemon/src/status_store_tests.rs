@@ -133,8 +133,8 @@ fn what_was_done_begins_with_how_it_stands() {
 }
 
 /// A board on which everything is said that can be.
-pub(crate) fn board() -> Board {
-    let board = Board::new("worker-7", Duration::from_secs(90));
+pub(crate) fn board() -> StatusStore {
+    let board = StatusStore::new("worker-7", Duration::from_secs(90));
     let report = Report {
         problems: vec!["policy calico-postrouting trapped; fix it".to_owned()],
         incidents: vec![incident()],
@@ -168,7 +168,7 @@ pub(crate) fn board() -> Board {
 
 #[test]
 fn the_status_screen_says_first_whether_all_is_right() {
-    let empty = Board::new("worker-7", Duration::from_secs(90)).status();
+    let empty = StatusStore::new("worker-7", Duration::from_secs(90)).status();
     assert!(status(&empty, SystemTime::now(), STYLE).starts_with("NOT IN SYNC YET: the first check runs since "));
     let board = board();
     let mut shown = board.status();
@@ -223,7 +223,7 @@ fn what_is_refused_is_said_first_everywhere() {
     REFUSED: policy web: its component traps
     In sync, running the previous version: nothing had to change (0.00 ms).
     ");
-    let board = Board::new("n", Duration::from_secs(1));
+    let board = StatusStore::new("n", Duration::from_secs(1));
     board.checked(&report, SystemTime::UNIX_EPOCH);
     let shown = board.status();
     let screen = status(&shown, SystemTime::now(), STYLE);
@@ -248,7 +248,7 @@ fn a_node_on_which_nothing_is_enforced_says_so() {
     let waits = Report { awaiting: vec![awaiting("INPUT"), awaiting("FORWARD")], ..right.clone() };
     let all_wait = Report { nothing_enforced: Some("all wait".to_owned()), ..waits.clone() };
     let shown = |report: &Report| {
-        let board = Board::new("n", Duration::from_secs(1));
+        let board = StatusStore::new("n", Duration::from_secs(1));
         board.checked(report, SystemTime::UNIX_EPOCH);
         let shown = board.status();
         (status(&shown, SystemTime::now(), STYLE), shown.verdict().exit_code())
@@ -271,7 +271,7 @@ fn a_node_on_which_nothing_is_enforced_says_so() {
 
 #[test]
 fn in_a_fight_the_time_goes_on_and_what_is_missing_is_not_told_as_repaired() {
-    let board = Board::new("n", Duration::from_secs(1));
+    let board = StatusStore::new("n", Duration::from_secs(1));
     let at = |seconds| SystemTime::UNIX_EPOCH + Duration::from_secs(seconds);
     let right = Report { outcome: Outcome::Changed, in_sync: true, incidents: vec![incident()], ..Report::default() };
     let wrong = Report { outcome: Outcome::Unchanged, ..Report::default() };
@@ -311,7 +311,7 @@ fn in_a_fight_the_time_goes_on_and_what_is_missing_is_not_told_as_repaired() {
 
 #[test]
 fn a_check_that_leaves_the_node_out_of_sync_is_counted_as_failed_everywhere() {
-    let board = Board::new("n", Duration::from_secs(1));
+    let board = StatusStore::new("n", Duration::from_secs(1));
     for (outcome, in_sync) in [(Outcome::Unchanged, false), (Outcome::Changed, false), (Outcome::Changed, true)] {
         board.checked(&Report { outcome, in_sync, ..Report::default() }, SystemTime::UNIX_EPOCH);
     }
@@ -364,7 +364,7 @@ fn an_incident_of_a_hostile_actor_stays_in_its_block() {
 
 #[test]
 fn the_board_shows_a_repeated_incident_once_and_counts_each_time() {
-    let board = Board::new("n", Duration::from_secs(1));
+    let board = StatusStore::new("n", Duration::from_secs(1));
     for times in 1..=300 {
         let again = Incident { times, ..incident() };
         let other = Incident { id: 8, ..incident() };
@@ -395,7 +395,7 @@ fn the_json_has_the_documented_names() {
     assert_eq!(json["changes"][0]["family"], serde_json::Value::Null);
     let back: Report = serde_json::from_value(json).unwrap();
     assert_eq!(back, report());
-    let status = serde_json::to_value(Board::new("n", Duration::from_secs(1)).status()).unwrap();
+    let status = serde_json::to_value(StatusStore::new("n", Duration::from_secs(1)).status()).unwrap();
     for key in
         ["in-sync", "pid", "since", "node-name", "refresh-interval", "next-check-in-ms", "waiting", "fights", "watch"]
     {
@@ -424,7 +424,7 @@ fn exit_codes_follow_from_the_report() {
 
 #[test]
 fn the_board_keeps_times_counts_and_a_bounded_past() {
-    let board = Board::new("n", Duration::from_secs(1));
+    let board = StatusStore::new("n", Duration::from_secs(1));
     let at = |seconds| SystemTime::UNIX_EPOCH + Duration::from_secs(seconds);
     let date = |seconds| format!("1970-01-01T00:00:{seconds}.000Z");
     let right = Report { outcome: Outcome::Unchanged, in_sync: true, ..Report::default() };
