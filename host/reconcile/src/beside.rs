@@ -19,7 +19,7 @@ impl Reconciler {
         pass: &mut Pass,
         work: impl FnOnce() -> T + Send + 'static,
     ) -> Result<T, Stop> {
-        if !self.committed {
+        if !self.target.committed {
             return Ok(work());
         }
         let task = Task::spawn(&*self.runtime, work);

@@ -23,7 +23,7 @@ impl Reconciler {
         if !matches!(reason, Reason::Refresh | Reason::Recheck) || self.source.changes() != Some(*heard) {
             return None;
         }
-        let (report, expected) = (Arc::clone(report), self.expected.clone()?);
+        let (report, expected) = (Arc::clone(report), self.target.expected.clone()?);
         if !self.is_settled(reason, &expected) {
             return None;
         }

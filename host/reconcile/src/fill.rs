@@ -62,7 +62,7 @@ impl Reconciler {
             return Ok(false);
         }
         self.progress("filling sets");
-        if self.committed {
+        if self.target.committed {
             self.kernel.pending.extend(std::mem::take(heard));
         }
         (self.kernel.filling, self.kernel.sets.uncompared) = (true, true);
@@ -80,7 +80,7 @@ impl Reconciler {
                 pass.stop(ErrorClass::Temporary, format!("set {} could not be filled: {error}", change.name))
             })?;
             self.progress("filling sets");
-            if self.committed
+            if self.target.committed
                 && let Some(report) = self.handle_events_now()
             {
                 pass.report.incidents.extend(report.incidents);

@@ -71,7 +71,7 @@ impl Reconciler {
         // What else was found there meanwhile was repaired with it.
         self.record(&mut pass, &Activity::default(), &written, seen);
         written?;
-        self.expected = Some(expected);
+        self.target.expected = Some(expected);
         if let Ok(name) = ChainName::new(chain) {
             self.kernel.awaited.forget(*family, *table, Foreign::Chain(name));
         }

@@ -41,7 +41,7 @@ impl Reconciler {
         let began = self.runtime.now();
         self.poll_events();
         let listened = self.runtime.now();
-        let expected = self.in_force()?; // else the next check reads everything anyway
+        let expected = self.target.in_force()?; // else the next check reads everything anyway
         self.give_way(&expected);
         for place in self.kernel.seen.disowned(&*self.port, began) {
             self.kernel.pending.tables.entry(place).or_default();
@@ -153,7 +153,7 @@ impl Reconciler {
     }
 
     fn hear(&mut self) -> Activity {
-        let Some(expected) = self.expected.clone() else {
+        let Some(expected) = self.target.expected.clone() else {
             // Nothing is wanted yet: the first check reads everything.
             let heard = self.kernel.events.take(&|_| false, &|_, _, _| false);
             return Activity { other_tables: heard.other_tables || heard.lost, ..Activity::default() };
@@ -228,7 +228,7 @@ impl Reconciler {
             self.hidden(&error, &expected);
             pass.stop(ErrorClass::Temporary, format!("the kernel can't be read: {error}; nothing is written"))
         })?;
-        self.expected = Some(Arc::clone(&expected));
+        self.target.expected = Some(Arc::clone(&expected));
         let mut todo = pass.timed(Stage::Plan, || plan(&expected, &observed));
         if todo.first.is_some() && observed.partial {
             // All rules that use the set have to be known, also where another program is not done.
@@ -289,7 +289,7 @@ impl Reconciler {
                 self.renew_awaited(&expected, &observed);
                 self.tell_turns(pass, &turns);
             }
-            self.expected = Some(Arc::clone(&expected));
+            self.target.expected = Some(Arc::clone(&expected));
             pass.report.changes = changes.into_iter().map(Change::from).collect();
             pass.report.outcome = Outcome::Changed;
             let concluding = self.runtime.now();
@@ -307,7 +307,7 @@ impl Reconciler {
             self.swap_large(pass, expected)?;
         }
         self.record_noted(pass, &noted, &heard);
-        if let Some(expected) = self.expected.clone() {
+        if let Some(expected) = self.target.expected.clone() {
             self.kernel.await_foreign(&expected, &observed);
         }
         self.judge(pass, scope, &observed, was_in_sync);
@@ -402,8 +402,8 @@ impl Reconciler {
     pub(crate) fn is_settled(&mut self, reason: Reason, expected: &Arc<Expected>) -> bool {
         let routine = matches!(reason, Reason::Refresh | Reason::Recheck | Reason::Change);
         let same = self.kernel.sync.is_in_sync()
-            && self.committed
-            && self.expected.as_ref().is_some_and(|own| Arc::ptr_eq(own, expected));
+            && self.target.committed
+            && self.target.expected.as_ref().is_some_and(|own| Arc::ptr_eq(own, expected));
         if !routine || !same || self.reads_everything_next() {
             return false;
         }
@@ -445,11 +445,11 @@ impl Reconciler {
         // An alarm is taken down when its time has come.
         let peace = self.kernel.fights.next_end(self.kernel.elapsed()).map(|end| self.kernel.started + end);
         let now = self.runtime.now();
-        let heard = !self.kernel.pending.is_quiet() && self.in_force().is_some();
+        let heard = !self.kernel.pending.is_quiet() && self.target.in_force().is_some();
         let heard = heard.then(|| self.kernel.settled_at());
-        let sets = self.in_force().and_then(|_| self.kernel.sets_due());
-        let owners = self.kernel.seen.due().filter(|_| self.in_force().is_some());
-        let seek = self.in_force().and_then(|_| self.kernel.seek_due());
+        let sets = self.target.in_force().and_then(|_| self.kernel.sets_due());
+        let owners = self.kernel.seen.due().filter(|_| self.target.in_force().is_some());
+        let seek = self.target.in_force().and_then(|_| self.kernel.seek_due());
         // While no table is settled nothing else is looked at.
         let settled = heard.filter(|_| !self.kernel.settling.is_empty());
         let later = |due: Option<Instant>| due.map(|due| settled.map_or(due, |settled| due.max(settled)));

@@ -32,7 +32,9 @@ mod settings;
 mod show;
 #[cfg(test)]
 mod sim;
+mod straight;
 mod sync_state;
+mod target;
 pub mod trace;
 mod traced;
 

@@ -47,7 +47,7 @@ impl Reconciler {
                 true => SyncState::InSync { generation: observed.generation },
                 false => SyncState::default(),
             };
-            if let Some(expected) = &self.expected {
+            if let Some(expected) = &self.target.expected {
                 self.kernel.awaited.renew(expected, observed, |_, _, _| false);
             }
             self.kernel.skipped = 0;
@@ -143,9 +143,9 @@ impl Reconciler {
         let wrote = !pass.report.changes.is_empty();
         result?;
         if pass.intent == Intent::Write {
-            self.committed = true;
+            self.target.committed = true;
             self.accept(pass)?;
-            if let Some(expected) = self.expected.clone() {
+            if let Some(expected) = self.target.expected.clone() {
                 self.effect(Effect::Enforced(expected));
             }
         }
@@ -165,9 +165,9 @@ impl Reconciler {
             self.effect(Effect::Activated(one.version.policy().clone()));
         }
         self.remember(&accepted);
-        if leaving && let Some(expected) = &self.expected {
+        if leaving && let Some(expected) = &self.target.expected {
             let families: Vec<_> = self.detection.families.iter().collect();
-            self.expected = Some(Arc::new(expected.with_ownership(self.roster.ownership(), &families)));
+            self.target.expected = Some(Arc::new(expected.with_ownership(self.roster.ownership(), &families)));
             self.kernel.events.forget_chains();
         }
         if self.roster.is_unsaved() {
@@ -221,7 +221,7 @@ impl Reconciler {
         report.notes.extend(self.kernel.notes.iter().cloned());
         report.awaiting = self.kernel.awaiting.iter().map(AwaitingReport::from).collect();
         let enforced = |policy: &PolicyReport| !matches!(policy.state, PolicyState::Off | PolicyState::Shadow);
-        report.nothing_enforced = match &self.expected {
+        report.nothing_enforced = match &self.target.expected {
             _ if !report.policies.iter().any(enforced) => Some("no policy is enabled".to_owned()),
             Some(expected) => nothing_enforced(expected, &self.kernel.awaiting),
             None => None,
@@ -278,7 +278,7 @@ impl Reconciler {
     }
 
     pub(crate) fn end(&mut self, mut pass: Pass) -> Report {
-        pass.report.basis = self.expected.as_ref().map(|expected| ruleward_report::Basis::from(expected.basis));
+        pass.report.basis = self.target.expected.as_ref().map(|expected| ruleward_report::Basis::from(expected.basis));
         pass.report.policies = self.roster.report();
         for policy in &mut pass.report.policies {
             policy.pinned =
@@ -288,8 +288,8 @@ impl Reconciler {
             self.add_standing(&mut pass.report);
         }
         pass.report.notes.extend(self.roster.notes().iter().cloned());
-        pass.report.notes.extend(self.unmatchable.iter().cloned());
-        if let Some(why) = &self.no_rehearsal {
+        pass.report.notes.extend(self.target.unmatchable.iter().cloned());
+        if let Some(why) = &self.target.no_rehearsal {
             pass.report
                 .notes
                 .push(format!("no rehearsal is possible here ({why}); text is learned from the read-back"));

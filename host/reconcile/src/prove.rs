@@ -13,6 +13,7 @@ use ruleward_core::unmatchable;
 use crate::found::Found;
 use crate::policies::Whom;
 use crate::reconciler::{Pass, Reconciler, Stop};
+use crate::target::are_same;
 use crate::traced::Stage;
 use ruleward_kernel::rehearse::{Learn, Refused, RehearseError, Rehearsed, rehearse};
 use ruleward_report::ErrorClass;
@@ -40,10 +41,10 @@ impl Reconciler {
             }
             self.progress("rehearsing");
             let mut desired = pass.timed(Stage::Merge, || self.merge(&contributions));
-            if let Some(expected) = &self.expected {
+            if let Some(expected) = &self.target.expected {
                 desired.known_sets = expected.known_sets(&desired);
             }
-            let known = self.expected.as_ref().and_then(|expected| expected.forms.clone());
+            let known = self.target.expected.as_ref().and_then(|expected| expected.forms.clone());
             let (port, replay, began) = (Arc::clone(&self.port), self.replay(), self.runtime.now());
             let rehearsed = self.beside(pass, move || {
                 let learn = if replay { Learn::Encodings(known.as_deref()) } else { Learn::Nothing };
@@ -66,8 +67,9 @@ impl Reconciler {
     /// The same was rehearsed before, if maybe for others to own.
     pub(crate) fn known(&self, contributions: &[Arc<Checked>]) -> Option<Proven> {
         let replay = self.replay();
-        let in_force = self.expected.as_ref().map(|expected| (&self.merged, expected, self.replayed));
-        let prepared = self.prepared.as_ref().map(|known| (&known.merged, &known.expected, known.replay));
+        let in_force =
+            self.target.expected.as_ref().map(|expected| (&self.target.merged, expected, self.target.replayed));
+        let prepared = self.target.prepared.as_ref().map(|known| (&known.merged, &known.expected, known.replay));
         let mut all = [in_force, prepared].into_iter().flatten();
         let (merged, expected, _) =
             all.find(|(merged, _, replayed)| *replayed == replay && are_same(merged, contributions))?;
@@ -82,19 +84,22 @@ impl Reconciler {
     }
 
     fn proven(&mut self, merged: Vec<Arc<Checked>>, rehearsed: Rehearsed) -> Proven {
-        if rehearsed.impossible != self.no_rehearsal {
+        if rehearsed.impossible != self.target.no_rehearsal {
             if let Some(why) = &rehearsed.impossible {
                 tracing::warn!("no rehearsal is possible ({why}); the rules are read back after the commit instead");
             }
-            self.no_rehearsal = rehearsed.impossible;
+            self.target.no_rehearsal = rehearsed.impossible;
         }
-        if let Some(why) = rehearsed.no_forms.as_ref().filter(|why| self.no_forms.as_ref() != Some(why)) {
+        if let Some(why) = rehearsed.no_forms.as_ref().filter(|why| self.target.no_encodings.as_ref() != Some(why)) {
             tracing::info!("rules are compared by their text: {why}");
         }
-        self.no_forms = rehearsed.no_forms;
+        self.target.no_encodings = rehearsed.no_forms;
         let unmatchable = unmatchable::warnings(&rehearsed.expected);
-        unmatchable.iter().filter(|line| !self.unmatchable.contains(line)).for_each(|line| tracing::warn!("{line}"));
-        self.unmatchable = unmatchable;
+        unmatchable
+            .iter()
+            .filter(|line| !self.target.unmatchable.contains(line))
+            .for_each(|line| tracing::warn!("{line}"));
+        self.target.unmatchable = unmatchable;
         Proven { merged, expected: Arc::new(rehearsed.expected), replay: self.replay() }
     }
 
@@ -139,25 +144,6 @@ impl Reconciler {
         };
         let all: Vec<String> = refused.iter().filter(|one| !of_others(one)).map(told).collect();
         format!("this kernel refuses its answer: {}", all.join("; "))
-    }
-
-    /// What was proven is in force, or could not be put in force: then what was before still counts.
-    pub(crate) fn enforce(&mut self, merged: Vec<Arc<Checked>>, expected: Arc<Expected>, done: bool) {
-        let same = are_same(&self.merged, &merged);
-        if done || self.expected.is_none() || (same && !self.committed) {
-            let other_owners = self.expected.as_ref().is_none_or(|own| own.ownership != expected.ownership);
-            if !same || other_owners {
-                self.committed = false;
-                self.kernel.events.forget_chains();
-            }
-            (self.merged, self.expected, self.replayed) = (merged, Some(expected), self.replay());
-            self.prepared = None;
-        } else if same {
-            self.expected = Some(expected);
-        } else {
-            self.prepared = Some(Proven { merged, expected, replay: self.replay() });
-            self.committed = false; // a part of the other may have been written
-        }
     }
 
     /// What was chosen could not be written. All that is new is taken back, so that what was in force is whole again, and
@@ -209,10 +195,4 @@ impl Reconciler {
         (pass.report.changes, pass.report.incidents) = (changes, incidents);
         done
     }
-}
-
-/// Most often they are the very same, and need not be walked through.
-fn are_same(some: &[Arc<Checked>], others: &[Arc<Checked>]) -> bool {
-    let same = |(one, other): (&Arc<Checked>, &Arc<Checked>)| Arc::ptr_eq(one, other) || one == other;
-    some.len() == others.len() && some.iter().zip(others).all(same)
 }

@@ -4,17 +4,13 @@
 //! nothing is written that was not rehearsed, where rehearsing is possible; every write is read back. Whatever fails ends in the report, and what was in
 //! force stays in force. Between two passes [`handle_events`](crate::handle_events) undoes drift as it is heard of.
 
-use std::collections::BTreeSet;
 use std::os::fd::BorrowedFd;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use ruleward_core::check::Checked;
-use ruleward_core::drift::{self, Drift};
 use ruleward_core::expected::{Basis, Expected};
 use ruleward_core::names::PolicyName;
 use ruleward_core::observed::Observed;
-use ruleward_core::plan::{Plan, plan};
 use ruleward_core::schedule::Reason;
 
 use crate::cached_report::CachedReport;
@@ -23,18 +19,17 @@ use crate::facts::{FactsCache, FactsSource, Offered};
 use crate::found::Found;
 use crate::incidents::Incidents;
 use crate::kernel::{Kernel, OnRevert};
-use crate::noted::Noted;
 use crate::policies::{Roster, Whom};
-use crate::prove::Proven;
 use crate::runtime::Runtime;
 use crate::settings::Settings;
+use crate::target::Target;
 use crate::trace::Recorder;
 use crate::traced::{self, Stage};
 use ruleward_kernel::detect::Detection;
 use ruleward_kernel::event_source::EventSource;
 use ruleward_kernel::observe::{ObserveError, Scope, observe};
 use ruleward_kernel::port::Port;
-use ruleward_report::{Change, ErrorClass, Intent, Outcome, Report};
+use ruleward_report::{ErrorClass, Intent, Outcome, Report};
 
 /// What the reconciler reaches the world through.
 pub struct Surroundings {
@@ -69,24 +64,9 @@ pub struct Reconciler {
     pub(crate) offered: Offered,
     pub(crate) incidents: Incidents,
     pub(crate) facts_cache: FactsCache,
-    /// The contributions that `expected` was made of.
-    pub(crate) merged: Vec<Arc<Checked>>,
     /// What is to be in force.
-    pub(crate) expected: Option<Arc<Expected>>,
-    /// Whether `expected` has been in force: only then is a difference drift.
-    pub(crate) committed: bool,
-    /// Whether byte forms were to be learned for it.
-    pub(crate) replayed: bool,
-    /// The live tables hold what iptables-save does not show: they are read by bytes, also with `replay = "off"`.
-    pub(crate) by_bytes: bool,
-    /// Something else that was rehearsed, and could not be put in force.
-    pub(crate) prepared: Option<Proven>,
-    /// Rules that can never match.
-    pub(crate) unmatchable: Vec<String>,
-    /// Why no rehearsal could be held, if so.
-    pub(crate) no_rehearsal: Option<String>,
-    /// Why rules are not compared byte for byte, if so.
-    pub(crate) no_forms: Option<String>,
+    pub(crate) target: Target,
+    /// What is known of the kernel.
     pub(crate) kernel: Kernel,
     pub(crate) cached: Option<CachedReport>,
     /// What the last check met before it came to the kernel.
@@ -175,15 +155,7 @@ impl Reconciler {
             offered: Offered::default(),
             incidents,
             facts_cache: FactsCache::default(),
-            merged: Vec::new(),
-            expected: None,
-            committed: false,
-            replayed: true,
-            by_bytes: false,
-            prepared: None,
-            unmatchable: Vec::new(),
-            no_rehearsal: None,
-            no_forms: None,
+            target: Target { replayed: true, ..Target::default() },
             kernel,
             cached: None,
             before_kernel: Before::default(),
@@ -201,7 +173,7 @@ impl Reconciler {
         self.offered.shadows.keys()
     }
 
-    /// The straight path.
+    /// The straight path: facts, evaluate, and then all else.
     pub(crate) fn pass(&mut self, pass: &mut Pass, reason: Reason) -> Result<(), Stop> {
         self.before_kernel.ended = true;
         self.read_facts(pass, reason);
@@ -209,107 +181,20 @@ impl Reconciler {
         self.bring_about(pass, reason)
     }
 
-    /// The second half of the straight path, with what the policies have answered.
+    /// With what the policies have answered: merge, rehearse, observe, plan, commit, observe again, report.
     pub(crate) fn bring_about(&mut self, pass: &mut Pass, reason: Reason) -> Result<(), Stop> {
         let proven = self.rehearse_merged(pass)?;
         self.before_kernel.ended = false;
         self.before_kernel.keep(pass);
-        if pass.intent == Intent::Write && self.is_settled(reason, &proven.expected) {
-            self.kernel.skipped += 1;
-            pass.settled = true;
+        if self.is_all_as_it_was(pass, reason, &proven) {
             return self.conclude(pass, Ok(()));
         }
-        self.read_sets(pass, &proven.expected)?;
-        // What was repaired meanwhile may have taught more of the same.
-        let Proven { merged, mut expected, .. } = self.known(&proven.merged).unwrap_or(proven);
-        let in_force = self.in_force();
-        let listening = self.runtime.now();
-        self.poll_events();
-        if pass.intent == Intent::Write {
-            self.let_writers_finish();
-        }
-        pass.done(traced::LISTEN, listening);
-        self.kernel.unsettled.clear();
-        let mut heard = std::mem::take(&mut self.kernel.pending);
-        heard.extend(self.kernel.sync.take_pending(&BTreeSet::new()));
-        let Some(mut observed) = self.observe(pass, &mut expected)? else {
-            return self.bring_about(pass, Reason::Retry);
+        let Some(mut found) = self.observe_all(pass, proven)? else {
+            return self.bring_about(pass, Reason::Retry); // more is known now
         };
-        let released = expected.no_longer_asked(self.roster.policies_in_force());
-        if !released.is_empty() {
-            Arc::make_mut(&mut expected).released = released;
-        }
-        let mut plan = pass.timed(Stage::Plan, || plan(&expected, &observed));
-        if pass.intent == Intent::Write {
-            if self.refuse_blocked(&plan) {
-                return self.bring_about(pass, Reason::Retry);
-            }
-            if self.fill(pass, &mut plan, &mut heard)? {
-                self.read_sets(pass, &expected)?;
-                self.poll_events();
-                heard.extend(std::mem::take(&mut self.kernel.pending));
-                let Some(again) = self.observe(pass, &mut expected)? else {
-                    return self.bring_about(pass, Reason::Retry);
-                };
-                observed = again;
-                plan = ruleward_core::plan::plan(&expected, &observed);
-            }
-        }
-        pass.found.drifts = match &in_force {
-            Some(before) if Arc::ptr_eq(before, &expected) => self.kernel.awaited.drifts(before, &observed, &plan),
-            before => self.drifts(before.as_deref(), &observed),
-        };
-        let turns = in_force.as_deref().map(|before| self.kernel.awaited.turns(before, &observed)).unwrap_or_default();
-        let mut noted = self.kernel.seen.look(&expected, &observed, &plan, &Scope::All, self.runtime.now());
-        if in_force.is_none() {
-            noted = Noted::default(); // nothing was ours to lose
-        }
-        pass.found.measure = in_force;
-        self.attribute(&mut heard, &pass.found.drifts);
-        self.attribute(&mut heard, &noted.drifts());
-        pass.report.changes = drift::list(&plan, &observed).into_iter().map(Change::from).collect();
-        let seen = self.runtime.now();
-        let mut result = Ok("already in sync, nothing written");
-        if !plan.is_empty() && pass.intent == Intent::Write {
-            self.note_repairs(&pass.found.drifts, &heard);
-            self.kernel.sync.end_contention();
-            self.progress("writing");
-            let scope = Scope::All;
-            result = self.kernel.write(&*self.port, pass, &mut expected, &mut observed, &mut plan, &scope);
-        }
-        self.kernel.filled.clear();
-        let concluding = self.runtime.now();
-        if !expected.released.is_empty() {
-            Arc::make_mut(&mut expected).released.clear();
-        }
-        self.kernel.await_foreign(&expected, &observed);
-        self.enforce(merged, expected, result.is_ok());
-        self.settle(pass, &observed, &plan, result.is_ok());
-        self.record(pass, &heard, &result, seen);
-        self.record_noted(pass, &noted, &heard);
-        if result.is_ok() && pass.intent == Intent::Write {
-            self.tell_turns(pass, &turns);
-        }
-        let mut concluded = self.conclude(pass, result.map(drop));
-        pass.report.in_sync &= !observed.partial; // what was not compared is not claimed
-        if concluded.is_ok() && pass.intent == Intent::Write && self.kernel.sets_are_unread() {
-            // Large sets that were just put in their places are read back when the rules are in force.
-            concluded = self.expected.clone().map_or(Ok(()), |expected| self.swap_large(pass, expected));
-            pass.report.in_sync = concluded.is_ok() && self.is_in_sync();
-        }
-        pass.done(traced::REPORT, concluding);
-        concluded
-    }
-
-    /// What must be shown if nothing else is wanted from now on: the measure of drift.
-    pub(crate) fn in_force(&self) -> Option<Arc<Expected>> {
-        self.expected.clone().filter(|_| self.committed)
-    }
-
-    /// What others changed in what had been committed before this pass.
-    pub(crate) fn drifts(&self, in_force: Option<&Expected>, observed: &Observed) -> Vec<Drift> {
-        let drifts = |before| self.kernel.awaited.drifts(before, observed, &plan(before, observed));
-        in_force.map_or_else(Vec::new, drifts)
+        self.name_drift(pass, &mut found);
+        let written = self.commit(pass, &mut found);
+        self.enforce(pass, found, written)
     }
 
     /// `None`: now that more is known, the pass has to begin anew.
@@ -336,27 +221,13 @@ impl Reconciler {
             return !std::mem::replace(&mut self.kernel.leave_out_hidden, true);
         }
         tracing::info!("rules are read and written by bytes, though replay is off: {error}");
-        self.by_bytes = true;
+        self.target.by_bytes = true;
         true
     }
 
     /// Whether byte forms are to be learned.
     pub(crate) fn replay(&self) -> bool {
-        self.settings.replay || self.by_bytes
-    }
-
-    /// What only the live kernel can refuse: a set that can't have the type that a policy's new version gives it. The
-    /// version is refused then, as a whole, and its last good one stays. Whether there was one.
-    pub(crate) fn refuse_blocked(&mut self, plan: &Plan) -> bool {
-        let (mut any, news) = (false, self.roster.news());
-        for (set, reason) in &plan.blocked_sets {
-            let owner = self.roster.ownership().set_owner(set.as_str()).cloned();
-            if let Some(owner) = owner.filter(|owner| news.contains(owner)) {
-                self.roster.refuse(&owner, format!("it can't be put in force: {reason}"), false);
-                any = true;
-            }
-        }
-        any
+        self.settings.replay || self.target.by_bytes
     }
 }
 

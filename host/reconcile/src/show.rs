@@ -13,7 +13,7 @@ impl Reconciler {
     /// How drift is noticed and repaired, for `status`.
     pub(crate) fn show_watch(&mut self) {
         let (method, detail) = self.kernel.events.method();
-        let forms = self.expected.as_ref().and_then(|expected| expected.forms.clone());
+        let forms = self.target.expected.as_ref().and_then(|expected| expected.forms.clone());
         // It takes a walk over all rules, and changes with them only.
         let known =
             |(of, _): &&(Arc<RuleEncodings>, Coverage)| forms.as_ref().is_some_and(|forms| Arc::ptr_eq(of, forms));
@@ -36,7 +36,10 @@ impl Reconciler {
             }
             Some(_) => "iptables-restore; compared byte for byte".to_owned(),
             None => {
-                format!("iptables-restore; compared by text: {}", self.no_forms.as_deref().unwrap_or("not yet known"))
+                format!(
+                    "iptables-restore; compared by text: {}",
+                    self.target.no_encodings.as_deref().unwrap_or("not yet known")
+                )
             }
         };
         for table in &coverage.by_text {
