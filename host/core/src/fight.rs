@@ -149,7 +149,7 @@ pub struct Seen {
     pub pushed: bool,
 }
 
-/// A place that somebody keeps undoing.
+/// A place that another program keeps undoing.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Fight {
     /// Where.

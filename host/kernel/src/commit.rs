@@ -29,7 +29,7 @@ pub struct Committed {
 /// Why a plan was not carried out, or not all of it.
 #[derive(Debug, Error)]
 pub enum CommitError {
-    /// Somebody changed nf_tables after it was read; nothing was written.
+    /// Another program changed nf_tables after it was read; nothing was written.
     #[error("another program changed the tables while the change was planned; nothing was written")]
     Stale,
     /// It can't be done at once; nothing was written but sets.

@@ -1,5 +1,5 @@
 //! Finds the text of rules of which only the bytes are known: loads them into a private namespace, where iptables-save shows
-//! them. For telling an operator what somebody had written; takes milliseconds, so it is done after the repair.
+//! them. For telling an operator what another program had written; takes milliseconds, so it is done after the repair.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;

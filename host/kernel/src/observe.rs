@@ -2,7 +2,7 @@
 //! iptables-save. By form: only our chains and the built-in ones, byte for byte, which is exact also where iptables-save
 //! hides something, and takes no process. Sets are the caller's.
 //!
-//! A picture that somebody changed while it was taken is taken again.
+//! A picture that another program changed while it was taken is taken again.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -73,7 +73,7 @@ pub enum Scope {
     },
 }
 
-/// A namespace in which somebody writes all the time never holds still: after this many tries the picture is used as
+/// A namespace in which another program writes all the time never holds still: after this many tries the picture is used as
 /// it is, without a generation. Plans stay safe with an old picture, they are just less likely to be complete.
 const TRIES: usize = 4;
 

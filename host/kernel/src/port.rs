@@ -99,7 +99,7 @@ pub enum RawError {
 /// Why a transaction did not take effect. Nothing of it did.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum TransactError {
-    /// Somebody was faster: another generation is current.
+    /// Another program was faster: another generation is current.
     #[error("another program changed the tables meanwhile")]
     Stale,
     /// The kernel refused it.
@@ -195,7 +195,7 @@ pub trait Port: Send + Sync {
     }
 
     /// The same namespace with writers shut out as far as the backend allows: on legacy the xtables lock is held until
-    /// the answer is dropped; on nft there is nothing to hold, and [`Port::generation`] tells whether somebody wrote.
+    /// the answer is dropped; on nft there is nothing to hold, and [`Port::generation`] tells whether another program wrote.
     ///
     /// # Errors
     /// When the lock can't be had in time.

@@ -196,7 +196,7 @@ struct Running(Child);
 
 impl Drop for Running {
     fn drop(&mut self) {
-        // A child that was not waited for still owns its process id, so this can't hit a stranger.
+        // A child that was not waited for still owns its process id, so this can't hit another process.
         if !matches!(self.0.try_wait(), Ok(Some(_))) {
             let _ = rustix::process::kill_process_group(Pid::from_child(&self.0), Signal::KILL);
             let _ = self.0.kill();

@@ -30,13 +30,13 @@ use super::tools::RestoreError;
 pub enum Fault {
     /// The tool reports a failure and has done nothing.
     Refuse,
-    /// Somebody else writes first.
+    /// Another program writes first.
     Stranger(Change),
-    /// Somebody else writes as soon as it is done.
+    /// Another program writes as soon as it is done.
     Undo(Change),
 }
 
-/// What somebody else does.
+/// What another program does.
 pub type Change = Box<dyn FnOnce(&mut Simulated) + Send>;
 
 /// A namespace of plain data. Clones are the same namespace.

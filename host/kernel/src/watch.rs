@@ -1,4 +1,4 @@
-//! Notices that somebody changed the packet filter, at the moment when it happens: by the events of nf_tables, or, on
+//! Notices that another program changed the packet filter, at the moment when it happens: by the events of nf_tables, or, on
 //! legacy, by the xtables lock and by looking at the tables now and then for writers that go around it.
 //!
 //! A watch is an addition: where none is possible, and whatever it misses, the refresh finds. What it says is where to
@@ -244,7 +244,7 @@ impl TableWatch {
                 self.lock = Err(error.to_string());
             }
         }
-        // Somebody takes the lock all the time: what it costs us to look has a bound.
+        // Another program takes the lock all the time: what it costs us to look has a bound.
         let signed = self.signed && self.paid_at <= now + SIGN_CREDIT * SIGN_SHARE;
         if !signed && !polled {
             return Activity { elsewhere, other_tables, ..Activity::default() };

@@ -1,4 +1,4 @@
-//! What waits because somebody keeps undoing it: which chains, what was heard of them, and until when.
+//! What waits because another program keeps undoing it: which chains, what was heard of them, and until when.
 
 use std::collections::BTreeSet;
 use std::time::Duration;

@@ -31,7 +31,7 @@ pub struct Cause {
     pub actors: Vec<Actor>,
     /// How many events the kernel sent of it; 0 if only the comparison found it.
     pub events: u64,
-    /// How long the drift had waited, because somebody keeps undoing repairs, when the pass began that repaired it.
+    /// How long the drift had waited, because another program keeps undoing repairs, when the pass began that repaired it.
     pub waited: Duration,
 }
 

@@ -54,7 +54,7 @@ const BY_TOOLS: &str = "iptables-restore";
 const UNWRITTEN: &str = ruleward_report::NOTHING_WRITTEN;
 /// What a repair takes of a processor until it is known.
 const CHEAP: Duration = Duration::from_micros(500);
-/// How often a pass starts over because somebody wrote between its reading and its writing.
+/// How often a pass starts over because another program wrote between its reading and its writing.
 const TRIES: usize = 6;
 
 /// Chains by table.
@@ -277,7 +277,7 @@ impl Kernel {
             }
             tried += 1;
             if tried > TRIES / 2 && by == CompareMode::Text {
-                todo.generation = None; // somebody writes all the time: what we delete, we name by its text
+                todo.generation = None; // another program writes all the time: what we delete, we name by its text
                 todo.first.iter_mut().for_each(|first| first.generation = None);
             }
             self.use_filled(todo);
@@ -318,7 +318,7 @@ impl Kernel {
                         *expected = crate::reconciler::learn(Arc::clone(expected), port);
                     }
                 }
-                // Somebody was faster. What is to be changed is read again, and no more, so that the next try is quicker than
+                // Another program was faster. What is to be changed is read again, and no more, so that the next try is quicker than
                 // a reading of everything; against somebody who writes all the time the tools try until they win.
                 Err(CommitError::Stale) => {
                     lost += 1;

@@ -101,7 +101,7 @@ impl Status {
     }
 }
 
-/// A place that somebody keeps undoing.
+/// A place that another program keeps undoing.
 #[derive(Debug, Clone, PartialEq, JsonSchema, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct FightReport {

@@ -48,7 +48,7 @@ pub struct Cache {
 
 /// A component ready to be linked, and what the operator should know about how it came.
 pub struct Loaded {
-    /// The component; others get the same one as long as somebody holds it.
+    /// The component; others get the same one as long as another program holds it.
     pub component: Arc<Component>,
     /// It was compiled just now.
     pub compiled: bool,

@@ -35,7 +35,7 @@ impl JournalFile {
     /// When they are not all on the disk; some may be.
     pub fn append(&mut self, lines: &[Vec<u8>]) -> Result<(), PrivateError> {
         if !self.folder.holds(OsStr::new(CURRENT), &self.file) {
-            self.file = self.folder.append(OsStr::new(CURRENT))?; // somebody moved or removed it
+            self.file = self.folder.append(OsStr::new(CURRENT))?; // another program moved or removed it
         }
         let (mut length, mut piece) = (self.length()?, Vec::new());
         for line in lines {

@@ -88,7 +88,7 @@ struct Drift {
 /// What a check waits for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum WaitFor {
-    /// The xtables lock, which somebody else holds.
+    /// The xtables lock, which another program holds.
     Lock,
     /// A tool that takes long.
     Tool,

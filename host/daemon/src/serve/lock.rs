@@ -17,7 +17,7 @@ use ruleward_report::{ErrorClass, Report};
 /// Why the lock was not taken.
 #[derive(Debug, Error)]
 pub enum LockError {
-    /// Somebody has it.
+    /// Another program has it.
     #[error("{holder} is running on {}: {}", .directory.display(), advice(.holder))]
     Held {
         /// `ruleward run (pid 123)`.

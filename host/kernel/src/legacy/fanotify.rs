@@ -15,9 +15,9 @@ const METADATA: usize = 24;
 /// What happened to the file. The kernel joins what one process does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Happened {
-    /// Somebody opened it.
+    /// Another program opened it.
     pub opened: bool,
-    /// Somebody closed it.
+    /// Another program closed it.
     pub closed: bool,
     /// The kernel dropped events before this one.
     pub lost: bool,

@@ -20,7 +20,7 @@ pub struct LockActivity {
     pub writers: Vec<Actor>,
     /// The ids of processes that closed it, where that is told.
     pub closers: Vec<u32>,
-    /// Somebody closed it, or it may be so: look at the tables now.
+    /// Another program closed it, or it may be so: look at the tables now.
     pub closed: bool,
     /// More happened than is told here: writers are missing.
     pub overflowed: bool,
@@ -51,7 +51,7 @@ impl Mailbox {
         std::mem::take(&mut *self.pending())
     }
 
-    /// Somebody opened the file. `identify` is called only where the answer is of use, and with nothing locked.
+    /// Another program opened the file. `identify` is called only where the answer is of use, and with nothing locked.
     pub(super) fn opened(&self, pid: Option<u32>, identify: impl FnOnce() -> Actor) {
         let writers = self.pending().writers.iter().map(|writer| writer.pid).collect::<Vec<_>>();
         if writers.contains(&pid) {

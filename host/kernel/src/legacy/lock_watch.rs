@@ -2,7 +2,7 @@
 //!
 //! A thread of its own, above ordinary ones, reads the news at once: a short-lived writer is still in `/proc` when it is
 //! asked who it is. It waits without cost, and ends when the [`LockWatch`] is dropped. Writers that take no lock are not seen here, nor is one
-//! that had the file open before the watch began. A file that somebody removes or replaces is followed; one that
+//! that had the file open before the watch began. A file that another program removes or replaces is followed; one that
 //! another file system was mounted over is found by [`LockWatch::rearm`].
 
 use std::os::fd::{BorrowedFd, OwnedFd};

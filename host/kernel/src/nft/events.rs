@@ -86,7 +86,7 @@ impl Events {
         }
         let began = Instant::now();
         let mut buffer = std::mem::take(&mut self.buffer);
-        // What belongs together is taken together; a stranger who never pauses must not keep us listening.
+        // What belongs together is taken together; a program that never pauses must not keep us listening.
         for number in 1.. {
             if number % AT_ONCE == 0 && began.elapsed() > LONGEST {
                 break;

@@ -146,7 +146,7 @@ fn read_table(
                 Some(text) => text.into(),
                 None => {
                     let marks = port.marks(family, &rule.form);
-                    // Of a stranger's rule nobody needs to know more.
+                    // Of a foreign rule nobody needs to know more.
                     let ours = match Hook::from_name(&chain.name) {
                         Some(hook) => {
                             expected.ownership.owns_rule(table, &marks) || expected.may_be_ours(place, hook, &marks)

@@ -48,7 +48,7 @@ pub fn explain(
         let Some(table) = reading.observed.tables.get_mut(&place) else { continue };
         for strange in reading.strange.iter().filter(|strange| strange.place == place) {
             let text = match &texts {
-                // Another number of rules: somebody wrote in between, and the texts belong to other rules.
+                // Another number of rules: another program wrote in between, and the texts belong to other rules.
                 Texts::Table(save) => {
                     let shown = save.rules(&strange.chain);
                     let same = shown.len() == table.rules(&strange.chain).len();

@@ -1,5 +1,5 @@
 //! What the kernel of plain data tells of changes, as the real one does: on nft each changed chain with
-//! the generation and who did it, on legacy that somebody had the lock.
+//! the generation and who did it, on legacy that another program had the lock.
 
 use std::collections::{BTreeMap, HashMap};
 use std::os::fd::BorrowedFd;

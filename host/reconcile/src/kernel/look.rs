@@ -17,7 +17,7 @@ use ruleward_kernel::port::Port;
 
 impl Kernel {
     /// Reads what is in `scope`. Rules in another form than ours that are shown as ours are taken for ours where nothing
-    /// better can be known: before our first commit (somebody wrote the same rules), after a commit by the tools (they
+    /// better can be known: before our first commit (another program wrote the same rules), after a commit by the tools (they
     /// wrote them), and where iptables-save hides nothing.
     pub fn look(
         &mut self,

@@ -310,7 +310,7 @@ fn a_fight_is_paced_and_ends() {
         world.start();
         let writes = fight(&mut world, Duration::from_secs(300), false);
         let pauses: Vec<Duration> = writes.windows(2).map(|two| two[1] - two[0]).collect();
-        // On legacy the lock says that somebody wrote, and on both who writes is left time to end.
+        // On legacy the lock says that another program wrote, and on both who writes is left time to end.
         assert!(pauses[..4].iter().all(|pause| *pause <= Duration::from_millis(300)), "{backend}: {pauses:?}");
         for (at, pause) in pauses[5..].iter().enumerate() {
             let least = Duration::from_millis(50 << at.min(9)).min(Duration::from_secs(30));
