@@ -20,23 +20,28 @@ use ruleward_core::plan::{Plan, plan};
 use ruleward_core::rule_encodings::{Coverage, RuleEncodings};
 use ruleward_core::settle::{Bounds, Settling};
 
-use crate::fill::Filled;
-use crate::noted::Seen;
-use crate::reconciler::{Pass, Stop};
+use crate::pass::{OnRevert, Pass, Stop};
 use crate::runtime::Runtime;
-use crate::set_watch::SetWatch;
-use crate::sync_state::SyncState;
 use crate::traced::Stage;
+use fill::Filled;
+use noted::Seen;
 use ruleward_kernel::activity::Activity;
 use ruleward_kernel::commit::{CommitError, commit, commit_at_once, wait_until_unused};
 use ruleward_kernel::event_source::EventSource;
-use ruleward_kernel::observe::{Scope, UnknownRule};
+use ruleward_kernel::observe::{Scope, UnknownRule, observe};
 use ruleward_kernel::port::Port;
 use ruleward_kernel::writers::Writers;
 use ruleward_report::ErrorClass;
+use set_watch::SetWatch;
+use sync_state::SyncState;
 
+pub(crate) mod deferred;
 mod events;
+pub(crate) mod fill;
 mod look;
+pub(crate) mod noted;
+pub(crate) mod set_watch;
+pub(crate) mod sync_state;
 
 /// What a plan is about.
 fn only(todo: &Plan) -> Scope {
@@ -67,15 +72,6 @@ pub(crate) enum CompareMode {
     Encoded,
     /// Their text, with the stock tools.
     Text,
-}
-
-/// What becomes of a repair that is undone again before it is read back.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum OnRevert {
-    /// It counts as drift that is seen anew, and waits where that is a fight.
-    Backoff,
-    /// It is made again at once, as often as there are tries: whoever asked for it waits for the answer.
-    Retry,
 }
 
 /// What was written in a pass before it looks again.
@@ -315,7 +311,7 @@ impl Kernel {
                     between = unfinished || !step.stand_ins.is_empty();
                     step.stand_ins.sets().for_each(|set| wait_until_unused(port, set));
                     if expected.basis == Basis::Unproven && !restructures(todo) {
-                        *expected = crate::reconciler::learn(Arc::clone(expected), port);
+                        *expected = learn(Arc::clone(expected), port);
                     }
                 }
                 // Another program was faster. What is to be changed is read again, and no more, so that the next try is quicker than
@@ -403,6 +399,17 @@ fn restructures(todo: &Plan) -> bool {
     todo.tables.iter().flat_map(|table| &table.structure).any(Structure::needs_transaction)
 }
 
+/// What the kernel shows right after a commit is what it must show from now on, if it can be read at all.
+pub(crate) fn learn(expected: Arc<Expected>, port: &dyn Port) -> Arc<Expected> {
+    let Ok(observed) = observe(port, &expected) else { return expected };
+    match Expected::clone(&expected).prove(Basis::Learned, &observed) {
+        Ok(learned) => Arc::new(learned),
+        Err(mismatch) => {
+            tracing::warn!("the rules that were read back after the commit do not match it: {mismatch}");
+            expected
+        }
+    }
+}
+
 #[cfg(test)]
-#[path = "kernel_tests.rs"]
 mod tests;

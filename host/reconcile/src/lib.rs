@@ -8,32 +8,21 @@
 //! [`Effect`]s. So it is tested on a kernel of plain data, with a clock that only tests move.
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
-mod beside;
 mod cached_report;
-mod clean;
-mod deferred;
 mod effect;
 mod facts;
-mod fill;
 mod found;
-mod give_way;
-mod handle_events;
 pub mod incidents;
 mod kernel;
-mod noted;
-mod outcome;
+mod pass;
 pub mod policies;
-mod prove;
 mod reconciler;
 pub mod record;
 pub mod runtime;
-mod set_watch;
 mod settings;
-mod show;
 #[cfg(test)]
 mod sim;
-mod straight;
-mod sync_state;
+mod stages;
 mod target;
 pub mod trace;
 mod traced;

@@ -6,9 +6,9 @@
 
 use std::os::fd::BorrowedFd;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use ruleward_core::expected::{Basis, Expected};
+use ruleward_core::expected::Expected;
 use ruleward_core::names::PolicyName;
 use ruleward_core::observed::Observed;
 use ruleward_core::schedule::Reason;
@@ -16,18 +16,17 @@ use ruleward_core::schedule::Reason;
 use crate::cached_report::CachedReport;
 use crate::effect::{Effect, Effects, HandedOn};
 use crate::facts::{FactsCache, FactsSource, Offered};
-use crate::found::Found;
 use crate::incidents::Incidents;
-use crate::kernel::{Kernel, OnRevert};
+use crate::kernel::Kernel;
+use crate::pass::{Before, Pass, Stop};
 use crate::policies::{Roster, Whom};
 use crate::runtime::Runtime;
 use crate::settings::Settings;
 use crate::target::Target;
-use crate::trace::Recorder;
 use crate::traced::{self, Stage};
 use ruleward_kernel::detect::Detection;
 use ruleward_kernel::event_source::EventSource;
-use ruleward_kernel::observe::{ObserveError, Scope, observe};
+use ruleward_kernel::observe::{ObserveError, Scope};
 use ruleward_kernel::port::Port;
 use ruleward_report::{ErrorClass, Intent, Outcome, Report};
 
@@ -72,61 +71,6 @@ pub struct Reconciler {
     /// What the last check met before it came to the kernel.
     pub(crate) before_kernel: Before,
     pub(crate) handed_on: HandedOn,
-}
-
-/// What a check met before it came to the kernel. A repair between two checks changes nothing of it.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct Before {
-    pub(crate) class: ErrorClass,
-    pub(crate) problems: Vec<String>,
-    /// It did not come to the kernel.
-    pub(crate) ended: bool,
-}
-
-/// What is said while our rules wait to be moved back.
-pub(crate) const MOVED: &str =
-    "another program puts rules before ours; ours are moved back when it pauses, within a second or two";
-
-/// Ends a pass early. The report says why.
-pub(crate) struct Stop;
-
-/// What is known of the outcome of a pass, besides the report.
-pub(crate) struct Pass {
-    pub(crate) report: Report,
-    pub(crate) started: Instant,
-    pub(crate) intent: Intent,
-    /// When the last write took effect.
-    pub(crate) committed_at: Option<Instant>,
-    /// Writing was begun.
-    pub(crate) committing: bool,
-    /// Nothing had to be read: all is as it was when it was right.
-    pub(crate) settled: bool,
-    /// What becomes of a repair that is undone before it is read back.
-    pub(crate) on_revert: OnRevert,
-    /// The drift that was found.
-    pub(crate) found: Found,
-    /// What is done when, for a trace.
-    pub(crate) recorder: Recorder,
-    /// Why it runs, in a trace.
-    pub(crate) cause: &'static str,
-    pub(crate) runtime: Arc<dyn Runtime>,
-}
-
-impl Before {
-    pub(crate) fn keep(&mut self, pass: &Pass) {
-        (self.class, self.problems) = (pass.report.class, pass.report.problems.clone());
-    }
-}
-
-impl Pass {
-    pub(crate) fn stop(&mut self, class: ErrorClass, problem: impl Into<String>) -> Stop {
-        let Report { outcome, .. } = Report::failure(class, "");
-        self.report.outcome = outcome;
-        self.report.in_sync = false; // an earlier part of the same check may have claimed it
-        self.report.class = class;
-        self.report.problems.push(problem.into());
-        Stop
-    }
 }
 
 impl Reconciler {
@@ -228,18 +172,6 @@ impl Reconciler {
     /// Whether byte forms are to be learned.
     pub(crate) fn replay(&self) -> bool {
         self.settings.replay || self.target.by_bytes
-    }
-}
-
-/// What the kernel shows right after a commit is what it must show from now on, if it can be read at all.
-pub(crate) fn learn(expected: Arc<Expected>, port: &dyn Port) -> Arc<Expected> {
-    let Ok(observed) = observe(port, &expected) else { return expected };
-    match Expected::clone(&expected).prove(Basis::Learned, &observed) {
-        Ok(learned) => Arc::new(learned),
-        Err(mismatch) => {
-            tracing::warn!("the rules that were read back after the commit do not match it: {mismatch}");
-            expected
-        }
     }
 }
 

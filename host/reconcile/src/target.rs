@@ -5,7 +5,14 @@ use std::sync::Arc;
 use ruleward_core::check::Checked;
 use ruleward_core::expected::Expected;
 
-use crate::prove::Proven;
+/// What was rehearsed, and of what it was made.
+#[derive(Debug, Clone)]
+pub(crate) struct Proven {
+    pub merged: Vec<Arc<Checked>>,
+    pub expected: Arc<Expected>,
+    /// Whether byte forms were to be learned.
+    pub replay: bool,
+}
 
 /// What is to be in force.
 #[derive(Default)]

@@ -3,14 +3,13 @@
 use std::time::Instant;
 
 use ruleward_core::limit::Limit;
-use ruleward_core::schedule::{self, Reason};
+use ruleward_core::schedule::Reason;
 
-use crate::effect::Effect;
+use crate::pass::Pass;
 use crate::policies::EvaluationRecord;
-use crate::reconciler::{Pass, Reconciler};
-use crate::trace::{Attributes, Event, MOST_EVENTS, Span, Trace};
+use crate::trace::{Attributes, Event, Span};
 use ruleward_report::plain::plain;
-use ruleward_report::{Incident, Outcome, Report, Timings, milliseconds};
+use ruleward_report::{Incident, Report, Timings, milliseconds};
 
 /// Why the short path is taken.
 pub(crate) const DRIFT: &str = "drift";
@@ -131,43 +130,7 @@ fn evaluation(asked: &EvaluationRecord) -> Span {
     span
 }
 
-impl Reconciler {
-    /// Leaves the trace of a pass that has ended. One that read nothing, asked nobody and found nothing wrong leaves none.
-    pub(crate) fn trace(&mut self, pass: &mut Pass) {
-        let Some((spans, left_out)) = pass.recorder.take() else { return };
-        let report = &pass.report;
-        if spans.is_empty() && !matches!(report.outcome, Outcome::Failed | Outcome::Refused) {
-            return;
-        }
-        let ended = self.runtime.now();
-        let name = if pass.cause == DRIFT { "repair" } else { "check" };
-        let mut root = Span::new(name, pass.started, ended);
-        root.attributes = attributes(report, pass.cause);
-        root.attributes
-            .extend(self.kernel.sync.generation().map(|generation| ("ruleward.generation", generation.into())));
-        if left_out > 0 {
-            root.attributes.push(("ruleward.check.spans_left_out", left_out.into()));
-        }
-        if report.scheduled() == schedule::Outcome::Failed {
-            root.problem = Some(report.problems.iter().map(|problem| plain(problem)).collect::<Vec<_>>().join("; "));
-        }
-        let seen = spans.iter().find(|span| span.name == "observe").map_or(ended, |span| span.ended);
-        // What the kernel told of was told before the pass began; all else was found by looking.
-        let at = |incident: &Incident| if incident.latency_ms.is_some() { pass.started } else { seen };
-        let events = report.incidents.iter().take(MOST_EVENTS).map(|incident| drift(incident, at(incident)));
-        let left_out = report.incidents.len().saturating_sub(MOST_EVENTS);
-        let trace = Trace {
-            root,
-            ended: self.runtime.wall_clock(),
-            events: events.collect(),
-            events_left_out: u32::try_from(left_out).unwrap_or(u32::MAX),
-            spans,
-        };
-        self.effect(Effect::LeaveTrace(Box::new(trace)));
-    }
-}
-
-fn attributes(report: &Report, cause: &'static str) -> Attributes {
+pub(crate) fn attributes(report: &Report, cause: &'static str) -> Attributes {
     let mut attributes = vec![
         ("ruleward.check.cause", cause.into()),
         ("ruleward.check.outcome", report.outcome.as_str().into()),
@@ -180,7 +143,7 @@ fn attributes(report: &Report, cause: &'static str) -> Attributes {
 }
 
 /// What others did. Not with which command line: there may be secrets in it.
-fn drift(incident: &Incident, at: Instant) -> Event {
+pub(crate) fn drift(incident: &Incident, at: Instant) -> Event {
     let actor = incident.latest.first().cloned().unwrap_or_default();
     let all = incident.actors.iter().map(|one| format!("{} ({})", plain(&one.actor.name), one.times));
     let all = all.collect::<Vec<_>>().join(", ");

@@ -11,13 +11,8 @@ use ruleward_core::names::{Family, Hook, Table};
 use ruleward_core::observed::Observed;
 use ruleward_core::plan::{Plan, Stuck};
 
-use crate::deferred::touch;
-use crate::incidents::{Cause, Repair};
-use crate::reconciler::{Pass, Reconciler};
-use ruleward_kernel::activity::Activity;
 use ruleward_kernel::observe::Scope;
 use ruleward_kernel::port::{Port, Wanted};
-use ruleward_report::ONLY_RECORDED;
 
 /// How often it is looked whether a table has lost its owner.
 const OWNER_INTERVAL: Duration = Duration::from_secs(1);
@@ -34,8 +29,8 @@ pub(crate) struct Seen {
 /// What is to be recorded.
 #[derive(Debug, Default)]
 pub(crate) struct Noted {
-    policies: Vec<Drift>,
-    stuck: Vec<Stuck>,
+    pub policies: Vec<Drift>,
+    pub stuck: Vec<Stuck>,
 }
 
 impl Noted {
@@ -118,21 +113,5 @@ impl Seen {
             port.raw(*family, *table, Wanted::Only(&chains)).is_ok_and(|raw| raw.state.owner.is_none())
         };
         self.owned().filter(is_free).collect()
-    }
-}
-
-impl Reconciler {
-    /// Records what was noted, as incidents that no repair belongs to.
-    pub(crate) fn record_noted(&mut self, pass: &mut Pass, noted: &Noted, heard: &Activity) {
-        let cause = |drift: &Drift| {
-            let touch = touch(heard, drift);
-            Cause { actors: touch.actors_of(drift.kind), events: touch.events, ..Cause::default() }
-        };
-        let mut record = |drift: &Drift, how: &str| {
-            let repair = Repair { how: how.to_owned(), ..Repair::default() };
-            self.record_incidents(pass, std::slice::from_ref(drift), cause, &repair);
-        };
-        noted.policies.iter().for_each(|drift| record(drift, ONLY_RECORDED));
-        noted.stuck.iter().for_each(|stuck| record(&stuck.drift, &stuck.problem));
     }
 }

@@ -14,7 +14,8 @@ use ruleward_core::observed::Observed;
 use ruleward_core::plan::plan;
 
 use crate::kernel::Kernel;
-use crate::reconciler::{Reconciler, Stop};
+use crate::pass::Stop;
+use crate::reconciler::Reconciler;
 use ruleward_kernel::activity::Activity;
 use ruleward_kernel::observe::Scope;
 use ruleward_kernel::port::{Port, Wanted};

@@ -1,53 +1,16 @@
-//! Fills large sets beside those whose place they take, in pieces, before anything is compared or locked: rules that are
-//! damaged meanwhile are repaired between two pieces.
+//! Fills large sets beside those whose place they take, and reads what sets hold, before anything is compared.
 
-use std::collections::BTreeMap;
+use std::sync::Arc;
 
-use ruleward_core::members::Members;
-use ruleward_core::plan::{Plan, SetChange, SetStep};
-use ruleward_core::script::{self, MOST_MEMBERS};
+use ruleward_core::expected::Expected;
+use ruleward_core::plan::{Plan, SetChange};
+use ruleward_core::script;
 use ruleward_kernel::activity::Activity;
-
-use crate::kernel::Kernel;
-use crate::reconciler::{Pass, Reconciler, Stop};
 use ruleward_report::ErrorClass;
 
-/// Sets that stand ready under their scratch names, by the names that they will have.
-pub(crate) type Filled = BTreeMap<String, (String, Members)>;
-
-fn is_large(change: &SetChange) -> bool {
-    change.members.len() > MOST_MEMBERS && !change.filled
-}
-
-/// The large sets that a plan would have to fill.
-fn large(todo: &mut Plan) -> impl Iterator<Item = &mut SetChange> {
-    let first = todo.first.as_deref_mut().map_or(&mut [][..], |first| &mut first.sets);
-    first.iter_mut().chain(&mut todo.sets).filter_map(SetStep::change_mut).filter(|change| is_large(change))
-}
-
-impl Kernel {
-    /// What stands ready is not filled again.
-    pub fn use_filled(&self, todo: &mut Plan) {
-        if self.filled.is_empty() {
-            return;
-        }
-        for change in large(todo) {
-            let ready = self.filled.get(&change.name);
-            change.filled =
-                ready.is_some_and(|(create, members)| (create, members) == (&change.create, &change.members));
-        }
-    }
-
-    /// Takes the large sets out of a plan that repairs rules: they come after it. Their names.
-    pub fn put_off_large(todo: &mut Plan) -> Vec<String> {
-        if todo.first.is_some() {
-            return Vec::new(); // rules and sets depend on each other
-        }
-        let names: Vec<String> = large(todo).map(|change| change.name.clone()).collect();
-        todo.sets.retain_mut(|step| !step.change_mut().is_some_and(|change| is_large(change)));
-        names
-    }
-}
+use crate::kernel::fill::large;
+use crate::pass::{Pass, Stop};
+use crate::reconciler::Reconciler;
 
 impl Reconciler {
     /// Fills what `todo` needs. True: there was something, and the kernel has to be looked at
@@ -87,6 +50,23 @@ impl Reconciler {
             }
         }
         self.kernel.filled.insert(change.name.clone(), (change.create.clone(), change.members.clone()));
+        Ok(())
+    }
+}
+
+impl Reconciler {
+    /// Reads the sets for the look that comes next. Where they hold many members rules that are damaged meanwhile are
+    /// repaired.
+    pub(crate) fn read_sets(&mut self, pass: &mut Pass, expected: &Arc<Expected>) -> Result<(), Stop> {
+        if !self.kernel.sets_are_many(&*self.port, expected) {
+            return Ok(()); // the look reads them
+        }
+        self.progress("reading sets");
+        let read = self.kernel.reading(&self.port, expected);
+        let reading = self.beside(pass, read)?.map_err(|error| {
+            pass.stop(ErrorClass::Temporary, format!("the sets can't be read: {error}; nothing is written"))
+        })?;
+        self.kernel.sets.note(reading);
         Ok(())
     }
 }

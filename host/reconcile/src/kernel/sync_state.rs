@@ -6,7 +6,7 @@ use std::time::Instant;
 use ruleward_core::names::{Family, Table};
 use ruleward_kernel::activity::Activity;
 
-use crate::deferred::Deferred;
+use crate::kernel::deferred::Deferred;
 
 /// What is known of the kernel without reading it. *In sync* is a claim: it is made after everything
 /// was compared, and goes with the first thing that is not known any more.

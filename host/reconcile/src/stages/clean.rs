@@ -7,7 +7,8 @@ use ruleward_core::expected::Expected;
 use ruleward_core::plan::plan;
 use ruleward_core::rule_encodings::RuleEncodings;
 
-use crate::reconciler::{Pass, Reconciler, Stop};
+use crate::pass::{Pass, Stop};
+use crate::reconciler::Reconciler;
 use crate::traced::{self, Stage};
 use ruleward_kernel::observe::Scope;
 use ruleward_report::{Change, ErrorClass, Intent, Outcome, Report};

@@ -9,8 +9,8 @@ use ruleward_core::fight::{Place, Seen};
 use ruleward_core::names::{Family, Table};
 use ruleward_core::plan::{ChainPlan, Plan};
 
+use crate::kernel::sync_state::{Contended, SyncState};
 use crate::kernel::{Chains, Kernel};
-use crate::sync_state::{Contended, SyncState};
 use ruleward_kernel::activity::{Activity, Touch};
 use ruleward_kernel::observe::Scope;
 

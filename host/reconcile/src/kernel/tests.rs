@@ -14,7 +14,7 @@ use ruleward_core::drift;
 use super::events::is_known;
 use super::*;
 use crate::found::Found;
-use crate::reconciler::{Pass, Stop};
+use crate::pass::{Pass, Stop};
 use crate::sim::SimRuntime;
 use crate::trace::Recorder;
 use ruleward_kernel::observe::observe_forms;

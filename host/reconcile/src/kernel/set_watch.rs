@@ -17,9 +17,7 @@ use ruleward_kernel::observe::{ObserveError, list_sets};
 use ruleward_kernel::port::{Depth, Port, SetsDigest};
 
 use crate::kernel::Kernel;
-use crate::reconciler::{Pass, Reconciler, Stop};
 use crate::runtime::Task;
-use ruleward_report::ErrorClass;
 
 /// So many members are read at once; it takes a few milliseconds.
 const FEW: u64 = 20_000;
@@ -34,7 +32,7 @@ const TRIES: usize = 3;
 
 /// Sets as they were read.
 #[derive(Clone)]
-struct Reading {
+pub(crate) struct Reading {
     outlines: Option<SetsDigest>,
     /// `None`: not known, or another program changed them all the time.
     members: Option<SetsDigest>,
@@ -60,6 +58,11 @@ pub(crate) struct SetWatch {
 }
 
 impl SetWatch {
+    /// They were read for the look that comes next.
+    pub fn note(&mut self, reading: Reading) {
+        (self.known, self.fresh, self.wanted, self.to_read) = (Some(reading), true, false, false);
+    }
+
     /// They were changed by us: nothing is known of them any more.
     pub fn forget(&mut self) {
         (self.known, self.fresh, self.running, self.to_read) = (None, false, None, true);
@@ -119,6 +122,12 @@ impl Sight {
 }
 
 impl Kernel {
+    /// Whether the sets hold so many members that another thread reads them.
+    pub fn sets_are_many(&self, port: &dyn Port, expected: &Arc<Expected>) -> bool {
+        let sight = self.sight(expected);
+        sight.are_many(sight.digest(port, Depth::Count))
+    }
+
     fn sight(&self, expected: &Arc<Expected>) -> Sight {
         let ready = self.filled.keys().map(|name| script::scratch_set(name)).collect();
         Sight { expected: Arc::clone(expected), ready }
@@ -183,7 +192,8 @@ impl Kernel {
         false
     }
 
-    fn reading(
+    /// What reads them, for another thread.
+    pub fn reading(
         &mut self,
         port: &Arc<dyn Port>,
         expected: &Arc<Expected>,
@@ -271,25 +281,6 @@ impl Kernel {
             set.references = port.set_references(name).unwrap_or(set.references);
         }
         observed.sets = expected.ownership.any_sets().then(|| listed.clone());
-        Ok(())
-    }
-}
-
-impl Reconciler {
-    /// Reads the sets for the look that comes next. Where they hold many members rules that are damaged meanwhile are
-    /// repaired.
-    pub(crate) fn read_sets(&mut self, pass: &mut Pass, expected: &Arc<Expected>) -> Result<(), Stop> {
-        let sight = self.kernel.sight(expected);
-        if !sight.are_many(sight.digest(&*self.port, Depth::Count)) {
-            return Ok(()); // the look reads them
-        }
-        self.progress("reading sets");
-        let read = self.kernel.reading(&self.port, expected);
-        let reading = self.beside(pass, read)?.map_err(|error| {
-            pass.stop(ErrorClass::Temporary, format!("the sets can't be read: {error}; nothing is written"))
-        })?;
-        let sets = &mut self.kernel.sets;
-        (sets.known, sets.fresh, sets.wanted, sets.to_read) = (Some(reading), true, false, false);
         Ok(())
     }
 }

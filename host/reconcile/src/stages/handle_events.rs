@@ -14,10 +14,12 @@ use ruleward_core::observed::Observed;
 use ruleward_core::plan::{Plan, plan};
 use ruleward_core::schedule::Reason;
 
-use crate::deferred::{AFTER_FAILURE, touch};
-use crate::kernel::{Chains, Kernel, OnRevert};
-use crate::reconciler::{Before, Pass, Reconciler, Stop};
-use crate::sync_state::SyncState;
+use crate::kernel::deferred::{AFTER_FAILURE, touch};
+use crate::kernel::sync_state::SyncState;
+use crate::kernel::{Chains, Kernel};
+use crate::pass::OnRevert;
+use crate::pass::{Before, Pass, Stop};
+use crate::reconciler::Reconciler;
 use crate::trace::Span;
 use crate::traced::{self, Stage};
 use ruleward_kernel::activity::Activity;

@@ -3,8 +3,9 @@
 
 use std::time::Duration;
 
+use crate::pass::{Pass, Stop};
 use crate::policies::Roster;
-use crate::reconciler::{Pass, Reconciler, Stop};
+use crate::reconciler::Reconciler;
 use crate::runtime::Task;
 use ruleward_report::ErrorClass;
 

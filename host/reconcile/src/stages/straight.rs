@@ -13,9 +13,10 @@ use ruleward_core::observed::Observed;
 use ruleward_core::plan::{Plan, plan};
 use ruleward_core::schedule::Reason;
 
-use crate::noted::Noted;
-use crate::prove::Proven;
-use crate::reconciler::{Pass, Reconciler, Stop};
+use crate::kernel::noted::Noted;
+use crate::pass::{Pass, Stop};
+use crate::reconciler::Reconciler;
+use crate::target::Proven;
 use crate::traced::{self, Stage};
 use ruleward_kernel::activity::Activity;
 use ruleward_kernel::observe::Scope;

@@ -4,28 +4,19 @@
 use std::sync::Arc;
 
 use ruleward_core::check::Checked;
-use ruleward_core::expected::Expected;
 use ruleward_core::merge::{Desired, merge};
 use ruleward_core::names::PolicyName;
 use ruleward_core::schedule::Reason;
 use ruleward_core::unmatchable;
 
 use crate::found::Found;
+use crate::pass::{Pass, Stop};
 use crate::policies::Whom;
-use crate::reconciler::{Pass, Reconciler, Stop};
-use crate::target::are_same;
+use crate::reconciler::Reconciler;
+use crate::target::{Proven, are_same};
 use crate::traced::Stage;
 use ruleward_kernel::rehearse::{Learn, Refused, RehearseError, Rehearsed, rehearse};
 use ruleward_report::ErrorClass;
-
-/// What was rehearsed, and of what it was made.
-#[derive(Debug, Clone)]
-pub(crate) struct Proven {
-    pub merged: Vec<Arc<Checked>>,
-    pub expected: Arc<Expected>,
-    /// Whether byte forms were to be learned.
-    pub replay: bool,
-}
 
 impl Reconciler {
     fn merge(&self, contributions: &[Arc<Checked>]) -> Desired {
