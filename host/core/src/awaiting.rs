@@ -1,55 +1,11 @@
 //! Rules that are not in force because something that another program makes does not exist: nothing
 //! is wrong, and no packet meets them.
 
-use std::fmt;
+pub use crate::foreign_object::Foreign;
 
 use crate::expected::{Expected, ExpectedAttachment, ExpectedHook};
-use crate::names::{ChainName, Family, Hook, PolicyName, SetName, Table};
+use crate::names::{Family, Hook, PolicyName, Table};
 use crate::observed::Observed;
-
-/// What another program makes, and rules of ours may need.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Foreign {
-    /// A chain of the table in which the rule is.
-    Chain(ChainName),
-    /// A set.
-    Set(SetName),
-}
-
-impl Foreign {
-    /// Its name.
-    pub fn name(&self) -> &str {
-        match self {
-            Self::Chain(name) => name.as_str(),
-            Self::Set(name) => name.as_str(),
-        }
-    }
-
-    /// The chain, if it is one.
-    pub fn chain(&self) -> Option<&ChainName> {
-        match self {
-            Self::Chain(name) => Some(name),
-            Self::Set(_) => None,
-        }
-    }
-
-    /// The set, if it is one.
-    pub fn set(&self) -> Option<&SetName> {
-        match self {
-            Self::Set(name) => Some(name),
-            Self::Chain(_) => None,
-        }
-    }
-}
-
-impl fmt::Display for Foreign {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Chain(name) => write!(f, "chain {name}"),
-            Self::Set(name) => write!(f, "set {name}"),
-        }
-    }
-}
 
 /// One that waits.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]

@@ -8,17 +8,17 @@ use std::sync::Arc;
 
 use sha2::{Digest, Sha256};
 
-use crate::awaiting::Foreign;
 use crate::contribution::{AddressSet, Attachment, Chain, ChainPolicy, Contribution, SetMember, SetType, Verdict};
-use crate::foreign;
+use crate::foreign_object::Foreign;
 use crate::grants::{Grants, Pattern};
 use crate::members::Members;
+use crate::named;
 use crate::names::{ChainName, Comment, Family, Hook, Placement, PolicyName, SetName, Table};
 use crate::ownership::HOST_COMMENT;
 use crate::quote;
 use crate::render;
 use crate::rule::{Match, Rule, Target};
-use crate::set_type;
+use crate::set_use;
 use crate::set_words;
 use crate::sets;
 
@@ -213,7 +213,7 @@ impl<'a> Judge<'a> {
         if let Err(reason) = set_words::options(&set.options) {
             self.refuse(&place, reason);
         }
-        let list = matches!(&set.kind, SetType::Extension(kind) if kind == set_type::LIST);
+        let list = matches!(&set.kind, SetType::Extension(kind) if kind == set_use::LIST);
         for (at, member) in set.members.iter().enumerate() {
             let named = || if list { self.listed_refusal(&member) } else { None };
             if let Some(reason) = member_refusal(set, &member).or_else(named) {
@@ -345,7 +345,7 @@ impl<'a> Judge<'a> {
         let mut all: Vec<Foreign> = chain.map(Foreign::Chain).into_iter().collect();
         if !self.grants.uses.sets.is_empty() {
             let foreign = |name: &String| !self.grants.owns_set(name) && self.grants.uses_set(name);
-            let names = foreign::set_names(text).filter(foreign).filter_map(|name| SetName::new(&name).ok());
+            let names = named::set_names(text).filter(foreign).filter_map(|name| SetName::new(&name).ok());
             all.extend(names.map(Foreign::Set));
         }
         (!all.is_empty()).then(|| all.into())

@@ -307,7 +307,7 @@ fn a_rule_with_a_foreign_set_waits_where_its_use_is_granted() {
 #[test]
 fn a_set_of_sets_holds_what_was_granted() {
     let list = |member: &str| AddressSet {
-        kind: SetType::Extension(set_type::LIST.into()),
+        kind: SetType::Extension(set_use::LIST.into()),
         members: [SetMember::Extension(member.into())].into_iter().collect(),
         name: SetName::new("web-all").unwrap(),
         family: Family::Ipv4,

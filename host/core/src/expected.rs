@@ -9,10 +9,10 @@ use std::sync::Arc;
 use serde::Serialize;
 use thiserror::Error;
 
-use crate::awaiting::Foreign;
 use crate::base_chain::BaseChain;
 use crate::check::{CheckedRule, CheckedSet};
 use crate::contribution::Verdict;
+use crate::foreign_object::Foreign;
 use crate::members::Members;
 use crate::merge::{Desired, DesiredAttachment, DesiredHook};
 use crate::names::{ChainName, Family, Hook, PolicyName, SetName, Table};
@@ -20,7 +20,7 @@ use crate::observed::{Observed, ObservedTable};
 use crate::ownership::Ownership;
 use crate::quote;
 use crate::rule_encodings::RuleEncodings;
-use crate::set_type;
+use crate::set_use;
 use crate::sets::ObservedSet;
 
 /// Where the expected text comes from.
@@ -221,8 +221,8 @@ impl Expected {
     pub fn foreign_sets(&self) -> BTreeSet<&str> {
         let awaited = self.tables.values().flat_map(|table| table.awaits.keys());
         let rules = awaited.filter_map(Foreign::set).map(SetName::as_str);
-        let lists = self.sets.values().filter(|set| set.create.starts_with(set_type::LIST));
-        let members = lists.flat_map(|set| set_type::listed(&set.members));
+        let lists = self.sets.values().filter(|set| set.create.starts_with(set_use::LIST));
+        let members = lists.flat_map(|set| set_use::listed(&set.members));
         rules.chain(members).filter(|name| !self.sets.contains_key(*name)).collect()
     }
 

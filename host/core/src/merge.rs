@@ -5,12 +5,12 @@ use std::borrow::Borrow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use crate::awaiting::Foreign;
 use crate::check::{Checked, CheckedRule, CheckedSet};
 use crate::contribution::Verdict;
+use crate::foreign_object::Foreign;
 use crate::names::{ChainName, Family, Hook, Placement, PolicyName, SetName, Table};
 use crate::ownership::Ownership;
-use crate::set_type;
+use crate::set_use;
 use crate::sets::ObservedSet;
 
 /// What the node should have.
@@ -32,8 +32,8 @@ impl Desired {
     /// Sets of other programs that rules wait for, or that are members of sets of sets.
     pub fn foreign_sets(&self) -> BTreeSet<&str> {
         let rules = self.tables.values().flat_map(DesiredTable::rules);
-        let lists = self.sets.values().filter(|set| set.create.starts_with(set_type::LIST));
-        let members = lists.flat_map(|set| set_type::listed(&set.members));
+        let lists = self.sets.values().filter(|set| set.create.starts_with(set_use::LIST));
+        let members = lists.flat_map(|set| set_use::listed(&set.members));
         let sets = rules.flat_map(CheckedRule::awaits).filter_map(Foreign::set);
         let named = sets.map(SetName::as_str).chain(members);
         named.filter(|name| !self.sets.contains_key(*name)).collect()

@@ -13,7 +13,7 @@ use crate::base_chain::{ChainState, TableState};
 use crate::contribution::Verdict;
 use crate::names::{Family, Hook, SetName, Table};
 use crate::save_lines::{SaveLine, save_lines};
-use crate::set_type::SetUser;
+use crate::set_use::SetUser;
 use crate::sets::ObservedSet;
 
 /// Everything that was read at one time.

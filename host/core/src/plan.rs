@@ -8,11 +8,11 @@
 use std::borrow::Cow;
 use std::collections::{BTreeSet, HashSet};
 
-use crate::awaiting::Foreign;
 use crate::base_chain::{Structure, TableState};
 use crate::drift::Drift;
 use crate::estimator;
 use crate::expected::{Expected, ExpectedAttachment, ExpectedRule, ExpectedTable};
+use crate::foreign_object::Foreign;
 use crate::members::Members;
 use crate::names::{ChainName, Family, Hook, PolicyName, SetName, Table};
 use crate::observed::{Observed, ObservedTable};

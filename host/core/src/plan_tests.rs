@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use proptest::prelude::*;
 
 use super::*;
-use crate::base_chain::{self, BaseChain, ChainState, Owner};
+use crate::base_chain::{BaseChain, ChainState, Owner};
 use crate::check::{CheckedRule, CheckedSet};
 use crate::contribution::Verdict;
 use crate::expected::Basis;
@@ -248,7 +248,7 @@ fn transact(expected: &Expected, kernel: &mut Simulated) {
         let texts: Vec<String> =
             chain.rules.iter().map(|rule| String::from_utf8(rule.form.bytes.to_vec()).unwrap()).collect();
         table.push_chain(&chain.name, texts.iter().map(String::as_str).zip(chain.rules.iter().map(|rule| rule.handle)));
-        let misplaced = base_chain::is_misplaced(wanted, &chain.name, &chain.state);
+        let misplaced = crate::judge_chain::is_misplaced(wanted, &chain.name, &chain.state);
         let rules = misplaced.then(|| chain.rules.iter().map(|rule| rule.form.clone()).collect());
         table.set_state(&chain.name, ChainState { rules, ..chain.state });
     }

@@ -15,7 +15,7 @@ use crate::members::Members;
 use crate::merge::{Desired, DesiredTable};
 use crate::names::{Family, Hook, PolicyName, SetName, Table};
 use crate::plan::{Edit, Insert, SetChange, SetStep, TablePlan};
-use crate::set_type;
+use crate::set_use;
 
 /// Where a rule or set of a rehearsal came from.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -226,7 +226,7 @@ pub const MOST_MEMBERS: usize = 20_000;
 
 /// The sets of the desired state, each after those that are its members.
 pub fn sets_in_order(desired: &Desired) -> impl Iterator<Item = (&SetName, &CheckedSet)> {
-    let is_list = |set: &CheckedSet| set.create.starts_with(set_type::LIST);
+    let is_list = |set: &CheckedSet| set.create.starts_with(set_use::LIST);
     let lists = desired.sets.iter().filter(move |(_, set)| is_list(set));
     desired.sets.iter().filter(move |(_, set)| !is_list(set)).chain(lists)
 }

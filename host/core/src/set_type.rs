@@ -7,48 +7,19 @@
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
-use std::fmt;
 use std::sync::Arc;
+
+pub use crate::set_use::{LIST, SetUser, listed};
 
 use crate::encoded_rule::{EncodedRule, SetUse};
 use crate::expected::{Expected, ExpectedHook, ExpectedRule, ExpectedSet};
 use crate::grants::HOST_PREFIX;
 use crate::members::Members;
-use crate::names::{Family, Hook, SetName, Table};
+use crate::names::{Hook, SetName};
 use crate::quote;
 use crate::sets::ObservedSet;
 
-/// What uses a set in the kernel.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum SetUser {
-    /// A rule.
-    Rule {
-        /// Where.
-        family: Family,
-        /// Where.
-        table: Table,
-        /// Where.
-        chain: Box<str>,
-        /// Its number, from 1.
-        number: usize,
-        /// As iptables-save shows it, or a line that names its marks.
-        text: Box<str>,
-        /// How often it names the set.
-        uses: u32,
-    },
-    /// A set of the type `list:set`.
-    Set(Box<str>),
-}
-
 impl SetUser {
-    /// How often it uses the set.
-    pub fn uses(&self) -> u32 {
-        match self {
-            Self::Rule { uses, .. } => *uses,
-            Self::Set(_) => 1,
-        }
-    }
-
     pub(crate) fn is_ours(&self, expected: &Expected) -> bool {
         match self {
             Self::Set(name) => expected.ownership.owns_set(name),
@@ -60,21 +31,6 @@ impl SetUser {
                     wanted.any(|one| one.rule.show() == Some(text)) || expected.ownership.owns_rule(*table, text)
                 }
             },
-        }
-    }
-}
-
-impl fmt::Display for SetUser {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Set(name) => write!(f, "the set {name} (take the member out, or destroy it: ipset destroy {name})"),
-            Self::Rule { family, table, chain, number, text, .. } => {
-                let tool = match family {
-                    Family::Ipv4 => "iptables",
-                    Family::Ipv6 => "ip6tables",
-                };
-                write!(f, "{family} {table}/{chain} rule {number} `{text}` ({tool} -t {table} -D {chain} {number})")
-            }
         }
     }
 }
@@ -202,14 +158,6 @@ pub(crate) fn with_stand_ins(expected: &Expected, sets: &[&SetName]) -> (Expecte
         table.hooks.values_mut().for_each(|hook| stand_ins.hook(hook));
     }
     (renewed, stand_ins)
-}
-
-/// The type of sets whose members are sets.
-pub const LIST: &str = "list:set";
-
-/// The sets that are members of a set of this type.
-pub fn listed(members: &Members) -> impl Iterator<Item = &str> {
-    members.iter().filter_map(|member| member.split(' ').next())
 }
 
 fn rename_members(members: &Members, names: &BTreeMap<Box<str>, Box<str>>) -> Members {

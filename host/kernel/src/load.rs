@@ -7,9 +7,9 @@ use std::sync::Arc;
 
 use ruleward_core::check::CheckedSet;
 use ruleward_core::expected::ExpectedTable;
-use ruleward_core::foreign;
 use ruleward_core::members::Members;
 use ruleward_core::merge::Desired;
+use ruleward_core::named;
 use ruleward_core::names::{Family, SetName, Table};
 use ruleward_core::observed::{Observed, ObservedTable};
 use ruleward_core::quote;
@@ -134,7 +134,7 @@ fn hint_at_family(refused: &mut [Refused], desired: &Desired) {
 /// A set that is not there may be another program's.
 fn hint_at_uses(refused: &mut Refused) {
     let Some(origin) = refused.origin.as_ref().filter(|_| refused.reason.contains("doesn't exist")) else { return };
-    let named = foreign::set_names(&origin.text).find(|name| refused.reason.contains(name.as_str()));
+    let named = named::set_names(&origin.text).find(|name| refused.reason.contains(name.as_str()));
     if let Some(name) = named {
         refused.reason.push_str(&format!(" (if it is another program's, add \"{name}\" to grants.uses.sets)"));
     }

@@ -6,9 +6,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use ruleward_core::base_chain::{self, ChainState};
+use ruleward_core::base_chain::ChainState;
 use ruleward_core::encoded_rule::{EncodedRule, RawChain};
 use ruleward_core::expected::{Expected, ExpectedTable};
+use ruleward_core::judge_chain;
 use ruleward_core::names::{Backend, Family, Hook, SetName, Table};
 use ruleward_core::observed::{Observed, ObservedTable, SaveError};
 use ruleward_core::sets::{ListError, ListReader, ObservedSet};
@@ -182,7 +183,7 @@ pub fn add_states(
         Err(RawError::Unsupported(_)) => return Ok(()),
         other => other?,
     };
-    let misplaced = |chain: &&RawChain| base_chain::is_misplaced(wanted, &chain.name, &chain.state);
+    let misplaced = |chain: &&RawChain| judge_chain::is_misplaced(wanted, &chain.name, &chain.state);
     let misplaced: BTreeSet<Box<str>> = raw.chains.iter().filter(misplaced).map(|chain| chain.name.clone()).collect();
     parsed.set_table_state(raw.state);
     raw.chains.into_iter().for_each(|chain| parsed.set_state(&chain.name, chain.state));
@@ -197,7 +198,7 @@ pub fn add_states(
 /// What a chain is, with its rules if it has to be made anew and they can be.
 fn with_rules(port: &dyn Port, wanted: &ExpectedTable, chain: &RawChain) -> ChainState {
     let all = || chain.rules.iter().all(|rule| port.stands_alone(&rule.form));
-    let needed = base_chain::is_misplaced(wanted, &chain.name, &chain.state) && all();
+    let needed = judge_chain::is_misplaced(wanted, &chain.name, &chain.state) && all();
     let rules = needed.then(|| chain.rules.iter().map(|rule| rule.form.clone()).collect());
     ChainState { rules, ..chain.state.clone() }
 }

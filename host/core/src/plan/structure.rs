@@ -2,10 +2,11 @@
 
 use std::collections::BTreeSet;
 
-use crate::base_chain::{Judged, Owner, Structure, describe, judge_hook, judge_own, word};
+use crate::base_chain::{Owner, Structure, describe, word};
 use crate::contribution::Verdict;
 use crate::drift::{Drift, Kind};
 use crate::expected::{ExpectedHook, ExpectedTable};
+use crate::judge_chain::{Judged, judge_hook, judge_own};
 use crate::names::{Family, Hook, Table};
 use crate::observed::ObservedTable;
 
