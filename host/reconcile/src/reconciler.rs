@@ -2,7 +2,7 @@
 //!
 //! Always true: what only a policy may own that has never answered is left as it is, and such a policy holds up no other;
 //! nothing is written that was not rehearsed, where rehearsing is possible; every write is read back. Whatever fails ends in the report, and what was in
-//! force stays in force. Between two passes [`handle_events`](crate::handle_events) undoes drift as it is heard of.
+//! force stays in force. Between two passes [`Reconciler::handle_events`] undoes drift as it is heard of.
 
 use std::os::fd::BorrowedFd;
 use std::sync::Arc;
