@@ -2,6 +2,7 @@
 //! move the clock themselves and run what would be another thread's work at once.
 
 use std::os::fd::BorrowedFd;
+use std::panic::resume_unwind;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
@@ -66,9 +67,48 @@ impl<T: Send + 'static> Task<T> {
         self.job.end()
     }
 
-    /// Waits for its end. `None` only where a runtime lost the work.
-    pub fn finish(self) -> Option<T> {
+    /// Waits for its end. A runtime that lost the work is a fault, as a panic in it is: whoever catches that begins with
+    /// everything opened anew, and what the work had taken along is not missed.
+    pub fn finish(self) -> T {
         self.job.join();
-        self.result.lock().unwrap_or_else(PoisonError::into_inner).take()
+        let result = self.result.lock().unwrap_or_else(PoisonError::into_inner).take();
+        result.unwrap_or_else(|| resume_unwind(Box::new("the work of another thread was lost")))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::panic::{AssertUnwindSafe, catch_unwind};
+
+    use super::*;
+    use crate::sim::SimRuntime;
+
+    /// Takes work and does none of it.
+    struct Loses(SimRuntime);
+
+    impl Runtime for Loses {
+        fn now(&self) -> Instant {
+            self.0.now()
+        }
+        fn wall_clock(&self) -> SystemTime {
+            self.0.wall_clock()
+        }
+        fn processor_time(&self) -> Duration {
+            self.0.processor_time()
+        }
+        fn spawn(&self, _: Box<dyn FnOnce() + Send>) -> Box<dyn Job> {
+            self.0.spawn(Box::new(|| {}))
+        }
+        fn wait(&self, readable: &[BorrowedFd<'_>], longest: Option<Duration>) -> bool {
+            self.0.wait(readable, longest)
+        }
+        fn give_back_memory(&self) {}
+    }
+
+    #[test]
+    fn work_that_is_lost_is_a_fault_and_no_empty_result() {
+        assert_eq!(Task::spawn(&SimRuntime::default(), || 7).finish(), 7);
+        let lost = Task::spawn(&Loses(SimRuntime::default()), || 7);
+        assert!(catch_unwind(AssertUnwindSafe(|| lost.finish())).is_err());
     }
 }

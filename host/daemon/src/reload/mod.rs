@@ -14,7 +14,6 @@ mod slot;
 mod stamp;
 mod thread;
 
-use std::collections::BTreeMap;
 use std::io;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::channel;
@@ -168,13 +167,8 @@ pub fn grants_only(config: &Config) -> Intake {
     let policies = PolicySet {
         settings: Arc::new(config.reconciler_settings()),
         specs: enforced.map(|(name, policy)| (name.clone(), wish(policy))).collect(),
-        shadows: BTreeMap::new(),
-        pinned: BTreeMap::new(),
-        off: Vec::new(),
-        recalled: BTreeMap::new(),
-        refusal: None,
-        notes: Vec::new(),
         complete: true,
+        ..PolicySet::default()
     };
     let configured = Configured { number: 1, config: Arc::new(config.clone()), policies };
     Intake::of_one(configured, Arc::new(|_| {}))

@@ -170,16 +170,15 @@ impl Kernel {
         if let Some((reading, began)) = self.sets.running.take_if(|(reading, _)| reading.is_finished()) {
             self.sets.not_before = Some(now + now.saturating_duration_since(began) * REST);
             match reading.finish() {
-                Some(Ok(reading)) => {
+                Ok(reading) => {
                     let known = self.sets.known.as_ref().and_then(|known| known.members);
                     self.sets.fresh = known.is_none() || known != reading.members;
                     self.sets.known = Some(reading);
                 }
-                Some(Err(error)) => {
+                Err(error) => {
                     tracing::warn!("the sets can't be read: {error}; it is tried again");
                     self.sets.wanted = true;
                 }
-                None => self.sets.wanted = true,
             }
             return self.sets.fresh;
         }

@@ -12,7 +12,7 @@ use ruleward_report::PinReport;
 use ruleward_sandbox::Limits;
 
 /// A configuration that was found right, and the versions that it asks for.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct PolicySet {
     /// What of the configuration is no policy's.
     pub settings: Arc<Settings>,

@@ -39,17 +39,7 @@ fn offer(versions: &[&Arc<Version>]) -> PolicySet {
         let (grants, limits) = (version.grants().clone(), version.loaded().limits().clone());
         (version.policy().clone(), PolicySpec { grants, settings: Arc::clone(version.settings()), limits, state })
     };
-    PolicySet {
-        settings: Arc::default(),
-        specs: versions.iter().map(spec).collect(),
-        shadows: BTreeMap::new(),
-        pinned: BTreeMap::new(),
-        off: Vec::new(),
-        recalled: BTreeMap::new(),
-        refusal: None,
-        notes: Vec::new(),
-        complete: true,
-    }
+    PolicySet { specs: versions.iter().map(spec).collect(), complete: true, ..PolicySet::default() }
 }
 
 fn opened(kit: &Kit) -> Roster {

@@ -259,17 +259,7 @@ impl World {
     }
 
     fn offer(&mut self) {
-        self.reconciler.take(&PolicySet {
-            settings: Arc::default(),
-            specs: self.specs.clone(),
-            shadows: BTreeMap::new(),
-            pinned: BTreeMap::new(),
-            off: Vec::new(),
-            recalled: BTreeMap::new(),
-            refusal: None,
-            notes: Vec::new(),
-            complete: true,
-        });
+        self.reconciler.take(&PolicySet { specs: self.specs.clone(), complete: true, ..PolicySet::default() });
     }
 
     /// Another version of a policy; without an answer one that fails.

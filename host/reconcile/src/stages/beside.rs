@@ -3,25 +3,24 @@
 
 use std::time::Duration;
 
-use crate::pass::{Pass, Stop};
+use crate::pass::Pass;
 use crate::policies::Roster;
 use crate::reconciler::Reconciler;
 use crate::runtime::Task;
-use ruleward_report::ErrorClass;
 
 /// What is due is looked at after this time, and not more often.
 const SHORTEST: Duration = Duration::from_millis(5);
 const LONGEST: Duration = Duration::from_secs(1);
 
 impl Reconciler {
-    /// What `work` gives; `None` where it was lost. Rules that are damaged meanwhile are repaired; sets are left alone.
+    /// What `work` gives. Rules that are damaged meanwhile are repaired; sets are left alone.
     pub(crate) fn beside<T: Send + 'static>(
         &mut self,
         pass: &mut Pass,
         work: impl FnOnce() -> T + Send + 'static,
-    ) -> Result<T, Stop> {
+    ) -> T {
         if !self.target.committed {
-            return Ok(work());
+            return work();
         }
         let task = Task::spawn(&*self.runtime, work);
         let filling = std::mem::replace(&mut self.kernel.filling, true);
@@ -40,7 +39,7 @@ impl Reconciler {
             }
         }
         self.kernel.filling = filling;
-        task.finish().ok_or_else(|| pass.stop(ErrorClass::Internal, "the work of another thread was lost"))
+        task.finish()
     }
 
     /// The same with the policies. Reports of repairs made meanwhile are not told: what policies
@@ -49,14 +48,14 @@ impl Reconciler {
         &mut self,
         pass: &mut Pass,
         work: impl FnOnce(&mut Roster) -> T + Send + 'static,
-    ) -> Result<T, Stop> {
+    ) -> T {
         let empty = Roster::without_records(self.detection.families);
         let mut roster = std::mem::replace(&mut self.roster, empty);
         let (roster, result) = self.beside(pass, move || {
             let result = work(&mut roster);
             (roster, result)
-        })?;
+        });
         self.roster = roster;
-        Ok(result)
+        result
     }
 }

@@ -145,7 +145,7 @@ impl Reconciler {
         result?;
         if pass.intent == Intent::Write {
             self.target.committed = true;
-            self.accept(pass)?;
+            self.accept(pass);
             if let Some(expected) = self.target.expected.clone() {
                 self.effect(Effect::Enforced(expected));
             }
@@ -158,7 +158,7 @@ impl Reconciler {
 
     /// What is chosen stands in the kernel, and what was leaving has left. This is where a version becomes the one in
     /// force.
-    fn accept(&mut self, pass: &mut Pass) -> Result<(), Stop> {
+    fn accept(&mut self, pass: &mut Pass) {
         let leaving = self.roster.is_leaving();
         // What could not be removed is still ours, and named as a problem.
         let accepted = self.roster.accept(self.kernel.problems.is_empty(), self.runtime.wall_clock());
@@ -172,14 +172,13 @@ impl Reconciler {
             self.kernel.events.forget_chains();
         }
         if self.roster.is_unsaved() {
-            self.with_roster(pass, Roster::save)?;
+            self.with_roster(pass, Roster::save);
         } else {
             self.roster.save();
         }
         if leaving || accepted.iter().any(|one| one.new_version) {
             self.effect(Effect::ComponentsInUse(self.roster.digests()));
         }
-        Ok(())
     }
 
     /// Whether the node is right, as far as it does not differ from what is wanted: nothing stands that no write of ours

@@ -104,7 +104,7 @@ impl Reconciler {
         self.effect(Effect::Progress { doing: "asking policies", longest });
         let (runtime, began) = (Arc::clone(&self.runtime), self.runtime.now());
         let whom = self.whom.clone();
-        let asked = self.with_roster(pass, move |roster| roster.evaluate(facts.as_ref(), &whom, again, &*runtime))?;
+        let asked = self.with_roster(pass, move |roster| roster.evaluate(facts.as_ref(), &whom, again, &*runtime));
         pass.evaluated(began, &asked);
         self.stop_if_silent(pass)
     }

@@ -63,7 +63,7 @@ impl Reconciler {
         }
         self.progress("reading sets");
         let read = self.kernel.reading(&self.port, expected);
-        let reading = self.beside(pass, read)?.map_err(|error| {
+        let reading = self.beside(pass, read).map_err(|error| {
             pass.stop(ErrorClass::Temporary, format!("the sets can't be read: {error}; nothing is written"))
         })?;
         self.kernel.sets.note(reading);
