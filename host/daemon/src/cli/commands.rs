@@ -8,7 +8,7 @@ use ruleward_core::schedule::Reason;
 
 use super::open::{check_configuration, open_for_cleanup, open_once, open_running};
 use super::{Arguments, Command, incidents, manpages, policy, terminal, watch};
-use crate::config::{Config, DEFAULT_FILE, DEFAULT_STATE_DIRECTORY};
+use crate::config::{Config, DEFAULT_FILE, DEFAULT_RUNTIME_DIRECTORY, DEFAULT_STATE_DIRECTORY};
 use crate::history::{self, History};
 use crate::journal::{CLOSE_TIME, Journal};
 use crate::logs::{self, Level};
@@ -28,9 +28,6 @@ use ruleward_report::screen;
 use ruleward_report::text::{self, Style};
 use ruleward_report::{Checks, ErrorClass, Intent, Report};
 use ruleward_sandbox::{OnEvaluation, compile};
-
-/// Where the daemon is if the configuration can't say so.
-const DEFAULT_RUNTIME_DIRECTORY: &str = "/run/ruleward";
 
 /// Does what was asked, and gives the exit code.
 pub fn execute(arguments: &Arguments) -> u8 {

@@ -32,8 +32,8 @@ const KEYS: [&str; Limit::ALL.len()] = [
 pub type Ceiling = BTreeMap<Limit, u64>;
 
 /// Reads `limits-ceiling`.
-pub(super) fn ceiling(top: &mut Section<'_, '_>) -> Ceiling {
-    let Some(mut section) = top.table("limits-ceiling", &KEYS) else { return Ceiling::new() };
+pub(super) fn ceiling(top: &mut Section<'_, '_>, key: &str) -> Ceiling {
+    let Some(mut section) = top.table(key, &KEYS) else { return Ceiling::new() };
     Limit::ALL.into_iter().filter_map(|limit| Some((limit, amount(&mut section, limit)?))).collect()
 }
 

@@ -1,41 +1,28 @@
-//! The tables of `docs/configuration.md`, made from the documentation of [`super::Config`] and its parts: `` `key`: meaning.
-//! Default: `value`. `` Every key must have it, the default that it tells must be the one that counts, and the bounds
-//! must be allowed.
+//! The tables of `docs/configuration.md`: made from the table of keys ([`super::keys`]), and for policies from the
+//! documentation of [`super::PolicyConfig`]: `` `key`: meaning. Default: `value`. ``
 
 use std::fmt::Write;
 use std::path::Path;
 
 use ruleward_core::limit::Limit;
+use ruleward_core::settle::Bounds;
 
+use super::keys::KEYS;
 use super::limits::shown;
-use super::{Config, Source, decode, policy};
+use super::{Config, Source, policy};
 use crate::generated::{assert_current, documentation, with_part};
 
-struct Key {
+/// A key of a policy.
+struct PolicyKey {
     name: String,
     meaning: String,
     default: String,
 }
 
-impl Key {
-    /// The default as a value, if it is one.
-    fn default_value(&self) -> Option<&str> {
-        let value = self.default.strip_prefix('`')?.strip_suffix('`')?;
-        (!value.contains('`')).then_some(value)
-    }
-
-    /// `` `1s` to `1h` `` in the meaning.
-    fn bounds(&self) -> Option<[&str; 2]> {
-        let at = self.meaning.find("` to `")?;
-        let bounds = [self.meaning[..at].rsplit('`').next()?, self.meaning[at + 6..].split('`').next()?];
-        bounds.iter().all(|bound| bound.starts_with(|c: char| c.is_ascii_digit())).then_some(bounds)
-    }
-}
-
-/// The fields of a struct in this module, by their documentation.
-fn keys(of: &str) -> Vec<Key> {
+/// The fields of [`super::PolicyConfig`], by their documentation.
+fn keys_of_a_policy() -> Vec<PolicyKey> {
     let source = include_str!("mod.rs");
-    let (_, body) = source.split_once(&format!("pub struct {of} {{\n")).unwrap();
+    let (_, body) = source.split_once("pub struct PolicyConfig {\n").unwrap();
     let (body, _) = body.split_once("\n}\n").unwrap();
     let mut documentation = String::new();
     let mut keys = Vec::new();
@@ -51,7 +38,7 @@ fn keys(of: &str) -> Vec<Key> {
         }
         let (name, rest) = text.split_once(": ").unwrap();
         let (meaning, default) = rest.rsplit_once(" Default: ").unwrap_or_else(|| panic!("{name} has no default"));
-        keys.push(Key {
+        keys.push(PolicyKey {
             name: name.trim_matches('`').to_owned(),
             meaning: meaning.trim_end_matches('.').to_owned(),
             default: default.trim().trim_end_matches('.').to_owned(),
@@ -61,9 +48,21 @@ fn keys(of: &str) -> Vec<Key> {
     keys
 }
 
-fn table(keys: &[Key]) -> String {
+fn keys() -> String {
+    let mut text = "| key | default | bounds | a change counts | meaning |\n|---|---|---|---|---|\n".to_owned();
+    for key in KEYS {
+        let meaning = key.meaning.iter().map(|line| line.trim()).collect::<Vec<_>>().join(" ");
+        let bounds = (key.bounds)().map(|[least, most]| format!("`{least}` to `{most}`")).unwrap_or_default();
+        let when = if key.waits { "at the next start" } else { "at once" };
+        let (name, default) = (key.name, (key.default)());
+        let _ = writeln!(text, "| `{name}` | {default} | {bounds} | {when} | {} |", meaning.trim_end_matches('.'));
+    }
+    text
+}
+
+fn policy_keys() -> String {
     let mut text = "| key | default | meaning |\n|---|---|---|\n".to_owned();
-    for Key { name, meaning, default } in keys {
+    for PolicyKey { name, meaning, default } in keys_of_a_policy() {
         let _ = writeln!(text, "| `{name}` | {default} | {meaning} |");
     }
     text
@@ -96,36 +95,37 @@ fn with(key: &str, value: &str) -> Option<Config> {
 }
 
 #[test]
-fn every_key_tells_the_default_that_counts_and_bounds_that_are_allowed() {
-    let found = keys("Config");
-    let names: Vec<&str> = found.iter().map(|key| key.name.as_str()).collect();
-    assert_eq!(names, decode::KEYS);
+fn the_default_that_is_told_counts_and_the_bounds_are_the_last_that_are_allowed() {
+    assert!(KEYS.is_sorted_by_key(|key| key.name));
     let none = parse("").unwrap();
-    for key in &found {
-        if let Some(value) = key.default_value() {
-            let config = with(&key.name, value).unwrap_or_else(|| panic!("{} can't be {value}", key.name));
-            assert_eq!(config, none, "the default of {} is another one than {value}", key.name);
+    for key in KEYS {
+        let (name, default, bounds) = (key.name, (key.default)(), (key.bounds)());
+        if let Some(value) = default.strip_prefix('`').and_then(|value| value.strip_suffix('`')) {
+            let config = with(name, value).unwrap_or_else(|| panic!("{name} can't be {value}"));
+            assert_eq!(config, none, "the default of {name} is another one than {value}");
         }
-        for bound in key.bounds().into_iter().flatten() {
-            assert!(with(&key.name, bound).is_some(), "{} can't be {bound}", key.name);
+        for bound in bounds.iter().flatten() {
+            assert!(with(name, bound).is_some(), "{name} can't be {bound}");
         }
-        if let Some([least, most]) = key.bounds() {
+        if let Some([least, most]) = bounds {
             let beyond = |text: &str, by: &str| text.replacen(|c: char| c.is_ascii_digit(), by, 1);
-            let (below, above) = (beyond(least, "0"), beyond(most, "99"));
-            assert!(with(&key.name, &above).is_none(), "{} can be {above}, above {most}", key.name);
+            let (below, above) = (beyond(&least, "0"), beyond(&most, "99"));
+            assert!(with(name, &above).is_none(), "{name} can be {above}, above {most}");
             // A number that begins with a zero has no smaller one that is made like this.
-            assert!(below == least || with(&key.name, &below).is_none(), "{} can be {below}, below {least}", key.name);
+            assert!(below == least || with(name, &below).is_none(), "{name} can be {below}, below {least}");
         }
     }
-    let names: Vec<String> = keys("PolicyConfig").into_iter().map(|key| key.name).collect();
+    let waits = Bounds { single: none.repair_wait, mass: none.repair_wait_mass };
+    assert_eq!(waits, Bounds::default());
+    let names: Vec<String> = keys_of_a_policy().into_iter().map(|key| key.name).collect();
     assert_eq!(names, policy::KEYS);
 }
 
 #[test]
 fn the_reference_is_current() {
     let text = std::fs::read_to_string(documentation("configuration.md")).unwrap();
-    let text = with_part(&text, "keys", &table(&keys("Config")));
-    let text = with_part(&text, "keys of a policy", &table(&keys("PolicyConfig")));
+    let text = with_part(&text, "keys", &keys());
+    let text = with_part(&text, "keys of a policy", &policy_keys());
     let text = with_part(&text, "limits", &limits());
     assert_current("configuration.md", &text);
 }

@@ -5,6 +5,7 @@ mod refusals;
 use std::fs;
 
 use proptest::prelude::*;
+use ruleward_core::contribution::Families;
 use ruleward_core::limit::Limit;
 use ruleward_core::names::Table;
 use serde_json::json;
