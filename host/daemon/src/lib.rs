@@ -6,8 +6,6 @@ pub mod compare;
 pub mod config;
 #[cfg(test)]
 mod generated;
-pub mod history;
-pub mod journal;
 pub mod logs;
 pub mod memory;
 pub mod metrics;

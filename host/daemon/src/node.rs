@@ -19,8 +19,6 @@ use ruleward_reconcile::{Effect, Effects, FactsReading, FactsRefusal, FactsSourc
 use ruleward_report::{Checks, Intent, Report};
 
 use crate::config::Config;
-use crate::history::History;
-use crate::journal::Journal;
 use crate::logs;
 use crate::metrics::WaitFor;
 use crate::reload::{Configured, Intake, OnTold, ReloadRequest};
@@ -28,6 +26,7 @@ use crate::runtime::NodeRuntime;
 use crate::shadows::{self, Shadows};
 use crate::status_store::StatusStore;
 use crate::traces::Traces;
+use ruleward_state::StateWriter;
 
 /// How long the first check waits for components that are being loaded once there is something to put or keep in force.
 /// From a warm cache it takes milliseconds.
@@ -55,10 +54,8 @@ pub struct Node {
 pub struct Edges {
     /// What `status` reads.
     pub board: StatusStore,
-    /// Keeps incidents.
-    pub journal: Journal,
-    /// Keeps what policies answered.
-    pub history: History,
+    /// Writes incidents and what policies answered.
+    pub state: StateWriter,
     /// Asks shadows.
     pub shadows: Shadows,
     /// Sends traces.
@@ -84,7 +81,7 @@ impl Node {
             signs: intake.signs(),
         };
         let (board, traces) = (edges.board.clone(), edges.traces.clone());
-        let incidents = Incidents::new(edges.journal.last_id());
+        let incidents = Incidents::new(edges.state.last_incident());
         let surroundings = Surroundings {
             port,
             events,
@@ -194,11 +191,11 @@ impl Checks for Node {
 
 /// Carries effects out. Nothing of it waits.
 fn carry_out(edges: Edges, on_told: OnTold) -> Effects {
-    let Edges { board, journal, history, shadows, traces } = edges;
+    let Edges { board, state, shadows, traces } = edges;
     Box::new(move |effect| match effect {
         Effect::Progress { doing, longest } => board.heartbeat().step(Instant::now(), doing, longest),
-        Effect::RecordIncident(incident) => journal.record(&incident),
-        Effect::RecordHistory(event) => history.record(*event),
+        Effect::RecordIncident(incident) => state.record_incident(&incident),
+        Effect::RecordHistory(event) => state.record_version(*event),
         Effect::RunShadows(order) => shadows.order(*order),
         Effect::LeaveTrace(trace) => traces.leave(*trace),
         Effect::Activated(policy) => board.metrics().policies().version_taken(policy.as_str()),

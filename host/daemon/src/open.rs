@@ -9,9 +9,6 @@ use ruleward_core::facts::Version;
 use ruleward_core::names::Backend;
 
 use crate::config::{BackendChoice, Config, Mode, Written};
-use crate::history::History;
-use crate::history::store::Bounds;
-use crate::journal::Journal;
 use crate::metrics::WaitFor;
 use crate::node::{Edges, Node};
 use crate::reload::{self, Intake};
@@ -31,10 +28,12 @@ use ruleward_report::{ErrorClass, Outcome, PolicyState, Report};
 use ruleward_sandbox::compile::{CompileLimits, Compiler};
 use ruleward_sandbox::last_good::InDirectory;
 use ruleward_sandbox::{OnEvaluation, PolicyEngine, PolicyEngineOptions, components};
+use ruleward_state::history::store::Bounds;
+use ruleward_state::{Kept, Settings, StateWriter};
 
-/// Joins everything that checks need. What a running check waits for is shown on `board`; what others did is
-/// written to `journal`; how checks went is left with `traces`. With `watching`, changes are noticed as they happen, in the calling thread's network namespace.
-/// `intake` offers what policies are made of.
+/// Joins everything that checks need. What a running check waits for is shown on `board`; what others did and what
+/// policies answered is written to `state`; how checks went is left with `traces`. With `watching`, changes are noticed
+/// as they happen, in the calling thread's network namespace. `intake` offers what policies are made of.
 ///
 /// # Errors
 /// A report that says why no check is possible at all. A policy that can't be loaded is no such reason.
@@ -42,7 +41,7 @@ pub fn open(
     config: Arc<Config>,
     intake: Intake,
     board: &StatusStore,
-    (journal, history, traces): (&Journal, &History, &Traces),
+    (state, traces): (&StateWriter, &Traces),
     watching: bool,
 ) -> Result<Node, Box<Report>> {
     let tools = tools(&config, board);
@@ -63,7 +62,7 @@ pub fn open(
     );
     let shadows = if watching {
         let port = rehearsals(tools_of(&config).with_backend(detection.backend), config.lock_timeout);
-        Shadows::start(Box::new(port), board.clone(), history.clone())
+        Shadows::start(Box::new(port), board.clone(), state.clone())
     } else {
         Shadows::none()
     };
@@ -79,13 +78,7 @@ pub fn open(
     {
         tracing::warn!("drift is detected at the refresh only: {reason}");
     }
-    let edges = Edges {
-        board: board.clone(),
-        journal: journal.clone(),
-        history: history.clone(),
-        shadows,
-        traces: traces.clone(),
-    };
+    let edges = Edges { board: board.clone(), state: state.clone(), shadows, traces: traces.clone() };
     let events: Box<dyn EventSource> = Box::new(watch);
     Ok(Node::new(config, detection, roster, (Arc::new(port), events), intake, edges))
 }
@@ -111,12 +104,22 @@ pub fn counters(board: &StatusStore) -> ReadCounters {
     })
 }
 
-/// The history in the state directory; what keeps it from being written is shown on `board`.
-pub fn history(config: &Config, board: &StatusStore) -> History {
+/// What is written to the state directory: records of policies and, for a daemon, incidents. What can't be written is
+/// shown on `board`.
+pub fn state(config: &Config, board: &StatusStore, incidents: bool) -> StateWriter {
     let bounds = Bounds { records: config.history_versions as usize, bytes: config.history_size };
     let (noted, state_directory) = (board.clone(), config.state_directory.clone());
-    let kept = Box::new(move || components::all(&state_directory).unwrap_or_default());
-    History::start(&config.state_directory, bounds, kept, move |note| noted.note("history", note))
+    let settings = Settings {
+        journal: incidents.then_some(config.incident_journal_size),
+        history: Some((bounds, Box::new(move || components::all(&state_directory).unwrap_or_default()))),
+    };
+    StateWriter::start(&config.state_directory, settings, move |kept, note| {
+        let about = match kept {
+            Kept::Journal => "journal",
+            Kept::History => "history",
+        };
+        noted.note(about, note);
+    })
 }
 
 /// The engine that runs policies, and tells of it.
@@ -139,8 +142,8 @@ pub fn engine(config: &Config, on_evaluation: OnEvaluation) -> Result<Arc<Policy
 ///
 /// # Errors
 /// A report that says why nothing can be loaded. A policy that can't be is no such reason.
-pub fn load_once(config: &Config, history: &History, keeps: bool) -> Result<Intake, Box<Report>> {
-    reload::load_once(config, engine(config, OnEvaluation::nobody())?, history.clone(), keeps).map_err(|error| {
+pub fn load_once(config: &Config, state: &StateWriter, keeps: bool) -> Result<Intake, Box<Report>> {
+    reload::load_once(config, engine(config, OnEvaluation::nobody())?, state.clone(), keeps).map_err(|error| {
         Box::new(Report::failure(ErrorClass::Internal, format!("policies can't be loaded: {error}; try again")))
     })
 }
@@ -217,7 +220,7 @@ pub fn check_configuration(config: &Config) -> Result<Report, Box<Report>> {
     let mut roster = Roster::without_records(families);
     let facts = Arc::new(reading.facts);
     let mut shadows = Vec::new();
-    if let Some(offer) = load_once(config, &History::none(), false)?.newest() {
+    if let Some(offer) = load_once(config, &StateWriter::none(), false)?.newest() {
         roster.take(&offer.policies);
         report.notes.extend(offer.policies.notes);
         shadows = offer

@@ -8,9 +8,9 @@ use ruleward_core::facts::Facts;
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::history::record::{CONTRACT, Header, Record};
 use ruleward_reconcile::policies::Version;
 use ruleward_sandbox::{ComponentBytes, Limit, Limits, PolicyEngine, contribution_digest};
+use ruleward_state::history::record::{CONTRACT, Header, Record};
 
 /// A slow machine must not be taken for another answer: so long, in microseconds, a
 /// call may take that had an answer when it was recorded.
@@ -168,8 +168,8 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::history::record::{Mode, Outcome, Part};
     use ruleward_sandbox::testkit::{Guest, Kit, facts};
+    use ruleward_state::history::record::{Mode, Outcome, Part};
 
     #[test]
     fn the_first_difference_is_named_by_its_place() {

@@ -12,14 +12,15 @@ use ruleward_core::facts::Facts;
 use ruleward_core::names::PolicyName;
 
 use crate::compare::{Comparison, Side, compare};
-use crate::history::record::{Mode, Outcome};
-use crate::history::{Event, History};
 use crate::status_store::StatusStore;
 use ruleward_kernel::port::Port;
 use ruleward_reconcile::ShadowOrder;
 use ruleward_reconcile::policies::{Answer, Counts, InForce, ShadowSpec, SpecState, Version};
+use ruleward_reconcile::record::Event;
 use ruleward_report::{PolicyReport, PolicyState, ShadowReport};
 use ruleward_sandbox::Limits;
+use ruleward_state::StateWriter;
+use ruleward_state::history::record::{Mode, Outcome};
 
 /// Where orders go.
 #[derive(Debug)]
@@ -33,10 +34,10 @@ impl Shadows {
         Self { orders: None }
     }
 
-    /// Starts the thread. What comes of it is shown on `board` and kept in `history`; `port` is where rehearsals are held.
-    pub fn start(port: Box<dyn Port + Send>, board: StatusStore, history: History) -> Self {
+    /// Starts the thread. What comes of it is shown on `board` and written to `state`; `port` is where rehearsals are held.
+    pub fn start(port: Box<dyn Port + Send>, board: StatusStore, state: StateWriter) -> Self {
         let (orders, inbox) = channel();
-        let mut work = Work { port, board, history, known: BTreeMap::new() };
+        let mut work = Work { port, board, state, known: BTreeMap::new() };
         match std::thread::Builder::new().name("shadows".to_owned()).spawn(move || work.run(&inbox)) {
             Ok(_) => Self { orders: Some(orders) },
             Err(error) => {
@@ -66,7 +67,7 @@ struct Known {
 struct Work {
     port: Box<dyn Port + Send>,
     board: StatusStore,
-    history: History,
+    state: StateWriter,
     known: BTreeMap<PolicyName, Known>,
 }
 
@@ -81,7 +82,7 @@ impl Work {
                     SpecState::Loaded(version) => self.look(name, shadow, version, &order),
                     other => {
                         if let SpecState::Refused { digest: Some(digest), cause, .. } = other {
-                            self.history.record(unloadable(name, shadow, digest, cause));
+                            self.state.record_version(unloadable(name, shadow, digest, cause));
                         }
                         check(name, shadow, &order.facts, order.families)
                     }
@@ -123,7 +124,7 @@ impl Work {
             Err(reason) => {
                 if news {
                     let outcome = Outcome::Refused { reason: reason.clone() };
-                    self.history.record(asked(shadow, version, &order.facts, None, outcome));
+                    self.state.record_version(asked(shadow, version, &order.facts, None, outcome));
                 }
                 return report;
             }
@@ -144,7 +145,13 @@ impl Work {
                     Some(reason) => Outcome::RefusedByKernel { reason: reason.clone() },
                     None => Outcome::Shadow,
                 };
-                self.history.record(asked(shadow, version, &order.facts, Some(Arc::clone(contribution)), outcome));
+                self.state.record_version(asked(
+                    shadow,
+                    version,
+                    &order.facts,
+                    Some(Arc::clone(contribution)),
+                    outcome,
+                ));
                 (beside.cloned(), comparison)
             }
         };

@@ -9,8 +9,6 @@ use ruleward_core::schedule::Reason;
 use super::open::{check_configuration, open_for_cleanup, open_once, open_running};
 use super::{Arguments, Command, incidents, manpages, policy, terminal, watch};
 use crate::config::{Config, DEFAULT_FILE, DEFAULT_RUNTIME_DIRECTORY, DEFAULT_STATE_DIRECTORY};
-use crate::history::{self, History};
-use crate::journal::{CLOSE_TIME, Journal};
 use crate::logs::{self, Level};
 use crate::open::{self, engine};
 use crate::reload;
@@ -28,6 +26,7 @@ use ruleward_report::screen;
 use ruleward_report::text::{self, Style};
 use ruleward_report::{Checks, ErrorClass, Intent, Report};
 use ruleward_sandbox::{OnEvaluation, compile};
+use ruleward_state::{CLOSE_TIME, StateWriter};
 
 /// Does what was asked, and gives the exit code.
 pub fn execute(arguments: &Arguments) -> u8 {
@@ -128,10 +127,10 @@ fn once(
         None => None,
     };
     let board = board(&config);
-    let history = if writer.is_some() { open::history(&config, &board) } else { History::none() };
-    let mut checks = open_once(&config, &board, &history, writer.is_some())?;
+    let state = if writer.is_some() { open::state(&config, &board, false) } else { StateWriter::none() };
+    let mut checks = open_once(&config, &board, &state, writer.is_some())?;
     let report = pass(&mut *checks);
-    history.close(history::CLOSE_TIME);
+    state.close(CLOSE_TIME);
     Ok(report)
 }
 
@@ -203,13 +202,9 @@ fn run_daemon(file: &Path, output: Output) -> u8 {
         let board = board(&config);
         let access = access(&config, &board);
         let (directory, refresh) = (config.runtime_directory.clone(), config.refresh_interval);
-        let noted = board.clone();
-        let journal = Journal::start(&config.state_directory, config.incident_journal_size, move |note| {
-            noted.note("journal", note);
-        });
-        let history = open::history(&config, &board);
+        let state = open::state(&config, &board, true);
         let traces = Traces::new(board.clone());
-        let (shown, written, kept, traced) = (board.clone(), journal.clone(), history.clone(), traces.clone());
+        let (shown, written, traced) = (board.clone(), state.clone(), traces.clone());
         let counters = open::counters(&board);
         if let Err(error) = http::start(&directory, (access, config.http.clone()), board.clone(), counters) {
             board.note("http", Some(format!("no metrics and no status page: {error}")));
@@ -219,17 +214,16 @@ fn run_daemon(file: &Path, output: Output) -> u8 {
             counted.metrics().policies().evaluated(policy.as_str(), usage, answered);
         });
         let (lookout, source) =
-            reload::start((config.clone(), refusal), engine(&config, told)?, history.clone(), board.clone()).map_err(
+            reload::start((config.clone(), refusal), engine(&config, told)?, state.clone(), board.clone()).map_err(
                 |error| {
                     Box::new(Report::failure(ErrorClass::Internal, format!("can't start watching the files: {error}")))
                 },
             )?;
-        let open = Box::new(move || open_running(&source, &shown, (&written, &kept, &traced)));
+        let open = Box::new(move || open_running(&source, &shown, (&written, &traced)));
         tracing::info!("Ruleward {} started, with a full check at least every {refresh:?}", env!("CARGO_PKG_VERSION"));
         let result = run::run((&directory, access), refresh, &board, open, lookout);
         traces.end();
-        journal.close(CLOSE_TIME);
-        history.close(history::CLOSE_TIME);
+        state.close(CLOSE_TIME);
         traces.close(traces::CLOSE_TIME);
         result
     });

@@ -4,11 +4,11 @@ use std::io;
 use std::os::fd::AsFd;
 use std::path::Path;
 
-use crate::journal::follow::Follower;
-use crate::journal::read::{self, Loaded, ReadError};
 use ruleward_report::output::Output;
 use ruleward_report::text::{self, Style};
 use ruleward_report::{ErrorClass, Incident, Report, incident_text};
+use ruleward_state::journal::follow::Follower;
+use ruleward_state::journal::read::{self, Loaded, ReadError};
 
 /// How many are shown before the new ones, unless told.
 const SHOWN_BEFORE: usize = 10;

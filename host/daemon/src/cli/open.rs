@@ -3,25 +3,25 @@
 use std::sync::Arc;
 
 use crate::config::Config;
-use crate::history::History;
-use crate::journal::Journal;
 use crate::open;
 use crate::reload::{self, Source};
 use crate::status_store::StatusStore;
 use crate::traces::Traces;
 use ruleward_report::{Checks, Report};
+use ruleward_state::StateWriter;
 
-/// Opens what checks of a running daemon need. What a running check waits for is shown on `board`; what others did is
-/// written to `journal`, what policies answer to `history`, how checks went to `traces`; `source` says what policies are made of. Changes are noticed as they happen.
+/// Opens what checks of a running daemon need. What a running check waits for is shown on `board`; what others did and
+/// what policies answer is written to `state`, how checks went to `traces`; `source` says what policies are made of.
+/// Changes are noticed as they happen.
 ///
 /// # Errors
 /// A report that says why no check is possible at all.
 pub fn open_running(
     source: &Source,
     board: &StatusStore,
-    (journal, history, traces): (&Journal, &History, &Traces),
+    edges: (&StateWriter, &Traces),
 ) -> Result<Box<dyn Checks>, Box<Report>> {
-    Ok(Box::new(open::open(source.config(), source.intake(), board, (journal, history, traces), true)?))
+    Ok(Box::new(open::open(source.config(), source.intake(), board, edges, true)?))
 }
 
 /// Opens what one check needs. `keeps`: what it puts in force is kept in the state directory.
@@ -31,17 +31,11 @@ pub fn open_running(
 pub fn open_once(
     config: &Config,
     board: &StatusStore,
-    history: &History,
+    state: &StateWriter,
     keeps: bool,
 ) -> Result<Box<dyn Checks>, Box<Report>> {
-    let intake = open::load_once(config, history, keeps)?;
-    Ok(Box::new(open::open(
-        Arc::new(config.clone()),
-        intake,
-        board,
-        (&Journal::none(), history, &Traces::none()),
-        false,
-    )?))
+    let intake = open::load_once(config, state, keeps)?;
+    Ok(Box::new(open::open(Arc::new(config.clone()), intake, board, (state, &Traces::none()), false)?))
 }
 
 /// Opens what removing everything needs: grants, and no component.
@@ -49,7 +43,7 @@ pub fn open_once(
 /// # Errors
 /// A report that says why it is not possible at all.
 pub fn open_for_cleanup(config: &Config, board: &StatusStore) -> Result<Box<dyn Checks>, Box<Report>> {
-    let edges = (&Journal::none(), &History::none(), &Traces::none());
+    let edges = (&StateWriter::none(), &Traces::none());
     Ok(Box::new(open::open(Arc::new(config.clone()), reload::grants_only(config), board, edges, false)?))
 }
 

@@ -1,40 +1,12 @@
 //! The last configuration that was right, kept in the state directory. A daemon that is started with a wrong one works with
 //! that, so that a slip of the pen and a boot do not leave a node without its rules.
 
-use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
-use serde::{Deserialize, Serialize};
-use thiserror::Error;
+use ruleward_state::configuration::{self, KeepError, Texts};
 
 use super::problem::{ConfigError, Source};
 use super::{Config, DEFAULT_STATE_DIRECTORY, decode, files};
-use ruleward_files::private_dir::{PrivateDir, PrivateError};
-use ruleward_files::sealed;
-
-/// Of the file.
-const FORMAT: u32 = 1;
-/// Its largest size: what all files of a configuration may have is less by far.
-const LARGEST: u64 = 64 << 20;
-const NAME: &str = "configuration.json";
-
-/// Why it is not kept.
-#[derive(Debug, Error)]
-pub enum KeepError {
-    /// The folder or the file can't be used.
-    #[error("the valid configuration can't be saved, so a start with an invalid one would fail: {0}")]
-    Storage(#[from] PrivateError),
-    /// A path that is not Unicode, for example.
-    #[error("the valid configuration can't be saved: {0}")]
-    Unwritable(#[from] serde_json::Error),
-}
-
-/// The texts of all files.
-#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
-struct Kept {
-    file: PathBuf,
-    sources: Vec<(PathBuf, String)>,
-}
 
 impl Config {
     /// Keeps the files that this configuration was made of, as they are now, unless they have become wrong meanwhile.
@@ -48,14 +20,12 @@ impl Config {
             return Ok(());
         }
         let sources = sources.into_iter().map(|source| (source.file, source.text)).collect();
-        let kept = Kept { file: self.file.clone(), sources };
-        let kept = sealed::seal(FORMAT, &kept)?;
-        Ok(folder(&self.state_directory)?.replace_with(OsStr::new(NAME), |file| kept.write(file))?)
+        configuration::keep(&self.state_directory, &Texts { file: self.file.clone(), sources })
     }
 
     /// Whether a configuration is kept in this state directory.
     pub fn is_kept(state_directory: &Path) -> bool {
-        state_directory.join("configuration").join(NAME).exists()
+        configuration::is_kept(state_directory)
     }
 
     /// What was kept of the configuration in `file`, if it is whole, and still right for this version of the program.
@@ -63,18 +33,10 @@ impl Config {
         let file = std::path::absolute(file).ok()?;
         let default = || PathBuf::from(DEFAULT_STATE_DIRECTORY);
         let state_directory = Self::directory_in(&file, "state-directory").unwrap_or_else(default);
-        if !state_directory.join("configuration").exists() {
-            return None;
-        }
-        let found = folder(&state_directory).ok()?.file(OsStr::new(NAME)).ok()??;
-        let kept: Kept = sealed::open(FORMAT, found, LARGEST).ok().filter(|kept: &Kept| kept.file == file)?;
+        let kept = configuration::kept(&state_directory).filter(|kept| kept.file == file)?;
         let sources: Vec<Source> = kept.sources.into_iter().map(|(file, text)| Source { file, text }).collect();
         Self::parse(&file, &sources).ok().filter(|config| config.state_directory == state_directory)
     }
-}
-
-fn folder(state_directory: &Path) -> Result<PrivateDir, PrivateError> {
-    PrivateDir::open(&state_directory.join("configuration"))
 }
 
 #[cfg(test)]
@@ -105,7 +67,7 @@ mod tests {
         fs::write(&file, "nonsense").unwrap();
         assert_eq!(Config::kept(&file), None);
         fs::write(&file, &right).unwrap();
-        let kept = directory.path().join("state/configuration").join(NAME);
+        let kept = directory.path().join("state/configuration/configuration.json");
         let text = fs::read_to_string(&kept).unwrap().replace("7s", "8s");
         fs::write(&kept, text).unwrap();
         assert_eq!(Config::kept(&file), None, "it was damaged");

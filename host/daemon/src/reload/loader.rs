@@ -14,13 +14,13 @@ use super::post::{Message, Post};
 use super::slot::{Next, SETTLING, Slot};
 use super::stamp::Stamp;
 use crate::config::{Config, Mode};
-use crate::history::History;
 use crate::memory;
 use ruleward_files::places::{Places, TooMany};
 use ruleward_reconcile::policies::{PolicySet, Recorded, ShadowSpec, Version};
 use ruleward_report::timestamp;
 use ruleward_sandbox::last_good::InDirectory;
 use ruleward_sandbox::{PolicyEngine, components};
+use ruleward_state::StateWriter;
 
 use job::Job;
 pub use job::{JobKind, Loaded};
@@ -55,7 +55,7 @@ pub struct Loader {
     /// Policies that are held at an earlier version.
     pins: Pins,
     /// Names components that must be kept.
-    history: History,
+    state: StateWriter,
     recorded: Vec<Recorded>,
     recalled: BTreeMap<PolicyName, Arc<Version>>,
     /// Components that are or were in force, the newest last.
@@ -74,7 +74,7 @@ pub struct Loader {
 impl Loader {
     /// Of a configuration that was found right. `results` gets what other threads have loaded; `keeps`: in the state
     /// directory, too.
-    pub fn new(config: Config, engine: Arc<PolicyEngine>, results: Post, history: History, keeps: bool) -> Self {
+    pub fn new(config: Config, engine: Arc<PolicyEngine>, results: Post, state: StateWriter, keeps: bool) -> Self {
         let recorded = Recorded::read_all(&InDirectory(config.state_directory.clone()));
         let mut loader = Self {
             engine,
@@ -88,7 +88,7 @@ impl Loader {
             waits: Vec::new(),
             slots: BTreeMap::new(),
             pins: Pins::default(),
-            history,
+            state,
             recorded,
             recalled: BTreeMap::new(),
             recent: VecDeque::new(),

@@ -23,13 +23,13 @@ use std::time::Duration;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 use crate::config::{Config, Mode, PolicyConfig};
-use crate::history::History;
 use crate::status_store::StatusStore;
 use loader::Loader;
 use post::{Message, Post, post};
 use ruleward_facts::change_counter::ChangeCounter;
 use ruleward_reconcile::policies::{PolicySet, PolicySpec, SpecState};
 use ruleward_sandbox::PolicyEngine;
+use ruleward_state::StateWriter;
 
 pub use intake::{Configured, Intake, NoMore, OnTold, ReloadRequest};
 
@@ -137,7 +137,7 @@ impl Source {
 pub fn start(
     (config, refusal): (Config, Option<String>),
     engine: Arc<PolicyEngine>,
-    history: History,
+    state: StateWriter,
     board: StatusStore,
 ) -> io::Result<(ReloadHandle, Source)> {
     let (post, inbox) = post()?;
@@ -150,7 +150,7 @@ pub fn start(
     };
     let taken = Arc::clone(&source.taken);
     let looking =
-        thread::Looking::new((config, refusal), (engine, history), (post.clone(), inbox), told, source.clone(), board);
+        thread::Looking::new((config, refusal), (engine, state), (post.clone(), inbox), told, source.clone(), board);
     std::thread::Builder::new().name("reload".to_owned()).spawn(move || looking.run())?;
     Ok((ReloadHandle { post: Some(post), news, taken, tickets: 0, _open: None }, source))
 }
@@ -179,9 +179,9 @@ pub fn grants_only(config: &Config) -> Intake {
 ///
 /// # Errors
 /// If the system has no descriptor to give.
-pub fn load_once(config: &Config, engine: Arc<PolicyEngine>, history: History, keeps: bool) -> io::Result<Intake> {
+pub fn load_once(config: &Config, engine: Arc<PolicyEngine>, state: StateWriter, keeps: bool) -> io::Result<Intake> {
     let (post, inbox) = post()?;
-    let mut loader = Loader::new(config.clone(), engine, post, history.clone(), keeps);
+    let mut loader = Loader::new(config.clone(), engine, post, state.clone(), keeps);
     if keeps {
         loader.keep_configuration();
     }
@@ -196,7 +196,7 @@ pub fn load_once(config: &Config, engine: Arc<PolicyEngine>, history: History, k
     let state_directory = config.state_directory.clone();
     let on_told: OnTold = Arc::new(move |told| {
         if let (ReloadRequest::Settled(digests), true) = (told, keeps) {
-            loader::prune_components(&state_directory, &history, &digests);
+            loader::prune_components(&state_directory, &state, &digests);
         }
     });
     let mut configured = Configured { number: 1, ..loader.configured() };

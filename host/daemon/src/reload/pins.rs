@@ -1,72 +1,19 @@
 //! Pins: a policy held at an earlier version by `ruleward policy rollback`, in place of what the configuration asks for.
 //!
-//! A pin is a file in the state directory, written whole or not at all. It says what is held, and what the operator's
-//! files asked for when it was made: as soon as they ask for something else it ends. A component that can't be read for
-//! the moment is no change. What is held goes through the same gate as everything else.
+//! A pin ([`Pin`]) says what is held, and what the operator's files asked for when it was made: as soon as they ask for
+//! something else it ends. A component that can't be read for the moment is no change. What is held goes through the same
+//! gate as everything else.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::ffi::OsString;
-use std::path::{Path, PathBuf};
 
-use ruleward_core::grants::Grants;
 use ruleward_core::names::PolicyName;
-use serde::{Deserialize, Serialize};
-use thiserror::Error;
 
 use super::stamp::Stamp;
 use crate::config::{Config, Mode, PolicyConfig};
 use ruleward_files::digest;
-use ruleward_files::private_dir::{PrivateDir, PrivateError};
-use ruleward_files::sealed;
 use ruleward_report::PinReport;
-use ruleward_sandbox::{ComponentBytes, Limits, components};
-
-/// Of the files.
-const FORMAT: u32 = 1;
-/// Ends the names of files.
-const SUFFIX: &str = ".pin";
-/// Largest file that is read, bytes: as much as a configuration file.
-const LARGEST: u64 = 64 << 20;
-
-/// What is held, and against what.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub struct Pin {
-    /// Whose.
-    pub policy: PolicyName,
-    /// The record that it was made from: `web@17`.
-    pub record: String,
-    /// Since when: RFC 3339, UTC.
-    pub since: String,
-    /// In the words of whoever made it; may be empty.
-    pub why: String,
-    /// Digest of the component that is held.
-    pub component: String,
-    /// As the policy is to get them: JSON.
-    pub settings: String,
-    /// What it may own and read.
-    pub grants: Grants,
-    /// What a call may use.
-    pub limits: Limits,
-    /// What the configuration asked for; see [`wanted`].
-    pub against: String,
-    /// Digest of the component that the configuration named; none if it could not be read.
-    pub against_component: Option<String>,
-}
-
-/// Why a pin can't be read, written or removed.
-#[derive(Debug, Error)]
-pub enum PinError {
-    /// The folder or the file can't be used.
-    #[error(transparent)]
-    Storage(#[from] PrivateError),
-    /// It is not what was written.
-    #[error("{} is damaged; the pin does not count; `ruleward policy rollback --release` removes it", .0.display())]
-    Damaged(PathBuf),
-    /// It can't be written as JSON.
-    #[error("the pin can't be written as JSON: {0}")]
-    Unwritable(#[from] serde_json::Error),
-}
+use ruleward_sandbox::{ComponentBytes, components};
+use ruleward_state::pins::{self, Pin, PinError};
 
 /// What a configuration asks for, its component's bytes apart, as a digest.
 pub fn wanted(policy: &PolicyConfig) -> String {
@@ -78,49 +25,6 @@ pub fn wanted(policy: &PolicyConfig) -> String {
 /// Digest of the component that a configuration names, if it can be read.
 pub fn component(policy: &PolicyConfig) -> Option<String> {
     ComponentBytes::read(&policy.component).ok().map(|component| component.digest)
-}
-
-fn folder(state_directory: &Path) -> Result<PrivateDir, PrivateError> {
-    PrivateDir::open(&state_directory.join("pins"))
-}
-
-fn name(policy: &PolicyName) -> OsString {
-    OsString::from(format!("{policy}{SUFFIX}"))
-}
-
-/// Writes `pin`, in place of an earlier one.
-///
-/// # Errors
-/// When it can't be written; the earlier one is still there then.
-pub fn write(state_directory: &Path, pin: &Pin) -> Result<(), PinError> {
-    let sealed = sealed::seal(FORMAT, pin)?;
-    Ok(folder(state_directory)?.replace_with(&name(&pin.policy), |file| sealed.write(file))?)
-}
-
-/// Removes the pin of `policy`. Whether there was one.
-///
-/// # Errors
-/// When it is there and can't be removed.
-pub fn remove(state_directory: &Path, policy: &PolicyName) -> Result<bool, PinError> {
-    if !state_directory.join("pins").exists() {
-        return Ok(false);
-    }
-    let folder = folder(state_directory)?;
-    let there = folder.names()?.contains(&name(policy));
-    folder.remove(&name(policy))?;
-    Ok(there)
-}
-
-/// The pin of `policy`.
-///
-/// # Errors
-/// When there is one that can't be believed.
-pub fn read(state_directory: &Path, policy: &PolicyName) -> Result<Option<Pin>, PinError> {
-    let folder = folder(state_directory)?;
-    let Some(file) = folder.file(&name(policy))? else { return Ok(None) };
-    let damaged = || PinError::Damaged(folder.path().join(name(policy)));
-    let pin: Pin = sealed::open(FORMAT, file, LARGEST).map_err(|_| damaged())?;
-    if pin.policy == *policy { Ok(Some(pin)) } else { Err(damaged()) }
 }
 
 /// The pins that count.
@@ -138,10 +42,13 @@ impl Pins {
     /// before.
     pub fn look(&mut self, config: &Config, ends: bool) -> bool {
         let (before, notes) = (std::mem::take(&mut self.pins), std::mem::take(&mut self.notes));
-        // What can't be read is not gone: what is held stays held.
-        let named = self.named(&config.state_directory).unwrap_or_else(|| before.keys().cloned().collect());
+        let named = pins::policies(&config.state_directory).unwrap_or_else(|error| {
+            // What can't be read is not gone: what is held stays held.
+            self.notes.push(format!("pins of policies can't be read: {error}"));
+            before.keys().cloned().collect()
+        });
         for policy in named {
-            let pin = match (read(&config.state_directory, &policy), before.get(&policy)) {
+            let pin = match (pins::read(&config.state_directory, &policy), before.get(&policy)) {
                 (Ok(Some(pin)), _) => pin,
                 (Ok(None), _) => continue,
                 (Err(error @ PinError::Storage(_)), Some(known)) => {
@@ -160,7 +67,7 @@ impl Pins {
                         "policy {policy}: its configuration has changed, so the pin to {} has ended",
                         pin.record
                     );
-                    if ends && let Err(error) = remove(&config.state_directory, &policy) {
+                    if ends && let Err(error) = pins::remove(&config.state_directory, &policy) {
                         tracing::warn!("policy {policy}: its pin can't be removed: {error}");
                     }
                 }
@@ -169,24 +76,6 @@ impl Pins {
         }
         self.seen.retain(|policy, _| self.pins.contains_key(policy));
         before != self.pins || notes != self.notes
-    }
-
-    /// None: that can't be told now.
-    fn named(&mut self, state_directory: &Path) -> Option<Vec<PolicyName>> {
-        if matches!(state_directory.join("pins").try_exists(), Ok(false)) {
-            return Some(Vec::new());
-        }
-        let names = match folder(state_directory).and_then(|folder| folder.names()) {
-            Ok(names) => names,
-            Err(error) => {
-                self.notes.push(format!("pins of policies can't be read: {error}"));
-                return None;
-            }
-        };
-        let mut named: Vec<PolicyName> =
-            names.iter().filter_map(|name| PolicyName::new(name.to_str()?.strip_suffix(SUFFIX)?).ok()).collect();
-        named.sort();
-        Some(named)
     }
 
     /// Whether `pin` still counts.
@@ -261,8 +150,11 @@ fn held(pin: &Pin, policy: &PolicyConfig, config: &Config) -> PolicyConfig {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::path::Path;
+
     use crate::config::Source;
-    use ruleward_files::private_dir::power::lost_at_each_step;
+    use ruleward_core::grants::Grants;
+    use ruleward_sandbox::Limits;
 
     /// A configuration with the policy `web`, whose component is `web.wasm` beside it, and `other`.
     fn config(folder: &Path, more: &str) -> Config {
@@ -305,8 +197,8 @@ mod tests {
         let mut pins = Pins::default();
         assert!(!pins.look(&before, true), "there is none");
         let pin = pin(&before, "web-*");
-        write(state, &pin).unwrap();
-        assert_eq!(read(state, &web).unwrap().as_ref(), Some(&pin));
+        pins::write(state, &pin).unwrap();
+        assert_eq!(pins::read(state, &web).unwrap().as_ref(), Some(&pin));
         assert!(pins.look(&before, true));
         assert!(!pins.look(&before, true), "nothing is new");
         let held = &pins.effective(&before)[&web];
@@ -319,9 +211,9 @@ mod tests {
         assert!(!pins.look(&before, true));
         std::fs::write(folder.path().join("web.wasm"), b"\0asm\x0d\0\x01\0\0\x01\x01").unwrap();
         assert!(pins.look(&before, false) && pins.effective(&before) == before.policies);
-        assert!(read(state, &web).unwrap().is_some(), "it was to stay");
+        assert!(pins::read(state, &web).unwrap().is_some(), "it was to stay");
         pins.look(&before, true);
-        assert!(read(state, &web).unwrap().is_none());
+        assert!(pins::read(state, &web).unwrap().is_none());
     }
 
     #[test]
@@ -329,7 +221,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let before = config(folder.path(), "");
         let pin = pin(&before, "web-*");
-        write(&before.state_directory, &pin).unwrap();
+        pins::write(&before.state_directory, &pin).unwrap();
         let mut lowered = before.clone();
         lowered.limits_ceiling = [(ruleward_sandbox::Limit::Rules, 5)].into();
         let mut pins = Pins::default();
@@ -344,12 +236,12 @@ mod tests {
         for more in ["settings.a = 2", "limits.rules = 9", "mode = \"off\"", "mode = \"shadow\""] {
             let before = config(folder.path(), "");
             let pin = pin(&before, "web-*");
-            write(&before.state_directory, &pin).unwrap();
+            pins::write(&before.state_directory, &pin).unwrap();
             let mut pins = Pins::default();
             assert!(pins.look(&before, true), "{more}");
             let after = config(folder.path(), more);
             assert!(pins.look(&after, true) && pins.effective(&after) == after.policies, "{more}");
-            assert!(!remove(&after.state_directory, &pin.policy).unwrap(), "{more}");
+            assert!(!pins::remove(&after.state_directory, &pin.policy).unwrap(), "{more}");
         }
     }
 
@@ -364,42 +256,15 @@ mod tests {
             assert_eq!(pins.effective(&config), config.policies);
         };
         let overlapping = pin(&config, "other-x");
-        write(&config.state_directory, &overlapping).unwrap();
+        pins::write(&config.state_directory, &overlapping).unwrap();
         told("would both own");
         let path = components::path(&config.state_directory, &overlapping.component);
-        write(&config.state_directory, &pin(&config, "web-*")).unwrap();
+        pins::write(&config.state_directory, &pin(&config, "web-*")).unwrap();
         std::fs::write(&path, b"\0asm\x0d\0\x01\x01").unwrap();
         told("damaged");
         let file = config.state_directory.join("pins/web.pin");
         let text = std::fs::read_to_string(&file).unwrap().replace("it was right", "it was wrong");
         std::fs::write(&file, text).unwrap();
         told("is damaged");
-    }
-
-    /// Whenever the power goes, the policy is held at the earlier or at the new version, or no longer held.
-    #[test]
-    fn a_power_loss_leaves_the_earlier_pin_or_the_new_one() {
-        let folder = tempfile::tempdir().unwrap();
-        let (old, web) = (pin(&config(folder.path(), ""), "web-*"), PolicyName::new("web").unwrap());
-        let new = Pin { record: "web@2".to_owned(), ..old.clone() };
-        lost_at_each_step(
-            |state| write(state, &old).unwrap(),
-            |state, ()| write(state, &new).unwrap(),
-            |state, (), ended| {
-                let found = read(state, &web).unwrap();
-                assert!(found.as_ref() == Some(&new) || (found.as_ref() == Some(&old) && !ended), "{found:?}");
-            },
-        );
-        let steps = lost_at_each_step(
-            |state| write(state, &old).unwrap(),
-            |state, ()| assert!(remove(state, &web).unwrap()),
-            |state, (), ended| {
-                let found = read(state, &web).unwrap();
-                assert!(found.is_none() || (found == Some(old.clone()) && !ended), "{found:?}");
-                remove(state, &web).unwrap();
-                assert_eq!(read(state, &web).unwrap(), None);
-            },
-        );
-        assert_eq!(steps, ["remove", "sync the folder"]);
     }
 }

@@ -14,11 +14,11 @@ use super::loader::Loader;
 use super::post::{Inbox, Message, Post};
 use super::{News, Source};
 use crate::config::Config;
-use crate::history::History;
 use crate::status_store::StatusStore;
 use ruleward_facts::changes::Changes;
 use ruleward_files::watch::Files;
 use ruleward_sandbox::PolicyEngine;
+use ruleward_state::StateWriter;
 
 /// A burst of events is over when nothing has come for so long, ...
 const QUIET: Duration = Duration::from_millis(50);
@@ -65,7 +65,7 @@ impl Looking {
     /// Nothing was looked at yet.
     pub fn new(
         (config, refusal): (Config, Option<String>),
-        (engine, history): (Arc<PolicyEngine>, History),
+        (engine, state): (Arc<PolicyEngine>, StateWriter),
         (post, inbox): (Post, Inbox),
         told: UnboundedSender<News>,
         source: Source,
@@ -73,7 +73,7 @@ impl Looking {
     ) -> Self {
         let watching = config.watch;
         Self {
-            loader: Loader::new(config, engine, post, history, true).refusing(refusal),
+            loader: Loader::new(config, engine, post, state, true).refusing(refusal),
             inbox,
             told,
             source,

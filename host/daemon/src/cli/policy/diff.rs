@@ -12,12 +12,12 @@ use super::problem::{Problem, failed};
 use crate::cli::commands::state_directory;
 use crate::compare::{Side, compare};
 use crate::config::{Config, Mode as Configured};
-use crate::history::record::{Header, Mode, Outcome, Record, RecordName};
-use crate::history::store::Store;
 use crate::open::{rehearsals, tools_of};
 use ruleward_report::output::Output;
 use ruleward_report::plain::plain;
 use ruleward_report::text::Style;
+use ruleward_state::history::record::{Header, Mode, Outcome, Record, RecordName};
+use ruleward_state::history::store::Store;
 
 /// Exit code for a difference.
 const DIFFERENT: u8 = 2;

@@ -8,13 +8,13 @@ use serde::Serialize;
 
 use super::problem::{Problem, failed};
 use crate::cli::commands::state_directory;
-use crate::history::changes::{self, Difference};
-use crate::history::record::{Header, Mode, Outcome};
-use crate::history::store::{Listing, Store};
 use ruleward_report::output::Output;
 use ruleward_report::plain::plain;
 use ruleward_report::text::{Style, counts};
 use ruleward_sandbox::last_good::{self, LastGood};
+use ruleward_state::history::changes::{self, Difference};
+use ruleward_state::history::record::{Header, Mode, Outcome};
+use ruleward_state::history::store::{Listing, Store};
 
 /// How many differences of a record are printed for people, and how many characters of a value.
 const MOST_SHOWN: usize = 20;

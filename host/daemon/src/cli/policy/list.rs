@@ -8,13 +8,13 @@ use serde::Serialize;
 
 use super::problem::failed;
 use crate::cli::commands::{no_answer, runtime_directory, state_directory};
-use crate::history::record::{Header, Outcome};
-use crate::history::store::Store;
 use crate::serve::client::{self, ClientError};
 use ruleward_report::output::Output;
 use ruleward_report::plain::plain;
 use ruleward_report::text::{self, Style};
 use ruleward_report::{PolicyReport, PolicyState};
+use ruleward_state::history::record::{Header, Outcome};
+use ruleward_state::history::store::Store;
 
 /// A policy as it is listed.
 #[derive(Debug, Serialize)]
@@ -69,7 +69,7 @@ fn since(headers: &[Header], newest: &Header) -> String {
     of_version.last().unwrap_or(newest).at.clone()
 }
 
-fn from_history(store: &Store) -> Result<Vec<Entry>, crate::history::store::StoreError> {
+fn from_history(store: &Store) -> Result<Vec<Entry>, ruleward_state::history::store::StoreError> {
     let mut entries = Vec::new();
     for policy in store.policies()? {
         let headers = store.list(&policy)?.headers;

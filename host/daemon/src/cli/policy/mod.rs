@@ -15,7 +15,7 @@ use clap::Subcommand;
 use ruleward_core::names::PolicyName;
 
 use super::output::Output;
-use crate::history::record::RecordName;
+use ruleward_state::history::record::RecordName;
 
 /// What can be asked about policies.
 #[derive(Debug, Clone, PartialEq, Eq, Subcommand)]

@@ -5,14 +5,14 @@ use std::path::PathBuf;
 use ruleward_core::names::PolicyName;
 use thiserror::Error;
 
-use crate::history::format::FormatError;
-use crate::history::record::RecordName;
-use crate::history::store::StoreError;
 use crate::serve::client::ClientError;
 use ruleward_files::private_dir::PrivateError;
 use ruleward_report::output::Output;
 use ruleward_report::text;
 use ruleward_report::{ErrorClass, Report};
+use ruleward_state::history::format::FormatError;
+use ruleward_state::history::record::RecordName;
+use ruleward_state::history::store::StoreError;
 
 /// Why a command has nothing to show.
 #[derive(Debug, Error)]

@@ -6,14 +6,14 @@ use std::str::FromStr;
 
 use super::problem::{Problem, failed};
 use crate::cli::commands::state_directory;
-use crate::history::format::{self, Parts, Portable};
-use crate::history::record::{Record, RecordName};
-use crate::history::store::Store;
 use crate::replay::{self, FirstDifference, Replay, Side};
 use ruleward_report::output::Output;
 use ruleward_report::plain::plain;
 use ruleward_report::text::Style;
 use ruleward_sandbox::{ComponentBytes, PolicyEngine, PolicyEngineOptions, components};
+use ruleward_state::history::format::{self, Parts, Portable};
+use ruleward_state::history::record::{Record, RecordName};
+use ruleward_state::history::store::Store;
 
 /// Exit code for another answer than the recorded one.
 const DIFFERENT: u8 = 2;

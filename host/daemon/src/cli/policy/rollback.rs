@@ -9,15 +9,16 @@ use serde::Serialize;
 
 use super::problem::{Problem, failed};
 use crate::config::{Config, Mode, PolicyConfig};
-use crate::history::record::{Header, Outcome, Record, RecordName};
-use crate::history::store::Store;
-use crate::reload::pins::{self, Pin, PinError};
+use crate::reload::pins::{component, wanted as wanted_now};
 use crate::serve::client::{self, ClientError};
 use crate::serve::control::Request;
 use ruleward_report::output::Output;
 use ruleward_report::plain::plain;
 use ruleward_report::{PolicyReport, Report, timestamp};
 use ruleward_sandbox::components;
+use ruleward_state::history::record::{Header, Outcome, Record, RecordName};
+use ruleward_state::history::store::Store;
+use ruleward_state::pins::{self, Pin, PinError};
 
 /// What came of it.
 #[derive(Debug, Serialize)]
@@ -117,8 +118,8 @@ fn try_hold(file: &Path, policy: &PolicyName, record: Option<u64>, why: &str) ->
         settings,
         grants: header.grants.clone(),
         limits: header.limits.clone(),
-        against: pins::wanted(wanted),
-        against_component: pins::component(wanted),
+        against: wanted_now(wanted),
+        against_component: component(wanted),
     };
     pins::write(&config.state_directory, &pin)?;
     let Some(report) = reload(&config)? else {

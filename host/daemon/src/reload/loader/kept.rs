@@ -10,8 +10,8 @@ use ruleward_core::names::PolicyName;
 
 use super::Loader;
 use crate::config::Config;
-use crate::history::History;
 use ruleward_sandbox::{ComponentBytes, components};
+use ruleward_state::StateWriter;
 
 /// Of so many components that were in force before the compiled code is kept.
 const MOST_RECENT: usize = 4;
@@ -61,7 +61,7 @@ impl Loader {
         self.recalled.retain(|_, version| in_force.contains(version.loaded().digest()));
         in_force.extend(self.slots.values().filter_map(|slot| slot.digest().map(ToOwned::to_owned)));
         in_force.extend(self.pins.components());
-        prune_components(&self.config.state_directory, &self.history, &in_force);
+        prune_components(&self.config.state_directory, &self.state, &in_force);
         in_force.extend(self.recent.iter().cloned());
         let keep: Vec<&str> = in_force.iter().map(String::as_str).collect();
         if let Err(error) = self.engine.prune_cache(&keep) {
@@ -88,8 +88,8 @@ pub(super) fn note_unkept(
 }
 
 /// Removes all components but these, and those that the history names, from those that are kept.
-pub fn prune_components(state_directory: &Path, history: &History, keep: &BTreeSet<String>) {
-    let Some(named) = history.components() else { return }; // some other time
+pub fn prune_components(state_directory: &Path, state: &StateWriter, keep: &BTreeSet<String>) {
+    let Some(named) = state.named_components() else { return }; // some other time
     let keep: Vec<&str> = keep.union(&named).map(String::as_str).collect();
     if let Err(error) = components::prune(state_directory, &keep) {
         tracing::debug!("components that are not needed any more could not be removed: {error}");

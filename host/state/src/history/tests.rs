@@ -1,16 +1,21 @@
 //! Records on disk: what is written is read back, what was tampered with is named, what is too much goes.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
+use std::sync::mpsc;
+use std::time::{Instant, SystemTime};
 
 use ruleward_core::contribution::{Contribution, Families};
 use ruleward_core::facts::{Facts, System, Version as Number};
 use ruleward_core::grants::Grants;
 use ruleward_core::names::{Backend, PolicyName};
 
+use super::Event;
 use super::format::{self, FormatError, Parts};
+use super::queue::MOST_WAITING;
 use super::record::{CONTRACT, Header, Mode, Outcome, Part, Record, RecordName};
 use super::store::{Bounds, Store, StoreError};
+use crate::{CLOSE_TIME, Settings, StateWriter};
 use ruleward_files::digest;
 use ruleward_files::private_dir::power::lost_at_each_step;
 use ruleward_sandbox::Limits;
@@ -213,4 +218,95 @@ fn a_power_loss_while_records_are_removed_leaves_those_that_stay() {
         },
     );
     assert_eq!(steps, ["remove", "sync the folder"].repeat(3));
+}
+
+fn event(settings: &str) -> Event {
+    Event {
+        policy: PolicyName::new("web").unwrap(),
+        at: SystemTime::UNIX_EPOCH,
+        mode: Mode::Enforce,
+        shadow_of: None,
+        outcome: Outcome::InForce,
+        component: digest::sha256(settings.as_bytes()),
+        described: None,
+        settings: settings.into(),
+        grants: Grants::default(),
+        limits: Limits::default(),
+        facts: None,
+        sees_interfaces: false,
+        sees_nft_tables: false,
+        sees_documents: BTreeSet::new(),
+        contribution: None,
+    }
+}
+
+/// A thread that keeps so many records, and what it notes.
+fn started(directory: &Path, records: usize) -> (StateWriter, mpsc::Receiver<Option<String>>) {
+    let (sender, notes) = mpsc::channel();
+    let bounds = Bounds { records, bytes: 1 << 20 };
+    let settings = Settings { journal: None, history: Some((bounds, Box::new(BTreeMap::new))) };
+    (StateWriter::start(directory, settings, move |_, note| drop(sender.send(note))), notes)
+}
+
+#[test]
+fn what_says_nothing_new_is_left_out_also_after_a_restart() {
+    let state = tempfile::tempdir().unwrap();
+    for _ in 0..2 {
+        let (writer, _notes) = started(state.path(), 10);
+        for settings in ["1", "1", "2", "2"] {
+            writer.record_version(event(settings));
+        }
+        writer.close(CLOSE_TIME);
+        let known = writer.named_components().unwrap();
+        assert_eq!(known, BTreeSet::from([digest::sha256(b"1"), digest::sha256(b"2")]));
+    }
+    // The second run begins with another than the first has ended with.
+    assert_eq!(numbers(&Store::new(state.path()), "web"), [4, 3, 2, 1]);
+}
+
+#[test]
+fn records_wait_for_a_folder_that_can_not_be_used() {
+    let state = tempfile::tempdir().unwrap();
+    let folder = state.path().join("history");
+    std::fs::write(&folder, "in the way").unwrap();
+    let (writer, notes) = started(state.path(), 10);
+    let note = notes.recv().unwrap().expect("a problem");
+    assert!(note.starts_with("the history of policies can't be written since "), "{note}");
+    assert_eq!(writer.named_components(), None, "what was kept before is not known");
+    writer.record_version(event("1"));
+    writer.record_version(event("2"));
+    std::fs::remove_file(&folder).unwrap();
+    while notes.recv().unwrap().is_some() {}
+    assert_eq!(numbers(&Store::new(state.path()), "web"), [2, 1]);
+    assert_eq!(writer.named_components().unwrap().len(), 2);
+    writer.close(CLOSE_TIME);
+}
+
+#[test]
+fn what_waits_is_bounded_and_what_is_lost_is_told() {
+    let state = tempfile::tempdir().unwrap();
+    let folder = state.path().join("history");
+    std::fs::write(&folder, "in the way").unwrap();
+    let (writer, notes) = started(state.path(), 100);
+    assert!(notes.recv().unwrap().is_some());
+    for number in 0..MOST_WAITING + 3 {
+        writer.record_version(event(&number.to_string()));
+    }
+    std::fs::remove_file(&folder).unwrap();
+    let told = std::iter::from_fn(|| notes.recv().ok().flatten()).find(|note| note.contains("3 answers are not"));
+    assert!(told.is_some());
+    assert_eq!(numbers(&Store::new(state.path()), "web").len(), MOST_WAITING);
+    writer.close(CLOSE_TIME);
+}
+
+#[test]
+fn the_end_does_not_wait_for_a_disk_that_fails() {
+    let state = tempfile::tempdir().unwrap();
+    std::fs::write(state.path().join("history"), "in the way").unwrap();
+    let (writer, notes) = started(state.path(), 10);
+    assert!(notes.recv().unwrap().is_some());
+    writer.record_version(event("1"));
+    let start = Instant::now();
+    writer.close(CLOSE_TIME);
+    assert!(start.elapsed() < CLOSE_TIME, "it took {:?}", start.elapsed());
 }

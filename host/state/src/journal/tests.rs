@@ -4,17 +4,21 @@ use std::fs;
 use std::io::Read;
 use std::os::fd::AsFd;
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt, symlink};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::mpsc;
+use std::sync::{Arc, mpsc};
+use std::time::Instant;
 
 use ruleward_core::actor::Actor;
 use rustix::mount::{MountFlags, mount, mount_remount};
 
+use super::file::JournalFile;
 use super::follow::Follower;
+use super::queue::{Queue, Waiting, weight};
 use super::read::{Loaded, ReadError, last_id, load};
 use super::*;
-use ruleward_report::ActorReport;
+use crate::{CLOSE_TIME, Settings, StateWriter};
+use ruleward_report::{ActorReport, Incident};
 
 const SIZE: u64 = 64 << 10;
 
@@ -61,10 +65,10 @@ fn ids(loaded: &Loaded) -> Vec<u64> {
 }
 
 /// A journal that tells what it notes.
-fn started(directory: &Path) -> (Journal, mpsc::Receiver<Option<String>>) {
+fn started(directory: &Path) -> (StateWriter, mpsc::Receiver<Option<String>>) {
     let (sender, notes) = mpsc::channel();
-    let note = move |note| drop(sender.send(note));
-    (Journal::start(directory, SIZE, note), notes)
+    let note = move |_, note| drop(sender.send(note));
+    (StateWriter::start(directory, Settings { journal: Some(SIZE), history: None }, note), notes)
 }
 
 /// Looks until it is there; a minute at most.
@@ -83,13 +87,13 @@ fn poll<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
 fn ids_go_on_after_a_restart_and_the_last_state_counts() {
     let folder = folder();
     for run in 0..3 {
-        let (journal, notes) = started(folder.path());
-        let id = journal.last_id() + 1;
+        let (state, notes) = started(folder.path());
+        let id = state.last_incident() + 1;
         assert_eq!(id, run + 1);
         for times in 1..=10_000 {
-            journal.record(&Incident { times, ..incident(id, "x") });
+            state.record_incident(&Incident { times, ..incident(id, "x") });
         }
-        journal.close(CLOSE_TIME);
+        state.close(CLOSE_TIME);
         assert_eq!(notes.try_iter().count(), 0);
     }
     let loaded = load(folder.path()).unwrap();
@@ -103,12 +107,12 @@ fn ids_go_on_after_a_restart_and_the_last_state_counts() {
 #[test]
 fn a_line_is_written_without_waiting_for_the_end() {
     let folder = folder();
-    let (journal, _notes) = started(folder.path());
-    journal.record(&incident(1, "x"));
+    let (state, _notes) = started(folder.path());
+    state.record_incident(&incident(1, "x"));
     poll("the line", || (ids(&load(folder.path()).ok()?) == [1]).then_some(()));
-    journal.record(&Incident { times: 2, ..incident(1, "x") });
+    state.record_incident(&Incident { times: 2, ..incident(1, "x") });
     poll("the repeat, after its pause", || (load(folder.path()).ok()?.incidents[0].times == 2).then_some(()));
-    journal.close(CLOSE_TIME);
+    state.close(CLOSE_TIME);
 }
 
 #[test]
@@ -160,18 +164,18 @@ fn two_incidents_with_one_id_are_told_apart_by_their_time() {
 #[test]
 fn two_files_of_the_size_are_the_bound_and_the_newest_are_in_them() {
     let folder = folder();
-    let (journal, _notes) = started(folder.path());
+    let (state, _notes) = started(folder.path());
     let long = "y".repeat(500);
     for id in 1..=1000 {
-        journal.record(&incident(id, &long));
+        state.record_incident(&incident(id, &long));
         if id % 100 == 0 {
-            poll("all written", || journal.queue().waiting.is_empty().then_some(()));
+            poll("all written", || state.inbox().journal.waiting.is_empty().then_some(()));
         }
     }
     // Too long for the file: kept without its rules.
     let huge = Incident { added: vec!["z".repeat(10_000); 100], ..incident(1001, &long) };
-    journal.record(&huge);
-    journal.close(CLOSE_TIME);
+    state.record_incident(&huge);
+    state.close(CLOSE_TIME);
     for name in [CURRENT, PREVIOUS] {
         let length = fs::metadata(folder.path().join(name)).unwrap().len();
         assert!(length <= SIZE, "{name} has {length} bytes");
@@ -207,9 +211,9 @@ fn files_and_folders_of_others_are_refused_and_incidents_wait() {
     let elsewhere = folder.path().join("elsewhere");
     fs::write(&elsewhere, "mine").unwrap();
     symlink(&elsewhere, folder.path().join(CURRENT)).unwrap();
-    let (journal, notes) = started(folder.path());
-    let id = journal.last_id() + 1;
-    journal.record(&incident(id, "x"));
+    let (state, notes) = started(folder.path());
+    let id = state.last_incident() + 1;
+    state.record_incident(&incident(id, "x"));
     let note = notes.recv().unwrap().expect("a problem");
     assert!(note.contains("incidents.jsonl is a symbolic link; remove it"), "{note}");
     assert_eq!(fs::read_to_string(&elsewhere).unwrap(), "mine");
@@ -217,7 +221,7 @@ fn files_and_folders_of_others_are_refused_and_incidents_wait() {
     fs::remove_file(folder.path().join(CURRENT)).unwrap();
     poll("the incident, once the link is gone", || (ids(&load(folder.path()).ok()?) == [id]).then_some(()));
     poll("the note goes", || notes.try_iter().last()?.is_none().then_some(()));
-    journal.close(CLOSE_TIME);
+    state.close(CLOSE_TIME);
 
     fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o777)).unwrap();
     let error = JournalFile::open(folder.path(), SIZE).unwrap_err().to_string();
@@ -344,13 +348,13 @@ fn a_full_disk_is_noted_once_and_everything_is_written_when_there_is_room() {
     }
     let disk = small_disk(SIZE);
     let ballast = disk.join("ballast");
-    let (journal, notes) = started(&disk);
-    journal.record(&incident(1, "before"));
+    let (state, notes) = started(&disk);
+    state.record_incident(&incident(1, "before"));
     poll("the first", || (ids(&load(&disk).ok()?) == [1]).then_some(()));
     let mut filler = fs::File::options().create(true).append(true).mode(0o600).open(&ballast).unwrap();
     while std::io::Write::write(&mut filler, &[0; 512]).is_ok() {}
     for id in 2..=40 {
-        journal.record(&incident(id, &"x".repeat(300))); // more than the page that the file has
+        state.record_incident(&incident(id, &"x".repeat(300))); // more than the page that the file has
     }
     let note = notes.recv().unwrap().expect("a problem");
     assert!(note.starts_with("incidents can't be written since "), "{note}");
@@ -360,7 +364,7 @@ fn a_full_disk_is_noted_once_and_everything_is_written_when_there_is_room() {
     drop(filler);
     poll("all of them", || (ids(&load(&disk).ok()?) == (1..=40).collect::<Vec<_>>()).then_some(()));
     poll("the note goes", || notes.try_iter().last()?.is_none().then_some(()));
-    journal.close(CLOSE_TIME);
+    state.close(CLOSE_TIME);
 }
 
 #[test]
@@ -370,23 +374,23 @@ fn a_disk_that_is_read_only_neither_stops_the_daemon_nor_its_end() {
     }
     let disk = small_disk(1 << 20);
     mount_remount(&disk, MountFlags::RDONLY, "").unwrap();
-    let (journal, notes) = started(&disk);
+    let (state, notes) = started(&disk);
     assert!(notes.recv().unwrap().is_some_and(|note| note.contains("Read-only")));
-    journal.record(&incident(journal.last_id() + 1, "x"));
+    state.record_incident(&incident(state.last_incident() + 1, "x"));
     mount_remount(&disk, MountFlags::empty(), "").unwrap();
     poll("the incident", || (ids(&load(&disk).ok()?) == [1]).then_some(()));
-    journal.close(CLOSE_TIME);
+    state.close(CLOSE_TIME);
 }
 
 #[test]
 fn a_stop_does_not_wait_for_a_disk_that_fails() {
     let folder = folder();
     fs::create_dir(folder.path().join(CURRENT)).unwrap();
-    let (journal, notes) = started(folder.path());
+    let (state, notes) = started(folder.path());
     assert!(notes.recv().unwrap().is_some());
-    journal.record(&incident(1, "x"));
+    state.record_incident(&incident(1, "x"));
     let start = Instant::now();
-    journal.close(CLOSE_TIME);
+    state.close(CLOSE_TIME);
     assert!(start.elapsed() < CLOSE_TIME, "it took {:?}", start.elapsed());
     let mut text = String::new();
     assert!(fs::File::open(folder.path().join(CURRENT)).unwrap().read_to_string(&mut text).is_err(), "still a folder");
