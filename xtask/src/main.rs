@@ -11,6 +11,7 @@ mod browser;
 mod command;
 mod demo;
 mod examples;
+mod fuzz;
 mod languages;
 mod links;
 mod neighbours;
@@ -41,6 +42,7 @@ usage: cargo xtask COMMAND
   browser    drives Chromium over the status page: [--update] takes the pictures of docs/ anew
   neighbours real firewall programs (firewalld, ufw, ...) beside Ruleward: [--rounds N] [SCENE ...]
   bindings   proves that the bindings are what the generator makes of the contract: [--update]
+  fuzz       looks for bytes that make a reader crash: [--seconds N] [--keep] [TARGET ...]
   package    the Debian packages, in target/package: [--dev] [--version VERSION]
   generate   writes the parts of docs/ that are made from the code
   tidy       checks the house rules
@@ -64,6 +66,7 @@ fn main() -> ExitCode {
         ["neighbours", rest @ ..] => neighbours::run(rest),
         ["bindings"] => bindings::run(false),
         ["bindings", "--update"] => bindings::run(true),
+        ["fuzz", rest @ ..] => fuzz::run(rest),
         ["languages", rest @ ..] => languages::run(rest),
         ["package", rest @ ..] => package::run(rest),
         ["generate"] => suites::generate(),

@@ -125,6 +125,14 @@ pub fn read_document_file(path: &Path) -> Result<DocumentSet, DocumentsError> {
     Ok(DocumentSet { documents: resources.finish()?, notes: Vec::new() })
 }
 
+/// Reads the documents in a file that holds these bytes.
+#[cfg(feature = "fuzz")]
+pub(super) fn from_bytes(path: &Path, bytes: &[u8]) {
+    let mut resources = Resources::default();
+    read_file(path, bytes, &mut resources);
+    let _ = resources.finish();
+}
+
 fn read_file(path: &Path, bytes: &[u8], resources: &mut Resources) {
     let unreadable = |reason: String| Problem::Unreadable { path: path.to_owned(), reason };
     if bytes.is_empty() {

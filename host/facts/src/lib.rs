@@ -10,6 +10,8 @@ pub mod change_counter;
 pub mod changes;
 mod directory;
 mod documents;
+#[cfg(feature = "fuzz")]
+pub mod fuzz;
 mod interfaces;
 mod node;
 mod resource;

@@ -9,6 +9,8 @@ pub mod describe;
 pub mod detect;
 mod estimators;
 pub mod event_source;
+#[cfg(feature = "fuzz")]
+pub mod fuzz;
 pub mod generation;
 pub mod identify;
 mod in_flight;

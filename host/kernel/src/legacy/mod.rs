@@ -12,6 +12,8 @@ mod entries;
 mod error;
 mod fanotify;
 mod form;
+#[cfg(feature = "fuzz")]
+pub(crate) mod fuzz;
 mod layout;
 mod lock_activity;
 mod lock_source;

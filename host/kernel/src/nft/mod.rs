@@ -4,6 +4,8 @@
 //! namespace to be shown as it should be ([`super::rehearse`]).
 
 pub mod events;
+#[cfg(feature = "fuzz")]
+pub(crate) mod fuzz;
 mod reader;
 mod rule;
 mod state;
