@@ -1,12 +1,14 @@
 //! Running other programs: every failure names the program with its arguments and what it said.
 //!
-//! Debian keeps iptables and ipset in /usr/sbin, which an ordinary user's PATH lacks: every program that is started
-//! here finds them nevertheless.
+//! Debian keeps iptables and ipset in /usr/sbin, which an ordinary user's PATH lacks, and `cargo install` has a folder of
+//! its own: every program that is started here finds them nevertheless.
 
 use anyhow::{Context, Result, bail};
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+
+use crate::workspace;
 
 /// A program about to be run.
 pub struct Run(Command);
@@ -77,11 +79,13 @@ impl Run {
     }
 }
 
-/// PATH with the folders that hold the administration tools.
-fn search_path() -> OsString {
+/// PATH with the folders that hold the administration tools and what cargo installs.
+pub fn search_path() -> OsString {
     let given = std::env::var_os("PATH").unwrap_or_default();
     let mut folders: Vec<PathBuf> = std::env::split_paths(&given).collect();
-    for folder in ["/usr/sbin", "/sbin", "/usr/bin", "/bin"].map(PathBuf::from) {
+    let installed = workspace::cargo_home().map(|home| home.join("bin"));
+    let system = ["/usr/sbin", "/sbin", "/usr/bin", "/bin"].map(PathBuf::from);
+    for folder in installed.into_iter().chain(system) {
         if !folders.contains(&folder) {
             folders.push(folder);
         }

@@ -8,6 +8,7 @@
 mod bench;
 mod bindings;
 mod browser;
+mod ci;
 mod command;
 mod demo;
 mod examples;
@@ -38,6 +39,7 @@ usage: cargo xtask COMMAND
   demo       the main job on the real kernel, in network namespaces of its own
   bench      time and memory beside the stock tools: [PART ...] [--json FILE] [--rules 1000,10000,50000] [--build release]
   test       builds everything and runs every test; arguments go to `cargo test`
+  ci         everything that must hold before a merge: [--list] [--keep-going] [STEP ...]
   languages  a policy in Rust, C, Go, JavaScript and Python, from its README's commands to a live rule; [LANGUAGE ...]
   browser    drives Chromium over the status page: [--update] takes the pictures of docs/ anew
   neighbours real firewall programs (firewalld, ufw, ...) beside Ruleward: [--rounds N] [SCENE ...]
@@ -61,6 +63,8 @@ fn main() -> ExitCode {
         ["bench", "--inside", rest @ ..] => bench::run_inside(rest),
         ["bench", rest @ ..] => bench::run(rest),
         ["test", rest @ ..] => suites::run(rest),
+        ["ci", "--as-nobody", rest @ ..] => ci::run_as_nobody(rest),
+        ["ci", rest @ ..] => ci::run(rest),
         ["browser"] => browser::run(false),
         ["browser", "--update"] => browser::run(true),
         ["neighbours", rest @ ..] => neighbours::run(rest),

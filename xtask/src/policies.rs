@@ -7,7 +7,7 @@
 use anyhow::{Context, Result, ensure};
 use std::ffi::OsString;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use crate::command::Run;
 use crate::progress::step;
@@ -52,10 +52,7 @@ fn compile(toolchain: &Toolchain, names: &[String]) -> Result<()> {
 
 /// Panic messages hold paths of sources; the component should not depend on where they are.
 fn path_maps() -> Result<OsString> {
-    let cargo_home = match std::env::var_os("CARGO_HOME") {
-        Some(home) => PathBuf::from(home),
-        None => std::env::home_dir().context("neither CARGO_HOME nor HOME is set")?.join(".cargo"),
-    };
+    let cargo_home = workspace::cargo_home().context("neither CARGO_HOME nor HOME is set")?;
     let mut flags = OsString::new();
     for (from, to) in [(cargo_home.as_path(), "/cargo"), (workspace::root(), "/ruleward")] {
         if !flags.is_empty() {

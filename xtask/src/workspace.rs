@@ -41,6 +41,12 @@ pub fn cargo() -> OsString {
     std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into())
 }
 
+/// Where cargo keeps what it fetches and installs.
+pub fn cargo_home() -> Option<PathBuf> {
+    let given = std::env::var_os("CARGO_HOME").map(PathBuf::from);
+    given.or_else(|| Some(std::env::home_dir()?.join(".cargo")))
+}
+
 /// The packages of the workspace, as `cargo metadata` has them.
 pub fn packages() -> Result<Vec<Value>> {
     let text = Run::new(cargo())

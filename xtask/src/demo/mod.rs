@@ -56,7 +56,7 @@ pub fn unshared(kinds: &[&'static str], program: impl AsRef<OsStr>) -> Result<Ru
 }
 
 /// This program's file. The build that comes before may have put a new file in its place, of the same source.
-fn own_program() -> Result<PathBuf> {
+pub fn own_program() -> Result<PathBuf> {
     let own = std::env::current_exe().context("cannot find our own program file")?;
     let replaced = own.to_str().and_then(|path| path.strip_suffix(" (deleted)")).map(PathBuf::from);
     let own = replaced.filter(|_| !own.is_file()).unwrap_or(own);
