@@ -24,6 +24,7 @@ mod readme;
 mod setup;
 mod suites;
 mod tidy;
+mod tools;
 mod walls;
 mod wasm_target;
 mod workspace;
@@ -45,7 +46,7 @@ usage: cargo xtask COMMAND
   neighbours real firewall programs (firewalld, ufw, ...) beside Ruleward: [--rounds N] [SCENE ...]
   bindings   proves that the bindings are what the generator makes of the contract: [--update]
   fuzz       looks for bytes that make a reader crash: [--seconds N] [--keep] [TARGET ...]
-  package    the Debian packages, in target/package: [--dev] [--version VERSION]
+  package    the packages and what is in them, in target/package: [--dev] [--rpm] [--version VERSION]
   generate   writes the parts of docs/ that are made from the code
   tidy       checks the house rules
   picture    renders terminal text from standard input as SVG: picture FILE.svg TITLE

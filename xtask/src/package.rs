@@ -1,255 +1,177 @@
-//! `cargo xtask package`: the Debian packages, from what this checkout builds and nothing else:
-//! `ruleward` for nodes and `ruleward-dev` for authors of policies. `dpkg-deb` makes them, so that
-//! no further tool is needed on a Debian; the scripts and the descriptions are in packaging/debian.
+//! `cargo xtask package`: the packages, from what this checkout builds and nothing else: `ruleward` for nodes and
+//! `ruleward-dev` for authors of policies. What is in them is said in the `Cargo.toml` of each program; here is made
+//! what is no file of the repository: programs, policies, manual pages and completions.
 //!
-//! The release build is for nodes. `--dev` packages the programs that the tests use: it takes no
-//! further build, and is what continuous integration installs, upgrades and removes.
+//! The release build is for nodes: each program tells which crates it was built from (cargo-auditable), and each has
+//! an RPM and a bill of materials beside the Debian package. `--dev` packages the programs that the tests use: it takes
+//! no further build, and is what continuous integration installs, upgrades and removes.
 
-use anyhow::{Context, Result, bail, ensure};
-use std::collections::BTreeSet;
+use anyhow::{Context, Result, bail};
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use crate::command::{Run, find};
 use crate::progress::step;
-use crate::{policies, workspace};
+use crate::tools::{AUDITABLE2CDX, CARGO_AUDITABLE, CARGO_DEB, CARGO_GENERATE_RPM};
+use crate::{policies, setup, workspace};
 
-/// What one package holds, beside its program's manual and completions.
+/// The crate of a program, whose `Cargo.toml` describes the package.
 struct Package {
     name: &'static str,
-    /// In packaging/debian.
-    control: &'static str,
+    folder: &'static str,
+    /// Also the name of the crate.
     program: &'static str,
-    /// Policies; others below plugins/ and examples/ are for authors.
-    policies: &'static [&'static str],
-    /// Where each file goes.
-    files: &'static [(&'static str, &'static str)],
-    /// Whole folders.
-    folders: &'static [(&'static str, &'static str)],
-    /// Folders for what others put there.
-    empty: &'static [&'static str],
-    /// What the package manager runs, in packaging/debian.
-    scripts: &'static [&'static str],
-    /// Files that belong to the administrator once they are there.
-    configuration: &'static [&'static str],
 }
 
 const PACKAGES: [Package; 2] = [
-    Package {
-        name: "ruleward",
-        control: "control",
-        program: "ruleward",
-        policies: &["calico-postrouting", "host-firewall", "ip-masquerade", "port-forward", "static-rules"],
-        files: &[
-            ("packaging/systemd/ruleward.service", "lib/systemd/system/ruleward.service"),
-            ("packaging/systemd/ruleward.tmpfiles", "usr/lib/tmpfiles.d/ruleward.conf"),
-            ("packaging/systemd/ruleward.sysusers", "usr/lib/sysusers.d/ruleward.conf"),
-            ("packaging/debian/ruleward.toml", "etc/ruleward/ruleward.toml"),
-            ("packaging/debian/copyright", "usr/share/doc/ruleward/copyright"),
-            ("CHANGELOG.md", "usr/share/doc/ruleward/CHANGELOG.md"),
-        ],
-        folders: &[
-            ("examples/configs", "usr/share/doc/ruleward/examples"),
-            ("docs", "usr/share/doc/ruleward/docs"),
-            ("packaging/prometheus", "usr/share/ruleward/prometheus"),
-            ("packaging/grafana", "usr/share/ruleward/grafana"),
-        ],
-        empty: &["etc/ruleward/conf.d", "etc/ruleward/resources"],
-        scripts: &["postinst", "prerm", "postrm"],
-        configuration: &["/etc/ruleward/ruleward.toml"],
-    },
-    Package {
-        name: "ruleward-dev",
-        control: "ruleward-dev.control",
-        program: "ruleward-policy",
-        policies: &[],
-        files: &[
-            ("wit/policy.wit", "usr/share/ruleward-dev/policy.wit"),
-            ("packaging/debian/copyright", "usr/share/doc/ruleward-dev/copyright"),
-            ("CHANGELOG.md", "usr/share/doc/ruleward-dev/CHANGELOG.md"),
-        ],
-        folders: &[("docs", "usr/share/doc/ruleward-dev/docs")],
-        empty: &[],
-        scripts: &[],
-        configuration: &[],
-    },
+    Package { name: "ruleward", folder: "host/daemon", program: "ruleward" },
+    Package { name: "ruleward-dev", folder: "host/devtools", program: "ruleward-policy" },
 ];
 
-/// Which build is packaged, and under what version.
+/// Programs that must be there, and the Debian package of each.
+const TOOLS: [(&str, &str); 3] = [("strip", "binutils"), ("dpkg-shlibdeps", "dpkg-dev"), ("xz", "xz-utils")];
+/// The folder below target/ with what is no file of the repository. The tools that pack take it for that of a profile,
+/// and so read `target/release` in a `Cargo.toml` as it.
+const STAGE: &str = "packaging";
+
+/// Which build is packaged, how, and under what version.
 struct Wanted {
     dev: bool,
+    rpm: bool,
     version: String,
 }
 
-/// Makes `target/package/NAME_VERSION_ARCHITECTURE.deb` of each package.
+impl Wanted {
+    /// The program as cargo has built it.
+    fn program(&self, package: &Package) -> PathBuf {
+        workspace::target_dir().join(if self.dev { "debug" } else { "release" }).join(package.program)
+    }
+}
+
+/// Makes `target/package/NAME_VERSION_ARCHITECTURE.deb` of each package, and what else is asked for.
 pub fn run(rest: &[&str]) -> Result<()> {
-    let mut wanted = Wanted { dev: false, version: env!("CARGO_PKG_VERSION").to_owned() };
+    let mut wanted = Wanted { dev: false, rpm: false, version: env!("CARGO_PKG_VERSION").to_owned() };
     let mut words = rest.iter();
     while let Some(word) = words.next() {
         match (*word, words.as_slice()) {
             ("--dev", _) => wanted.dev = true,
+            ("--rpm", _) => wanted.rpm = true,
             ("--version", [version, ..]) => {
                 wanted.version = (*version).to_owned();
                 words.next();
             }
-            _ => bail!("usage: cargo xtask package [--dev] [--version VERSION]"),
+            _ => bail!("usage: cargo xtask package [--dev] [--rpm] [--version VERSION]"),
         }
     }
-    if find("dpkg-deb").is_none() {
-        bail!("dpkg-deb is missing; the packages are made on a Debian or one of its relatives");
+    wanted.rpm |= !wanted.dev;
+    let missing: Vec<&str> =
+        TOOLS.iter().filter(|(tool, _)| find(tool).is_none()).map(|(_, package)| *package).collect();
+    if !missing.is_empty() {
+        setup::install(&missing)?;
     }
-    let programs = build(wanted.dev)?;
+    CARGO_DEB.install()?;
+    build(wanted.dev)?;
     let folder = workspace::target_dir().join("package");
-    let root = folder.join("root");
-    if root.exists() {
-        fs::remove_dir_all(&root).with_context(|| format!("cannot clear {}", root.display()))?;
-    }
+    fs::create_dir_all(&folder).with_context(|| format!("cannot create {}", folder.display()))?;
+    let stage = workspace::target_dir().join(STAGE);
+    fresh(&stage)?;
+    stage_policies(&stage.join("policies"))?;
     for package in &PACKAGES {
-        step(&format!("files of {}", package.name), || lay_out(package, &root.join(package.name), &programs))?;
-    }
-    apart(&PACKAGES.map(|package| root.join(package.name)))?;
-    for package in &PACKAGES {
-        let file = step(package.name, || pack(package, &folder, &root.join(package.name), &wanted.version))?;
-        eprintln!("    {}", file.display());
+        step(&format!("{}: program, manual pages, completions", package.name), || {
+            stage_program(package, &wanted.program(package), &stage)
+        })?;
+        step(&format!("{}: Debian package", package.name), || deb(package, &wanted, &folder))?;
+        if wanted.rpm {
+            CARGO_GENERATE_RPM.install()?;
+            step(&format!("{}: RPM", package.name), || rpm(package, &wanted, &folder))?;
+        }
+        if !wanted.dev {
+            AUDITABLE2CDX.install()?;
+            step(&format!("{}: bill of materials", package.name), || materials(package, &wanted, &folder))?;
+        }
     }
     Ok(())
 }
 
-/// Builds the programs; gives their folder.
-fn build(dev: bool) -> Result<PathBuf> {
+/// Builds the programs and the policies.
+fn build(dev: bool) -> Result<()> {
     if dev {
-        policies::build_all()?;
-        return Ok(workspace::target_dir().join("debug"));
+        return policies::build_all();
     }
     policies::run()?;
+    CARGO_AUDITABLE.install()?;
     let names = PACKAGES.map(|package| package.program);
     step(&format!("programs: target/release/{{{}}} (compiles wasmtime: many minutes)", names.join(",")), || {
         let selection = names.iter().flat_map(|name| ["--package", name, "--bin", name]);
-        let build = Run::new(workspace::cargo()).args(["build", "--release", "--locked"]).args(selection);
-        build.within(workspace::root()).show()
-    })?;
-    Ok(workspace::target_dir().join("release"))
+        let build = Run::new(workspace::cargo()).args(["auditable", "build", "--release", "--locked"]);
+        build.args(selection).within(workspace::root()).show()
+    })
 }
 
-/// Two packages that are installed together hold no file of the same name.
-fn apart(roots: &[PathBuf]) -> Result<()> {
-    let mut all = BTreeSet::new();
-    for root in roots {
-        for file in files(root)? {
-            let name = file.strip_prefix(root).unwrap_or(&file).to_owned();
-            ensure!(!all.contains(&name), "/{} is in two packages", name.display());
-            all.insert(name);
+fn stage_policies(folder: &Path) -> Result<()> {
+    fresh(folder)?;
+    for entry in fs::read_dir(workspace::policies_dir()).context("there are no policies")? {
+        let file = entry?.path();
+        if let Some(name) = file.file_name().filter(|_| file.extension().is_some_and(|end| end == "wasm")) {
+            fs::copy(&file, folder.join(name)).with_context(|| format!("cannot copy {}", file.display()))?;
         }
     }
     Ok(())
 }
 
-fn files(folder: &Path) -> Result<Vec<PathBuf>> {
-    let mut found = Vec::new();
-    for entry in entries(folder)? {
-        if entry.is_dir() { found.extend(files(&entry)?) } else { found.push(entry) }
-    }
-    Ok(found)
-}
-
-fn lay_out(package: &Package, root: &Path, programs: &Path) -> Result<()> {
-    let name = package.program;
-    let bin = root.join("usr/bin").join(name);
-    place(&programs.join(name), &bin, 0o755)?;
-    Run::new("strip").args([&bin]).show().context("binutils' strip makes the program small")?;
-    for policy in package.policies {
-        let component = format!("{policy}.wasm");
-        place(
-            &workspace::policies_dir().join(&component),
-            &root.join("usr/lib/ruleward/policies").join(component),
-            0o644,
-        )?;
-    }
-    for (from, to) in package.files {
-        place(&workspace::root().join(from), &root.join(to), 0o644)?;
-    }
-    for (from, to) in package.folders {
-        place_all(&workspace::root().join(from), &root.join(to))?;
-    }
-    for empty in package.empty {
-        fs::create_dir_all(root.join(empty))?;
-    }
-    let man = root.join("usr/share/man/man1");
+fn stage_program(package: &Package, built: &Path, stage: &Path) -> Result<()> {
+    let Package { name, program, .. } = package;
+    let bin = stage.join(program);
+    Run::new("strip").args(["-o"]).args([&bin, built]).show().context("binutils' strip makes the program small")?;
+    let man = stage.join("man").join(name);
+    fresh(&man)?;
     Run::new(&bin).args(["man"]).args([&man]).show()?;
-    for page in entries(&man)? {
-        Run::new("gzip").args(["-9", "-n"]).args([&page]).show()?;
+    for page in fs::read_dir(&man)? {
+        Run::new("gzip").args(["-9", "-n"]).args([page?.path()]).show()?;
     }
-    for (shell, file) in [
-        ("bash", format!("usr/share/bash-completion/completions/{name}")),
-        ("zsh", format!("usr/share/zsh/vendor-completions/_{name}")),
-        ("fish", format!("usr/share/fish/vendor_completions.d/{name}.fish")),
-    ] {
-        write(&root.join(file), &Run::new(&bin).args(["completions", shell]).text()?)?;
-    }
-    Ok(())
-}
-
-fn pack(package: &Package, folder: &Path, root: &Path, version: &str) -> Result<PathBuf> {
-    let sources = workspace::root().join("packaging/debian");
-    let control = root.join("DEBIAN");
-    let architecture = Run::new("dpkg").args(["--print-architecture"]).text()?.trim().to_owned();
-    let text = fs::read_to_string(sources.join(package.control)).context(package.control)?;
-    let text = text
-        .replace("@VERSION@", version)
-        .replace("@ARCHITECTURE@", &architecture)
-        .replace("@SIZE@", &(size(root)? / 1024 + 1).to_string())
-        .replace("@LIBC@", &libc_version()?);
-    write(&control.join("control"), &text)?;
-    if !package.configuration.is_empty() {
-        write(&control.join("conffiles"), &(package.configuration.join("\n") + "\n"))?;
-    }
-    for script in package.scripts {
-        place(&sources.join(script), &control.join(script), 0o755)?;
-    }
-    let file = folder.join(format!("{}_{version}_{architecture}.deb", package.name));
-    Run::new("dpkg-deb").args(["--root-owner-group", "-Zxz", "-z1", "--build"]).args([root, &file]).show()?;
-    Ok(file)
-}
-
-/// The C library that the program was linked with is the oldest that is known to serve.
-fn libc_version() -> Result<String> {
-    let text = Run::new("ldd").args(["--version"]).text()?;
-    let version = text.lines().next().and_then(|line| line.split_whitespace().last());
-    Ok(version.context("`ldd --version` names no version")?.to_owned())
-}
-
-fn place(from: &Path, to: &Path, mode: u32) -> Result<()> {
-    fs::create_dir_all(to.parent().unwrap_or(to))?;
-    fs::copy(from, to).with_context(|| format!("cannot copy {} to {}", from.display(), to.display()))?;
-    fs::set_permissions(to, fs::Permissions::from_mode(mode))?;
-    Ok(())
-}
-
-fn place_all(from: &Path, to: &Path) -> Result<()> {
-    for entry in entries(from)? {
-        let to = to.join(entry.file_name().unwrap_or_default());
-        if entry.is_dir() { place_all(&entry, &to)? } else { place(&entry, &to, 0o644)? }
+    let completions = stage.join("completions");
+    fs::create_dir_all(&completions)?;
+    let files = [("bash", (*program).to_owned()), ("zsh", format!("_{program}")), ("fish", format!("{program}.fish"))];
+    for (shell, file) in files {
+        let file = completions.join(file);
+        let text = Run::new(&bin).args(["completions", shell]).text()?;
+        fs::write(&file, text).with_context(|| format!("cannot write {}", file.display()))?;
     }
     Ok(())
 }
 
-fn write(file: &Path, text: &str) -> Result<()> {
-    fs::create_dir_all(file.parent().unwrap_or(file))?;
-    fs::write(file, text).with_context(|| format!("cannot write {}", file.display()))?;
-    fs::set_permissions(file, fs::Permissions::from_mode(0o644))?;
-    Ok(())
+fn deb(package: &Package, wanted: &Wanted, folder: &Path) -> Result<()> {
+    Run::new(workspace::cargo())
+        .args(["deb", "--no-build", "--no-strip", "--fast", "--locked", "--profile", STAGE])
+        .args(["--package", package.program, "--deb-version", &wanted.version, "--output"])
+        .args([folder])
+        .within(workspace::root())
+        .show()
 }
 
-fn size(folder: &Path) -> Result<u64> {
-    entries(folder)?.iter().map(|entry| if entry.is_dir() { size(entry) } else { Ok(fs::metadata(entry)?.len()) }).sum()
+fn rpm(package: &Package, wanted: &Wanted, folder: &Path) -> Result<()> {
+    Run::new(workspace::cargo())
+        .args(["generate-rpm", "--profile", STAGE, "--package", package.folder, "--target-dir"])
+        .args([workspace::target_dir()])
+        .args(["--set-metadata", &format!("version = \"{}\"", wanted.version), "--output"])
+        .args([folder])
+        .within(workspace::root())
+        .show()
 }
 
-fn entries(folder: &Path) -> Result<Vec<PathBuf>> {
-    let read = fs::read_dir(folder).with_context(|| format!("cannot read {}", folder.display()))?;
-    let mut entries = read.map(|entry| Ok(entry?.path())).collect::<Result<Vec<_>>>()?;
-    entries.sort();
-    Ok(entries)
+/// Every crate in the program, in CycloneDX, from what cargo-auditable wrote into it.
+fn materials(package: &Package, wanted: &Wanted, folder: &Path) -> Result<()> {
+    let text = Run::new("auditable2cdx").args([wanted.program(package)]).text()?;
+    let file = folder.join(format!("{}_{}.cdx.json", package.name, wanted.version));
+    fs::write(&file, text).with_context(|| format!("cannot write {}", file.display()))
+}
+
+/// The folder, with nothing in it.
+fn fresh(folder: &Path) -> Result<()> {
+    if folder.exists() {
+        fs::remove_dir_all(folder).with_context(|| format!("cannot clear {}", folder.display()))?;
+    }
+    fs::create_dir_all(folder).with_context(|| format!("cannot create {}", folder.display()))
 }
 
 #[cfg(test)]
@@ -257,14 +179,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_file_in_two_packages_is_refused() {
-        let folder = std::env::temp_dir().join(format!("ruleward-package-{}", std::process::id()));
-        let roots = ["a", "b"].map(|name| folder.join(name));
-        write(&roots[0].join("usr/bin/one"), "").unwrap();
-        write(&roots[1].join("usr/bin/other"), "").unwrap();
-        assert!(apart(&roots).is_ok());
-        write(&roots[1].join("usr/bin/one"), "").unwrap();
-        assert_eq!(apart(&roots).unwrap_err().to_string(), "/usr/bin/one is in two packages");
-        fs::remove_dir_all(&folder).unwrap();
+    fn the_tools_for_authors_want_the_daemon_of_their_version() {
+        let manifest = fs::read_to_string(workspace::root().join("host/devtools/Cargo.toml")).unwrap();
+        let version = env!("CARGO_PKG_VERSION");
+        assert!(manifest.contains(&format!("recommends = \"ruleward (= {version})")), "the Debian package");
+        assert!(manifest.contains(&format!("\nruleward = \"= {version}\"\n")), "the RPM");
     }
 }

@@ -8,12 +8,12 @@
 mod nobody;
 mod steps;
 mod times;
-mod tools;
 
 use anyhow::{Context, Result, bail, ensure};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use crate::command::Run;
+use crate::tools::Tool;
 use crate::workspace;
 use steps::{STEPS, Step};
 use times::{Entry, Times};
@@ -32,6 +32,11 @@ struct Ci {
 }
 
 impl Ci {
+    fn install(&mut self, tool: &Tool) -> Result<()> {
+        self.installed.extend(tool.install()?);
+        Ok(())
+    }
+
     /// For the summary: what could not be checked here.
     fn notice(&mut self, text: impl Into<String>) {
         self.notices.push(text.into());

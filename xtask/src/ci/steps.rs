@@ -6,9 +6,9 @@ use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
-use super::tools::{CARGO_DENY, MDBOOK};
 use super::{Ci, cargo, is_root, need, nobody, program};
 use crate::command::{Run, find};
+use crate::tools::{CARGO_DEB, CARGO_DENY, MDBOOK};
 use crate::workspace;
 
 /// One thing that must hold.
@@ -126,6 +126,7 @@ fn package(ci: &mut Ci) -> Result<()> {
         return Ok(());
     }
     need(&["mmdebstrap", "systemd-nspawn"], &["mmdebstrap", "systemd-container"])?;
+    ci.install(&CARGO_DEB)?;
     for version in ["0.0.1", "0.0.2"] {
         make_package(version)?;
     }
@@ -212,12 +213,12 @@ fn documentation(_: &mut Ci) -> Result<()> {
 }
 
 fn book(ci: &mut Ci) -> Result<()> {
-    MDBOOK.install(ci)?;
+    ci.install(&MDBOOK)?;
     program("mdbook").args(["build", "--dest-dir"]).args([workspace::target_dir().join("book")]).show()
 }
 
 fn dependencies(ci: &mut Ci) -> Result<()> {
-    CARGO_DENY.install(ci)?;
+    ci.install(&CARGO_DENY)?;
     let fetch = program("timeout").args(["120"]).args([workspace::cargo()]).args(["deny", "fetch", "db"]);
     if fetch.show().is_ok() {
         return cargo(&["deny", "--offline", "check"]).show();
