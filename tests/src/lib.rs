@@ -1,6 +1,6 @@
 //! The kit of the real-kernel suites: a node in its own namespaces, the program under test, a stranger who tampers,
 //! packets that tell what they saw, and tools that misbehave. Tests stay a few lines long because everything here
-//! fails by panicking with what happened, what was expected and what the program said ([`trial`] collects it).
+//! fails by panicking with what happened, what was expected and what the program said ([`mod@trial`] collects it).
 //!
 //! Nothing here touches the machine's own rules: [`sandbox::enter`] runs before the first thread, and every
 //! [`Node`] and [`Netns`] has namespaces of its own below that.
@@ -29,6 +29,9 @@ pub mod program;
 mod report;
 mod running;
 mod stranger;
+
+/// For [`trials!`].
+pub use inventory;
 
 pub use daemon::{Daemon, PATIENCE, poll, try_poll};
 pub use fake_tool::FakeTool;

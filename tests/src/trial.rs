@@ -1,3 +1,6 @@
+//! Trials register where they stand, with [`trial!`](crate::trial!) and [`trials!`](crate::trials!).
+//! No list has them.
+//!
 //! A named trial whose failure says everything: the panic's message and place, and what nodes and daemons leave as
 //! evidence while the panic unwinds through them.
 
@@ -20,6 +23,70 @@ pub fn quiet_panics() {
         let place = info.location().map(ToString::to_string).unwrap_or_default();
         PLACE.with_borrow_mut(|remembered| *remembered = place);
     }));
+}
+
+/// Trials that stand at a place of the source.
+pub struct Registration {
+    place: (&'static str, u32),
+    trials: fn() -> Vec<Trial>,
+}
+
+inventory::collect!(Registration);
+
+impl Registration {
+    /// For [`trials!`](crate::trials!).
+    pub const fn new(file: &'static str, line: u32, trials: fn() -> Vec<Trial>) -> Self {
+        Self { place: (file, line), trials }
+    }
+}
+
+/// All of this program, in the order of the source, so that every build runs them in the same one.
+pub fn all() -> Vec<Trial> {
+    let mut registrations: Vec<&Registration> = inventory::iter::<Registration>().collect();
+    registrations.sort_by_key(|registration| registration.place);
+    registrations.into_iter().flat_map(|registration| (registration.trials)()).collect()
+}
+
+/// Adds trials that a function makes: `fn() -> Vec<Trial>`.
+#[macro_export]
+macro_rules! trials {
+    ($trials:expr) => {
+        $crate::inventory::submit! { $crate::trial::Registration::new(file!(), line!(), $trials) }
+    };
+}
+
+/// Adds a trial, or one for each value of the variables. The name shows their values:
+///
+/// ```ignore
+/// trial!("lock::nft_does_not_wait", nft_does_not_wait());
+/// trial!(for backend in Backend::ALL, "crowd::{backend}::all_come", all_come(backend));
+/// trial!(root "truth::without_permission", without_permission());
+/// ```
+///
+/// `root`: see [`root_trial`].
+#[macro_export]
+macro_rules! trial {
+    (@ $all:ident $make:ident [] $name:literal, $test:expr) => {
+        $all.push($crate::trial::$make(format!($name), move || $test))
+    };
+    (@ $all:ident $make:ident [[$variable:pat, $values:expr] $($more:tt)*] $name:literal, $test:expr) => {
+        for $variable in $values {
+            $crate::trial!(@ $all $make [$($more)*] $name, $test);
+        }
+    };
+    ($(for $variable:pat in $values:expr,)* root $name:literal, $test:expr $(,)?) => {
+        $crate::trial!(@@ root_trial [$([$variable, $values])*] $name, $test);
+    };
+    ($(for $variable:pat in $values:expr,)* $name:literal, $test:expr $(,)?) => {
+        $crate::trial!(@@ trial [$([$variable, $values])*] $name, $test);
+    };
+    (@@ $make:ident $variables:tt $name:literal, $test:expr) => {
+        $crate::trials!(|| {
+            let mut all = Vec::new();
+            $crate::trial!(@ all $make $variables $name, $test);
+            all
+        });
+    };
 }
 
 /// A trial that passes unless `test` panics.

@@ -4,10 +4,9 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use libtest_mimic::Trial;
 use ruleward_tests::fake_tool::{FakeTool, Trouble, When};
 use ruleward_tests::save::assert_same;
-use ruleward_tests::trial::trial;
+use ruleward_tests::trial;
 use ruleward_tests::{Backend, Node};
 use serde_json::json;
 
@@ -15,19 +14,6 @@ use crate::crowd;
 
 /// How long a tool may run that outlived its caller.
 const PATIENCE: Duration = Duration::from_secs(10);
-
-pub fn trials() -> Vec<Trial> {
-    let mut trials = Vec::new();
-    for backend in Backend::ALL {
-        for (name, trouble) in
-            [("before", Trouble::KillBefore), ("during", Trouble::KillDuring), ("after", Trouble::KillAfter)]
-        {
-            let trial = trial(format!("crash::{backend}::killed_{name}_each_call"), move || killed(backend, &trouble));
-            trials.push(trial);
-        }
-    }
-    trials
-}
 
 /// A crowded node under the first version of the policy, about to get the second.
 fn before_the_change(backend: Backend) -> Arc<Node> {
@@ -45,6 +31,12 @@ fn tools(backend: Backend) -> Vec<String> {
     tools
 }
 
+trial!(
+    for backend in Backend::ALL,
+    for (name, trouble) in [("before", Trouble::KillBefore), ("during", Trouble::KillDuring), ("after", Trouble::KillAfter)],
+    "crash::{backend}::killed_{name}_each_call",
+    killed(backend, &trouble)
+);
 fn killed(backend: Backend, trouble: &Trouble) {
     let node = before_the_change(backend);
     let strangers = crowd::strangers(&node);

@@ -4,42 +4,14 @@
 
 use std::sync::Arc;
 
-use libtest_mimic::Trial;
 use ruleward_tests::fake_tool::{FakeTool, Trouble, When};
 use ruleward_tests::policies::{attachment, chain, static_rules};
 use ruleward_tests::save::{assert_same, rules_of};
-use ruleward_tests::trial::trial;
+use ruleward_tests::trial;
 use ruleward_tests::{Backend, Daemon, Family, Node, Placement, Status};
 use serde_json::json;
 
 use crate::crowd;
-
-pub fn trials() -> Vec<Trial> {
-    let mut trials = Vec::new();
-    for backend in Backend::ALL {
-        let mut add = |name: &str, test: fn(Backend)| {
-            trials.push(trial(format!("failure::{backend}::{name}"), move || test(backend)));
-        };
-        add("restore_fails_three_times", |backend| recovers(backend, "restore", &Trouble::Fail, When::First(3)));
-        add("restore_hangs_once", |backend| recovers(backend, "restore", &Trouble::Hang, When::Call(1)));
-        add("restore_prints_garbage_and_does_nothing", |backend| {
-            recovers(backend, "restore", &Trouble::Garbage, When::First(2));
-        });
-        add("save_fails_three_times", |backend| recovers(backend, "save", &Trouble::Fail, When::First(3)));
-        add("save_hangs_three_times", |backend| recovers(backend, "save", &Trouble::Hang, When::First(3)));
-        add("apply_tells_that_restore_fails", apply_tells_that_restore_fails);
-        add("garbage_from_save_is_no_empty_table", |backend| lies(backend, &Trouble::Garbage));
-        add("incompatible_with_status_0_is_no_empty_table", incompatible_with_status_0_is_no_empty_table);
-        add("a_silent_save_is_no_empty_table", |backend| lies(backend, &Trouble::Silent));
-        add("somebody_writes_between_read_and_write", somebody_writes_between_read_and_write);
-        add("tools_are_missing", tools_are_missing);
-        add("state_directory_is_read_only", |backend| state_directory(backend, "ro,size=1m"));
-        add("state_directory_is_full", |backend| state_directory(backend, "size=4k"));
-        add("without_namespaces_the_text_is_learned", without_namespaces_the_text_is_learned);
-        add("without_namespaces_a_refused_rule_changes_nothing", without_namespaces_a_refused_rule_changes_nothing);
-    }
-    trials
-}
 
 /// Two tables in both families; commands may run for two seconds, and everything is read and written by commands.
 fn node_with_two_tables(backend: Backend) -> Arc<Node> {
@@ -65,6 +37,31 @@ fn expected(backend: Backend) -> String {
     node.save_all()
 }
 
+trial!(
+    for backend in Backend::ALL,
+    "failure::{backend}::restore_fails_three_times",
+    recovers(backend, "restore", &Trouble::Fail, When::First(3))
+);
+trial!(
+    for backend in Backend::ALL,
+    "failure::{backend}::restore_hangs_once",
+    recovers(backend, "restore", &Trouble::Hang, When::Call(1))
+);
+trial!(
+    for backend in Backend::ALL,
+    "failure::{backend}::restore_prints_garbage_and_does_nothing",
+    recovers(backend, "restore", &Trouble::Garbage, When::First(2))
+);
+trial!(
+    for backend in Backend::ALL,
+    "failure::{backend}::save_fails_three_times",
+    recovers(backend, "save", &Trouble::Fail, When::First(3))
+);
+trial!(
+    for backend in Backend::ALL,
+    "failure::{backend}::save_hangs_three_times",
+    recovers(backend, "save", &Trouble::Hang, When::First(3))
+);
 /// The daemon keeps trying by itself until the tool works.
 fn recovers(backend: Backend, action: &str, trouble: &Trouble, when: When) {
     let node = node_with_two_tables(backend);
@@ -84,6 +81,11 @@ fn in_sync(status: &Status) -> bool {
     status.report.in_sync
 }
 
+trial!(
+    for backend in Backend::ALL,
+    "failure::{backend}::apply_tells_that_restore_fails",
+    apply_tells_that_restore_fails(backend)
+);
 fn apply_tells_that_restore_fails(backend: Backend) {
     let node = node_with_two_tables(backend);
     let before = node.save_all();
@@ -95,6 +97,16 @@ fn apply_tells_that_restore_fails(backend: Backend) {
     assert_same("everything", &before, &node.save_all());
 }
 
+trial!(
+    for backend in Backend::ALL,
+    "failure::{backend}::garbage_from_save_is_no_empty_table",
+    lies(backend, &Trouble::Garbage)
+);
+trial!(
+    for backend in Backend::ALL,
+    "failure::{backend}::a_silent_save_is_no_empty_table",
+    lies(backend, &Trouble::Silent)
+);
 /// `iptables-save` ends with status 0 and shows nothing true. The rules are there; the picture is wrong.
 fn lies(backend: Backend, trouble: &Trouble) {
     let node = node_with_two_tables(backend);
@@ -117,6 +129,11 @@ fn lies(backend: Backend, trouble: &Trouble) {
     assert_same("everything", &before, &node.save_all());
 }
 
+trial!(
+    for backend in Backend::ALL,
+    "failure::{backend}::incompatible_with_status_0_is_no_empty_table",
+    incompatible_with_status_0_is_no_empty_table(backend)
+);
 /// A table that `iptables-save` leaves out is read by bytes, and drift in it undone.
 fn incompatible_with_status_0_is_no_empty_table(backend: Backend) {
     let node = node_with_two_tables(backend);
@@ -133,6 +150,11 @@ fn incompatible_with_status_0_is_no_empty_table(backend: Backend) {
     daemon.refresh().assert_unchanged();
 }
 
+trial!(
+    for backend in Backend::ALL,
+    "failure::{backend}::somebody_writes_between_read_and_write",
+    somebody_writes_between_read_and_write(backend)
+);
 /// After each of the first reads a stranger puts a rule in front of ours and takes away an older one of its own, so
 /// that every rule number is another one when the write comes.
 fn somebody_writes_between_read_and_write(backend: Backend) {
@@ -181,6 +203,11 @@ fn somebody_writes_between_read_and_write(backend: Backend) {
     daemon.refresh().assert_unchanged();
 }
 
+trial!(
+    for backend in Backend::ALL,
+    "failure::{backend}::tools_are_missing",
+    tools_are_missing(backend)
+);
 /// The program also looks where tools usually are, so these places have to be empty too.
 fn tools_are_missing(backend: Backend) {
     let node = node_with_two_tables(backend);
@@ -195,6 +222,16 @@ fn tools_are_missing(backend: Backend) {
     assert_eq!(node.apply().outcome, "changed");
 }
 
+trial!(
+    for backend in Backend::ALL,
+    "failure::{backend}::state_directory_is_read_only",
+    state_directory(backend, "ro,size=1m")
+);
+trial!(
+    for backend in Backend::ALL,
+    "failure::{backend}::state_directory_is_full",
+    state_directory(backend, "size=4k")
+);
 /// Without a place for its state the daemon still does its work, and says what it can't do.
 fn state_directory(backend: Backend, options: &str) {
     let node = node_with_two_tables(backend);
@@ -214,6 +251,11 @@ fn state_directory(backend: Backend, options: &str) {
     assert_same("everything", &expected(backend), &node.save_all());
 }
 
+trial!(
+    for backend in Backend::ALL,
+    "failure::{backend}::without_namespaces_the_text_is_learned",
+    without_namespaces_the_text_is_learned(backend)
+);
 /// No CAP_SYS_ADMIN, no rehearsal: what the kernel must show is read back after the commit.
 fn without_namespaces_the_text_is_learned(backend: Backend) {
     let node = node_with_two_tables(backend);
@@ -243,6 +285,11 @@ fn without_namespaces_the_text_is_learned(backend: Backend) {
     assert_same("everything", &right, &node.save_all());
 }
 
+trial!(
+    for backend in Backend::ALL,
+    "failure::{backend}::without_namespaces_a_refused_rule_changes_nothing",
+    without_namespaces_a_refused_rule_changes_nothing(backend)
+);
 fn without_namespaces_a_refused_rule_changes_nothing(backend: Backend) {
     let node = node_with_two_tables(backend);
     node.without_sys_admin();

@@ -4,39 +4,11 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use libtest_mimic::Trial;
 use ruleward_tests::policies::{attachment, chain, set, static_rules};
 use ruleward_tests::save::assert_same;
-use ruleward_tests::trial::trial;
+use ruleward_tests::trial;
 use ruleward_tests::{Backend, Family, Node, Placement};
 use serde_json::{Value, json};
-
-pub fn trials() -> Vec<Trial> {
-    let mut trials = Vec::new();
-    for backend in Backend::ALL {
-        let mut add = |name: &str, test: fn(Backend)| {
-            trials.push(trial(format!("grants::{backend}::{name}"), move || test(backend)));
-        };
-        add("only_the_exact_comment_of_the_host_is_ours", only_the_exact_comment_of_the_host_is_ours);
-        add("a_foreign_jump_to_a_granted_chain_stays_and_is_named", a_foreign_jump_stays_and_is_named);
-        add("a_planted_chain_that_a_foreign_rule_jumps_to_is_emptied", a_planted_chain_is_emptied);
-        add("exclusive_jumps_are_all_the_policys", exclusive_jumps_are_all_the_policys);
-        add("our_jump_with_another_comment_is_ours", our_jump_with_another_comment_is_ours);
-        add("a_set_of_another_policy_is_refused_in_every_extension", a_set_of_another_policy_is_refused);
-        add("a_list_of_recent_has_one_policy", a_list_of_recent_has_one_policy);
-        add("a_chain_named_like_a_target_is_refused", a_chain_named_like_a_target_is_refused);
-        add("a_chain_named_like_an_installed_target_is_refused", a_chain_named_like_an_installed_target_is_refused);
-        add(
-            "an_extension_that_is_installed_later_concerns_its_policy_alone",
-            an_extension_that_is_installed_later_concerns_its_policy_alone,
-        );
-        add("targets_are_found_where_the_tools_find_them", targets_are_found_where_the_tools_find_them);
-        add("a_name_of_a_host_or_user_is_refused", a_name_of_a_host_or_user_is_refused);
-        add("a_dynamic_set_keeps_its_members_with_another_timeout", a_dynamic_set_keeps_its_members);
-        add("a_member_that_is_listed_twice_is_one", a_member_that_is_listed_twice_is_one);
-    }
-    trials
-}
 
 fn policy(rules: &[&str]) -> Value {
     static_rules(
@@ -52,6 +24,11 @@ fn node_with(backend: Backend, policy: Value) -> Arc<Node> {
     node
 }
 
+trial!(
+    for backend in Backend::ALL,
+    "grants::{backend}::only_the_exact_comment_of_the_host_is_ours",
+    only_the_exact_comment_of_the_host_is_ours(backend)
+);
 fn only_the_exact_comment_of_the_host_is_ours(backend: Backend) {
     let node = node_with(backend, policy(&["-j RETURN"]));
     for family in Family::ALL {
@@ -74,6 +51,11 @@ fn only_the_exact_comment_of_the_host_is_ours(backend: Backend) {
 
 const FOREIGN_JUMP: &str = "-s 10.0.0.0/8 -p tcp -m tcp --dport 99 -j op-in";
 
+trial!(
+    for backend in Backend::ALL,
+    "grants::{backend}::a_foreign_jump_to_a_granted_chain_stays_and_is_named",
+    a_foreign_jump_stays_and_is_named(backend)
+);
 fn a_foreign_jump_stays_and_is_named(backend: Backend) {
     let node = node_with(backend, policy(&["-j RETURN"]));
     node.apply();
@@ -88,6 +70,11 @@ fn a_foreign_jump_stays_and_is_named(backend: Backend) {
     assert!(node.save(Family::Ipv4, "filter").contains(FOREIGN_JUMP));
 }
 
+trial!(
+    for backend in Backend::ALL,
+    "grants::{backend}::a_planted_chain_that_a_foreign_rule_jumps_to_is_emptied",
+    a_planted_chain_is_emptied(backend)
+);
 /// The chain has a name of ours, the jump is another program's: the chain can't go before it.
 fn a_planted_chain_is_emptied(backend: Backend) {
     let node = node_with(backend, policy(&["-j RETURN"]));
@@ -112,6 +99,11 @@ fn a_planted_chain_is_emptied(backend: Backend) {
     assert_same("everything", &before, &node.save_all());
 }
 
+trial!(
+    for backend in Backend::ALL,
+    "grants::{backend}::exclusive_jumps_are_all_the_policys",
+    exclusive_jumps_are_all_the_policys(backend)
+);
 fn exclusive_jumps_are_all_the_policys(backend: Backend) {
     let mut exclusive = policy(&["-j RETURN"]);
     exclusive["grants"]["jumps"] = json!("exclusive");
@@ -122,6 +114,11 @@ fn exclusive_jumps_are_all_the_policys(backend: Backend) {
     assert!(!node.save(Family::Ipv4, "filter").contains(FOREIGN_JUMP));
 }
 
+trial!(
+    for backend in Backend::ALL,
+    "grants::{backend}::our_jump_with_another_comment_is_ours",
+    our_jump_with_another_comment_is_ours(backend)
+);
 fn our_jump_with_another_comment_is_ours(backend: Backend) {
     let node = node_with(backend, policy(&["-j RETURN"]));
     node.apply();
@@ -154,6 +151,11 @@ fn refused_beside_the_owner(backend: Backend, rule: &str, says: &[&str]) {
     assert!(!node.save(Family::Ipv4, "filter").contains("ox-in"), "{rule}");
 }
 
+trial!(
+    for backend in Backend::ALL,
+    "grants::{backend}::a_set_of_another_policy_is_refused_in_every_extension",
+    a_set_of_another_policy_is_refused(backend)
+);
 fn a_set_of_another_policy_is_refused(backend: Backend) {
     for rule in ["-j SET --add-set op-victim src", "-j SET --del-set op-victim src"] {
         refused_beside_the_owner(backend, rule, &["ox-in", "op-victim", "grants"]);
@@ -161,10 +163,20 @@ fn a_set_of_another_policy_is_refused(backend: Backend) {
     refused_beside_the_owner(backend, "-m set --match-set op-victim src -j DROP", &["ox-in", "op-victim"]);
 }
 
+trial!(
+    for backend in Backend::ALL,
+    "grants::{backend}::a_list_of_recent_has_one_policy",
+    a_list_of_recent_has_one_policy(backend)
+);
 fn a_list_of_recent_has_one_policy(backend: Backend) {
     refused_beside_the_owner(backend, "-m recent --update --name op-list -j DROP", &["ox-in", "op-list", "owner"]);
 }
 
+trial!(
+    for backend in Backend::ALL,
+    "grants::{backend}::a_chain_named_like_a_target_is_refused",
+    a_chain_named_like_a_target_is_refused(backend)
+);
 fn a_chain_named_like_a_target_is_refused(backend: Backend) {
     for name in ["REJECT", "LOG", "TCPOPTSTRIP"] {
         let mut policy = static_rules(&[chain(None, "filter", name, &["-j RETURN"])], &[], &[]);
@@ -224,6 +236,11 @@ fn zap_is_refused(node: &Node, file: &std::path::Path) {
     assert!(node.apply().in_sync, "only the very name is a target");
 }
 
+trial!(
+    for backend in Backend::ALL,
+    "grants::{backend}::a_chain_named_like_an_installed_target_is_refused",
+    a_chain_named_like_an_installed_target_is_refused(backend)
+);
 fn a_chain_named_like_an_installed_target_is_refused(backend: Backend) {
     let node = Node::new(backend);
     let folder = with_one_more(&node);
@@ -231,6 +248,11 @@ fn a_chain_named_like_an_installed_target_is_refused(backend: Backend) {
     zap_is_refused(&node, &folder);
 }
 
+trial!(
+    for backend in Backend::ALL,
+    "grants::{backend}::an_extension_that_is_installed_later_concerns_its_policy_alone",
+    an_extension_that_is_installed_later_concerns_its_policy_alone(backend)
+);
 /// The chain was in force before the extension was installed. What other policies ask for is put in force all the same.
 fn an_extension_that_is_installed_later_concerns_its_policy_alone(backend: Backend) {
     let node = Node::new(backend);
@@ -247,6 +269,11 @@ fn an_extension_that_is_installed_later_concerns_its_policy_alone(backend: Backe
     assert!(save.contains("--dport 81"), "{save}\n{said}");
 }
 
+trial!(
+    for backend in Backend::ALL,
+    "grants::{backend}::targets_are_found_where_the_tools_find_them",
+    targets_are_found_where_the_tools_find_them(backend)
+);
 /// No variable names the folder that iptables was built with.
 fn targets_are_found_where_the_tools_find_them(backend: Backend) {
     let node = node_with(backend, zap("ZAP"));
@@ -256,6 +283,11 @@ fn targets_are_found_where_the_tools_find_them(backend: Backend) {
     zap_is_refused(&node, &found);
 }
 
+trial!(
+    for backend in Backend::ALL,
+    "grants::{backend}::a_name_of_a_host_or_user_is_refused",
+    a_name_of_a_host_or_user_is_refused(backend)
+);
 fn a_name_of_a_host_or_user_is_refused(backend: Backend) {
     for rule in [
         "-m conntrack --ctorigsrc localhost -j DROP",
@@ -270,6 +302,11 @@ fn a_name_of_a_host_or_user_is_refused(backend: Backend) {
     }
 }
 
+trial!(
+    for backend in Backend::ALL,
+    "grants::{backend}::a_dynamic_set_keeps_its_members_with_another_timeout",
+    a_dynamic_set_keeps_its_members(backend)
+);
 fn a_dynamic_set_keeps_its_members(backend: Backend) {
     let with = |timeout: u32| {
         let mut filled = set(Family::Ipv4, "op-seen", "hash:ip", &[]);
@@ -287,6 +324,11 @@ fn a_dynamic_set_keeps_its_members(backend: Backend) {
     assert!(sets.contains("192.0.2.7") && sets.contains("192.0.2.8"), "{sets}");
 }
 
+trial!(
+    for backend in Backend::ALL,
+    "grants::{backend}::a_member_that_is_listed_twice_is_one",
+    a_member_that_is_listed_twice_is_one(backend)
+);
 fn a_member_that_is_listed_twice_is_one(backend: Backend) {
     let members = ["10.0.0.0/8", "10.0.0.0/8", "10.1.2.3/8"];
     let node = node_with(backend, static_rules(&[], &[], &[set(Family::Ipv4, "op-nets", "hash:net", &members)]));

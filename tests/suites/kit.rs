@@ -1,28 +1,16 @@
 //! The kit itself: with iptables commands in the part of the program, so that a failure elsewhere is the program's.
 
-use libtest_mimic::Trial;
 use ruleward_tests::fake_tool::{FakeTool, Trouble, When};
 use ruleward_tests::save::{assert_same, rules_of};
 use ruleward_tests::traffic::{Place, Transport, at, floating};
-use ruleward_tests::trial::trial;
+use ruleward_tests::trial;
 use ruleward_tests::{Backend, Family, HOOKS, Node, TABLES, Traffic};
 
-pub fn trials() -> Vec<Trial> {
-    let mut trials = Vec::new();
-    for backend in Backend::ALL {
-        let mut add = |name: &str, test: fn(Backend)| {
-            trials.push(trial(format!("kit::{backend}::{name}"), move || test(backend)))
-        };
-        add("every_hook_takes_a_rule", every_hook_takes_a_rule);
-        add("nodes_are_alone", nodes_are_alone);
-        add("a_stranger_tampers", a_stranger_tampers);
-        add("load_gives_back_what_save_took", load_gives_back_what_save_took);
-        add("packets_tell_their_source", packets_tell_their_source);
-        add("fake_tools_misbehave", fake_tools_misbehave);
-    }
-    trials
-}
-
+trial!(
+    for backend in Backend::ALL,
+    "kit::{backend}::every_hook_takes_a_rule",
+    every_hook_takes_a_rule(backend)
+);
 fn every_hook_takes_a_rule(backend: Backend) {
     let node = Node::new(backend);
     for family in Family::ALL {
@@ -34,6 +22,7 @@ fn every_hook_takes_a_rule(backend: Backend) {
     }
 }
 
+trial!(for backend in Backend::ALL, "kit::{backend}::nodes_are_alone", nodes_are_alone(backend));
 fn nodes_are_alone(backend: Backend) {
     let (one, other) = (Node::new(backend), Node::new(backend));
     let before = other.save_all();
@@ -45,6 +34,11 @@ fn nodes_are_alone(backend: Backend) {
     other.command("test").args(&["!", "-e", "/run/mine"]).must();
 }
 
+trial!(
+    for backend in Backend::ALL,
+    "kit::{backend}::a_stranger_tampers",
+    a_stranger_tampers(backend)
+);
 fn a_stranger_tampers(backend: Backend) {
     let node = Node::new(backend);
     for family in Family::ALL {
@@ -74,6 +68,11 @@ fn a_stranger_tampers(backend: Backend) {
     }
 }
 
+trial!(
+    for backend in Backend::ALL,
+    "kit::{backend}::load_gives_back_what_save_took",
+    load_gives_back_what_save_took(backend)
+);
 fn load_gives_back_what_save_took(backend: Backend) {
     let node = Node::new(backend);
     let text = "*nat\n:PREROUTING ACCEPT [3:4]\n:INPUT ACCEPT [0:0]\n:OUTPUT ACCEPT [0:0]\n:POSTROUTING ACCEPT [0:0]\n\
@@ -83,6 +82,11 @@ fn load_gives_back_what_save_took(backend: Backend) {
     assert!(saved.contains("[5:6] -A POSTROUTING -j web"), "{saved}");
 }
 
+trial!(
+    for backend in Backend::ALL,
+    "kit::{backend}::packets_tell_their_source",
+    packets_tell_their_source(backend)
+);
 fn packets_tell_their_source(backend: Backend) {
     let node = Node::new(backend);
     let traffic = Traffic::around(&node);
@@ -105,6 +109,11 @@ fn packets_tell_their_source(backend: Backend) {
     }
 }
 
+trial!(
+    for backend in Backend::ALL,
+    "kit::{backend}::fake_tools_misbehave",
+    fake_tools_misbehave(backend)
+);
 fn fake_tools_misbehave(backend: Backend) {
     let node = Node::new(backend);
     let fake = FakeTool::new(&node);

@@ -5,28 +5,11 @@
 use std::fs;
 use std::sync::Arc;
 
-use libtest_mimic::Trial;
 use ruleward_tests::fake_tool::{FakeTool, Held};
 use ruleward_tests::policies::{attachment, chain, set, static_rules};
-use ruleward_tests::trial::trial;
+use ruleward_tests::trial;
 use ruleward_tests::{Backend, Daemon, Family, Node, Placement, poll};
 use serde_json::{Value, json};
-
-pub fn trials() -> Vec<Trial> {
-    let mut trials = Vec::new();
-    for backend in Backend::ALL {
-        let mut add = |name: &str, test: fn(Backend)| {
-            trials.push(trial(format!("large_set::{backend}::{name}"), move || test(backend)));
-        };
-        add("a_rule_is_repaired_while_it_is_read", a_rule_is_repaired_while_it_is_read);
-        add("the_node_is_not_in_sync_before_it_is_compared", the_node_is_not_in_sync_before_it_is_compared);
-        add("a_rule_is_repaired_while_it_is_read_back", a_rule_is_repaired_while_it_is_read_back);
-        add("a_rule_is_repaired_while_a_change_is_rehearsed", a_rule_is_repaired_while_a_change_is_rehearsed);
-        add("it_is_right_again_after_any_change", it_is_right_again_after_any_change);
-    }
-    trials.push(trial("large_set::memory_is_bounded_by_what_it_holds", memory_is_bounded_by_what_it_holds));
-    trials
-}
 
 const FAMILY: Family = Family::Ipv4;
 /// More than what is read at once.
@@ -98,6 +81,11 @@ fn refresh_beside(node: &Node, daemon: &Daemon, meanwhile: impl FnOnce()) {
     daemon.wait_until("in sync", |status| status.report.in_sync && status.report.problems.is_empty());
 }
 
+trial!(
+    for backend in Backend::ALL,
+    "large_set::{backend}::a_rule_is_repaired_while_it_is_read",
+    a_rule_is_repaired_while_it_is_read(backend)
+);
 fn a_rule_is_repaired_while_it_is_read(backend: Backend) {
     let node = node(backend, &members(MANY));
     let fake = FakeTool::new(&node);
@@ -124,6 +112,11 @@ fn a_rule_is_repaired_while_it_is_read(backend: Backend) {
     daemon.refresh();
 }
 
+trial!(
+    for backend in Backend::ALL,
+    "large_set::{backend}::the_node_is_not_in_sync_before_it_is_compared",
+    the_node_is_not_in_sync_before_it_is_compared(backend)
+);
 /// Another program has emptied it, and a rule is repaired before it is read.
 fn the_node_is_not_in_sync_before_it_is_compared(backend: Backend) {
     let node = node(backend, &members(MANY));
@@ -144,6 +137,11 @@ fn the_node_is_not_in_sync_before_it_is_compared(backend: Backend) {
     assert!(has(&node, &member(0)));
 }
 
+trial!(
+    for backend in Backend::ALL,
+    "large_set::{backend}::a_rule_is_repaired_while_it_is_read_back",
+    a_rule_is_repaired_while_it_is_read_back(backend)
+);
 fn a_rule_is_repaired_while_it_is_read_back(backend: Backend) {
     let node = node(backend, &members(MANY));
     let fake = FakeTool::new(&node);
@@ -163,6 +161,11 @@ fn a_rule_is_repaired_while_it_is_read_back(backend: Backend) {
     daemon.refresh().assert_unchanged();
 }
 
+trial!(
+    for backend in Backend::ALL,
+    "large_set::{backend}::a_rule_is_repaired_while_a_change_is_rehearsed",
+    a_rule_is_repaired_while_a_change_is_rehearsed(backend)
+);
 fn a_rule_is_repaired_while_a_change_is_rehearsed(backend: Backend) {
     let mut members = members(MANY);
     let node = node(backend, &members);
@@ -182,6 +185,11 @@ fn a_rule_is_repaired_while_a_change_is_rehearsed(backend: Backend) {
     daemon.refresh().assert_unchanged();
 }
 
+trial!(
+    for backend in Backend::ALL,
+    "large_set::{backend}::it_is_right_again_after_any_change",
+    it_is_right_again_after_any_change(backend)
+);
 fn it_is_right_again_after_any_change(backend: Backend) {
     let node = node(backend, &members(MANY));
     let daemon = node.daemon();
@@ -224,6 +232,7 @@ fn sorted(node: &Node) -> Vec<String> {
 /// At most so many bytes at the worst moment for each member, all that a policy takes to ask for it included.
 const MOST: usize = 250;
 
+trial!("large_set::memory_is_bounded_by_what_it_holds", memory_is_bounded_by_what_it_holds());
 fn memory_is_bounded_by_what_it_holds() {
     const MEMBERS: usize = 200_000;
     let highest = |count: usize| {

@@ -3,22 +3,12 @@
 
 use std::process::{Child, Command, Stdio};
 
-use libtest_mimic::Trial;
 use ruleward_tests::save::assert_same;
-use ruleward_tests::trial::trial;
+use ruleward_tests::trial;
 use ruleward_tests::{Backend, Daemon, Family, Node, poll};
 use serde_json::json;
 
 use crate::crowd;
-
-pub fn trials() -> Vec<Trial> {
-    vec![
-        trial("lock::status_answers_while_a_check_waits", status_answers_while_a_check_waits),
-        trial("lock::the_first_commit_waits", the_first_commit_waits),
-        trial("lock::apply_gives_up_in_time", apply_gives_up_in_time),
-        trial("lock::nft_does_not_wait", nft_does_not_wait),
-    ]
-}
 
 /// Somebody who holds the lock until it is dropped.
 pub struct Holder(Child);
@@ -49,6 +39,7 @@ impl Drop for Holder {
     }
 }
 
+trial!("lock::status_answers_while_a_check_waits", status_answers_while_a_check_waits());
 fn status_answers_while_a_check_waits() {
     let node = crowd::node(Backend::Legacy);
     node.configure(json!({ "policies": crowd::first_version() }));
@@ -77,6 +68,7 @@ fn status_answers_while_a_check_waits() {
     assert_eq!(daemon.status().waiting, None);
 }
 
+trial!("lock::the_first_commit_waits", the_first_commit_waits());
 fn the_first_commit_waits() {
     let node = crowd::node(Backend::Legacy);
     let before = node.save_all();
@@ -93,6 +85,7 @@ fn the_first_commit_waits() {
     daemon.wait_until("in sync", |status| status.report.in_sync);
 }
 
+trial!("lock::apply_gives_up_in_time", apply_gives_up_in_time());
 fn apply_gives_up_in_time() {
     let node = crowd::node(Backend::Legacy);
     node.configure(json!({ "lock-timeout": "1s", "policies": crowd::first_version() }));
@@ -107,6 +100,7 @@ fn apply_gives_up_in_time() {
     node.apply();
 }
 
+trial!("lock::nft_does_not_wait", nft_does_not_wait());
 fn nft_does_not_wait() {
     let node = crowd::node(Backend::Nft);
     node.configure(json!({ "policies": crowd::first_version() }));

@@ -36,7 +36,7 @@ mod versions;
 
 use std::process::ExitCode;
 
-use libtest_mimic::{Arguments, Trial};
+use libtest_mimic::Arguments;
 
 fn main() -> ExitCode {
     let arguments = Arguments::from_args();
@@ -47,39 +47,7 @@ fn main() -> ExitCode {
         return ExitCode::FAILURE;
     }
     ruleward_tests::trial::quiet_panics();
-    let suites: &[fn() -> Vec<Trial>] = &[
-        kit::trials,
-        raw::trials,
-        takeover::trials,
-        traffic::trials,
-        shipped::trials,
-        scopes::trials,
-        grants::trials,
-        resolvers::trials,
-        strangers::trials,
-        bad_input::trials,
-        hostile::trials,
-        lock::trials,
-        failure::trials,
-        crash::trials,
-        matrix::trials,
-        packets::trials,
-        events::trials,
-        neighbours::trials,
-        reload::trials,
-        versions::trials,
-        service::trials,
-        shown::trials,
-        truth::trials,
-        author::trials,
-        differential::trials,
-        native::trials,
-        set_types::trials,
-        set_options::trials,
-        large_sets::trials,
-    ];
-    let trials = suites.iter().flat_map(|suite| suite()).collect();
-    let conclusion = libtest_mimic::run(&arguments, trials);
+    let conclusion = libtest_mimic::run(&arguments, ruleward_tests::trial::all());
     matrix::end();
     ruleward_tests::warm::forget();
     conclusion.exit_code()

@@ -4,33 +4,17 @@
 
 use std::sync::Arc;
 
-use libtest_mimic::Trial;
 use ruleward_tests::policies::{attachment, chain, set, static_rules};
 use ruleward_tests::save::assert_same;
-use ruleward_tests::trial::trial;
+use ruleward_tests::trial;
 use ruleward_tests::{Backend, Family, Node, Placement, poll};
 use serde_json::{Value, json};
 
-pub fn trials() -> Vec<Trial> {
-    let mut trials = Vec::new();
-    for family in Family::ALL {
-        for replay in ["auto", "off"] {
-            let mut add = |name: &str, test: fn(Family, &str)| {
-                let name = format!("native::nft::{family}::replay_{replay}::{name}");
-                trials.push(trial(name, move || test(family, replay)));
-            };
-            add("a_first_apply_beside_them", a_first_apply_beside_them);
-            add("rules_of_ours_change_beside_them", rules_of_ours_change_beside_them);
-            add("drift_is_undone_after_a_restart", drift_is_undone_after_a_restart);
-            add("a_rule_of_ours_made_native_is_put_back", a_rule_of_ours_made_native_is_put_back);
-            add("a_cleanup_leaves_them_alone", a_cleanup_leaves_them_alone);
-        }
-        let name = format!("native::nft::{family}::a_stub_with_a_granted_name_spoils_no_proof");
-        trials.push(trial(name, move || a_stub_with_a_granted_name_spoils_no_proof(family)));
-    }
-    trials
-}
-
+trial!(
+    for family in Family::ALL,
+    "native::nft::{family}::a_stub_with_a_granted_name_spoils_no_proof",
+    a_stub_with_a_granted_name_spoils_no_proof(family)
+);
 /// A rule awaits a foreign chain whose name another policy was granted: the proof's stand-in for that chain is nobody's,
 /// and every rule is replayed.
 fn a_stub_with_a_granted_name_spoils_no_proof(family: Family) {
@@ -141,6 +125,12 @@ fn port_is(node: &Node, family: Family, port: u16) -> bool {
     listed.matches(&port).count() == TABLES.len() + 1 && !listed.contains(other)
 }
 
+trial!(
+    for family in Family::ALL,
+    for replay in ["auto", "off"],
+    "native::nft::{family}::replay_{replay}::a_first_apply_beside_them",
+    a_first_apply_beside_them(family, replay)
+);
 fn a_first_apply_beside_them(family: Family, replay: &str) {
     let node = configured(family, replay);
     natives(&node, family);
@@ -154,6 +144,12 @@ fn a_first_apply_beside_them(family: Family, replay: &str) {
     node.plan(0);
 }
 
+trial!(
+    for family in Family::ALL,
+    for replay in ["auto", "off"],
+    "native::nft::{family}::replay_{replay}::rules_of_ours_change_beside_them",
+    rules_of_ours_change_beside_them(family, replay)
+);
 fn rules_of_ours_change_beside_them(family: Family, replay: &str) {
     let node = configured(family, replay);
     node.apply();
@@ -169,6 +165,12 @@ fn rules_of_ours_change_beside_them(family: Family, replay: &str) {
     daemon.refresh().assert_unchanged();
 }
 
+trial!(
+    for family in Family::ALL,
+    for replay in ["auto", "off"],
+    "native::nft::{family}::replay_{replay}::drift_is_undone_after_a_restart",
+    drift_is_undone_after_a_restart(family, replay)
+);
 fn drift_is_undone_after_a_restart(family: Family, replay: &str) {
     let node = configured(family, replay);
     node.apply();
@@ -204,6 +206,12 @@ fn drift_is_undone_after_a_restart(family: Family, replay: &str) {
     daemon.refresh().assert_unchanged();
 }
 
+trial!(
+    for family in Family::ALL,
+    for replay in ["auto", "off"],
+    "native::nft::{family}::replay_{replay}::a_rule_of_ours_made_native_is_put_back",
+    a_rule_of_ours_made_native_is_put_back(family, replay)
+);
 /// One that iptables-save shows exactly as ours: it has no words for what was put in.
 fn a_rule_of_ours_made_native_is_put_back(family: Family, replay: &str) {
     let node = configured(family, replay);
@@ -227,6 +235,12 @@ fn a_rule_of_ours_made_native_is_put_back(family: Family, replay: &str) {
     assert_same("everything", &before, &listed(&node, family));
 }
 
+trial!(
+    for family in Family::ALL,
+    for replay in ["auto", "off"],
+    "native::nft::{family}::replay_{replay}::a_cleanup_leaves_them_alone",
+    a_cleanup_leaves_them_alone(family, replay)
+);
 fn a_cleanup_leaves_them_alone(family: Family, replay: &str) {
     let node = configured(family, replay);
     natives(&node, family);

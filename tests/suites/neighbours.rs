@@ -4,31 +4,12 @@
 use std::fmt::Write;
 use std::sync::Arc;
 
-use libtest_mimic::Trial;
 use ruleward_tests::save::chains_of;
-use ruleward_tests::trial::trial;
+use ruleward_tests::trial;
 use ruleward_tests::{Backend, Daemon, Family, Node, poll};
 use serde_json::json;
 
 use crate::events::{JUMPS, quiet_node};
-
-pub fn trials() -> Vec<Trial> {
-    let mut trials = Vec::new();
-    for backend in Backend::ALL {
-        let mut add = |name: &str, test: fn(Backend)| {
-            trials.push(trial(format!("neighbours::{backend}::{name}"), move || test(backend)));
-        };
-        add("chains_are_deleted_after_a_flush", chains_are_deleted_after_a_flush);
-        add("a_script_flushes_every_table", a_script_flushes_every_table);
-        add("a_slow_script_outlasts_the_bound", a_slow_script_outlasts_the_bound);
-        add("one_restore_flushes_five_tables", one_restore_flushes_five_tables);
-        add("a_restore_replaces_every_table", a_restore_replaces_every_table);
-        add("a_large_restore_beside_single_repairs", a_large_restore_beside_single_repairs);
-        add("a_program_that_never_pauses_is_not_waited_for", a_program_that_never_pauses_is_not_waited_for);
-        add("no_wait_is_a_choice", no_wait_is_a_choice);
-    }
-    trials
-}
 
 struct Scene {
     node: Arc<Node>,
@@ -73,6 +54,11 @@ impl Scene {
     }
 }
 
+trial!(
+    for backend in Backend::ALL,
+    "neighbours::{backend}::chains_are_deleted_after_a_flush",
+    chains_are_deleted_after_a_flush(backend)
+);
 /// `iptables -F && iptables -X`: the second process does not find what the first has deleted. Another table each time, so
 /// that no repair waits for another reason.
 fn chains_are_deleted_after_a_flush(backend: Backend) {
@@ -92,6 +78,11 @@ fn chains_are_deleted_after_a_flush(backend: Backend) {
     }
 }
 
+trial!(
+    for backend in Backend::ALL,
+    "neighbours::{backend}::a_script_flushes_every_table",
+    a_script_flushes_every_table(backend)
+);
 /// What `ufw-init flush-all` and many a firewall script do, one process for each step.
 fn a_script_flushes_every_table(backend: Backend) {
     let scene = Scene::new(backend);
@@ -111,6 +102,11 @@ fn a_script_flushes_every_table(backend: Backend) {
     }
 }
 
+trial!(
+    for backend in Backend::ALL,
+    "neighbours::{backend}::a_slow_script_outlasts_the_bound",
+    a_slow_script_outlasts_the_bound(backend)
+);
 /// Longer than `repair-wait-mass` after the first table was flushed, the others are: none is repaired between its own two
 /// steps because the first has waited long enough.
 fn a_slow_script_outlasts_the_bound(backend: Backend) {
@@ -130,6 +126,11 @@ fn a_slow_script_outlasts_the_bound(backend: Backend) {
     scene.all_is_back();
 }
 
+trial!(
+    for backend in Backend::ALL,
+    "neighbours::{backend}::one_restore_flushes_five_tables",
+    one_restore_flushes_five_tables(backend)
+);
 /// Each table of a restore is a commit of its own.
 fn one_restore_flushes_five_tables(backend: Backend) {
     let scene = Scene::new(backend);
@@ -152,6 +153,11 @@ fn one_restore_flushes_five_tables(backend: Backend) {
     }
 }
 
+trial!(
+    for backend in Backend::ALL,
+    "neighbours::{backend}::a_restore_replaces_every_table",
+    a_restore_replaces_every_table(backend)
+);
 /// `iptables-restore` without `--noflush`, as `netfilter-persistent` and ferm call it.
 fn a_restore_replaces_every_table(backend: Backend) {
     let scene = Scene::new(backend);
@@ -170,6 +176,11 @@ fn a_restore_replaces_every_table(backend: Backend) {
     }
 }
 
+trial!(
+    for backend in Backend::ALL,
+    "neighbours::{backend}::a_large_restore_beside_single_repairs",
+    a_large_restore_beside_single_repairs(backend)
+);
 /// kube-proxy and Felix write thousands of lines at once, and delete chains in the same transaction. Meanwhile our rule is
 /// deleted in the same table.
 fn a_large_restore_beside_single_repairs(backend: Backend) {
@@ -198,6 +209,11 @@ fn a_large_restore_beside_single_repairs(backend: Backend) {
     scene.all_is_back();
 }
 
+trial!(
+    for backend in Backend::ALL,
+    "neighbours::{backend}::a_program_that_never_pauses_is_not_waited_for",
+    a_program_that_never_pauses_is_not_waited_for(backend)
+);
 /// Whoever writes without a pause holds up no repair for longer than the bound.
 fn a_program_that_never_pauses_is_not_waited_for(backend: Backend) {
     let scene = Scene::new(backend);
@@ -211,6 +227,11 @@ fn a_program_that_never_pauses_is_not_waited_for(backend: Backend) {
     busy.finish();
 }
 
+trial!(
+    for backend in Backend::ALL,
+    "neighbours::{backend}::no_wait_is_a_choice",
+    no_wait_is_a_choice(backend)
+);
 /// With bounds of nothing a repair is made as soon as it is heard of, whoever is in between.
 fn no_wait_is_a_choice(backend: Backend) {
     let scene = Scene::new(backend);

@@ -1,18 +1,8 @@
 //! The stranger without stock tools, checked with the stock tools: what it does to the kernel is what it says.
 
-use libtest_mimic::Trial;
 use ruleward_tests::save::{assert_same, rules_of};
-use ruleward_tests::trial::trial;
+use ruleward_tests::trial;
 use ruleward_tests::{Backend, Family, Node};
-
-pub fn trials() -> Vec<Trial> {
-    vec![
-        trial("kit::legacy::raw_deletion_moves_jumps_and_hooks", raw_deletion_moves_jumps_and_hooks),
-        trial("kit::nft::raw_rules_are_deleted_and_copied", raw_rules_are_deleted_and_copied),
-        trial("kit::nft::raw_writers_say_what_they_left", raw_writers_say_what_they_left),
-        trial("kit::nft::raw_deleters_and_readers_see_every_change", raw_deleters_and_readers_see_every_change),
-    ]
-}
 
 /// Jumps forward and backward, in front of and behind what is deleted, in built-in chains and others.
 fn tangled(node: &Node, family: Family) {
@@ -22,6 +12,7 @@ fn tangled(node: &Node, family: Family) {
     node.add(family, rules);
 }
 
+trial!("kit::legacy::raw_deletion_moves_jumps_and_hooks", raw_deletion_moves_jumps_and_hooks());
 fn raw_deletion_moves_jumps_and_hooks() {
     let (raw, stock) = (Node::new(Backend::Legacy), Node::new(Backend::Legacy));
     for family in Family::ALL {
@@ -41,6 +32,7 @@ fn raw_deletion_moves_jumps_and_hooks() {
     }
 }
 
+trial!("kit::nft::raw_rules_are_deleted_and_copied", raw_rules_are_deleted_and_copied());
 fn raw_rules_are_deleted_and_copied() {
     let node = Node::new(Backend::Nft);
     for family in Family::ALL {
@@ -62,6 +54,7 @@ fn raw_rules_are_deleted_and_copied() {
     }
 }
 
+trial!("kit::nft::raw_writers_say_what_they_left", raw_writers_say_what_they_left());
 fn raw_writers_say_what_they_left() {
     let node = Node::new(Backend::Nft);
     for family in Family::ALL {
@@ -79,6 +72,7 @@ fn raw_writers_say_what_they_left() {
     }
 }
 
+trial!("kit::nft::raw_deleters_and_readers_see_every_change", raw_deleters_and_readers_see_every_change());
 fn raw_deleters_and_readers_see_every_change() {
     let node = Node::new(Backend::Nft);
     let family = Family::Ipv4;

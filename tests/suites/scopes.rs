@@ -1,38 +1,18 @@
 //! What stays and what goes: with the daemon, with a policy's chains, with the whole of Ruleward.
 
-use libtest_mimic::Trial;
 use ruleward_tests::policies::{attachment, chain, set, static_rules};
 use ruleward_tests::save::{assert_same, chains_of, rules_of};
-use ruleward_tests::trial::trial;
+use ruleward_tests::trial;
 use ruleward_tests::{Backend, Change, Family, Node, Placement, TABLES, poll};
 use serde_json::json;
 
 use crate::crowd;
 
-pub fn trials() -> Vec<Trial> {
-    let mut trials = Vec::new();
-    for backend in Backend::ALL {
-        let mut add = |name: &str, test: fn(Backend)| {
-            trials.push(trial(format!("scopes::{backend}::{name}"), move || test(backend)));
-        };
-        add("the_end_of_the_daemon_leaves_the_rules", the_end_of_the_daemon_leaves_the_rules);
-        add("applying_twice_changes_nothing", applying_twice_changes_nothing);
-        add("plan_writes_nothing", plan_writes_nothing);
-        add("obsolete_chains_and_sets_go", obsolete_chains_and_sets_go);
-        add("a_chain_that_a_stranger_uses_stays", a_chain_that_a_stranger_uses_stays);
-        add("cleanup_refuses_beside_a_daemon", cleanup_refuses_beside_a_daemon);
-        add("cleanup_leaves_what_is_not_granted", cleanup_leaves_what_is_not_granted);
-        add("attachments_stand_in_order", attachments_stand_in_order);
-        add("a_policy_that_is_off_asks_for_nothing", a_policy_that_is_off_asks_for_nothing);
-        add("commands_without_a_daemon_say_so", commands_without_a_daemon_say_so);
-        add("the_backend_is_found", the_backend_is_found);
-        add("sighup_checks_now", sighup_checks_now);
-        add("one_family_leaves_the_other_alone", one_family_leaves_the_other_alone);
-        add("ten_thousand_rules", ten_thousand_rules);
-    }
-    trials
-}
-
+trial!(
+    for backend in Backend::ALL,
+    "scopes::{backend}::the_end_of_the_daemon_leaves_the_rules",
+    the_end_of_the_daemon_leaves_the_rules(backend)
+);
 fn the_end_of_the_daemon_leaves_the_rules(backend: Backend) {
     let node = crowd::node(backend);
     node.configure(json!({ "policies": crowd::first_version() }));
@@ -46,6 +26,11 @@ fn the_end_of_the_daemon_leaves_the_rules(backend: Backend) {
     }
 }
 
+trial!(
+    for backend in Backend::ALL,
+    "scopes::{backend}::applying_twice_changes_nothing",
+    applying_twice_changes_nothing(backend)
+);
 fn applying_twice_changes_nothing(backend: Backend) {
     let node = crowd::node(backend);
     node.configure(json!({ "policies": crowd::first_version() }));
@@ -63,6 +48,11 @@ fn applying_twice_changes_nothing(backend: Backend) {
     assert_same("everything", &before, &node.save_all());
 }
 
+trial!(
+    for backend in Backend::ALL,
+    "scopes::{backend}::plan_writes_nothing",
+    plan_writes_nothing(backend)
+);
 fn plan_writes_nothing(backend: Backend) {
     let node = crowd::node(backend);
     node.configure(json!({ "policies": crowd::first_version() }));
@@ -94,6 +84,11 @@ fn plan_writes_nothing(backend: Backend) {
     assert_eq!(node.apply().outcome, "changed");
 }
 
+trial!(
+    for backend in Backend::ALL,
+    "scopes::{backend}::obsolete_chains_and_sets_go",
+    obsolete_chains_and_sets_go(backend)
+);
 fn obsolete_chains_and_sets_go(backend: Backend) {
     let node = crowd::node(backend);
     node.configure(json!({ "policies": crowd::first_version() }));
@@ -109,6 +104,11 @@ fn obsolete_chains_and_sets_go(backend: Backend) {
     node.apply().assert_unchanged();
 }
 
+trial!(
+    for backend in Backend::ALL,
+    "scopes::{backend}::a_chain_that_a_stranger_uses_stays",
+    a_chain_that_a_stranger_uses_stays(backend)
+);
 /// The kernel does not let it go while the stranger's rule jumps to it, and that rule is not ours to remove.
 fn a_chain_that_a_stranger_uses_stays(backend: Backend) {
     let node = crowd::node(backend);
@@ -126,6 +126,11 @@ fn a_chain_that_a_stranger_uses_stays(backend: Backend) {
     assert!(!node.save_all().contains("op-old"));
 }
 
+trial!(
+    for backend in Backend::ALL,
+    "scopes::{backend}::cleanup_refuses_beside_a_daemon",
+    cleanup_refuses_beside_a_daemon(backend)
+);
 fn cleanup_refuses_beside_a_daemon(backend: Backend) {
     let node = crowd::node(backend);
     let before = node.save_all();
@@ -142,6 +147,11 @@ fn cleanup_refuses_beside_a_daemon(backend: Backend) {
     node.cleanup();
 }
 
+trial!(
+    for backend in Backend::ALL,
+    "scopes::{backend}::cleanup_leaves_what_is_not_granted",
+    cleanup_leaves_what_is_not_granted(backend)
+);
 /// Names that look like ours but that this configuration's grants don't own.
 fn cleanup_leaves_what_is_not_granted(backend: Backend) {
     let node = Node::new(backend);
@@ -157,6 +167,11 @@ fn cleanup_leaves_what_is_not_granted(backend: Backend) {
     assert_same("everything after the cleanup", &before, &node.save_all());
 }
 
+trial!(
+    for backend in Backend::ALL,
+    "scopes::{backend}::attachments_stand_in_order",
+    attachments_stand_in_order(backend)
+);
 fn attachments_stand_in_order(backend: Backend) {
     let node = Node::new(backend);
     let policy = |name: &str, order: i32| {
@@ -179,6 +194,11 @@ fn attachments_stand_in_order(backend: Backend) {
     node.apply().assert_unchanged();
 }
 
+trial!(
+    for backend in Backend::ALL,
+    "scopes::{backend}::a_policy_that_is_off_asks_for_nothing",
+    a_policy_that_is_off_asks_for_nothing(backend)
+);
 fn a_policy_that_is_off_asks_for_nothing(backend: Backend) {
     let node = Node::new(backend);
     let mut policies = crowd::first_version();
@@ -190,6 +210,11 @@ fn a_policy_that_is_off_asks_for_nothing(backend: Backend) {
     assert_same("everything", &before, &node.save_all());
 }
 
+trial!(
+    for backend in Backend::ALL,
+    "scopes::{backend}::commands_without_a_daemon_say_so",
+    commands_without_a_daemon_say_so(backend)
+);
 fn commands_without_a_daemon_say_so(backend: Backend) {
     let node = Node::new(backend);
     node.configure(
@@ -204,6 +229,11 @@ fn commands_without_a_daemon_say_so(backend: Backend) {
     assert_eq!(output.code, Some(64), "{output:#?}");
 }
 
+trial!(
+    for backend in Backend::ALL,
+    "scopes::{backend}::the_backend_is_found",
+    the_backend_is_found(backend)
+);
 /// Nothing configured: the rules that are there decide, and the reason is told.
 fn the_backend_is_found(backend: Backend) {
     let node = crowd::node(backend);
@@ -215,6 +245,11 @@ fn the_backend_is_found(backend: Backend) {
     node.apply().assert_unchanged();
 }
 
+trial!(
+    for backend in Backend::ALL,
+    "scopes::{backend}::sighup_checks_now",
+    sighup_checks_now(backend)
+);
 fn sighup_checks_now(backend: Backend) {
     let node = crowd::node(backend);
     node.configure(json!({ "policies": crowd::first_version() }));
@@ -225,6 +260,11 @@ fn sighup_checks_now(backend: Backend) {
     poll("the chain is filled again", || (node.save_all() == before).then_some(()));
 }
 
+trial!(
+    for backend in Backend::ALL,
+    "scopes::{backend}::one_family_leaves_the_other_alone",
+    one_family_leaves_the_other_alone(backend)
+);
 fn one_family_leaves_the_other_alone(backend: Backend) {
     for (family, other) in [(Family::Ipv4, Family::Ipv6), (Family::Ipv6, Family::Ipv4)] {
         let node = crowd::node(backend);
@@ -241,6 +281,11 @@ fn one_family_leaves_the_other_alone(backend: Backend) {
     }
 }
 
+trial!(
+    for backend in Backend::ALL,
+    "scopes::{backend}::ten_thousand_rules",
+    ten_thousand_rules(backend)
+);
 /// More than a pipe holds, in both directions. One rule of them is edited, and only that one is written again.
 fn ten_thousand_rules(backend: Backend) {
     let node = Node::new(backend);

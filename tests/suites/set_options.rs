@@ -5,32 +5,10 @@
 use std::net::UdpSocket;
 use std::time::Duration;
 
-use libtest_mimic::Trial;
 use ruleward_tests::policies::{attachment, set, static_rules};
-use ruleward_tests::trial::trial;
+use ruleward_tests::trial;
 use ruleward_tests::{Backend, Family, Node, Placement, poll};
 use serde_json::{Value, json};
-
-pub fn trials() -> Vec<Trial> {
-    let mut trials = Vec::new();
-    for backend in Backend::ALL {
-        for family in Family::ALL {
-            let mut add = |name: &str, test: fn(Backend, Family)| {
-                trials.push(trial(format!("set_options::{backend}::{family}::{name}"), move || test(backend, family)));
-            };
-            add("nomatch_exempts_packets", nomatch_exempts_packets);
-            add("counters_are_no_difference", counters_are_no_difference);
-            add("every_address_is_refused_and_its_halves_hold_it", every_address);
-        }
-        let mut add = |name: &str, test: fn(Backend)| {
-            trials.push(trial(format!("set_options::{backend}::{name}"), move || test(backend)));
-        };
-        add("every_option_is_in_force_and_kept", every_option_is_in_force_and_kept);
-        add("another_range_is_a_new_version", another_range_is_a_new_version);
-        add("what_ipset_refuses_is_refused_with_its_reason", what_ipset_refuses_is_refused);
-    }
-    trials
-}
 
 fn with_options(mut set: Value, options: Value) -> Value {
     set["options"] = options;
@@ -60,6 +38,12 @@ fn arrives(node: &Node, from: &str) -> bool {
     receiver.recv(&mut [0; 8]).is_ok()
 }
 
+trial!(
+    for backend in Backend::ALL,
+    for family in Family::ALL,
+    "set_options::{backend}::{family}::nomatch_exempts_packets",
+    nomatch_exempts_packets(backend, family)
+);
 fn nomatch_exempts_packets(backend: Backend, family: Family) {
     let [network, inside, exception, exempt] = addresses(family);
     let node = Node::new(backend);
@@ -91,6 +75,12 @@ fn nomatch_exempts_packets(backend: Backend, family: Family) {
     daemon.refresh().assert_unchanged();
 }
 
+trial!(
+    for backend in Backend::ALL,
+    for family in Family::ALL,
+    "set_options::{backend}::{family}::counters_are_no_difference",
+    counters_are_no_difference(backend, family)
+);
 fn counters_are_no_difference(backend: Backend, family: Family) {
     let [network, inside, ..] = addresses(family);
     let node = Node::new(backend);
@@ -110,6 +100,12 @@ fn counters_are_no_difference(backend: Backend, family: Family) {
     assert_eq!(node.command("ipset").args(&["list", "op-nets"]).must(), listed, "what was counted is kept");
 }
 
+trial!(
+    for backend in Backend::ALL,
+    for family in Family::ALL,
+    "set_options::{backend}::{family}::every_address_is_refused_and_its_halves_hold_it",
+    every_address(backend, family)
+);
 fn every_address(backend: Backend, family: Family) {
     let node = Node::new(backend);
     let (all, halves) = match family {
@@ -190,6 +186,11 @@ fn has_type(node: &Node, kind: &str) -> bool {
     !output.stderr.contains("set type not supported")
 }
 
+trial!(
+    for backend in Backend::ALL,
+    "set_options::{backend}::every_option_is_in_force_and_kept",
+    every_option_is_in_force_and_kept(backend)
+);
 fn every_option_is_in_force_and_kept(backend: Backend) {
     for (kind, options, members, words) in kinds() {
         let node = Node::new(backend);
@@ -236,6 +237,11 @@ fn every_option_is_in_force_and_kept(backend: Backend) {
     }
 }
 
+trial!(
+    for backend in Backend::ALL,
+    "set_options::{backend}::another_range_is_a_new_version",
+    another_range_is_a_new_version(backend)
+);
 fn another_range_is_a_new_version(backend: Backend) {
     let node = Node::new(backend);
     let rule =
@@ -259,6 +265,11 @@ fn another_range_is_a_new_version(backend: Backend) {
     assert_eq!(node.sets(), sets);
 }
 
+trial!(
+    for backend in Backend::ALL,
+    "set_options::{backend}::what_ipset_refuses_is_refused_with_its_reason",
+    what_ipset_refuses_is_refused(backend)
+);
 fn what_ipset_refuses_is_refused(backend: Backend) {
     let refused = |kind: &str, options: Value, members: &[&str], says: &[&str]| {
         let node = Node::new(backend);

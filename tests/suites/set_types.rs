@@ -7,34 +7,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use libtest_mimic::Trial;
 use ruleward_tests::policies::{attachment, chain, set, static_rules};
 use ruleward_tests::save::assert_same;
-use ruleward_tests::trial::trial;
+use ruleward_tests::trial;
 use ruleward_tests::{Backend, Daemon, Family, Node, Placement, poll};
 use serde_json::{Value, json};
-
-pub fn trials() -> Vec<Trial> {
-    let mut trials = Vec::new();
-    for backend in Backend::ALL {
-        for family in Family::ALL {
-            let mut add = |name: &str, test: fn(Backend, Family)| {
-                trials.push(trial(format!("set_types::{backend}::{family}::{name}"), move || test(backend, family)));
-            };
-            add("our_rules_alone_are_led_past_it", our_rules_alone_are_led_past_it);
-            add("a_set_of_ours_that_lists_it_is_led_past_it", a_set_of_ours_that_lists_it_is_led_past_it);
-            add("an_interrupted_change_is_carried_on", an_interrupted_change_is_carried_on);
-            add("a_foreign_rule_is_named_and_all_else_repaired", a_foreign_rule_is_named_and_all_else_repaired);
-            add("a_foreign_set_is_named", a_foreign_set_is_named);
-            add("a_new_version_changes_type_and_rules", a_new_version_changes_type_and_rules);
-            add("a_new_version_is_refused_for_a_foreign_rule", a_new_version_is_refused_for_a_foreign_rule);
-            add("no_packet_goes_by_meanwhile", no_packet_goes_by_meanwhile);
-        }
-        let name = format!("set_types::{backend}::a_new_version_changes_the_family");
-        trials.push(trial(name, move || a_new_version_changes_the_family(backend)));
-    }
-    trials
-}
 
 const RULE: &str = "-m set --match-set op-blocked src -j DROP";
 
@@ -99,6 +76,12 @@ fn comes_back(node: &Node, daemon: &Daemon, family: Family, before: &str) {
     assert_same("rules and sets", before, &picture(node, family));
 }
 
+trial!(
+    for backend in Backend::ALL,
+    for family in Family::ALL,
+    "set_types::{backend}::{family}::our_rules_alone_are_led_past_it",
+    our_rules_alone_are_led_past_it(backend, family)
+);
 fn our_rules_alone_are_led_past_it(backend: Backend, family: Family) {
     let (node, daemon) = node_with(backend, family, policy(family, "hash:ip", "0x1"));
     let before = picture(&node, family);
@@ -121,6 +104,12 @@ fn our_rules_alone_are_led_past_it(backend: Backend, family: Family) {
     daemon.refresh().assert_unchanged();
 }
 
+trial!(
+    for backend in Backend::ALL,
+    for family in Family::ALL,
+    "set_types::{backend}::{family}::a_set_of_ours_that_lists_it_is_led_past_it",
+    a_set_of_ours_that_lists_it_is_led_past_it(backend, family)
+);
 fn a_set_of_ours_that_lists_it_is_led_past_it(backend: Backend, family: Family) {
     let mut policies = policy(family, "hash:ip", "0x1");
     let list = set(family, "op-all", "list:set", &["op-blocked"]);
@@ -137,6 +126,12 @@ fn a_set_of_ours_that_lists_it_is_led_past_it(backend: Backend, family: Family) 
     comes_back(&node, &daemon, family, &before);
 }
 
+trial!(
+    for backend in Backend::ALL,
+    for family in Family::ALL,
+    "set_types::{backend}::{family}::an_interrupted_change_is_carried_on",
+    an_interrupted_change_is_carried_on(backend, family)
+);
 /// What a crash leaves between the steps: rules of ours that lead to a scratch set, or the scratch set alone.
 fn an_interrupted_change_is_carried_on(backend: Backend, family: Family) {
     let node = Node::new(backend);
@@ -154,6 +149,12 @@ fn an_interrupted_change_is_carried_on(backend: Backend, family: Family) {
     node.apply().assert_unchanged();
 }
 
+trial!(
+    for backend in Backend::ALL,
+    for family in Family::ALL,
+    "set_types::{backend}::{family}::a_foreign_rule_is_named_and_all_else_repaired",
+    a_foreign_rule_is_named_and_all_else_repaired(backend, family)
+);
 fn a_foreign_rule_is_named_and_all_else_repaired(backend: Backend, family: Family) {
     let (node, daemon) = node_with(backend, family, policy(family, "hash:ip", "0x1"));
     let before = picture(&node, family);
@@ -185,6 +186,12 @@ fn foreign_gone(node: &Node, family: Family) -> String {
     node.save(family, "filter")
 }
 
+trial!(
+    for backend in Backend::ALL,
+    for family in Family::ALL,
+    "set_types::{backend}::{family}::a_foreign_set_is_named",
+    a_foreign_set_is_named(backend, family)
+);
 fn a_foreign_set_is_named(backend: Backend, family: Family) {
     let (node, daemon) = node_with(backend, family, policy(family, "hash:ip", "0x1"));
     daemon.pause();
@@ -199,6 +206,12 @@ fn a_foreign_set_is_named(backend: Backend, family: Family) {
     assert!(node.sets().contains("create op-blocked hash:ip"), "{}", node.sets());
 }
 
+trial!(
+    for backend in Backend::ALL,
+    for family in Family::ALL,
+    "set_types::{backend}::{family}::a_new_version_changes_type_and_rules",
+    a_new_version_changes_type_and_rules(backend, family)
+);
 fn a_new_version_changes_type_and_rules(backend: Backend, family: Family) {
     let (node, daemon) = node_with(backend, family, policy(family, "hash:ip", "0x1"));
     let before = picture(&node, family);
@@ -215,6 +228,12 @@ fn a_new_version_changes_type_and_rules(backend: Backend, family: Family) {
     comes_back(&node, &daemon, family, &before);
 }
 
+trial!(
+    for backend in Backend::ALL,
+    for family in Family::ALL,
+    "set_types::{backend}::{family}::a_new_version_is_refused_for_a_foreign_rule",
+    a_new_version_is_refused_for_a_foreign_rule(backend, family)
+);
 fn a_new_version_is_refused_for_a_foreign_rule(backend: Backend, family: Family) {
     let (node, daemon) = node_with(backend, family, policy(family, "hash:ip", "0x1"));
     let foreign = node.stranger(family);
@@ -231,6 +250,11 @@ fn a_new_version_is_refused_for_a_foreign_rule(backend: Backend, family: Family)
     daemon.wait_until_in_sync();
 }
 
+trial!(
+    for backend in Backend::ALL,
+    "set_types::{backend}::a_new_version_changes_the_family",
+    a_new_version_changes_the_family(backend)
+);
 fn a_new_version_changes_the_family(backend: Backend) {
     let (one, other) = (Family::Ipv4, Family::Ipv6);
     let node = Node::new(backend);
@@ -251,6 +275,12 @@ fn a_new_version_changes_the_family(backend: Backend) {
     assert_same("rules and sets", &before, &format!("{}{}", picture(&node, one), picture(&node, other)));
 }
 
+trial!(
+    for backend in Backend::ALL,
+    for family in Family::ALL,
+    "set_types::{backend}::{family}::no_packet_goes_by_meanwhile",
+    no_packet_goes_by_meanwhile(backend, family)
+);
 /// A sender that never pauses is dropped by the set all the time, while versions change its type to and fro.
 fn no_packet_goes_by_meanwhile(backend: Backend, family: Family) {
     let local = if family == Family::Ipv4 { "127.0.0.1" } else { "::1" };

@@ -6,10 +6,9 @@ use std::net::{IpAddr, Ipv6Addr, SocketAddr, SocketAddrV6, UdpSocket};
 use std::sync::Arc;
 use std::time::Duration;
 
-use libtest_mimic::Trial;
 use ruleward_tests::policies::calico;
 use ruleward_tests::traffic::{Place, Transport, at};
-use ruleward_tests::trial::trial;
+use ruleward_tests::trial;
 use ruleward_tests::{Backend, Daemon, Family, Node, Traffic, poll};
 use serde_json::{Value, json};
 
@@ -18,26 +17,6 @@ use crate::traffic::POOLS;
 /// Which of filter's chains drop what no rule accepts.
 const POLICIES: [(&str, &[&str]); 3] =
     [("accept", &[]), ("forward_drop", &["FORWARD"]), ("all_drop", &["INPUT", "FORWARD", "OUTPUT"])];
-
-pub fn trials() -> Vec<Trial> {
-    let mut trials = Vec::new();
-    for backend in Backend::ALL {
-        for family in Family::ALL {
-            for (name, drops) in POLICIES {
-                let mut add = |what: &str, test: fn(Backend, Family, &[&str])| {
-                    let name = format!("shipped::{backend}::{family}::{what}::{name}");
-                    trials.push(trial(name, move || test(backend, family, drops)));
-                };
-                add("port_forward_leads_in_and_back", port_forward_leads_in_and_back);
-                add("host_firewall_admits_and_answers", host_firewall_admits_and_answers);
-                add("masquerading_leads_out_and_back", masquerading_leads_out_and_back);
-            }
-            let name = format!("shipped::{backend}::{family}::host_firewall_admits_dhcp_answers");
-            trials.push(trial(name, move || host_firewall_admits_dhcp_answers(backend, family)));
-        }
-    }
-    trials
-}
 
 fn grants(tables: &[&str], prefix: &str) -> Value {
     json!({ "tables": tables, "chains": [format!("{prefix}-*")], "comments": [format!("{prefix}:")] })
@@ -62,6 +41,13 @@ fn drop_in(node: &Node, family: Family, chains: &[&str]) {
     }
 }
 
+trial!(
+    for backend in Backend::ALL,
+    for family in Family::ALL,
+    for (name, drops) in POLICIES,
+    "shipped::{backend}::{family}::port_forward_leads_in_and_back::{name}",
+    port_forward_leads_in_and_back(backend, family, drops)
+);
 /// From outside, from another network, from the target's own network, and from the node where its own packets may leave.
 fn port_forward_leads_in_and_back(backend: Backend, family: Family, drops: &[&str]) {
     let target = at(Place::Pod, family);
@@ -110,6 +96,13 @@ fn host_firewall(backend: Backend) -> (Arc<Node>, Daemon) {
     node_with(backend, "host-firewall", policy)
 }
 
+trial!(
+    for backend in Backend::ALL,
+    for family in Family::ALL,
+    for (name, drops) in POLICIES,
+    "shipped::{backend}::{family}::host_firewall_admits_and_answers::{name}",
+    host_firewall_admits_and_answers(backend, family, drops)
+);
 fn host_firewall_admits_and_answers(backend: Backend, family: Family, drops: &[&str]) {
     let (node, _daemon) = host_firewall(backend);
     let traffic = Traffic::around(&node);
@@ -125,6 +118,12 @@ fn host_firewall_admits_and_answers(backend: Backend, family: Family, drops: &[&
     }
 }
 
+trial!(
+    for backend in Backend::ALL,
+    for family in Family::ALL,
+    "shipped::{backend}::{family}::host_firewall_admits_dhcp_answers",
+    host_firewall_admits_dhcp_answers(backend, family)
+);
 /// What a DHCP server answers is no answer to conntrack: the question went to everybody.
 fn host_firewall_admits_dhcp_answers(backend: Backend, family: Family) {
     let policy = json!({ "component": "host-firewall.wasm", "grants": grants(&["filter"], "hfw") });
@@ -183,6 +182,13 @@ fn rescoped(address: SocketAddr, own: SocketAddr) -> SocketAddr {
     }
 }
 
+trial!(
+    for backend in Backend::ALL,
+    for family in Family::ALL,
+    for (name, drops) in POLICIES,
+    "shipped::{backend}::{family}::masquerading_leads_out_and_back::{name}",
+    masquerading_leads_out_and_back(backend, family, drops)
+);
 fn masquerading_leads_out_and_back(backend: Backend, family: Family, drops: &[&str]) {
     let masquerade = json!({
         "component": "ip-masquerade.wasm",

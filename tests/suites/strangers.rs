@@ -2,31 +2,19 @@
 
 use std::net::UdpSocket;
 
-use libtest_mimic::Trial;
 use ruleward_tests::policies::{attachment, chain, static_rules};
 use ruleward_tests::save::{assert_same, chains_of, rules_of};
-use ruleward_tests::trial::trial;
+use ruleward_tests::trial;
 use ruleward_tests::{Backend, Family, Node, Placement};
 use serde_json::json;
 
 use crate::crowd;
 
-pub fn trials() -> Vec<Trial> {
-    let mut trials = Vec::new();
-    for backend in Backend::ALL {
-        let mut add = |name: &str, test: fn(Backend)| {
-            trials.push(trial(format!("strangers::{backend}::{name}"), move || test(backend)));
-        };
-        add("stay_through_everything", stay_through_everything);
-        add("stay_when_they_come_later", stay_when_they_come_later);
-        add("their_chain_with_our_rules_in_it_is_theirs", their_chain_with_our_rules_in_it_is_theirs);
-        add("counters_survive_a_change_beside_them", counters_survive_a_change_beside_them);
-        add("counters_survive_a_repair_beside_them", counters_survive_a_repair_beside_them);
-        add("an_unused_table_is_not_made", an_unused_table_is_not_made);
-    }
-    trials
-}
-
+trial!(
+    for backend in Backend::ALL,
+    "strangers::{backend}::stay_through_everything",
+    stay_through_everything(backend)
+);
 /// First commit, a check, damage and repair, a new version of the policy, the end.
 fn stay_through_everything(backend: Backend) {
     let node = crowd::node(backend);
@@ -71,6 +59,11 @@ pub fn jump(node: &Node, family: Family, table: &str, hook: &str, target: &str) 
     line.splitn(3, ' ').nth(2).unwrap_or_default().to_owned()
 }
 
+trial!(
+    for backend in Backend::ALL,
+    "strangers::{backend}::stay_when_they_come_later",
+    stay_when_they_come_later(backend)
+);
 /// Docker starts after us: it puts its rules in front of and behind ours. Its order is kept; ours is restored.
 fn stay_when_they_come_later(backend: Backend) {
     let node = Node::new(backend);
@@ -104,6 +97,11 @@ fn stay_when_they_come_later(backend: Backend) {
     daemon.refresh().assert_unchanged();
 }
 
+trial!(
+    for backend in Backend::ALL,
+    "strangers::{backend}::their_chain_with_our_rules_in_it_is_theirs",
+    their_chain_with_our_rules_in_it_is_theirs(backend)
+);
 /// A stranger's chain that calls ours, and our chain under a new name that is not ours: both are theirs now.
 fn their_chain_with_our_rules_in_it_is_theirs(backend: Backend) {
     let node = Node::new(backend);
@@ -172,6 +170,11 @@ fn with_counters(backend: Backend, change: fn(&Node)) {
     }
 }
 
+trial!(
+    for backend in Backend::ALL,
+    "strangers::{backend}::counters_survive_a_change_beside_them",
+    counters_survive_a_change_beside_them(backend)
+);
 fn counters_survive_a_change_beside_them(backend: Backend) {
     with_counters(backend, |node| {
         node.set("policies", counting("-p tcp --dport 81 -j RETURN"));
@@ -180,6 +183,11 @@ fn counters_survive_a_change_beside_them(backend: Backend) {
     });
 }
 
+trial!(
+    for backend in Backend::ALL,
+    "strangers::{backend}::counters_survive_a_repair_beside_them",
+    counters_survive_a_repair_beside_them(backend)
+);
 fn counters_survive_a_repair_beside_them(backend: Backend) {
     with_counters(backend, |node| {
         for family in Family::ALL {
@@ -192,6 +200,11 @@ fn counters_survive_a_repair_beside_them(backend: Backend) {
     });
 }
 
+trial!(
+    for backend in Backend::ALL,
+    "strangers::{backend}::an_unused_table_is_not_made",
+    an_unused_table_is_not_made(backend)
+);
 /// Looking at a table must not bring it into being: on legacy that would load its module for good.
 fn an_unused_table_is_not_made(backend: Backend) {
     let node = Node::new(backend);

@@ -9,32 +9,10 @@ use ruleward_tests::policies::{calico, calico_jumps};
 use ruleward_tests::save::{assert_same, rules_of};
 use ruleward_tests::trial::trial;
 use ruleward_tests::{Backend, Family, Node, TABLES};
+use ruleward_tests::{trial, trials};
 use serde_json::{Value, json};
 
 type Policy = fn(&str) -> Value;
-
-pub fn trials() -> Vec<Trial> {
-    let mut trials = Vec::new();
-    for backend in Backend::ALL {
-        for (version, capture) in captures() {
-            for (scope, policy) in [("all", calico as Policy), ("jumps", calico_jumps)] {
-                let name = format!(
-                    "takeover::{backend}::{scope}::v{version}::{}",
-                    capture.file_name().unwrap_or_default().to_string_lossy()
-                );
-                let (version, capture) = (version.clone(), capture.clone());
-                trials.push(trial(name, move || the_first_plan_is_empty(backend, &capture, &policy(&version))));
-            }
-        }
-        let case = move || jumps_come_back_beside_felix(backend);
-        trials.push(trial(format!("takeover::{backend}::jumps_come_back_beside_felix"), case));
-        let case = move || jumps_wait_for_felix(backend);
-        trials.push(trial(format!("takeover::{backend}::jumps_wait_for_felix"), case));
-        let case = move || from_the_older_dialect_to_the_newer(backend);
-        trials.push(trial(format!("takeover::{backend}::from_the_older_dialect_to_the_newer"), case));
-    }
-    trials
-}
 
 /// Folders `data/captures/vVERSION/CONFIGURATION`.
 fn captures() -> Vec<(String, PathBuf)> {
@@ -72,6 +50,25 @@ fn programmed_by_felix(node: &Node, capture: &Path, policy: &Value) {
     node.configure(json!({ "policies": { "calico-postrouting": policy } }));
 }
 
+trials!(first_plans);
+/// One for each capture, with either policy.
+fn first_plans() -> Vec<Trial> {
+    let mut trials = Vec::new();
+    for backend in Backend::ALL {
+        for (version, capture) in captures() {
+            for (scope, policy) in [("all", calico as Policy), ("jumps", calico_jumps)] {
+                let name = format!(
+                    "takeover::{backend}::{scope}::v{version}::{}",
+                    capture.file_name().unwrap_or_default().to_string_lossy()
+                );
+                let (version, capture) = (version.clone(), capture.clone());
+                trials.push(trial(name, move || the_first_plan_is_empty(backend, &capture, &policy(&version))));
+            }
+        }
+    }
+    trials
+}
+
 fn the_first_plan_is_empty(backend: Backend, capture: &Path, policy: &Value) {
     let node = Node::new(backend);
     programmed_by_felix(&node, capture, policy);
@@ -94,6 +91,11 @@ fn capture(path: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("data/captures").join(path)
 }
 
+trial!(
+    for backend in Backend::ALL,
+    "takeover::{backend}::jumps_come_back_beside_felix",
+    jumps_come_back_beside_felix(backend)
+);
 /// The remedy for a node on v3.28.2: Felix runs, and only its jumps are kept.
 fn jumps_come_back_beside_felix(backend: Backend) {
     let node = Node::new(backend);
@@ -127,6 +129,11 @@ fn jumps_come_back_beside_felix(backend: Backend) {
     assert_same("everything", &before, &node.save_all());
 }
 
+trial!(
+    for backend in Backend::ALL,
+    "takeover::{backend}::jumps_wait_for_felix",
+    jumps_wait_for_felix(backend)
+);
 /// Before Felix has made its chains there is nothing to jump to.
 fn jumps_wait_for_felix(backend: Backend) {
     let node = Node::new(backend);
@@ -147,6 +154,11 @@ fn jumps_wait_for_felix(backend: Backend) {
     }
 }
 
+trial!(
+    for backend in Backend::ALL,
+    "takeover::{backend}::from_the_older_dialect_to_the_newer",
+    from_the_older_dialect_to_the_newer(backend)
+);
 /// After an upgrade of Calico: the same node, the new names and identifiers, and nothing of the old left.
 fn from_the_older_dialect_to_the_newer(backend: Backend) {
     let node = Node::new(backend);

@@ -4,10 +4,9 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use libtest_mimic::Trial;
 use ruleward_tests::policies::calico;
 use ruleward_tests::traffic::{Place, Transport, at, floating};
-use ruleward_tests::trial::trial;
+use ruleward_tests::trial;
 use ruleward_tests::{Backend, Daemon, Family, Node, Traffic};
 use serde_json::json;
 
@@ -30,28 +29,6 @@ spec: {bgp: {ipv4Address: 10.10.0.1/24, ipv6Address: 'fd10::1/64'}}
 
 pub const JUMP: &str = "-m comment --comment \"cali:0i8pjzKKPyA34aQD\" -j cali-POSTROUTING";
 
-pub fn trials() -> Vec<Trial> {
-    let mut trials = Vec::new();
-    for backend in Backend::ALL {
-        for family in Family::ALL {
-            let mut add = |name: &str, test: fn(Backend, Family)| {
-                trials.push(trial(format!("traffic::{backend}::{family}::{name}"), move || test(backend, family)));
-            };
-            add("masqueraded_while_the_jump_is_there", masqueraded_while_the_jump_is_there);
-            add("pool_to_pool_keeps_its_source", pool_to_pool_keeps_its_source);
-            add("a_pool_without_nat_keeps_its_source", a_pool_without_nat_keeps_its_source);
-            add("source_ports_come_from_the_range", source_ports_come_from_the_range);
-            add("floating_ips_lead_in", floating_ips_lead_in);
-            add("floating_ips_lead_back_to_their_own_pod", floating_ips_lead_back_to_their_own_pod);
-        }
-        let name = format!("traffic::{backend}::ipv4::nat_outgoing_address_is_the_source");
-        trials.push(trial(name, move || nat_outgoing_address_is_the_source(backend)));
-        let name = format!("traffic::{backend}::ipv6::nat_outgoing_address_leaves_the_other_family_alone");
-        trials.push(trial(name, move || nat_outgoing_address_leaves_the_other_family_alone(backend)));
-    }
-    trials
-}
-
 /// A node under calico-postrouting with these documents besides pools and node.
 pub fn calico_node(backend: Backend, more: &str) -> (Arc<Node>, Daemon) {
     let node = Node::new(backend);
@@ -67,6 +44,12 @@ fn felix(settings: &str) -> String {
     )
 }
 
+trial!(
+    for backend in Backend::ALL,
+    for family in Family::ALL,
+    "traffic::{backend}::{family}::masqueraded_while_the_jump_is_there",
+    masqueraded_while_the_jump_is_there(backend, family)
+);
 fn masqueraded_while_the_jump_is_there(backend: Backend, family: Family) {
     let (node, daemon) = calico_node(backend, "");
     let traffic = Traffic::around(&node);
@@ -83,6 +66,12 @@ fn masqueraded_while_the_jump_is_there(backend: Backend, family: Family) {
     }
 }
 
+trial!(
+    for backend in Backend::ALL,
+    for family in Family::ALL,
+    "traffic::{backend}::{family}::pool_to_pool_keeps_its_source",
+    pool_to_pool_keeps_its_source(backend, family)
+);
 fn pool_to_pool_keeps_its_source(backend: Backend, family: Family) {
     let (node, _daemon) = calico_node(backend, "");
     let traffic = Traffic::around(&node);
@@ -92,6 +81,12 @@ fn pool_to_pool_keeps_its_source(backend: Backend, family: Family) {
     }
 }
 
+trial!(
+    for backend in Backend::ALL,
+    for family in Family::ALL,
+    "traffic::{backend}::{family}::a_pool_without_nat_keeps_its_source",
+    a_pool_without_nat_keeps_its_source(backend, family)
+);
 fn a_pool_without_nat_keeps_its_source(backend: Backend, family: Family) {
     let (node, daemon) = calico_node(backend, "");
     let traffic = Traffic::around(&node);
@@ -102,6 +97,12 @@ fn a_pool_without_nat_keeps_its_source(backend: Backend, family: Family) {
     }
 }
 
+trial!(
+    for backend in Backend::ALL,
+    for family in Family::ALL,
+    "traffic::{backend}::{family}::source_ports_come_from_the_range",
+    source_ports_come_from_the_range(backend, family)
+);
 fn source_ports_come_from_the_range(backend: Backend, family: Family) {
     let (node, _daemon) = calico_node(backend, &felix("natPortRange: '61000:61009'"));
     let traffic = Traffic::around(&node);
@@ -112,6 +113,11 @@ fn source_ports_come_from_the_range(backend: Backend, family: Family) {
     }
 }
 
+trial!(
+    for backend in Backend::ALL,
+    "traffic::{backend}::ipv4::nat_outgoing_address_is_the_source",
+    nat_outgoing_address_is_the_source(backend)
+);
 fn nat_outgoing_address_is_the_source(backend: Backend) {
     let (node, _daemon) = calico_node(backend, &felix("natOutgoingAddress: 10.10.0.77"));
     let traffic = Traffic::around(&node);
@@ -122,6 +128,11 @@ fn nat_outgoing_address_is_the_source(backend: Backend) {
     }
 }
 
+trial!(
+    for backend in Backend::ALL,
+    "traffic::{backend}::ipv6::nat_outgoing_address_leaves_the_other_family_alone",
+    nat_outgoing_address_leaves_the_other_family_alone(backend)
+);
 fn nat_outgoing_address_leaves_the_other_family_alone(backend: Backend) {
     let (node, _daemon) = calico_node(backend, &felix("natOutgoingAddress: 10.10.0.77"));
     let traffic = Traffic::around(&node);
@@ -154,6 +165,12 @@ spec:
     calico_node(backend, &format!("{}{workload}", felix("floatingIPs: Enabled")))
 }
 
+trial!(
+    for backend in Backend::ALL,
+    for family in Family::ALL,
+    "traffic::{backend}::{family}::floating_ips_lead_in",
+    floating_ips_lead_in(backend, family)
+);
 fn floating_ips_lead_in(backend: Backend, family: Family) {
     let (node, _daemon) = with_floating_ip(backend, family);
     let traffic = Traffic::around(&node);
@@ -165,6 +182,12 @@ fn floating_ips_lead_in(backend: Backend, family: Family) {
     }
 }
 
+trial!(
+    for backend in Backend::ALL,
+    for family in Family::ALL,
+    "traffic::{backend}::{family}::floating_ips_lead_back_to_their_own_pod",
+    floating_ips_lead_back_to_their_own_pod(backend, family)
+);
 /// The pod calls itself by its floating IP: it must see that address as the source too, or it would answer itself
 /// past the translation.
 fn floating_ips_lead_back_to_their_own_pod(backend: Backend, family: Family) {

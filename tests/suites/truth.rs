@@ -4,31 +4,19 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 
-use libtest_mimic::Trial;
 use ruleward_tests::policies::{chain, set, static_rules};
-use ruleward_tests::trial::{root_trial, trial};
+use ruleward_tests::trial;
 use ruleward_tests::web::{body, metric};
 use ruleward_tests::{Backend, Family, Node};
 use serde_json::json;
 
 use crate::reload;
 
-pub fn trials() -> Vec<Trial> {
-    let mut trials = Vec::new();
-    for backend in Backend::ALL {
-        let mut add = |name: &str, test: fn(Backend)| {
-            trials.push(trial(format!("truth::{backend}::{name}"), move || test(backend)));
-        };
-        add("a_place_that_is_undone_slowly_raises_the_alarm", slowly_undone);
-        add("what_is_refused_is_said_first_and_has_an_exit_status", refused_first);
-        add("no_event_makes_a_node_in_sync_that_has_a_problem", a_problem_stays);
-        add("what_an_event_put_right_is_in_sync_at_once", right_at_once);
-    }
-    trials.push(trial("truth::a_node_without_policies_enforces_nothing", nothing_enforced));
-    trials.push(root_trial("truth::without_permission_is_not_without_a_daemon", without_permission));
-    trials
-}
-
+trial!(
+    for backend in Backend::ALL,
+    "truth::{backend}::a_place_that_is_undone_slowly_raises_the_alarm",
+    slowly_undone(backend)
+);
 /// Seven times, each when the one before is repaired: far fewer in ten seconds than a quick fight takes, or not.
 fn slowly_undone(backend: Backend) {
     let (node, daemon) = reload::node(backend);
@@ -51,6 +39,11 @@ fn slowly_undone(backend: Backend) {
     daemon.stop();
 }
 
+trial!(
+    for backend in Backend::ALL,
+    "truth::{backend}::what_is_refused_is_said_first_and_has_an_exit_status",
+    refused_first(backend)
+);
 fn refused_first(backend: Backend) {
     let (node, daemon) = reload::node(backend);
     assert_eq!(node.ruleward(&["status"]).output().code, Some(0));
@@ -79,6 +72,7 @@ fn refused_first(backend: Backend) {
     daemon.stop();
 }
 
+trial!("truth::a_node_without_policies_enforces_nothing", nothing_enforced());
 fn nothing_enforced() {
     let node = Node::new(Backend::Nft);
     node.configure(json!({ "watch": "auto", "policies": {} }));
@@ -112,6 +106,11 @@ fn with_a_problem(backend: Backend) -> (std::sync::Arc<Node>, ruleward_tests::Da
     (node, daemon)
 }
 
+trial!(
+    for backend in Backend::ALL,
+    "truth::{backend}::no_event_makes_a_node_in_sync_that_has_a_problem",
+    a_problem_stays(backend)
+);
 fn a_problem_stays(backend: Backend) {
     let (node, daemon) = with_a_problem(backend);
     daemon.wait_until("telling of the set", |status| !status.report.in_sync && !status.report.problems.is_empty());
@@ -127,6 +126,11 @@ fn a_problem_stays(backend: Backend) {
     daemon.stop();
 }
 
+trial!(
+    for backend in Backend::ALL,
+    "truth::{backend}::what_an_event_put_right_is_in_sync_at_once",
+    right_at_once(backend)
+);
 fn right_at_once(backend: Backend) {
     let (node, daemon) = with_a_problem(backend);
     daemon.wait_until("telling of the set", |status| !status.report.in_sync && !status.report.problems.is_empty());
@@ -140,6 +144,7 @@ fn right_at_once(backend: Backend) {
     daemon.stop();
 }
 
+trial!(root "truth::without_permission_is_not_without_a_daemon", without_permission());
 /// Each command that has to know where the daemon is says who may ask, and not that no daemon has run.
 fn without_permission() {
     let (node, daemon) = reload::node(Backend::Nft);

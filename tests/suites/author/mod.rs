@@ -7,25 +7,10 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use libtest_mimic::Trial;
 use ruleward_tests::save::rules_of;
-use ruleward_tests::trial::trial;
+use ruleward_tests::trial;
 use ruleward_tests::{Backend, Family, Node, Running, program};
 use serde_json::{Value, json};
-
-pub fn trials() -> Vec<Trial> {
-    let mut trials = started::trials();
-    for backend in Backend::ALL {
-        let mut add = |name: &str, test: fn(Backend)| {
-            trials.push(trial(format!("author::{backend}::{name}"), move || test(backend)))
-        };
-        add("every_language_ends_with_a_live_rule", every_language_ends_with_a_live_rule);
-        add("an_edit_goes_live", an_edit_goes_live);
-        add("a_node_that_can_not_be_asked_is_told", a_node_that_can_not_be_asked_is_told);
-        add("what_the_kernel_refuses_is_told", what_the_kernel_refuses_is_told);
-    }
-    trials
-}
 
 /// What `cargo xtask languages` has built.
 fn examples() -> Vec<(String, PathBuf)> {
@@ -40,6 +25,11 @@ fn examples() -> Vec<(String, PathBuf)> {
     found
 }
 
+trial!(
+    for backend in Backend::ALL,
+    "author::{backend}::every_language_ends_with_a_live_rule",
+    every_language_ends_with_a_live_rule(backend)
+);
 fn every_language_ends_with_a_live_rule(backend: Backend) {
     // What the language was is over when its answer is there: the other backend sees one.
     let examples = examples().into_iter().filter(|(language, _)| backend == Backend::Nft || language == "rust");
@@ -126,6 +116,11 @@ fn round_with(dev: &mut Running, line: &str) -> Value {
     })
 }
 
+trial!(
+    for backend in Backend::ALL,
+    "author::{backend}::an_edit_goes_live",
+    an_edit_goes_live(backend)
+);
 fn an_edit_goes_live(backend: Backend) {
     let node = Node::cold(backend);
     let project = Project::new(&node);
@@ -164,6 +159,11 @@ fn an_edit_goes_live(backend: Backend) {
     daemon.stop();
 }
 
+trial!(
+    for backend in Backend::ALL,
+    "author::{backend}::a_node_that_can_not_be_asked_is_told",
+    a_node_that_can_not_be_asked_is_told(backend)
+);
 fn a_node_that_can_not_be_asked_is_told(backend: Backend) {
     let node = Node::cold(backend);
     let project = Project::new(&node);
@@ -189,6 +189,11 @@ fn a_node_that_can_not_be_asked_is_told(backend: Backend) {
     assert_eq!(fs::read(&target).unwrap(), ruleward_corpus::good());
 }
 
+trial!(
+    for backend in Backend::ALL,
+    "author::{backend}::what_the_kernel_refuses_is_told",
+    what_the_kernel_refuses_is_told(backend)
+);
 fn what_the_kernel_refuses_is_told(backend: Backend) {
     let node = Node::cold(backend);
     let case = |name: &str, rule: &str| {

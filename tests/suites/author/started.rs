@@ -6,19 +6,8 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use libtest_mimic::Trial;
-use ruleward_tests::trial::trial;
+use ruleward_tests::trial;
 use ruleward_tests::{Backend, Node, Running, binary};
-
-pub fn trials() -> Vec<Trial> {
-    let all: [(&str, fn()); 4] = [
-        ("where_their_program_is_missing_the_reader_is_told", where_their_program_is_missing_the_reader_is_told),
-        ("their_program_gets_and_gives_everything", their_program_gets_and_gives_everything),
-        ("their_program_takes_the_place_of_ruleward", their_program_takes_the_place_of_ruleward),
-        ("both_programs_name_the_same_commands", both_programs_name_the_same_commands),
-    ];
-    all.map(|(name, test)| trial(format!("author::started::{name}"), test)).into()
-}
 
 /// A copy of the program in a folder of its own.
 struct Installed {
@@ -52,6 +41,10 @@ impl Installed {
     }
 }
 
+trial!(
+    "author::started::where_their_program_is_missing_the_reader_is_told",
+    where_their_program_is_missing_the_reader_is_told()
+);
 fn where_their_program_is_missing_the_reader_is_told() {
     let installed = Installed::alone();
     for words in [&["policy", "new", "--lang", "rust", "web"][..], &["dev", "."], &["policy", "test", "--help"]] {
@@ -63,6 +56,7 @@ fn where_their_program_is_missing_the_reader_is_told() {
     assert!(installed.run(&["policy", "--help"]).must().contains("rollback"));
 }
 
+trial!("author::started::their_program_gets_and_gives_everything", their_program_gets_and_gives_everything());
 fn their_program_gets_and_gives_everything() {
     let script = "printf '<%s>' \"$@\" \"$GIVEN\"\ncat\necho complaint >&2\nexit 42";
     for place in ["bin", "path"] {
@@ -82,6 +76,7 @@ fn their_program_gets_and_gives_everything() {
     assert_eq!(installed.run(&["policy", "bench"]).env("PATH", path).must(), "beside\n");
 }
 
+trial!("author::started::their_program_takes_the_place_of_ruleward", their_program_takes_the_place_of_ruleward());
 fn their_program_takes_the_place_of_ruleward() {
     let installed = Installed::with("echo $$\ncat", "bin");
     let mut running: Running = installed.run(&["dev"]).start();
@@ -99,6 +94,7 @@ fn named(help: &str) -> Vec<(String, String)> {
     pairs.map(|(name, about)| (name.to_owned(), about.trim().to_owned())).collect()
 }
 
+trial!("author::started::both_programs_name_the_same_commands", both_programs_name_the_same_commands());
 fn both_programs_name_the_same_commands() {
     let node = Node::cold(Backend::Nft);
     let of_ruleward =

@@ -1,5 +1,6 @@
 //! Files that are no policy.
 
+use ruleward_tests::trial;
 use std::fs;
 
 use ruleward_tests::{Backend, policy_file};
@@ -54,6 +55,7 @@ fn forbidden_import() -> Vec<u8> {
     bytes
 }
 
+trial!(for case @ (name, ..) in CASES, "bad_input::component::{name}", refused(case));
 pub fn refused((_, bytes, says): &Case) {
     let node = good_node(Backend::Nft);
     fs::write(node.path("bad.wasm"), bytes()).expect("the node's directory is writable");

@@ -1,5 +1,6 @@
 //! Mistakes in `ruleward.toml` and `conf.d`.
 
+use ruleward_tests::trial;
 use ruleward_tests::{Backend, Node};
 use serde_json::{Value, json};
 
@@ -166,6 +167,7 @@ fn conf_d(node: &Node, text: &str) {
     node.write("conf.d/10-more.toml", text);
 }
 
+trial!(for case @ Case { name, .. } in CASES, "bad_input::configuration::{name}", refused(case));
 pub fn refused(case: &Case) {
     let node = good_node(Backend::Nft);
     (case.spoil)(&node);

@@ -3,6 +3,7 @@
 
 use ruleward_tests::policies::calico;
 use ruleward_tests::save::assert_same;
+use ruleward_tests::trial;
 use ruleward_tests::{Backend, Family, Node};
 use serde_json::json;
 
@@ -30,6 +31,7 @@ pub const CASES: &[Case] = &[
     ("not_a_resource", "kind: IPPool", "sort: IPPool", &["all.yaml", "kind"]),
 ];
 
+trial!(for case @ (name, ..) in CASES, "bad_input::documents::{name}", refused(case));
 pub fn refused((_, from, to, says): &Case) {
     let node = Node::new(Backend::Nft);
     node.documents(GOOD);

@@ -8,25 +8,10 @@ mod rules;
 
 use std::sync::Arc;
 
-use libtest_mimic::Trial;
 use ruleward_tests::policies::{attachment, chain, static_rules};
 use ruleward_tests::save::assert_same;
-use ruleward_tests::trial::trial;
 use ruleward_tests::{Backend, Family, Node, Output, Placement};
 use serde_json::{Value, json};
-
-pub fn trials() -> Vec<Trial> {
-    let name = |name: &str| format!("bad_input::{name}");
-    let configuration = configuration::CASES
-        .iter()
-        .map(|case| trial(name(&format!("configuration::{}", case.name)), move || configuration::refused(case)));
-    let components =
-        component::CASES.iter().map(|case| trial(name(&format!("component::{}", case.0)), || component::refused(case)));
-    let rules = rules::CASES.iter().map(|case| trial(name(&format!("rules::{}", case.name)), || rules::refused(case)));
-    let documents =
-        documents::CASES.iter().map(|case| trial(name(&format!("documents::{}", case.0)), || documents::refused(case)));
-    configuration.chain(components).chain(rules).chain(documents).chain(rules::last_good_trials()).collect()
-}
 
 /// One good policy, so that a refusal has something to spoil.
 fn good_policy() -> Value {

@@ -1,9 +1,8 @@
 //! Rules that can't be: refused by the policy, the check or the rehearsal, always before anything is written.
 
-use libtest_mimic::Trial;
 use ruleward_tests::policies::{attachment, chain, set, static_rules};
 use ruleward_tests::save::assert_same;
-use ruleward_tests::trial::trial;
+use ruleward_tests::trial;
 use ruleward_tests::{Backend, Family, Placement};
 use serde_json::{Value, json};
 
@@ -144,6 +143,7 @@ pub const CASES: &[Case] = &[
     },
 ];
 
+trial!(for case @ Case { name, .. } in CASES, "bad_input::rules::{name}", refused(case));
 /// The bad policy stands beside a good one, on both backends.
 pub fn refused(case: &Case) {
     for backend in Backend::ALL {
@@ -162,23 +162,18 @@ pub fn refused(case: &Case) {
     }
 }
 
-/// What `refused` shows for `apply`, shown for a daemon that is started again with a bad policy.
-pub fn last_good_trials() -> Vec<Trial> {
-    let bad: [(&str, Contribution, &str); 3] = [
-        ("that_only_the_kernel_refuses", || rule("-j MASQUERADE"), "MASQUERADE"),
-        ("that_the_check_refuses", || rule("-j op-nowhere"), "op-nowhere"),
-        ("that_the_policy_refuses", || rule("-A INPUT"), "-A"),
-    ];
-    let mut trials = Vec::new();
-    for backend in Backend::ALL {
-        for (name, contribution, says) in bad {
-            let name = format!("bad_input::last_good_stays::{backend}::rule_{name}");
-            trials.push(trial(name, move || last_good_stays(backend, contribution, says)));
-        }
-    }
-    trials
-}
+const BAD: [(&str, Contribution, &str); 3] = [
+    ("that_only_the_kernel_refuses", || rule("-j MASQUERADE"), "MASQUERADE"),
+    ("that_the_check_refuses", || rule("-j op-nowhere"), "op-nowhere"),
+    ("that_the_policy_refuses", || rule("-A INPUT"), "-A"),
+];
 
+trial!(
+    for backend in Backend::ALL,
+    for (name, contribution, says) in BAD,
+    "bad_input::last_good_stays::{backend}::rule_{name}",
+    last_good_stays(backend, contribution, says)
+);
 fn last_good_stays(backend: Backend, contribution: Contribution, says: &str) {
     let node = good_node(backend);
     let before = node.save_all();

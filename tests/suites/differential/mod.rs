@@ -11,10 +11,9 @@ mod told;
 use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock};
 
-use libtest_mimic::Trial;
 use ruleward_tests::policies::{attachment, set};
 use ruleward_tests::save::rules_of;
-use ruleward_tests::trial::trial;
+use ruleward_tests::trial;
 use ruleward_tests::{Backend, Family, Node, Placement};
 use serde_json::{Value, json};
 
@@ -30,22 +29,6 @@ const LEAF: &str = "leaf";
 pub const CHAIN: &str = "op-rules";
 /// Refusals that one report holds: as many rules are refused together.
 const TOGETHER: usize = 20;
-
-pub fn trials() -> Vec<Trial> {
-    let mut trials = Vec::new();
-    for backend in Backend::ALL {
-        for family in Family::ALL {
-            let name = |what: &str| format!("differential::{backend}::{family}::{what}");
-            trials.push(trial(name("what_the_tool_takes_is_in_force_as_it_shows_it"), move || taken(backend, family)));
-            trials.push(trial(name("what_the_tool_refuses_is_refused_with_its_reason"), move || {
-                refused(backend, family)
-            }));
-            trials.push(trial(name("attachments_mean_what_the_tool_means"), move || attached(backend, family)));
-        }
-        trials.push(trial(format!("differential::{backend}::exceptions_are_refused"), move || exceptions(backend)));
-    }
-    trials.into_iter().chain(objects::trials()).chain(told::trials()).collect()
-}
 
 /// Rules by table, in their order.
 type Rules = Vec<(&'static str, String)>;
@@ -153,6 +136,12 @@ fn configure(node: &Node, family: Family, policy: Value) {
     node.configure(json!({ "families": [family.to_string()], "policies": { "rules": policy } }));
 }
 
+trial!(
+    for backend in Backend::ALL,
+    for family in Family::ALL,
+    "differential::{backend}::{family}::what_the_tool_takes_is_in_force_as_it_shows_it",
+    taken(backend, family)
+);
 fn taken(backend: Backend, family: Family) {
     let stock_node = stock(backend, family);
     let judged = judged(backend, family);
@@ -199,6 +188,12 @@ pub fn policies(backend: Backend, family: Family) -> Vec<(Value, bool)> {
     refused.chain([(by_table(&words(taken)), true)]).collect()
 }
 
+trial!(
+    for backend in Backend::ALL,
+    for family in Family::ALL,
+    "differential::{backend}::{family}::what_the_tool_refuses_is_refused_with_its_reason",
+    refused(backend, family)
+);
 fn refused(backend: Backend, family: Family) {
     let judged = judged(backend, family);
     let refused: Vec<(&str, &str, &str)> = judged
@@ -242,6 +237,12 @@ fn refused_by_name(rule: &str) -> bool {
     rule.matches('"').count() % 2 == 1
 }
 
+trial!(
+    for backend in Backend::ALL,
+    for family in Family::ALL,
+    "differential::{backend}::{family}::attachments_mean_what_the_tool_means",
+    attached(backend, family)
+);
 /// Rules in built-in chains carry a comment of the host, and mean the same.
 fn attached(backend: Backend, family: Family) {
     const RULES: [(&str, &str, &str); 12] = [
@@ -283,6 +284,11 @@ fn without_identity(rule: &str) -> String {
     format!("{}{}", &rule[..at], rest.find(' ').map_or("", |end| &rest[end..]))
 }
 
+trial!(
+    for backend in Backend::ALL,
+    "differential::{backend}::exceptions_are_refused",
+    exceptions(backend)
+);
 /// Each is taken by the tool, in one family at least, and refused by us.
 fn exceptions(backend: Backend) {
     for (table, rule) in read(EXCEPTIONS, &[]) {

@@ -1,28 +1,13 @@
 //! What the node has, the rehearsal has: objects that a rule names and that another program made.
 
-use libtest_mimic::Trial;
 use ruleward_tests::policies::{chain, static_rules};
 use ruleward_tests::save::rules_of;
-use ruleward_tests::trial::trial;
+use ruleward_tests::trial;
 use ruleward_tests::{Backend, Family, Node};
 use serde_json::json;
 
 const ESTIMATE: &str = "-j RATEEST --rateest-name est --rateest-interval 250ms --rateest-ewmalog 500ms";
 const COMPARE: &str = "-m rateest --rateest est --rateest-gt --rateest-bps 1kbit -j RETURN";
-
-pub fn trials() -> Vec<Trial> {
-    let mut trials = Vec::new();
-    for backend in Backend::ALL {
-        let mut add = |name: &str, test: fn(Backend)| {
-            trials.push(trial(format!("differential::{backend}::{name}"), move || test(backend)));
-        };
-        add("accounting_and_timeout_objects_of_the_node_can_be_used", accounting_and_timeout);
-        add("a_foreign_estimator_can_be_used", foreign_estimator);
-        add("an_own_estimator_is_made_before_it_is_used", own_estimator);
-        add("objects_that_are_not_there_are_refused", absent);
-    }
-    trials
-}
 
 /// static-rules with one chain of IPv4 for each of these rules, by table.
 fn in_force(node: &Node, rules: &[(&str, &str, &str)]) {
@@ -35,6 +20,11 @@ fn in_force(node: &Node, rules: &[(&str, &str, &str)]) {
     }
 }
 
+trial!(
+    for backend in Backend::ALL,
+    "differential::{backend}::accounting_and_timeout_objects_of_the_node_can_be_used",
+    accounting_and_timeout(backend)
+);
 fn accounting_and_timeout(backend: Backend) {
     let node = Node::new(backend);
     node.command("nfacct").args(&["add", "web-traffic"]).must();
@@ -49,12 +39,22 @@ fn accounting_and_timeout(backend: Backend) {
     );
 }
 
+trial!(
+    for backend in Backend::ALL,
+    "differential::{backend}::a_foreign_estimator_can_be_used",
+    foreign_estimator(backend)
+);
 fn foreign_estimator(backend: Backend) {
     let node = Node::new(backend);
     node.stranger(Family::Ipv4).append("mangle", "PREROUTING", ESTIMATE);
     in_force(&node, &[("filter", "op-rate", COMPARE)]);
 }
 
+trial!(
+    for backend in Backend::ALL,
+    "differential::{backend}::an_own_estimator_is_made_before_it_is_used",
+    own_estimator(backend)
+);
 /// Names of chains and tables are in the wrong order.
 fn own_estimator(backend: Backend) {
     let node = Node::new(backend);
@@ -67,6 +67,11 @@ fn own_estimator(backend: Backend) {
     assert_eq!(rules_of(&node.save(Family::Ipv4, "raw"), "op-a").len(), 1);
 }
 
+trial!(
+    for backend in Backend::ALL,
+    "differential::{backend}::objects_that_are_not_there_are_refused",
+    absent(backend)
+);
 fn absent(backend: Backend) {
     let node = Node::new(backend);
     for (table, rule) in

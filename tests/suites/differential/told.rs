@@ -1,32 +1,11 @@
 //! What is said of a rule: the user's own text, where it stands, the tool's reason for it and for no other; `check` says the
 //! same as `apply`. And what is read of others' rules: every byte.
 
-use libtest_mimic::Trial;
 use ruleward_tests::policies::{attachment, chain, static_rules};
 use ruleward_tests::save::rules_of;
-use ruleward_tests::trial::trial;
+use ruleward_tests::trial;
 use ruleward_tests::{Backend, Family, Node, Placement};
 use serde_json::json;
-
-pub fn trials() -> Vec<Trial> {
-    let mut trials = Vec::new();
-    for backend in Backend::ALL {
-        let mut add = |name: &str, test: fn(Backend)| {
-            trials.push(trial(format!("differential::{backend}::{name}"), move || test(backend)));
-        };
-        add("a_refusal_quotes_the_rule_with_file_and_line", quotes);
-        add("a_refusal_has_its_own_reason", own_reason);
-        add("check_refuses_what_apply_refuses", check);
-        add("a_rule_that_can_never_match_is_warned_of", never_matches);
-        add("a_list_of_addresses_is_several_rules", lists);
-        add("rules_of_the_other_family_are_never_left_out_silently", other_family);
-        for replay in ["auto", "off"] {
-            let name = format!("differential::{backend}::comments_of_any_bytes_are_read_with_replay_{replay}");
-            trials.push(trial(name, move || bytes(backend, replay)));
-        }
-    }
-    trials
-}
 
 fn configure(node: &Node, rules: &[&str]) {
     let chains = [chain(Family::Ipv4, "filter", "op-a", rules)];
@@ -44,6 +23,11 @@ fn delete_number(node: &Node, chain: &str, number: &str) {
     node.command(Family::Ipv4.tool(node.backend, "")).args(&["-D", chain, number]).must();
 }
 
+trial!(
+    for backend in Backend::ALL,
+    "differential::{backend}::a_refusal_quotes_the_rule_with_file_and_line",
+    quotes(backend)
+);
 fn quotes(backend: Backend) {
     let node = Node::new(backend);
     configure(&node, &["-j RETURN", "-p tcp --dport 70000 -j ACCEPT", "-p tcp --dprt 22", "-j DORP"]);
@@ -67,6 +51,11 @@ fn quotes(backend: Backend) {
     }
 }
 
+trial!(
+    for backend in Backend::ALL,
+    "differential::{backend}::a_refusal_has_its_own_reason",
+    own_reason(backend)
+);
 /// The tool warns of the first rule, and takes it.
 fn own_reason(backend: Backend) {
     let node = Node::new(backend);
@@ -76,6 +65,11 @@ fn own_reason(backend: Backend) {
     assert!(!said.contains("weird character") && !said.contains("a/b"), "{said}");
 }
 
+trial!(
+    for backend in Backend::ALL,
+    "differential::{backend}::check_refuses_what_apply_refuses",
+    check(backend)
+);
 fn check(backend: Backend) {
     let node = Node::new(backend);
     for rule in ["-p tcp --dport 70000", "-j DORP", "-p tcp --dprt 22", "-j MASQUERADE", "-m nosuch", "-6 --nosuch"] {
@@ -88,6 +82,11 @@ fn check(backend: Backend) {
     said(&node, "check", 0);
 }
 
+trial!(
+    for backend in Backend::ALL,
+    "differential::{backend}::a_rule_that_can_never_match_is_warned_of",
+    never_matches(backend)
+);
 fn never_matches(backend: Backend) {
     let node = Node::new(backend);
     let chains = [
@@ -105,6 +104,11 @@ fn never_matches(backend: Backend) {
     }
 }
 
+trial!(
+    for backend in Backend::ALL,
+    "differential::{backend}::a_list_of_addresses_is_several_rules",
+    lists(backend)
+);
 fn lists(backend: Backend) {
     let node = Node::new(backend);
     let rule = "-s 192.0.2.1,192.0.2.2 -d 198.51.100.1,198.51.100.2 -j DROP";
@@ -120,6 +124,11 @@ fn lists(backend: Backend) {
     }
 }
 
+trial!(
+    for backend in Backend::ALL,
+    "differential::{backend}::rules_of_the_other_family_are_never_left_out_silently",
+    other_family(backend)
+);
 fn other_family(backend: Backend) {
     let node = Node::new(backend);
     for rule in ["-p tcp --syn -6 -j ACCEPT", "-p tcp --syn -h", "-m socket -V"] {
@@ -129,6 +138,12 @@ fn other_family(backend: Backend) {
     }
 }
 
+trial!(
+    for backend in Backend::ALL,
+    for replay in ["auto", "off"],
+    "differential::{backend}::comments_of_any_bytes_are_read_with_replay_{replay}",
+    bytes(backend, replay)
+);
 fn bytes(backend: Backend, replay: &str) {
     let node = Node::new(backend);
     let tool = Family::Ipv4.tool(backend, "");

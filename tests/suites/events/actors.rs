@@ -3,34 +3,13 @@
 
 use std::sync::Arc;
 
-use libtest_mimic::Trial;
 use ruleward_tests::fake_tool::{FakeTool, Trouble, When};
-use ruleward_tests::trial::trial;
+use ruleward_tests::trial;
 use ruleward_tests::{
     Actor, Backend, Command, Daemon, Family, Incident, Node, Parent, can_be_told, poll, sandbox, until_named,
 };
 
 use super::{JUMPS, comes_back, deletion, quiet_node};
-
-pub fn trials() -> Vec<Trial> {
-    let mut trials = Vec::new();
-    for backend in Backend::ALL {
-        let mut add = |name: &str, test: fn(Backend)| {
-            trials.push(trial(format!("events::{backend}::actors::{name}"), move || test(backend)));
-        };
-        add("iptables", iptables);
-        add("iptables_restore", iptables_restore);
-        add("through_a_shell", through_a_shell);
-        add("in_another_pid_namespace", in_another_pid_namespace);
-        add("without_sys_admin", without_sys_admin);
-        add("two_scripts_are_two_actors", two_scripts_are_two_actors);
-    }
-    trials.push(trial("events::nft::actors::nft", nft));
-    trials.push(trial("events::nft::actors::found_before_its_news", found_before_its_news));
-    trials.push(trial("events::nft::actors::raw_netlink", raw_netlink));
-    trials.push(trial("events::legacy::actors::setsockopt_past_the_lock", setsockopt_past_the_lock));
-    trials
-}
 
 struct Scene {
     daemon: Daemon,
@@ -126,6 +105,7 @@ fn kernel_name(name: &str) -> String {
     name.chars().take(15).collect()
 }
 
+trial!(for backend in Backend::ALL, "events::{backend}::actors::iptables", iptables(backend));
 fn iptables(backend: Backend) {
     let scene = Scene::new(backend);
     for family in Family::ALL {
@@ -136,6 +116,11 @@ fn iptables(backend: Backend) {
     }
 }
 
+trial!(
+    for backend in Backend::ALL,
+    "events::{backend}::actors::iptables_restore",
+    iptables_restore(backend)
+);
 fn iptables_restore(backend: Backend) {
     let scene = Scene::new(backend);
     for family in Family::ALL {
@@ -146,6 +131,7 @@ fn iptables_restore(backend: Backend) {
     }
 }
 
+trial!("events::nft::actors::nft", nft());
 fn nft() {
     let scene = Scene::new(Backend::Nft);
     for (family, word) in [(Family::Ipv4, "ip"), (Family::Ipv6, "ip6")] {
@@ -157,6 +143,7 @@ fn nft() {
     }
 }
 
+trial!("events::nft::actors::raw_netlink", raw_netlink());
 fn raw_netlink() {
     let scene = Scene::new(Backend::Nft);
     for family in Family::ALL {
@@ -165,6 +152,7 @@ fn raw_netlink() {
     }
 }
 
+trial!("events::legacy::actors::setsockopt_past_the_lock", setsockopt_past_the_lock());
 /// No event, no lock: only looking finds it, and nobody can tell who it was, even if others took the lock meanwhile.
 fn setsockopt_past_the_lock() {
     let scene = Scene::new(Backend::Legacy);
@@ -176,6 +164,11 @@ fn setsockopt_past_the_lock() {
     }
 }
 
+trial!(
+    for backend in Backend::ALL,
+    "events::{backend}::actors::through_a_shell",
+    through_a_shell(backend)
+);
 /// The shell waits for its end, so that its child has a parent for as long as anyone looks. A child that has ended
 /// before the daemon looks leaves only its name, or less, so there are several tries; none may tell anything wrong.
 fn through_a_shell(backend: Backend) {
@@ -205,6 +198,11 @@ fn through_a_shell(backend: Backend) {
     assert!(parents > 0, "in no try was the shell named that started it");
 }
 
+trial!(
+    for backend in Backend::ALL,
+    "events::{backend}::actors::two_scripts_are_two_actors",
+    two_scripts_are_two_actors(backend)
+);
 /// Both run `iptables`, one through a further shell. Whoever has ended stays in `/proc` until the script asks for it, so the
 /// scripts are there to be found, and on a machine that is busy it may take several tries.
 fn two_scripts_are_two_actors(backend: Backend) {
@@ -251,6 +249,11 @@ fn two_scripts_are_two_actors(backend: Backend) {
     }
 }
 
+trial!(
+    for backend in Backend::ALL,
+    "events::{backend}::actors::in_another_pid_namespace",
+    in_another_pid_namespace(backend)
+);
 /// There it is process 1. That number is somebody else here.
 fn in_another_pid_namespace(backend: Backend) {
     let scene = Scene::new(backend);
@@ -264,6 +267,11 @@ fn in_another_pid_namespace(backend: Backend) {
     });
 }
 
+trial!(
+    for backend in Backend::ALL,
+    "events::{backend}::actors::without_sys_admin",
+    without_sys_admin(backend)
+);
 /// nf_tables tells everybody; fanotify only CAP_SYS_ADMIN.
 fn without_sys_admin(backend: Backend) {
     let node = Node::new(backend);
@@ -279,6 +287,7 @@ fn without_sys_admin(backend: Backend) {
     never_wrong(incident.actor(), "-D POSTROUTING");
 }
 
+trial!("events::nft::actors::found_before_its_news", found_before_its_news());
 /// Somebody deletes the jump while the daemon reads, table by table: it is seen to be missing before anybody says so. Once
 /// in a check that was asked for, once where something else was heard.
 fn found_before_its_news() {

@@ -3,31 +3,13 @@
 
 use std::sync::Arc;
 
-use libtest_mimic::Trial;
 use ruleward_tests::policies::{attachment, calico_jumps, static_rules};
 use ruleward_tests::save::rules_of;
-use ruleward_tests::trial::trial;
+use ruleward_tests::trial;
 use ruleward_tests::{Backend, Daemon, Family, Node, Placement, poll};
 use serde_json::json;
 
 use super::settled;
-
-pub fn trials() -> Vec<Trial> {
-    let mut trials = Vec::new();
-    for backend in Backend::ALL {
-        let mut add = |name: &str, test: fn(Backend)| {
-            trials.push(trial(format!("events::{backend}::awaited::{name}"), move || test(backend)));
-        };
-        add("a_chain_that_comes_and_goes_is_no_incident", a_chain_that_comes_and_goes_is_no_incident);
-        add("what_else_is_deleted_is_one", what_else_is_deleted_is_one);
-        add("a_chain_that_is_emptied_can_be_deleted", a_chain_that_is_emptied_can_be_deleted);
-        add(
-            "a_chain_that_is_emptied_and_stays_gets_its_jump_back",
-            a_chain_that_is_emptied_and_stays_gets_its_jump_back,
-        );
-    }
-    trials
-}
 
 /// How often a chain is emptied and deleted.
 const ROUNDS: u32 = 10;
@@ -66,6 +48,11 @@ fn jumps(node: &Node, family: Family, chains: &[(&str, &str)]) -> Vec<String> {
     })
 }
 
+trial!(
+    for backend in Backend::ALL,
+    "events::{backend}::awaited::a_chain_that_comes_and_goes_is_no_incident",
+    a_chain_that_comes_and_goes_is_no_incident(backend)
+);
 fn a_chain_that_comes_and_goes_is_no_incident(backend: Backend) {
     let (node, daemon) = node_before_felix(backend);
     for family in Family::ALL {
@@ -98,6 +85,11 @@ fn a_chain_that_comes_and_goes_is_no_incident(backend: Backend) {
     }
 }
 
+trial!(
+    for backend in Backend::ALL,
+    "events::{backend}::awaited::what_else_is_deleted_is_one",
+    what_else_is_deleted_is_one(backend)
+);
 fn what_else_is_deleted_is_one(backend: Backend) {
     let (node, daemon) = node_before_felix(backend);
     let [prerouting, output, postrouting] = CHAINS;
@@ -157,6 +149,11 @@ fn stop_fail2ban(node: &Node, tool: &str) -> Option<i32> {
     node.command("sh").args(&["-c", &script]).output().code
 }
 
+trial!(
+    for backend in Backend::ALL,
+    "events::{backend}::awaited::a_chain_that_is_emptied_can_be_deleted",
+    a_chain_that_is_emptied_can_be_deleted(backend)
+);
 fn a_chain_that_is_emptied_can_be_deleted(backend: Backend) {
     let (node, daemon) = node_with_fail2ban(backend);
     let mut deleted = 0;
@@ -176,6 +173,11 @@ fn a_chain_that_is_emptied_can_be_deleted(backend: Backend) {
     assert!(daemon.status().report.incidents.is_empty(), "{:#?}", daemon.status().report.incidents);
 }
 
+trial!(
+    for backend in Backend::ALL,
+    "events::{backend}::awaited::a_chain_that_is_emptied_and_stays_gets_its_jump_back",
+    a_chain_that_is_emptied_and_stays_gets_its_jump_back(backend)
+);
 fn a_chain_that_is_emptied_and_stays_gets_its_jump_back(backend: Backend) {
     let (node, daemon) = node_with_fail2ban(backend);
     let gone = "another program emptied chain f2b-sshd";

@@ -3,9 +3,8 @@
 
 use std::sync::Arc;
 
-use libtest_mimic::Trial;
 use ruleward_tests::policies::{attachment, chain, set, static_rules};
-use ruleward_tests::trial::trial;
+use ruleward_tests::trial;
 use ruleward_tests::web::metric;
 use ruleward_tests::{Backend, Daemon, Family, Node, Placement, poll};
 use serde_json::{Value, json};
@@ -14,17 +13,6 @@ use super::{all_comes_back, settled};
 use crate::strangers::jump;
 
 const V4: Family = Family::Ipv4;
-
-pub fn trials() -> Vec<Trial> {
-    let mut trials = Vec::new();
-    for watch in ["auto", "off"] {
-        for backend in Backend::ALL {
-            let name = format!("events::{backend}::calm::with_watch_{watch}");
-            trials.push(trial(name, move || calm(backend, watch)));
-        }
-    }
-    trials
-}
 
 fn policy(port: u16) -> Value {
     json!({ "web": static_rules(
@@ -56,6 +44,12 @@ fn becomes_calm(node: &Node, daemon: &Daemon, watched: bool) {
     });
 }
 
+trial!(
+    for watch in ["auto", "off"],
+    for backend in Backend::ALL,
+    "events::{backend}::calm::with_watch_{watch}",
+    calm(backend, watch)
+);
 fn calm(backend: Backend, watch: &str) {
     let node = Node::new(backend);
     // So rarely is everything read that nothing here is found by that.

@@ -1,26 +1,12 @@
 //! Every drift that is repaired is recorded, however close they follow each other.
 
-use libtest_mimic::Trial;
 use ruleward_tests::policies::{attachment, chain, static_rules};
 use ruleward_tests::save::rules_of;
-use ruleward_tests::trial::trial;
+use ruleward_tests::trial;
 use ruleward_tests::{Backend, Family, Node, Placement, Status, poll};
 use serde_json::json;
 
 use super::{JUMPS, all_comes_back, quiet_node, settled};
-
-pub fn trials() -> Vec<Trial> {
-    let mut trials = Vec::new();
-    for backend in Backend::ALL {
-        let mut add = |name: &str, test: fn(Backend)| {
-            trials.push(trial(format!("events::{backend}::counted::{name}"), move || test(backend)));
-        };
-        add("each_of_a_hundred_deletions_waiting_for_repairs", |backend| hundred_deletions(backend, true));
-        add("each_of_a_hundred_deletions_without_waiting", |backend| hundred_deletions(backend, false));
-        add("a_burst_of_insertions_is_no_fight", a_burst_of_insertions_is_no_fight);
-    }
-    trials
-}
 
 /// How many chains there are, each with a rule that a process of its own takes away.
 const CHAINS: usize = 100;
@@ -29,6 +15,16 @@ fn times(status: &Status) -> u64 {
     status.report.incidents.iter().map(|incident| incident.times).sum()
 }
 
+trial!(
+    for backend in Backend::ALL,
+    "events::{backend}::counted::each_of_a_hundred_deletions_waiting_for_repairs",
+    hundred_deletions(backend, true)
+);
+trial!(
+    for backend in Backend::ALL,
+    "events::{backend}::counted::each_of_a_hundred_deletions_without_waiting",
+    hundred_deletions(backend, false)
+);
 fn hundred_deletions(backend: Backend, waiting: bool) {
     let node = Node::new(backend);
     let names: Vec<String> = (0..CHAINS).map(|number| format!("op-{number}")).collect();
@@ -58,6 +54,11 @@ fn hundred_deletions(backend: Backend, waiting: bool) {
     assert_eq!(kept.lines().count(), CHAINS, "the journal has each of them");
 }
 
+trial!(
+    for backend in Backend::ALL,
+    "events::{backend}::counted::a_burst_of_insertions_is_no_fight",
+    a_burst_of_insertions_is_no_fight(backend)
+);
 /// As dockerd does when it starts: ten processes, each of which puts a rule before ours.
 fn a_burst_of_insertions_is_no_fight(backend: Backend) {
     let (node, daemon) = quiet_node(backend, &[]);

@@ -3,15 +3,10 @@
 
 use std::time::{Duration, Instant};
 
-use libtest_mimic::Trial;
-use ruleward_tests::trial::trial;
+use ruleward_tests::trial;
 use ruleward_tests::{Backend, Family, Node, Running, can_be_told, sandbox};
 
 use super::{JUMPS, comes_back, deletion, quiet_node};
-
-pub fn trials() -> Vec<Trial> {
-    Backend::ALL.map(|backend| trial(format!("events::{backend}::fights::end_bounded"), move || fight(backend))).into()
-}
 
 const JUMP: (&str, &str, &str) = JUMPS[1];
 /// Up to five repairs of one place within ten seconds are immediate. Then this is the first pause, and each is twice as
@@ -65,6 +60,7 @@ fn most_repairs(time: Duration) -> u64 {
     most
 }
 
+trial!(for backend in Backend::ALL, "events::{backend}::fights::end_bounded", fight(backend));
 fn fight(backend: Backend) {
     let (node, daemon) = quiet_node(backend, &[]);
     let before = node.save(Family::Ipv4, JUMP.0);

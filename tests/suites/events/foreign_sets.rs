@@ -3,29 +3,13 @@
 
 use std::sync::Arc;
 
-use libtest_mimic::Trial;
 use ruleward_tests::policies::{attachment, chain, set, static_rules};
 use ruleward_tests::save::rules_of;
-use ruleward_tests::trial::trial;
+use ruleward_tests::trial;
 use ruleward_tests::{Backend, Daemon, Family, Node, Placement, poll};
 use serde_json::{Value, json};
 
 use super::settled;
-
-pub fn trials() -> Vec<Trial> {
-    let mut trials = Vec::new();
-    for backend in Backend::ALL {
-        let mut add = |name: &str, test: fn(Backend)| {
-            trials.push(trial(format!("events::{backend}::foreign_sets::{name}"), move || test(backend)));
-        };
-        add("a_rule_waits_for_a_set_and_comes_with_it", a_rule_waits_for_a_set_and_comes_with_it);
-        add("a_set_that_exists_is_used_at_once", a_set_that_exists_is_used_at_once);
-        add("a_set_of_sets_waits_for_a_member", a_set_of_sets_waits_for_a_member);
-        add("a_rule_in_a_chain_of_ours_waits_for_a_chain", a_rule_in_a_chain_of_ours_waits_for_a_chain);
-        add("what_is_not_granted_is_refused", what_is_not_granted_is_refused);
-    }
-    trials
-}
 
 const DROPS: &str = "-m set --match-set crowdsec src -j DROP";
 const MARKS: &str = "-m mark --mark 0x1 -j RETURN";
@@ -69,6 +53,11 @@ fn shown(node: &Node, chain: &str) -> Vec<String> {
     rules_of(&node.save(Family::Ipv4, "filter"), chain).iter().map(|rule| plain(rule)).collect()
 }
 
+trial!(
+    for backend in Backend::ALL,
+    "events::{backend}::foreign_sets::a_rule_waits_for_a_set_and_comes_with_it",
+    a_rule_waits_for_a_set_and_comes_with_it(backend)
+);
 fn a_rule_waits_for_a_set_and_comes_with_it(backend: Backend) {
     let (node, daemon) = node_with(backend, &policy());
     assert_eq!((shown(&node, "op-in"), shown(&node, "FORWARD")), (vec![MARKS.to_owned()], vec![]));
@@ -100,6 +89,11 @@ fn a_rule_waits_for_a_set_and_comes_with_it(backend: Backend) {
     assert_eq!(shown(&node, "FORWARD"), Vec::<String>::new());
 }
 
+trial!(
+    for backend in Backend::ALL,
+    "events::{backend}::foreign_sets::a_set_that_exists_is_used_at_once",
+    a_set_that_exists_is_used_at_once(backend)
+);
 fn a_set_that_exists_is_used_at_once(backend: Backend) {
     let node = Node::new(backend);
     // The type is the owner's: three dimensions here.
@@ -116,6 +110,11 @@ fn a_set_that_exists_is_used_at_once(backend: Backend) {
     assert!(node.plan(0).in_sync);
 }
 
+trial!(
+    for backend in Backend::ALL,
+    "events::{backend}::foreign_sets::a_set_of_sets_waits_for_a_member",
+    a_set_of_sets_waits_for_a_member(backend)
+);
 fn a_set_of_sets_waits_for_a_member(backend: Backend) {
     let mut policy = policy();
     policy["settings"]["sets"] = json!([
@@ -143,6 +142,11 @@ fn a_set_of_sets_waits_for_a_member(backend: Backend) {
     assert_eq!(members(&node), 2);
 }
 
+trial!(
+    for backend in Backend::ALL,
+    "events::{backend}::foreign_sets::a_rule_in_a_chain_of_ours_waits_for_a_chain",
+    a_rule_in_a_chain_of_ours_waits_for_a_chain(backend)
+);
 fn a_rule_in_a_chain_of_ours_waits_for_a_chain(backend: Backend) {
     let mut policy = policy();
     policy["grants"]["uses"] = json!({ "chains": ["f2b-*"] });
@@ -160,6 +164,11 @@ fn a_rule_in_a_chain_of_ours_waits_for_a_chain(backend: Backend) {
     assert!(report.in_sync && report.incidents.is_empty() && report.awaiting.is_empty(), "{report:#?}");
 }
 
+trial!(
+    for backend in Backend::ALL,
+    "events::{backend}::foreign_sets::what_is_not_granted_is_refused",
+    what_is_not_granted_is_refused(backend)
+);
 fn what_is_not_granted_is_refused(backend: Backend) {
     let node = Node::new(backend);
     node.load_sets("create crowdsec hash:ip family inet\n");

@@ -1,16 +1,9 @@
 //! What happened is still known after the daemon was killed, and its numbers go on.
 
-use libtest_mimic::Trial;
-use ruleward_tests::trial::trial;
+use ruleward_tests::trial;
 use ruleward_tests::{Backend, Family, Incident, Mark, Node};
 
 use super::{JUMPS, comes_back, quiet_node};
-
-pub fn trials() -> Vec<Trial> {
-    Backend::ALL
-        .map(|backend| trial(format!("events::{backend}::journal::outlives_kill_9"), move || outlives_kill_9(backend)))
-        .into()
-}
 
 /// What `ruleward incidents` prints: one object a line.
 #[track_caller]
@@ -20,6 +13,11 @@ fn journal(node: &Node) -> Vec<Incident> {
     text.lines().map(parse).collect()
 }
 
+trial!(
+    for backend in Backend::ALL,
+    "events::{backend}::journal::outlives_kill_9",
+    outlives_kill_9(backend)
+);
 fn outlives_kill_9(backend: Backend) {
     let (node, mut daemon) = quiet_node(backend, &[]);
     let mut ids = Vec::new();

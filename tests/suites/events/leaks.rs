@@ -5,9 +5,8 @@ use std::net::UdpSocket;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use libtest_mimic::Trial;
 use ruleward_tests::traffic::{Place, Transport, at};
-use ruleward_tests::trial::trial;
+use ruleward_tests::trial;
 use ruleward_tests::{Backend, Family, Traffic, poll};
 
 use crate::traffic::{JUMP, calico_node};
@@ -18,17 +17,6 @@ const ENOUGH: Duration = Duration::from_secs(20);
 /// One packet in this time, each from another port, which is a new connection to the kernel.
 const PACE: Duration = Duration::from_millis(1);
 
-pub fn trials() -> Vec<Trial> {
-    let mut trials = Vec::new();
-    for backend in Backend::ALL {
-        for family in Family::ALL {
-            let name = format!("events::{backend}::{family}::no_packet_leaks_once_repaired");
-            trials.push(trial(name, move || no_packet_leaks_once_repaired(backend, family)));
-        }
-    }
-    trials
-}
-
 /// What a stream of packets met.
 #[derive(Default)]
 struct Count {
@@ -36,6 +24,12 @@ struct Count {
     leaked: u64,
 }
 
+trial!(
+    for backend in Backend::ALL,
+    for family in Family::ALL,
+    "events::{backend}::{family}::no_packet_leaks_once_repaired",
+    no_packet_leaks_once_repaired(backend, family)
+);
 fn no_packet_leaks_once_repaired(backend: Backend, family: Family) {
     let (node, _daemon) = calico_node(backend, "");
     let traffic = Traffic::around(&node);

@@ -1,25 +1,11 @@
 //! Events that are lost, and events that come all at once: everything is repaired, whoever is named did it, and a
 //! flood is one incident.
 
-use libtest_mimic::Trial;
-use ruleward_tests::trial::trial;
+use ruleward_tests::trial;
 use ruleward_tests::{Backend, Daemon, Family, Incident, poll, sandbox};
 use serde_json::json;
 
 use super::{JUMPS, all_comes_back, comes_back, deletion, quiet_node};
-
-pub fn trials() -> Vec<Trial> {
-    let mut trials = Vec::new();
-    for backend in Backend::ALL {
-        let mut add = |name: &str, test: fn(Backend)| {
-            trials.push(trial(format!("events::{backend}::lost::{name}"), move || test(backend)));
-        };
-        add("buffer_overflows", buffer_overflows);
-        add("daemon_is_stopped_for_a_while", daemon_is_stopped_for_a_while);
-        add("a_flood_is_one_incident", a_flood_is_one_incident);
-    }
-    trials
-}
 
 /// One nft transaction of somebody who is not the machine's own root must fit into net.core.wmem_max.
 fn flood(backend: Backend) -> usize {
@@ -49,6 +35,11 @@ fn right_or_unknown(daemon: &Daemon, family: Family, table: &str, name: &str) {
     );
 }
 
+trial!(
+    for backend in Backend::ALL,
+    "events::{backend}::lost::buffer_overflows",
+    buffer_overflows(backend)
+);
 /// In the first table our jump goes in the same restore as the flood, in the second right behind one.
 fn buffer_overflows(backend: Backend) {
     let (node, daemon) = quiet_node(backend, &[("event-buffer", json!("4KiB"))]);
@@ -77,6 +68,11 @@ fn buffer_overflows(backend: Backend) {
     }
 }
 
+trial!(
+    for backend in Backend::ALL,
+    "events::{backend}::lost::daemon_is_stopped_for_a_while",
+    daemon_is_stopped_for_a_while(backend)
+);
 /// Much happens while it can't look: another actor in every place.
 fn daemon_is_stopped_for_a_while(backend: Backend) {
     let (node, daemon) = quiet_node(backend, &[]);
@@ -106,6 +102,11 @@ fn daemon_is_stopped_for_a_while(backend: Backend) {
     right_or_unknown(&daemon, Family::Ipv4, filter.0, raw);
 }
 
+trial!(
+    for backend in Backend::ALL,
+    "events::{backend}::lost::a_flood_is_one_incident",
+    a_flood_is_one_incident(backend)
+);
 /// Ten thousand changes of one chain between two looks.
 fn a_flood_is_one_incident(backend: Backend) {
     let (node, daemon) = quiet_node(backend, &[]);

@@ -21,40 +21,16 @@ mod transaction;
 
 use std::sync::Arc;
 
-use libtest_mimic::Trial;
 use ruleward_tests::policies::{attachment, chain, static_rules};
 use ruleward_tests::save::assert_same;
+use ruleward_tests::trials;
 use ruleward_tests::{Backend, Daemon, Family, Node, Placement, try_poll};
 use serde_json::{Value, json};
 
 use crate::matrix::{self, Mode};
 use crate::strangers::jump;
 
-/// All of them.
-pub fn trials() -> Vec<Trial> {
-    let suites: [fn() -> Vec<Trial>; 17] = [
-        named::trials,
-        awaited::trials,
-        foreign_sets::trials,
-        counted::trials,
-        actors::trials,
-        calm::trials,
-        lost::trials,
-        races::trials,
-        fights::trials,
-        leaks::trials,
-        shown::trials,
-        sweep::trials,
-        transaction::trials,
-        poison::trials,
-        odd_rules::trials,
-        other_tables::trials,
-        journal::trials,
-    ];
-    let mut trials: Vec<_> = suites.iter().flat_map(|suite| suite()).collect();
-    trials.extend(matrix::cases(Mode::ByEvents));
-    trials
-}
+trials!(|| matrix::cases(Mode::ByEvents));
 
 /// Where our jumps are in [`policy`]: table, hook, the chain that they go to.
 pub(crate) const JUMPS: [(&str, &str, &str); 4] = [

@@ -1,20 +1,15 @@
 //! The report that this project began with, without a refresh that could help.
 
-use libtest_mimic::Trial;
 use ruleward_tests::policies::calico;
 use ruleward_tests::save::rules_of;
-use ruleward_tests::trial::trial;
+use ruleward_tests::trial;
 use ruleward_tests::{Backend, Family, Node, can_be_told, until_named};
 use serde_json::json;
 
 use super::{comes_back, settled};
 use crate::traffic::JUMP;
 
-pub fn trials() -> Vec<Trial> {
-    let case = |backend| trial(format!("events::{backend}::calico_10087"), move || calico_10087(backend));
-    Backend::ALL.map(case).into()
-}
-
+trial!(for backend in Backend::ALL, "events::{backend}::calico_10087", calico_10087(backend));
 /// Calico issue 10087: an administrator deletes the jump from nat/POSTROUTING through the `iptables` crate.
 fn calico_10087(backend: Backend) {
     let node = Node::new(backend);

@@ -1,26 +1,12 @@
 //! Rules whose bytes hold more than their text, or not all of it: each is deleted and must come back with the very same
 //! text, whichever way the daemon takes.
 
-use libtest_mimic::Trial;
 use ruleward_tests::policies::{attachment, chain, static_rules};
-use ruleward_tests::trial::trial;
+use ruleward_tests::trial;
 use ruleward_tests::{Backend, Family, Node, Placement};
 use serde_json::json;
 
 use super::{comes_back, settled};
-
-pub fn trials() -> Vec<Trial> {
-    let mut trials = Vec::new();
-    for backend in Backend::ALL {
-        for family in Family::ALL {
-            for (table, rules) in RULES {
-                let name = format!("events::{backend}::{family}::odd_rules::{table}");
-                trials.push(trial(name, move || come_back(backend, family, table, rules)));
-            }
-        }
-    }
-    trials
-}
 
 const RULES: [(&str, &[&str]); 4] = [
     (
@@ -79,6 +65,13 @@ fn hook(table: &str) -> &'static str {
     }
 }
 
+trial!(
+    for backend in Backend::ALL,
+    for family in Family::ALL,
+    for (table, rules) in RULES,
+    "events::{backend}::{family}::odd_rules::{table}",
+    come_back(backend, family, table, rules)
+);
 /// Each rule has a chain of its own, so that one repair tells nothing of the next.
 fn come_back(backend: Backend, family: Family, table: &str, rules: &[&str]) {
     let node = Node::new(backend);

@@ -4,28 +4,13 @@
 
 use std::sync::Arc;
 
-use libtest_mimic::Trial;
 use ruleward_tests::policies::{calico, calico_jumps};
 use ruleward_tests::save::{assert_same, rules_of};
-use ruleward_tests::trial::trial;
+use ruleward_tests::trial;
 use ruleward_tests::{Backend, Daemon, Family, Node, PolicyState, Status, poll};
 use serde_json::{Value, json};
 
 use super::settled;
-
-pub fn trials() -> Vec<Trial> {
-    let mut trials = Vec::new();
-    for backend in Backend::ALL {
-        let mut add = |name: &str, test: fn(Backend)| {
-            trials.push(trial(format!("events::{backend}::other_tables::{name}"), move || test(backend)));
-        };
-        add("beside_felix_the_policy_waits_at_once", beside_felix_the_policy_waits_at_once);
-        add("in_felixs_place_the_policy_is_refused_at_once", in_felixs_place_the_policy_is_refused_at_once);
-        add("a_policy_that_waits_is_in_force_at_once", a_policy_that_waits_is_in_force_at_once);
-        add("tables_of_no_concern_change_nothing", tables_of_no_concern_change_nothing);
-    }
-    trials
-}
 
 /// As Felix begins: a table with base chains, chains, a set and rules, in one transaction.
 const FELIX: &str = "\
@@ -77,6 +62,11 @@ fn policy_is(daemon: &Daemon, state: &str, says: &str) -> Status {
     })
 }
 
+trial!(
+    for backend in Backend::ALL,
+    "events::{backend}::other_tables::beside_felix_the_policy_waits_at_once",
+    beside_felix_the_policy_waits_at_once(backend)
+);
 fn beside_felix_the_policy_waits_at_once(backend: Backend) {
     let node = node_with(backend, calico_jumps("3.28.2"));
     restore(&node, &made());
@@ -102,6 +92,11 @@ fn beside_felix_the_policy_waits_at_once(backend: Backend) {
     poll("the jumps are back", || (jumps(&node) == ours).then_some(()));
 }
 
+trial!(
+    for backend in Backend::ALL,
+    "events::{backend}::other_tables::in_felixs_place_the_policy_is_refused_at_once",
+    in_felixs_place_the_policy_is_refused_at_once(backend)
+);
 fn in_felixs_place_the_policy_is_refused_at_once(backend: Backend) {
     let node = node_with(backend, calico("3.28.2"));
     let daemon = settled(&node);
@@ -115,6 +110,11 @@ fn in_felixs_place_the_policy_is_refused_at_once(backend: Backend) {
     assert_same("what was in force", &before, &node.save(Family::Ipv4, "nat"));
 }
 
+trial!(
+    for backend in Backend::ALL,
+    "events::{backend}::other_tables::a_policy_that_waits_is_in_force_at_once",
+    a_policy_that_waits_is_in_force_at_once(backend)
+);
 /// Nothing was ever in force, so nothing of the kernel is compared yet.
 fn a_policy_that_waits_is_in_force_at_once(backend: Backend) {
     let node = node_with(backend, calico_jumps("3.28.2"));
@@ -128,6 +128,11 @@ fn a_policy_that_waits_is_in_force_at_once(backend: Backend) {
     poll("the jumps are there", || (jumps(&node).len() == CHAINS.len()).then_some(()));
 }
 
+trial!(
+    for backend in Backend::ALL,
+    "events::{backend}::other_tables::tables_of_no_concern_change_nothing",
+    tables_of_no_concern_change_nothing(backend)
+);
 /// Tables of other names and families, rules in them, and a table that was gone again before it was looked at.
 fn tables_of_no_concern_change_nothing(backend: Backend) {
     let node = node_with(backend, calico_jumps("3.28.2"));

@@ -3,34 +3,30 @@
 
 use std::net::UdpSocket;
 
-use libtest_mimic::Trial;
 use ruleward_tests::policies::{attachment, chain, set, static_rules};
 use ruleward_tests::save::rules_of;
-use ruleward_tests::trial::trial;
+use ruleward_tests::trial;
 use ruleward_tests::{Backend, Family, Node, Placement};
 use serde_json::json;
 
 use super::{all_comes_back, settled};
 
-pub fn trials() -> Vec<Trial> {
-    let mut trials = Vec::new();
-    for backend in Backend::ALL {
-        for family in Family::ALL {
-            let mut add = |name: &str, test: fn(Backend, Family)| {
-                let name = format!("events::{backend}::{family}::poison::{name}");
-                trials.push(trial(name, move || test(backend, family)));
-            };
-            add("a_set_is_gone_and_its_number_taken", |backend, family| poisoned(backend, family, false));
-            add("a_set_is_the_same_under_another_number", |backend, family| poisoned(backend, family, true));
-        }
-    }
-    trials
-}
-
 fn itself(family: Family) -> &'static str {
     if family == Family::Ipv4 { "127.0.0.1" } else { "::1" }
 }
 
+trial!(
+    for backend in Backend::ALL,
+    for family in Family::ALL,
+    "events::{backend}::{family}::poison::a_set_is_gone_and_its_number_taken",
+    poisoned(backend, family, false)
+);
+trial!(
+    for backend in Backend::ALL,
+    for family in Family::ALL,
+    "events::{backend}::{family}::poison::a_set_is_the_same_under_another_number",
+    poisoned(backend, family, true)
+);
 fn poisoned(backend: Backend, family: Family, made_again: bool) {
     let node = Node::new(backend);
     let rule = "-p udp --dport 9 -m set --match-set op-blocked dst -j DROP";

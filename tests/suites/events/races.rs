@@ -1,20 +1,11 @@
 //! Writers that never pause while we repair: at rest all that is ours is there once, all that is theirs is there once,
 //! and both are in order.
 
-use libtest_mimic::Trial;
 use ruleward_tests::save::rules_of;
-use ruleward_tests::trial::trial;
+use ruleward_tests::trial;
 use ruleward_tests::{Backend, Daemon, Family, Node, try_poll};
 
 use super::{JUMPS, deletion, quiet_node};
-
-pub fn trials() -> Vec<Trial> {
-    vec![
-        trial("events::nft::races::writers_and_deleters_in_four_tables", writers_and_deleters_in_four_tables),
-        trial("events::nft::races::a_writer_without_a_pause", a_writer_without_a_pause),
-        trial("events::legacy::races::writers_under_the_lock", writers_under_the_lock),
-    ]
-}
 
 /// What a chain holds in the end: our jump, and the stranger's rules by their comments.
 fn order(node: &Node, family: Family, (table, hook, target): (&str, &str, &str)) -> Vec<String> {
@@ -61,6 +52,7 @@ fn left(lines: &[String]) -> Vec<String> {
     lines.iter().filter_map(|line| line.strip_prefix("left ")).map(ToOwned::to_owned).collect()
 }
 
+trial!("events::nft::races::writers_and_deleters_in_four_tables", writers_and_deleters_in_four_tables());
 /// In each table of both families one writes thousands of rounds and another deletes our jump whenever it sees it.
 fn writers_and_deleters_in_four_tables() {
     let (node, daemon) = quiet_node(Backend::Nft, &[]);
@@ -95,6 +87,7 @@ fn writers_and_deleters_in_four_tables() {
     }
 }
 
+trial!("events::nft::races::a_writer_without_a_pause", a_writer_without_a_pause());
 /// No transaction that names a generation comes in time: whatever the daemon does instead, nothing may be lost.
 fn a_writer_without_a_pause() {
     let (node, daemon) = quiet_node(Backend::Nft, &[]);
@@ -113,6 +106,7 @@ fn a_writer_without_a_pause() {
     at_rest(&node, &daemon, family, JUMPS[2], &[]);
 }
 
+trial!("events::legacy::races::writers_under_the_lock", writers_under_the_lock());
 /// The stock tool in a loop, at both ends of a chain, and our jump deleted in between.
 fn writers_under_the_lock() {
     let (node, daemon) = quiet_node(Backend::Legacy, &[]);

@@ -2,20 +2,17 @@
 
 use std::os::unix::net::UnixStream;
 
-use libtest_mimic::Trial;
-use ruleward_tests::trial::trial;
+use ruleward_tests::trial;
 use ruleward_tests::web::{get, metric};
 use ruleward_tests::{Backend, Family, can_be_told, poll};
 
 use super::{JUMPS, comes_back, deletion, quiet_node};
 
-pub fn trials() -> Vec<Trial> {
-    let case = |backend: Backend| {
-        trial(format!("events::{backend}::shown::a_repair_and_its_actor"), move || a_repair_and_its_actor(backend))
-    };
-    Backend::ALL.map(case).into()
-}
-
+trial!(
+    for backend in Backend::ALL,
+    "events::{backend}::shown::a_repair_and_its_actor",
+    a_repair_and_its_actor(backend)
+);
 fn a_repair_and_its_actor(backend: Backend) {
     let (node, daemon) = quiet_node(backend, &[]);
     let (table, hook, _) = JUMPS[1];

@@ -7,10 +7,9 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use libtest_mimic::Trial;
 use ruleward_tests::policies::{attachment, chain, static_rules};
 use ruleward_tests::traffic::{Place, at};
-use ruleward_tests::trial::trial;
+use ruleward_tests::trial;
 use ruleward_tests::{Backend, Daemon, Family, Node, Placement, Traffic, poll, sandbox};
 use serde_json::json;
 
@@ -43,25 +42,23 @@ fn deletions(backend: Backend) -> usize {
     }
 }
 
-pub fn trials() -> Vec<Trial> {
-    let mut trials = Vec::new();
-    for backend in Backend::ALL {
-        for family in Family::ALL {
-            let name = format!("events::{backend}::{family}::a_sweep_under_traffic");
-            trials.push(trial(name, move || a_sweep_under_traffic(backend, family)));
-        }
-        let name = format!("events::{backend}::ipv4::fewer_packets_leak_than_with_a_poller");
-        trials.push(trial(name, move || fewer_packets_leak_than_with_a_poller(backend)));
-    }
-    trials
-}
-
+trial!(
+    for backend in Backend::ALL,
+    for family in Family::ALL,
+    "events::{backend}::{family}::a_sweep_under_traffic",
+    a_sweep_under_traffic(backend, family)
+);
 fn a_sweep_under_traffic(backend: Backend, family: Family) {
     let (node, _daemon) = node(backend, family, json!("auto"), "1h");
     let sweep = sweep(&node, family, deletions(backend));
     eprintln!("events::{backend}::{family}: {sweep}");
 }
 
+trial!(
+    for backend in Backend::ALL,
+    "events::{backend}::ipv4::fewer_packets_leak_than_with_a_poller",
+    fewer_packets_leak_than_with_a_poller(backend)
+);
 fn fewer_packets_leak_than_with_a_poller(backend: Backend) {
     let leaked = [("auto", "1h"), ("off", "1s")].map(|(watch, refresh)| {
         let (node, _daemon) = node(backend, Family::Ipv4, json!(watch), refresh);

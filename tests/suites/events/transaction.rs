@@ -1,15 +1,10 @@
 //! A change of policy is one change of the kernel: whoever reads in a loop sees the old state or the new one, across
 //! all tables and both families.
 
-use libtest_mimic::Trial;
 use ruleward_tests::policies::{attachment, chain, set, static_rules};
-use ruleward_tests::trial::trial;
+use ruleward_tests::trial;
 use ruleward_tests::{Backend, Family, Node, Placement};
 use serde_json::{Value, json};
-
-pub fn trials() -> Vec<Trial> {
-    vec![trial("events::nft::transaction::old_or_new_and_nothing_between", old_or_new_and_nothing_between)]
-}
 
 /// Table, hook, chain, and whether the jump is last.
 const PLACES: [(&str, &str, &str, Placement); 5] = [
@@ -40,6 +35,7 @@ fn version(number: u16) -> Value {
     json!({ "web": static_rules(&chains, &attachments, &sets) })
 }
 
+trial!("events::nft::transaction::old_or_new_and_nothing_between", old_or_new_and_nothing_between());
 fn old_or_new_and_nothing_between() {
     let node = Node::new(Backend::Nft);
     node.configure(json!({ "policies": version(1) }));

@@ -6,23 +6,11 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use libtest_mimic::Trial;
-use ruleward_tests::trial::{root_trial, trial};
+use ruleward_tests::trial;
 use ruleward_tests::{Backend, Node};
 use serde_json::json;
 
 use super::good;
-
-pub fn trials() -> Vec<Trial> {
-    let name = |name: &str| format!("hostile::cache::{name}");
-    vec![
-        trial(name("a_full_disk"), a_full_disk),
-        trial(name("a_read_only_disk"), a_read_only_disk),
-        trial(name("a_folder_that_others_can_write_to"), a_folder_that_others_can_write_to),
-        trial(name("a_folder_above_that_others_can_write_to"), a_folder_above_that_others_can_write_to),
-        root_trial(name("entries_of_another_owner"), entries_of_another_owner),
-    ]
-}
 
 fn cold_node() -> Arc<Node> {
     let node = Node::cold(Backend::Nft);
@@ -44,6 +32,7 @@ fn entries(node: &Node) -> Vec<PathBuf> {
     fs::read_dir(node.path("state/cache")).expect("it is there").map(|entry| entry.expect("readable").path()).collect()
 }
 
+trial!("hostile::cache::a_full_disk", a_full_disk());
 fn a_full_disk() {
     let node = cold_node();
     let state = node.path("state");
@@ -51,6 +40,7 @@ fn a_full_disk() {
     assert_warns(&node, &["policy good:", "can't be saved, so each start compiles them again"]);
 }
 
+trial!("hostile::cache::a_read_only_disk", a_read_only_disk());
 fn a_read_only_disk() {
     let node = cold_node();
     let state = node.path("state");
@@ -58,6 +48,7 @@ fn a_read_only_disk() {
     assert_warns(&node, &["policy good:", "Read-only file system", "each start compiles them again"]);
 }
 
+trial!("hostile::cache::a_folder_that_others_can_write_to", a_folder_that_others_can_write_to());
 fn a_folder_that_others_can_write_to() {
     let node = cold_node();
     assert_warns(&node, &[]);
@@ -66,6 +57,7 @@ fn a_folder_that_others_can_write_to() {
     assert_warns(&node, &["can be written by others (mode 0777)", "each start compiles them again"]);
 }
 
+trial!("hostile::cache::a_folder_above_that_others_can_write_to", a_folder_above_that_others_can_write_to());
 fn a_folder_above_that_others_can_write_to() {
     let node = cold_node();
     fs::set_permissions(node.path("state"), fs::Permissions::from_mode(0o770)).expect("it is ours");
@@ -76,6 +68,7 @@ fn a_folder_above_that_others_can_write_to() {
     assert!(!output.stderr.contains("can't be saved"), "{}", output.stderr);
 }
 
+trial!(root "hostile::cache::entries_of_another_owner", entries_of_another_owner());
 fn entries_of_another_owner() {
     let node = cold_node();
     assert_warns(&node, &[]);

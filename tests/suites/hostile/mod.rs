@@ -12,26 +12,8 @@ use ruleward_tests::policies::{attachment, chain, static_rules};
 use ruleward_tests::save::rules_of;
 use ruleward_tests::trial::trial;
 use ruleward_tests::{Backend, Daemon, Family, Node, Output, Placement, Report, poll};
+use ruleward_tests::{trial, trials};
 use serde_json::{Value, json};
-
-pub fn trials() -> Vec<Trial> {
-    let mut trials: Vec<Trial> = ruleward_corpus::all()
-        .into_iter()
-        .map(|case| {
-            trial(format!("hostile::beside_a_good_policy::{}", case.name), move || {
-                beside_a_good_policy(&case, by_apply)
-            })
-        })
-        .collect();
-    trials.push(trial("hostile::at_the_start_of_a_daemon", at_the_start_of_a_daemon));
-    trials.push(trial("hostile::right_today_and_trapping_tomorrow", right_today_and_trapping_tomorrow));
-    trials.push(trial("hostile::a_compile_bomb_ends_in_the_child", a_compile_bomb_ends_in_the_child));
-    trials.push(trial("hostile::a_compiler_dies_with_its_program", a_compiler_dies_with_its_program));
-    trials.push(trial("hostile::limits_and_usage_are_shown", limits_and_usage_are_shown));
-    trials.push(trial("hostile::check_shows_the_digest_that_apply_shows", check_shows_the_digest_that_apply_shows));
-    trials.extend(cache::trials());
-    trials
-}
 
 /// The good policy, with one rule for each of these ports.
 fn good(ports: &[u16]) -> Value {
@@ -105,6 +87,16 @@ fn by_apply(node: &Node) -> Output {
     node.ruleward(&["--output", "json", "apply"]).output()
 }
 
+trials!(corpus);
+/// One for each component of the corpus.
+fn corpus() -> Vec<Trial> {
+    let of = |case: Case| {
+        let name = format!("hostile::beside_a_good_policy::{}", case.name);
+        trial(name, move || beside_a_good_policy(&case, by_apply))
+    };
+    ruleward_corpus::all().into_iter().map(of).collect()
+}
+
 /// Any other delivery is proven with this very trial.
 fn beside_a_good_policy(case: &Case, deliver: Delivery) {
     let node = node_with_both();
@@ -124,6 +116,7 @@ fn case(name: &str) -> Case {
         .unwrap_or_else(|| panic!("there is no case {name}"))
 }
 
+trial!("hostile::at_the_start_of_a_daemon", at_the_start_of_a_daemon());
 fn at_the_start_of_a_daemon() {
     for name in ["core_module", "loop_in_evaluate", "jump_to_nowhere", "memory_that_grows"] {
         let (node, case) = (node_with_both(), case(name));
@@ -146,6 +139,7 @@ fn at_the_start_of_a_daemon() {
     }
 }
 
+trial!("hostile::right_today_and_trapping_tomorrow", right_today_and_trapping_tomorrow());
 fn right_today_and_trapping_tomorrow() {
     let node = node_with_both();
     replace(&node, &case("right_today_and_trapping_tomorrow"));
@@ -168,6 +162,7 @@ fn peak_memory(pid: u32) -> u64 {
     line.trim().trim_end_matches(" kB").parse::<u64>().expect("a number") << 10
 }
 
+trial!("hostile::a_compile_bomb_ends_in_the_child", a_compile_bomb_ends_in_the_child());
 fn a_compile_bomb_ends_in_the_child() {
     let node = node_with_both();
     node.set("compile-memory", json!("256MiB"));
@@ -195,6 +190,7 @@ fn told(pid: u32, start: &str) -> Option<String> {
     status.lines().find_map(|line| line.strip_prefix(start)).map(|rest| rest.trim().to_owned())
 }
 
+trial!("hostile::a_compiler_dies_with_its_program", a_compiler_dies_with_its_program());
 fn a_compiler_dies_with_its_program() {
     let node = node_with_both();
     let bomb = ruleward_corpus::compile_bombs().into_iter().find(|bomb| bomb.name == "many_functions");
@@ -224,6 +220,7 @@ fn a_compiler_dies_with_its_program() {
     assert_eq!(chains_of_the_bad(&node), [":bad-ok -"]);
 }
 
+trial!("hostile::limits_and_usage_are_shown", limits_and_usage_are_shown());
 fn limits_and_usage_are_shown() {
     let node = node_with_both();
     node.set("limits-ceiling", json!({ "memory": "48MiB", "rules": 500 }));
@@ -280,6 +277,7 @@ fn limits_and_usage_are_shown() {
     );
 }
 
+trial!("hostile::check_shows_the_digest_that_apply_shows", check_shows_the_digest_that_apply_shows());
 fn check_shows_the_digest_that_apply_shows() {
     let (node, other) = (node_with_both(), node_with_both());
     let digest = |report: &Report| report.policy("good").contribution.clone().expect("it answered");

@@ -10,17 +10,15 @@ mod tables;
 
 use libtest_mimic::Trial;
 use ruleward_tests::trial::trial;
+use ruleward_tests::trials;
 use ruleward_tests::{Backend, Family, HOOKS, Placement, TABLES};
 
 pub use group::{Mode, end};
 
-/// One trial a case. The suite `events` runs the same cases where nobody asks for a check.
-pub fn trials() -> Vec<Trial> {
-    let mut trials = named::trials();
-    trials.extend(cases(Mode::Asked));
-    trials
-}
+trials!(|| cases(Mode::Asked));
 
+/// One trial a case. The suite `events` runs the same cases where nobody asks for a check.
+///
 /// By events every jump is deleted in every place; what else can happen to a jump or a chain happens in each of a
 /// table's places in turn, so that every kind meets every table, and every place several kinds.
 pub fn cases(mode: Mode) -> Vec<Trial> {

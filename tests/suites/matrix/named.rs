@@ -1,17 +1,12 @@
 //! Cases that are named after the report that taught them.
 
-use libtest_mimic::Trial;
 use ruleward_tests::policies::calico;
 use ruleward_tests::save::{assert_same, rules_of};
-use ruleward_tests::trial::trial;
+use ruleward_tests::trial;
 use ruleward_tests::{Backend, Family, Node, poll};
 use serde_json::json;
 
-pub fn trials() -> Vec<Trial> {
-    let case = |backend| trial(format!("matrix::{backend}::calico_10087"), move || calico_10087(backend));
-    Backend::ALL.map(case).into()
-}
-
+trial!(for backend in Backend::ALL, "matrix::{backend}::calico_10087", calico_10087(backend));
 /// Calico issue 10087: nat/POSTROUTING holds nothing but the appended jump, an administrator deletes it, and the
 /// periodic refresh never notices because it skips built-in chains that only have appended rules.
 fn calico_10087(backend: Backend) {

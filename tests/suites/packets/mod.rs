@@ -9,17 +9,10 @@ mod stuck;
 
 use std::sync::Arc;
 
-use libtest_mimic::Trial;
 use ruleward_tests::policies::{attachment, chain, static_rules};
 use ruleward_tests::save::canonical;
 use ruleward_tests::{Backend, Family, HOOKS, Node, Placement, poll};
 use serde_json::{Value, json};
-
-/// All of them.
-pub fn trials() -> Vec<Trial> {
-    let suites: [fn() -> Vec<Trial>; 4] = [repaired::trials, stuck::trials, owned::trials, policies::trials];
-    suites.iter().flat_map(|suite| suite()).collect()
-}
 
 /// The built-in chains of a table.
 fn hooks(table: &str) -> Vec<&'static str> {

@@ -1,20 +1,15 @@
 //! A table that another process owns: the kernel lets nobody else change it.
 
-use libtest_mimic::Trial;
-use ruleward_tests::trial::trial;
+use ruleward_tests::trial;
 use ruleward_tests::{Backend, Family};
 
 use super::{comes_back, nft, node, shape};
 
-/// All of them.
-pub fn trials() -> Vec<Trial> {
-    let one = |family: Family| {
-        let name = format!("packets::nft::{family}::owned::is_a_problem_and_no_fight");
-        trial(name, move || is_a_problem_and_no_fight(family))
-    };
-    Family::ALL.map(one).into()
-}
-
+trial!(
+    for family in Family::ALL,
+    "packets::nft::{family}::owned::is_a_problem_and_no_fight",
+    is_a_problem_and_no_fight(family)
+);
 fn is_a_problem_and_no_fight(family: Family) {
     let node = node(Backend::Nft, "filter", "auto");
     node.apply();

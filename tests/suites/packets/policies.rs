@@ -1,42 +1,24 @@
 //! Policies of built-in chains: each change is recorded with who made it, on both backends.
 
-use libtest_mimic::Trial;
 use ruleward_tests::Change;
 use ruleward_tests::policies::{attachment, static_rules};
-use ruleward_tests::trial::trial;
+use ruleward_tests::trial;
 use ruleward_tests::{Backend, Family, Node, Placement};
 use serde_json::{Value, json};
 
 use super::node;
-
-/// All of them.
-pub fn trials() -> Vec<Trial> {
-    let mut trials = Vec::new();
-    for backend in Backend::ALL {
-        for family in Family::ALL {
-            let name = format!("packets::{backend}::{family}::policies::a_change_is_recorded_and_left");
-            trials.push(trial(name, move || a_change_is_recorded_and_left(backend, family)));
-            let name = format!("packets::{backend}::{family}::policies::one_that_is_asked_for_is_kept");
-            trials.push(trial(name, move || one_that_is_asked_for_is_kept(backend, family)));
-            let name =
-                format!("packets::{backend}::{family}::policies::one_that_has_left_while_nothing_ran_is_released");
-            trials.push(trial(name, move || one_that_has_left_while_nothing_ran_is_released(backend, family)));
-            let name = format!("packets::{backend}::{family}::policies::cleanup_leaves_one_that_was_not_asked_for");
-            trials.push(trial(name, move || cleanup_leaves_one_that_was_not_asked_for(backend, family)));
-        }
-    }
-    for replay in ["auto", "off"] {
-        let name = format!("packets::nft::each_of_many_changes_is_one_incident_of_its_own_actor::replay_{replay}");
-        trials.push(trial(name, move || each_change_has_its_own_actor(replay)));
-    }
-    trials
-}
 
 #[track_caller]
 fn set(node: &Node, backend: Backend, family: Family, table: &str, hook: &str, policy: &str) {
     node.command(family.tool(backend, "")).args(&["-w", "-t", table, "-P", hook, policy]).must();
 }
 
+trial!(
+    for backend in Backend::ALL,
+    for family in Family::ALL,
+    "packets::{backend}::{family}::policies::a_change_is_recorded_and_left",
+    a_change_is_recorded_and_left(backend, family)
+);
 fn a_change_is_recorded_and_left(backend: Backend, family: Family) {
     for (table, hooks) in [("filter", ["INPUT", "FORWARD"]), ("mangle", ["PREROUTING", "POSTROUTING"])] {
         let node = node(backend, table, "auto");
@@ -66,6 +48,11 @@ fn a_change_is_recorded_and_left(backend: Backend, family: Family) {
     }
 }
 
+trial!(
+    for replay in ["auto", "off"],
+    "packets::nft::each_of_many_changes_is_one_incident_of_its_own_actor::replay_{replay}",
+    each_change_has_its_own_actor(replay)
+);
 /// A jump, a policy and the table's flag at once. What the stock tools write for the repair is nobody's deed.
 fn each_change_has_its_own_actor(replay: &str) {
     let family = Family::Ipv4;
@@ -117,6 +104,12 @@ fn has(node: &Node, family: Family, table: &str, hook: &str, policy: &str) -> bo
     node.save_exact(family, table).contains(&format!(":{hook} {policy} "))
 }
 
+trial!(
+    for backend in Backend::ALL,
+    for family in Family::ALL,
+    "packets::{backend}::{family}::policies::one_that_is_asked_for_is_kept",
+    one_that_is_asked_for_is_kept(backend, family)
+);
 fn one_that_is_asked_for_is_kept(backend: Backend, family: Family) {
     let node = Node::new(backend);
     let asked = [("filter/FORWARD", "DROP"), ("mangle/PREROUTING", "ACCEPT")];
@@ -154,6 +147,12 @@ fn one_that_is_asked_for_is_kept(backend: Backend, family: Family) {
     assert!(has(&node, family, "filter", "FORWARD", "ACCEPT"), "after `cleanup`");
 }
 
+trial!(
+    for backend in Backend::ALL,
+    for family in Family::ALL,
+    "packets::{backend}::{family}::policies::one_that_has_left_while_nothing_ran_is_released",
+    one_that_has_left_while_nothing_ran_is_released(backend, family)
+);
 /// Its rules are gone then, and a policy that drops would cut the node off.
 fn one_that_has_left_while_nothing_ran_is_released(backend: Backend, family: Family) {
     let node = Node::new(backend);
@@ -168,6 +167,12 @@ fn one_that_has_left_while_nothing_ran_is_released(backend: Backend, family: Fam
     assert!(has(&node, family, "filter", "FORWARD", "ACCEPT"), "after the policy has left");
 }
 
+trial!(
+    for backend in Backend::ALL,
+    for family in Family::ALL,
+    "packets::{backend}::{family}::policies::cleanup_leaves_one_that_was_not_asked_for",
+    cleanup_leaves_one_that_was_not_asked_for(backend, family)
+);
 /// What is granted and was never asked for is another program's.
 fn cleanup_leaves_one_that_was_not_asked_for(backend: Backend, family: Family) {
     let node = Node::new(backend);

@@ -1,10 +1,9 @@
 //! Each table, built-in chain and family: switched off, unhooked, hung elsewhere, and a chain of ours hung up. While the
 //! daemon runs, and before it starts; with netlink, and where only the stock tools write rules.
 
-use libtest_mimic::Trial;
 use ruleward_tests::policies::{attachment, chain, static_rules};
 use ruleward_tests::traffic::{Place, Transport, at};
-use ruleward_tests::trial::trial;
+use ruleward_tests::trial;
 use ruleward_tests::{Backend, Family, Node, Placement, TABLES, Traffic};
 use serde_json::json;
 
@@ -95,33 +94,6 @@ fn hung_up(family: Family, table: &str, hook: &str) -> Option<Vec<String>> {
     ])
 }
 
-/// All of them.
-pub fn trials() -> Vec<Trial> {
-    let mut trials = Vec::new();
-    for family in Family::ALL {
-        for table in TABLES {
-            for damage in &DAMAGES {
-                let mut add = |when: &str, replay: &'static str, test: fn(Family, &'static str, &Damage, &str)| {
-                    let name = format!("packets::nft::{family}::{table}::{}::{when}", damage.name);
-                    trials.push(trial(name, move || test(family, table, damage, replay)));
-                };
-                add("while_it_runs", "auto", while_it_runs);
-                add("while_it_runs_without_replay", "off", while_it_runs);
-                add("before_it_starts", "auto", before_it_starts);
-                add("before_the_first_apply", "off", before_the_first_apply);
-            }
-        }
-        for damage in ["dormant", "unhooked", "other_priority"] {
-            let of = move || DAMAGES.iter().find(|one| one.name == damage).expect("it is one of them");
-            let name = format!("packets::nft::{family}::filter::{damage}::a_packet_is_rejected_again");
-            trials.push(trial(name, move || a_packet_is_rejected_again(family, of())));
-            let name = format!("packets::nft::{family}::nat::{damage}::a_packet_is_masqueraded_again");
-            trials.push(trial(name, move || a_packet_is_masqueraded_again(family, of())));
-        }
-    }
-    trials
-}
-
 /// A foreign rule in each built-in chain, so that it shows whether it is lost.
 #[track_caller]
 fn with_foreign_rules(node: &Node, family: Family, table: &str) {
@@ -130,6 +102,20 @@ fn with_foreign_rules(node: &Node, family: Family, table: &str) {
     }
 }
 
+trial!(
+    for family in Family::ALL,
+    for table in TABLES,
+    for damage @ Damage { name, .. } in &DAMAGES,
+    "packets::nft::{family}::{table}::{name}::while_it_runs",
+    while_it_runs(family, table, damage, "auto")
+);
+trial!(
+    for family in Family::ALL,
+    for table in TABLES,
+    for damage @ Damage { name, .. } in &DAMAGES,
+    "packets::nft::{family}::{table}::{name}::while_it_runs_without_replay",
+    while_it_runs(family, table, damage, "off")
+);
 #[track_caller]
 fn while_it_runs(family: Family, table: &'static str, damage: &Damage, replay: &str) {
     let node = node(Backend::Nft, table, replay);
@@ -148,6 +134,13 @@ fn while_it_runs(family: Family, table: &'static str, damage: &Damage, replay: &
     assert!(daemon.status().fights.is_empty(), "nobody undid a repair: {:#?}", daemon.status());
 }
 
+trial!(
+    for family in Family::ALL,
+    for table in TABLES,
+    for damage @ Damage { name, .. } in &DAMAGES,
+    "packets::nft::{family}::{table}::{name}::before_it_starts",
+    before_it_starts(family, table, damage, "auto")
+);
 /// Our rules stand, and then all of the table is damaged while nobody runs.
 #[track_caller]
 fn before_it_starts(family: Family, table: &'static str, damage: &Damage, replay: &str) {
@@ -167,6 +160,13 @@ fn before_it_starts(family: Family, table: &'static str, damage: &Damage, replay
     daemon.refresh().assert_unchanged();
 }
 
+trial!(
+    for family in Family::ALL,
+    for table in TABLES,
+    for damage @ Damage { name, .. } in &DAMAGES,
+    "packets::nft::{family}::{table}::{name}::before_the_first_apply",
+    before_the_first_apply(family, table, damage, "off")
+);
 /// Nothing of ours is there yet.
 #[track_caller]
 fn before_the_first_apply(family: Family, table: &'static str, damage: &Damage, replay: &str) {
@@ -190,6 +190,17 @@ fn before_the_first_apply(family: Family, table: &'static str, damage: &Damage, 
     node.apply().assert_unchanged();
 }
 
+/// The damage of this name.
+fn damage_named(name: &str) -> &'static Damage {
+    DAMAGES.iter().find(|one| one.name == name).expect("it is one of them")
+}
+
+trial!(
+    for family in Family::ALL,
+    for damage in ["dormant", "unhooked", "other_priority"],
+    "packets::nft::{family}::filter::{damage}::a_packet_is_rejected_again",
+    a_packet_is_rejected_again(family, damage_named(damage))
+);
 fn a_packet_is_rejected_again(family: Family, damage: &Damage) {
     let node = Node::new(Backend::Nft);
     let chains = [chain(None, "filter", "op-in", &[probe::rule()])];
@@ -213,6 +224,12 @@ fn a_packet_is_rejected_again(family: Family, damage: &Damage) {
     assert!(probe::is_rejected(&node, family), "again, after an event");
 }
 
+trial!(
+    for family in Family::ALL,
+    for damage in ["dormant", "unhooked", "other_priority"],
+    "packets::nft::{family}::nat::{damage}::a_packet_is_masqueraded_again",
+    a_packet_is_masqueraded_again(family, damage_named(damage))
+);
 fn a_packet_is_masqueraded_again(family: Family, damage: &Damage) {
     let node = Node::new(Backend::Nft);
     let chains = [chain(None, "nat", "op-post", &["-j MASQUERADE"])];

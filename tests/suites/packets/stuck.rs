@@ -1,26 +1,16 @@
 //! What can't be put right without a loss for others is told, with what to do, and holds up nothing else.
 
-use libtest_mimic::Trial;
-use ruleward_tests::trial::trial;
+use ruleward_tests::trial;
 use ruleward_tests::{Backend, Family, try_poll};
 
 use super::{awaits, hooks, nft, node, own, rules, shape};
 
-/// All of them.
-pub fn trials() -> Vec<Trial> {
-    let mut trials = Vec::new();
-    for family in Family::ALL {
-        for replay in ["auto", "off"] {
-            let how = if replay == "auto" { "by_netlink" } else { "by_the_tools" };
-            let name = format!("packets::nft::{family}::stuck::is_told_and_holds_up_nothing_else::{how}");
-            trials.push(trial(name, move || is_told_and_holds_up_nothing_else(family, replay)));
-        }
-        let name = format!("packets::nft::{family}::stuck::a_chain_that_others_jump_to_is_left");
-        trials.push(trial(name, move || a_chain_that_others_jump_to_is_left(family)));
-    }
-    trials
-}
-
+trial!(
+    for family in Family::ALL,
+    for (how, replay) in [("by_netlink", "auto"), ("by_the_tools", "off")],
+    "packets::nft::{family}::stuck::is_told_and_holds_up_nothing_else::{how}",
+    is_told_and_holds_up_nothing_else(family, replay)
+);
 /// INPUT hangs nowhere, and holds a rule with an anonymous set, which no one can make anew.
 fn is_told_and_holds_up_nothing_else(family: Family, replay: &str) {
     let node = node(Backend::Nft, "filter", replay);
@@ -72,6 +62,11 @@ fn is_told_and_holds_up_nothing_else(family: Family, replay: &str) {
     daemon.wait_until_in_sync();
 }
 
+trial!(
+    for family in Family::ALL,
+    "packets::nft::{family}::stuck::a_chain_that_others_jump_to_is_left",
+    a_chain_that_others_jump_to_is_left(family)
+);
 fn a_chain_that_others_jump_to_is_left(family: Family) {
     let node = node(Backend::Nft, "mangle", "auto");
     node.apply();

@@ -4,11 +4,10 @@
 use std::fs;
 use std::sync::Arc;
 
-use libtest_mimic::Trial;
 use ruleward_corpus::Guest;
 use ruleward_tests::policies::{attachment, chain, static_rules};
 use ruleward_tests::save::{chains_of, rules_of};
-use ruleward_tests::trial::trial;
+use ruleward_tests::trial;
 use ruleward_tests::{Backend, Daemon, Family, Node, Placement, PolicyState};
 use serde_json::{Value, json};
 
@@ -54,25 +53,6 @@ const CASES: &[Case] = &[
     ),
 ];
 
-pub fn trials() -> Vec<Trial> {
-    let mut trials = Vec::new();
-    for backend in Backend::ALL {
-        for case in CASES {
-            let name = format!("reload::apart::{backend}::on_a_fresh_node::{}", case.0);
-            trials.push(trial(name, move || on_a_fresh_node(backend, case)));
-        }
-        let mut add = |name: &str, test: fn(Backend)| {
-            trials.push(trial(format!("reload::apart::{backend}::{name}"), move || test(backend)))
-        };
-        add("who_waits_takes_what_is_its_own_when_it_answers", who_waits_takes_its_own_when_it_answers);
-        add("who_left_stays_until_all_have_answered", who_left_stays_until_all_have_answered);
-        add("only_the_refused_of_many_new_ones_is_left_out", only_the_refused_of_many_new_ones_is_left_out);
-        add("all_wait", all_wait);
-        add("what_the_kernel_takes_no_longer_holds_up_no_other", what_the_kernel_takes_no_longer_holds_up_no_other);
-    }
-    trials
-}
-
 /// The component of `bad` waits for ever.
 fn waits(node: &Node) {
     let evaluate = "(i32.store8 (i32.const 128) (i32.const 1)) (i32.store8 (i32.const 132) (i32.const 2))
@@ -113,6 +93,12 @@ fn assert_left_alone(node: &Node) {
     assert!(node.sets().contains("add bad-set 10.0.0.1"), "{}", node.sets());
 }
 
+trial!(
+    for backend in Backend::ALL,
+    for case @ (name, ..) in CASES,
+    "reload::apart::{backend}::on_a_fresh_node::{name}",
+    on_a_fresh_node(backend, case)
+);
 fn on_a_fresh_node(backend: Backend, (_, spoil, state, code, says): &Case) {
     let node = fresh(backend);
     let mut bad = policy("bad", 5432);
@@ -148,6 +134,11 @@ fn on_a_fresh_node(backend: Backend, (_, spoil, state, code, says): &Case) {
     node.cleanup();
 }
 
+trial!(
+    for backend in Backend::ALL,
+    "reload::apart::{backend}::who_waits_takes_what_is_its_own_when_it_answers",
+    who_waits_takes_its_own_when_it_answers(backend)
+);
 fn who_waits_takes_its_own_when_it_answers(backend: Backend) {
     let node = fresh(backend);
     waits(&node);
@@ -174,6 +165,11 @@ fn who_waits_takes_its_own_when_it_answers(backend: Backend) {
     comes_into_force(&node, "bad", 5432);
 }
 
+trial!(
+    for backend in Backend::ALL,
+    "reload::apart::{backend}::who_left_stays_until_all_have_answered",
+    who_left_stays_until_all_have_answered(backend)
+);
 fn who_left_stays_until_all_have_answered(backend: Backend) {
     let node = Node::new(backend);
     for name in ["op.wasm", "old.wasm", "bad.wasm"] {
@@ -201,6 +197,11 @@ fn who_left_stays_until_all_have_answered(backend: Backend) {
     }
 }
 
+trial!(
+    for backend in Backend::ALL,
+    "reload::apart::{backend}::only_the_refused_of_many_new_ones_is_left_out",
+    only_the_refused_of_many_new_ones_is_left_out(backend)
+);
 fn only_the_refused_of_many_new_ones_is_left_out(backend: Backend) {
     let node = Node::new(backend);
     let spoiled = |name: &str| {
@@ -223,6 +224,7 @@ fn only_the_refused_of_many_new_ones_is_left_out(backend: Backend) {
     comes_into_force(&node, "db", 5432);
 }
 
+trial!(for backend in Backend::ALL, "reload::apart::{backend}::all_wait", all_wait(backend));
 fn all_wait(backend: Backend) {
     let node = fresh(backend);
     waits(&node);
@@ -235,6 +237,11 @@ fn all_wait(backend: Backend) {
     ruleward_tests::save::assert_same("everything", &before, &node.save_all());
 }
 
+trial!(
+    for backend in Backend::ALL,
+    "reload::apart::{backend}::what_the_kernel_takes_no_longer_holds_up_no_other",
+    what_the_kernel_takes_no_longer_holds_up_no_other(backend)
+);
 /// A node starts anew, and an object that another program makes is not there yet.
 fn what_the_kernel_takes_no_longer_holds_up_no_other(backend: Backend) {
     let node = Node::new(backend);

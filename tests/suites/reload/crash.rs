@@ -4,26 +4,14 @@
 use std::fs;
 use std::sync::Arc;
 
-use libtest_mimic::Trial;
 use ruleward_tests::fake_tool::{FakeTool, Trouble, When};
 use ruleward_tests::save::assert_same;
-use ruleward_tests::trial::trial;
+use ruleward_tests::trial;
 use ruleward_tests::{Backend, Daemon, Node, Status, poll};
 use serde_json::json;
 
 use super::{policy, variant};
 use crate::crowd;
-
-pub fn trials() -> Vec<Trial> {
-    let mut trials = Vec::new();
-    for backend in Backend::ALL {
-        for (name, trouble) in [("before", Trouble::KillBefore), ("after", Trouble::KillAfter)] {
-            let name = format!("reload::crash::{backend}::killed_{name}_each_call_of_a_swap");
-            trials.push(trial(name, move || killed(backend, &trouble)));
-        }
-    }
-    trials
-}
 
 /// A crowded node under a daemon that looks when it is asked. Another policy comes and one goes with the swap.
 fn before_the_swap(backend: Backend) -> Arc<Node> {
@@ -54,6 +42,12 @@ fn tools(backend: Backend) -> Vec<String> {
     tools
 }
 
+trial!(
+    for backend in Backend::ALL,
+    for (name, trouble) in [("before", Trouble::KillBefore), ("after", Trouble::KillAfter)],
+    "reload::crash::{backend}::killed_{name}_each_call_of_a_swap",
+    killed(backend, &trouble)
+);
 fn killed(backend: Backend, trouble: &Trouble) {
     let node = before_the_swap(backend);
     let (old, theirs) = (node.save_all(), strangers(&node));

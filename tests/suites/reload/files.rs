@@ -6,8 +6,7 @@ use std::io::Write;
 use std::os::unix::fs::symlink;
 use std::path::Path;
 
-use libtest_mimic::Trial;
-use ruleward_tests::trial::trial;
+use ruleward_tests::trial;
 use ruleward_tests::{Backend, Node, poll};
 use serde_json::json;
 
@@ -24,25 +23,6 @@ const WAYS: [(&str, Way); 6] = [
     ("deleted_and_created", deleted_and_created),
     ("swapped_like_a_config_map", swapped_like_a_config_map),
 ];
-
-pub fn trials() -> Vec<Trial> {
-    let mut trials = Vec::new();
-    for (name, way) in WAYS {
-        trials.push(trial(format!("reload::files::component_{name}"), move || component(way)));
-        trials.push(trial(format!("reload::files::configuration_{name}"), move || configuration(way)));
-        trials.push(trial(format!("reload::files::documents_{name}"), move || documents(way)));
-    }
-    let more: [(&str, fn()); 6] = [
-        ("a_file_in_conf_d_comes_and_goes", a_file_in_conf_d_comes_and_goes),
-        ("a_folder_comes_later", a_folder_comes_later),
-        ("sighup_reloads", sighup_reloads),
-        ("reload_answers_what_was_taken", reload_answers_what_was_taken),
-        ("without_a_watch_a_refresh_looks", without_a_watch_a_refresh_looks),
-        ("without_a_watch_the_clock_looks", without_a_watch_the_clock_looks),
-    ];
-    trials.extend(more.map(|(name, test)| trial(format!("reload::files::{name}"), test)));
-    trials
-}
 
 fn renamed_over(file: &Path, bytes: &[u8]) {
     let new = file.with_extension("new");
@@ -95,6 +75,7 @@ fn swapped_like_a_config_map(file: &Path, bytes: &[u8]) {
     }
 }
 
+trial!(for (name, way) in WAYS, "reload::files::component_{name}", component(way));
 fn component(way: Way) {
     let (node, daemon) = node(Backend::Nft);
     for number in 1..4 {
@@ -104,6 +85,7 @@ fn component(way: Way) {
     comes_into_force(&node, "op", 80);
 }
 
+trial!(for (name, way) in WAYS, "reload::files::configuration_{name}", configuration(way));
 fn configuration(way: Way) {
     let (node, _daemon) = node(Backend::Nft);
     let text = fs::read_to_string(node.path("ruleward.toml")).expect("it is there");
@@ -113,6 +95,7 @@ fn configuration(way: Way) {
     }
 }
 
+trial!(for (name, way) in WAYS, "reload::files::documents_{name}", documents(way));
 fn documents(way: Way) {
     let node = Node::new(Backend::Nft);
     let pool = |number: u32| {
@@ -131,6 +114,7 @@ fn documents(way: Way) {
     }
 }
 
+trial!("reload::files::a_file_in_conf_d_comes_and_goes", a_file_in_conf_d_comes_and_goes());
 fn a_file_in_conf_d_comes_and_goes() {
     let (node, daemon) = node(Backend::Nft);
     let before = node.save_all();
@@ -147,6 +131,7 @@ fn a_file_in_conf_d_comes_and_goes() {
     assert!(daemon.status().report.in_sync);
 }
 
+trial!("reload::files::a_folder_comes_later", a_folder_comes_later());
 fn a_folder_comes_later() {
     let (node, daemon) = node(Backend::Nft);
     let mut later = policy("op", 80);
@@ -158,6 +143,7 @@ fn a_folder_comes_later() {
     in_force(&daemon, "web", &digest(&node, "later/folder/op.wasm"));
 }
 
+trial!("reload::files::sighup_reloads", sighup_reloads());
 fn sighup_reloads() {
     let (node, daemon) = unwatched();
     node.set("policies", json!({ "web": policy("op", 81) }));
@@ -165,6 +151,7 @@ fn sighup_reloads() {
     comes_into_force(&node, "op", 81);
 }
 
+trial!("reload::files::reload_answers_what_was_taken", reload_answers_what_was_taken());
 fn reload_answers_what_was_taken() {
     let (node, daemon) = unwatched();
     daemon.reload(0).assert_unchanged();
@@ -186,6 +173,7 @@ fn reload_answers_what_was_taken() {
     comes_into_force(&node, "op", 81);
 }
 
+trial!("reload::files::without_a_watch_a_refresh_looks", without_a_watch_a_refresh_looks());
 fn without_a_watch_a_refresh_looks() {
     let (node, daemon) = unwatched();
     node.set("policies", json!({ "web": policy("op", 81) }));
@@ -196,6 +184,7 @@ fn without_a_watch_a_refresh_looks() {
     assert_eq!(report.policy("web").digest.as_deref(), Some(&*digest(&node, "op.wasm")));
 }
 
+trial!("reload::files::without_a_watch_the_clock_looks", without_a_watch_the_clock_looks());
 /// Nobody tells of the change, and nobody asks for a check.
 fn without_a_watch_the_clock_looks() {
     let (node, _daemon) = unwatched();

@@ -14,26 +14,9 @@ mod traffic;
 use std::fs;
 use std::sync::Arc;
 
-use libtest_mimic::Trial;
 use ruleward_tests::policies::{attachment, chain, static_rules};
 use ruleward_tests::{Backend, Daemon, Family, Node, Placement, Status, policy_file, poll};
 use serde_json::{Value, json};
-
-/// All of them.
-pub fn trials() -> Vec<Trial> {
-    let suites: [fn() -> Vec<Trial>; 9] = [
-        apart::trials,
-        files::trials,
-        policies::trials,
-        refusals::trials,
-        restarts::trials,
-        silence::trials,
-        crash::trials,
-        snapshot::trials,
-        traffic::trials,
-    ];
-    suites.iter().flat_map(|suite| suite()).collect()
-}
 
 /// A static-rules policy that owns `PREFIX-*` in filter and nat, and lets this port pass, with its component in the
 /// node's folder.

@@ -3,32 +3,19 @@
 
 use std::fs;
 
-use libtest_mimic::Trial;
 use ruleward_tests::policies::{attachment, chain, static_rules};
 use ruleward_tests::save::assert_same;
-use ruleward_tests::trial::trial;
+use ruleward_tests::trial;
 use ruleward_tests::{Backend, Family, Netns, Placement, poll};
 use serde_json::{Value, json};
 
 use super::{comes_into_force, node, policy, variant};
 
-pub fn trials() -> Vec<Trial> {
-    let mut trials = Vec::new();
-    for backend in Backend::ALL {
-        let mut add = |name: &str, test: fn(Backend)| {
-            trials.push(trial(format!("reload::policies::{backend}::{name}"), move || test(backend)));
-        };
-        add("unchanged_rules_keep_their_counters", unchanged_rules_keep_their_counters);
-        add("added_removed_and_switched_off", added_removed_and_switched_off);
-        add("grants_grow_and_shrink", grants_grow_and_shrink);
-        add("a_name_changes_its_owner", a_name_changes_its_owner);
-    }
-    let more: [(&str, fn()); 2] =
-        [("keys_of_the_daemon", keys_of_the_daemon), ("an_interface_makes_a_check", an_interface_makes_a_check)];
-    trials.extend(more.map(|(name, test)| trial(format!("reload::policies::{name}"), test)));
-    trials
-}
-
+trial!(
+    for backend in Backend::ALL,
+    "reload::policies::{backend}::unchanged_rules_keep_their_counters",
+    unchanged_rules_keep_their_counters(backend)
+);
 fn unchanged_rules_keep_their_counters(backend: Backend) {
     let (node, _daemon) = node(backend);
     let two = |port: u16| {
@@ -52,6 +39,11 @@ fn unchanged_rules_keep_their_counters(backend: Backend) {
     assert!(counted(), "the count is lost:\n{}", node.save_exact(Family::Ipv4, "filter"));
 }
 
+trial!(
+    for backend in Backend::ALL,
+    "reload::policies::{backend}::added_removed_and_switched_off",
+    added_removed_and_switched_off(backend)
+);
 fn added_removed_and_switched_off(backend: Backend) {
     let (node, daemon) = node(backend);
     let alone = node.save_all();
@@ -78,6 +70,11 @@ fn added_removed_and_switched_off(backend: Backend) {
     assert!(node.save(Family::Ipv4, "filter").contains(":db-mine"), "a stranger's chain was removed");
 }
 
+trial!(
+    for backend in Backend::ALL,
+    "reload::policies::{backend}::grants_grow_and_shrink",
+    grants_grow_and_shrink(backend)
+);
 fn grants_grow_and_shrink(backend: Backend) {
     let (node, daemon) = node(backend);
     let alone = node.save_all();
@@ -102,6 +99,11 @@ fn grants_grow_and_shrink(backend: Backend) {
     daemon.refresh().assert_unchanged();
 }
 
+trial!(
+    for backend in Backend::ALL,
+    "reload::policies::{backend}::a_name_changes_its_owner",
+    a_name_changes_its_owner(backend)
+);
 /// Both policies change at once: what the one gives up the other takes.
 fn a_name_changes_its_owner(backend: Backend) {
     let (node, daemon) = node(backend);
@@ -126,6 +128,7 @@ fn a_name_changes_its_owner(backend: Backend) {
     assert_same("everything, with another owner,", &before, &node.save_all());
 }
 
+trial!("reload::policies::keys_of_the_daemon", keys_of_the_daemon());
 fn keys_of_the_daemon() {
     let (node, daemon) = node(Backend::Nft);
     node.set("refresh-interval", json!("2s"));
@@ -143,6 +146,7 @@ fn keys_of_the_daemon() {
     });
 }
 
+trial!("reload::policies::an_interface_makes_a_check", an_interface_makes_a_check());
 /// No policy that ships looks at interfaces, so what the daemon says has to do.
 fn an_interface_makes_a_check() {
     let (node, daemon) = node(Backend::Nft);

@@ -3,10 +3,9 @@
 use std::fs;
 use std::sync::Arc;
 
-use libtest_mimic::Trial;
 use ruleward_tests::policies::{chain, set, static_rules};
 use ruleward_tests::save::assert_same;
-use ruleward_tests::trial::trial;
+use ruleward_tests::trial;
 use ruleward_tests::{Backend, Daemon, Family, Node, poll};
 use serde_json::{Value, json};
 
@@ -38,29 +37,6 @@ const CASES: &[Case] = &[
     ),
 ];
 
-pub fn trials() -> Vec<Trial> {
-    let mut trials = Vec::new();
-    for backend in Backend::ALL {
-        for case in CASES {
-            trials.push(trial(format!("reload::refusals::{backend}::{}", case.0), move || refused(backend, case)));
-        }
-        let name =
-            format!("reload::refusals::{backend}::a_set_that_cannot_be_changed_leaves_the_last_good_version_whole");
-        trials.push(trial(name, move || a_set_that_cannot_be_changed(backend)));
-        trials.push(trial(format!("reload::refusals::{backend}::others_do_not_notice"), move || {
-            others_do_not_notice(backend);
-        }));
-    }
-    let more: [(&str, fn()); 4] = [
-        ("a_broken_configuration_leaves_the_last_one", a_broken_configuration_leaves_the_last_one),
-        ("a_new_policy_that_is_broken_holds_up_nobody", a_new_policy_that_is_broken_holds_up_nobody),
-        ("the_same_refusal_is_said_once", the_same_refusal_is_said_once),
-        ("grants_that_another_version_still_owns_wait", grants_that_another_version_still_owns_wait),
-    ];
-    trials.extend(more.map(|(name, test)| trial(format!("reload::refusals::{name}"), test)));
-    trials
-}
-
 fn put(node: &Node, spoil: fn(&mut Vec<u8>)) {
     let mut bytes = variant(1);
     spoil(&mut bytes);
@@ -73,6 +49,12 @@ fn change(node: &Node, key: &str, value: Value) {
     node.set("policies", json!({ "web": spoiled }));
 }
 
+trial!(
+    for backend in Backend::ALL,
+    for case @ (name, ..) in CASES,
+    "reload::refusals::{backend}::{name}",
+    refused(backend, case)
+);
 fn refused(backend: Backend, (_, spoil, says): &Case) {
     let (node, daemon) = node(backend);
     let before = node.save_all();
@@ -93,6 +75,11 @@ fn refused(backend: Backend, (_, spoil, says): &Case) {
     comes_into_force(&node, "op", 82);
 }
 
+trial!(
+    for backend in Backend::ALL,
+    "reload::refusals::{backend}::a_set_that_cannot_be_changed_leaves_the_last_good_version_whole",
+    a_set_that_cannot_be_changed(backend)
+);
 /// A foreign rule holds the set, so that its type can't change: nothing of the new version is in force.
 fn a_set_that_cannot_be_changed(backend: Backend) {
     let (node, daemon) = two(backend);
@@ -136,6 +123,11 @@ fn two(backend: Backend) -> (Arc<Node>, Daemon) {
     (node, daemon)
 }
 
+trial!(
+    for backend in Backend::ALL,
+    "reload::refusals::{backend}::others_do_not_notice",
+    others_do_not_notice(backend)
+);
 fn others_do_not_notice(backend: Backend) {
     let (node, daemon) = two(backend);
     let mut bad = policy("op", 80);
@@ -151,6 +143,7 @@ fn others_do_not_notice(backend: Backend) {
     comes_into_force(&node, "op", 80);
 }
 
+trial!("reload::refusals::a_broken_configuration_leaves_the_last_one", a_broken_configuration_leaves_the_last_one());
 fn a_broken_configuration_leaves_the_last_one() {
     let (node, daemon) = node(Backend::Nft);
     let (text, before) = (fs::read_to_string(node.path("ruleward.toml")).expect("it is there"), node.save_all());
@@ -182,6 +175,7 @@ fn a_broken_configuration_leaves_the_last_one() {
     comes_into_force(&node, "op", 81);
 }
 
+trial!("reload::refusals::a_new_policy_that_is_broken_holds_up_nobody", a_new_policy_that_is_broken_holds_up_nobody());
 fn a_new_policy_that_is_broken_holds_up_nobody() {
     let (node, daemon) = node(Backend::Nft);
     fs::write(node.path("db.wasm"), "no component").expect("writable");
@@ -197,6 +191,7 @@ fn a_new_policy_that_is_broken_holds_up_nobody() {
     daemon.wait_until("in sync", |status| status.report.in_sync);
 }
 
+trial!("reload::refusals::the_same_refusal_is_said_once", the_same_refusal_is_said_once());
 fn the_same_refusal_is_said_once() {
     let (node, daemon) = node(Backend::Nft);
     fs::write(node.path("op.wasm"), "no component").expect("writable");
@@ -209,6 +204,7 @@ fn the_same_refusal_is_said_once() {
     assert_eq!(errors, 1, "{}", daemon.log());
 }
 
+trial!("reload::refusals::grants_that_another_version_still_owns_wait", grants_that_another_version_still_owns_wait());
 fn grants_that_another_version_still_owns_wait() {
     let (node, daemon) = two(Backend::Nft);
     let shared = |mut policy: Value| {

@@ -3,34 +3,13 @@
 
 use std::fs;
 
-use libtest_mimic::Trial;
 use ruleward_tests::policies::calico;
 use ruleward_tests::save::assert_same;
-use ruleward_tests::trial::trial;
+use ruleward_tests::trial;
 use ruleward_tests::{Backend, Daemon, Family, Node, policy_file, poll};
 use serde_json::json;
 
 use super::{comes_into_force, node, policy, variant};
-
-pub fn trials() -> Vec<Trial> {
-    let mut trials = Vec::new();
-    for backend in Backend::ALL {
-        let mut add = |name: &str, test: fn(Backend)| {
-            trials.push(trial(format!("reload::restarts::{backend}::{name}"), move || test(backend)));
-        };
-        add("a_broken_component_does_not_matter", a_broken_component_does_not_matter);
-        add("the_kept_component_answers", the_kept_component_answers);
-        add("who_left_meanwhile_is_removed", who_left_meanwhile_is_removed);
-        add("cleanup_removes_who_left", cleanup_removes_who_left);
-    }
-    let more: [(&str, fn()); 3] = [
-        ("without_its_component_the_answer_is_left", without_its_component_the_answer_is_left),
-        ("a_damaged_record_is_told_of", a_damaged_record_is_told_of),
-        ("what_is_kept_has_a_bound", what_is_kept_has_a_bound),
-    ];
-    trials.extend(more.map(|(name, test)| trial(format!("reload::restarts::{name}"), test)));
-    trials
-}
 
 fn flush(node: &Node) {
     for family in Family::ALL {
@@ -40,6 +19,11 @@ fn flush(node: &Node) {
     }
 }
 
+trial!(
+    for backend in Backend::ALL,
+    "reload::restarts::{backend}::a_broken_component_does_not_matter",
+    a_broken_component_does_not_matter(backend)
+);
 fn a_broken_component_does_not_matter(backend: Backend) {
     let (node, daemon) = node(backend);
     let before = node.save_all();
@@ -56,6 +40,11 @@ fn a_broken_component_does_not_matter(backend: Backend) {
     assert_same("everything", &before, &node.save_all());
 }
 
+trial!(
+    for backend in Backend::ALL,
+    "reload::restarts::{backend}::the_kept_component_answers",
+    the_kept_component_answers(backend)
+);
 /// Not only its last answer is left: it is asked.
 fn the_kept_component_answers(backend: Backend) {
     let node = Node::new(backend);
@@ -90,6 +79,11 @@ fn with_two(backend: Backend) -> (std::sync::Arc<Node>, Daemon, String) {
     (node, daemon, alone)
 }
 
+trial!(
+    for backend in Backend::ALL,
+    "reload::restarts::{backend}::who_left_meanwhile_is_removed",
+    who_left_meanwhile_is_removed(backend)
+);
 fn who_left_meanwhile_is_removed(backend: Backend) {
     let (node, daemon, alone) = with_two(backend);
     daemon.stop();
@@ -103,6 +97,11 @@ fn who_left_meanwhile_is_removed(backend: Backend) {
     node.plan(0).assert_unchanged();
 }
 
+trial!(
+    for backend in Backend::ALL,
+    "reload::restarts::{backend}::cleanup_removes_who_left",
+    cleanup_removes_who_left(backend)
+);
 fn cleanup_removes_who_left(backend: Backend) {
     let node = Node::new(backend);
     let empty = node.save_all();
@@ -119,6 +118,7 @@ fn cleanup_removes_who_left(backend: Backend) {
     assert_eq!(rules(&left), rules(&empty));
 }
 
+trial!("reload::restarts::without_its_component_the_answer_is_left", without_its_component_the_answer_is_left());
 fn without_its_component_the_answer_is_left() {
     let (node, daemon) = node(Backend::Nft);
     let before = node.save_all();
@@ -131,6 +131,7 @@ fn without_its_component_the_answer_is_left() {
     assert_eq!(daemon.status().report.policy("web").state, "last-good");
 }
 
+trial!("reload::restarts::a_damaged_record_is_told_of", a_damaged_record_is_told_of());
 fn a_damaged_record_is_told_of() {
     let (node, daemon, _) = with_two(Backend::Nft);
     daemon.stop();
@@ -152,6 +153,7 @@ fn a_damaged_record_is_told_of() {
     assert!(daemon.status().report.notes.is_empty(), "{:#?}", daemon.status().report.notes);
 }
 
+trial!("reload::restarts::what_is_kept_has_a_bound", what_is_kept_has_a_bound());
 fn what_is_kept_has_a_bound() {
     let (node, daemon) = node(Backend::Nft);
     for number in 1..9 {

@@ -1,23 +1,12 @@
 //! A file system that does not answer keeps nobody from anything but its own files: rules are repaired, who asks is
 //! answered, all say what hangs, and when it answers again everything is taken up where it was.
 
-use libtest_mimic::Trial;
 use ruleward_tests::silent::Silent;
-use ruleward_tests::trial::trial;
+use ruleward_tests::trial;
 use ruleward_tests::{Backend, Daemon, Family};
 use serde_json::json;
 
 use super::{comes_into_force, node, policy};
-
-pub fn trials() -> Vec<Trial> {
-    Backend::ALL
-        .map(|backend| {
-            trial(format!("reload::silence::{backend}::documents_that_hang_stop_no_repair"), move || {
-                documents_that_hang_stop_no_repair(backend);
-            })
-        })
-        .into()
-}
 
 fn is_told(daemon: &Daemon, words: &str) {
     daemon.wait_until(&format!("saying {words:?}"), |status| {
@@ -25,6 +14,11 @@ fn is_told(daemon: &Daemon, words: &str) {
     });
 }
 
+trial!(
+    for backend in Backend::ALL,
+    "reload::silence::{backend}::documents_that_hang_stop_no_repair",
+    documents_that_hang_stop_no_repair(backend)
+);
 fn documents_that_hang_stop_no_repair(backend: Backend) {
     let (node, daemon) = node(backend);
     let silent = Silent::over(&node, &node.path("resources"));

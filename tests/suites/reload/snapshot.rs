@@ -8,10 +8,9 @@ use std::panic::resume_unwind;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use libtest_mimic::Trial;
 use ruleward_tests::policies::calico;
 use ruleward_tests::save::canonical;
-use ruleward_tests::trial::trial;
+use ruleward_tests::trial;
 use ruleward_tests::{Backend, Family, Node, poll};
 use serde_json::{Value, json};
 
@@ -23,15 +22,6 @@ const CHANGES: u32 = 150;
 const MANY: u32 = 500;
 /// Longest pause between two changes, in microseconds: a burst of them is let come to rest for 50 ms.
 const PAUSE: u64 = 160_000;
-
-pub fn trials() -> Vec<Trial> {
-    Backend::ALL
-        .map(|backend| {
-            let name = format!("reload::snapshot::{backend}::what_comes_into_force_belongs_to_one");
-            trial(name, move || what_comes_into_force_belongs_to_one(backend))
-        })
-        .into()
-}
 
 /// Settings and grants, which are in one file: without the grant the ports that the documents ask for are not seen.
 fn policy(variant: usize) -> Value {
@@ -83,6 +73,11 @@ fn put(node: &Node, name: &str, text: &str) {
     fs::rename(node.path("new"), node.path(name)).expect("the same file system");
 }
 
+trial!(
+    for backend in Backend::ALL,
+    "reload::snapshot::{backend}::what_comes_into_force_belongs_to_one",
+    what_comes_into_force_belongs_to_one(backend)
+);
 fn what_comes_into_force_belongs_to_one(backend: Backend) {
     let node = Node::new(backend);
     let configurations = [0, 1].map(|variant| {

@@ -6,10 +6,9 @@ use std::net::UdpSocket;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use libtest_mimic::Trial;
 use ruleward_tests::policies::calico;
 use ruleward_tests::traffic::{Place, at};
-use ruleward_tests::trial::trial;
+use ruleward_tests::trial;
 use ruleward_tests::{Backend, Daemon, Family, Node, Traffic, policy_file, sandbox};
 use serde_json::{Value, json};
 
@@ -25,15 +24,6 @@ const WARM: u32 = 100;
 const SLACK: u64 = 8 << 10;
 /// One packet in this time, each from another port, which is a new connection to the kernel.
 const PACE: Duration = Duration::from_millis(1);
-
-pub fn trials() -> Vec<Trial> {
-    Backend::ALL
-        .map(|backend| {
-            let name = format!("reload::traffic::{backend}::a_thousand_reloads_under_traffic");
-            trial(name, move || a_thousand_reloads_under_traffic(backend))
-        })
-        .into()
-}
 
 /// calico-postrouting, whose masquerading rule is another one for each of these numbers.
 fn policies(number: u32) -> Value {
@@ -64,6 +54,11 @@ fn documents(number: u32) -> String {
 /// Files that are being read or written at the moment when descriptors are counted; a leak would make hundreds.
 const FEW: usize = 16;
 
+trial!(
+    for backend in Backend::ALL,
+    "reload::traffic::{backend}::a_thousand_reloads_under_traffic",
+    a_thousand_reloads_under_traffic(backend)
+);
 fn a_thousand_reloads_under_traffic(backend: Backend) {
     let node = Node::new(backend);
     node.documents(&documents(0));

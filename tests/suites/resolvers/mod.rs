@@ -10,12 +10,11 @@ mod allowed;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use libtest_mimic::Trial;
 use ruleward_tests::policies::{attachment, chain, set, static_rules};
 use ruleward_tests::resolvers::Resolvers;
 use ruleward_tests::save::{assert_same, rules_of};
 use ruleward_tests::system_calls::SystemCalls;
-use ruleward_tests::trial::trial;
+use ruleward_tests::trial;
 use ruleward_tests::{Backend, Family, Node, Placement};
 use serde_json::{Value, json};
 
@@ -58,22 +57,6 @@ const MEMBERS: [(&str, &str); 29] = [
     ("list:set", "host.example"),
     ("list:set", "op-other before host.example"),
 ];
-
-pub fn trials() -> Vec<Trial> {
-    let mut trials = Vec::new();
-    for backend in Backend::ALL {
-        for family in Family::ALL {
-            let mut add = |name: &str, test: fn(Backend, Family)| {
-                trials.push(trial(format!("resolvers::{backend}::{family}::{name}"), move || test(backend, family)));
-            };
-            add("names_in_rules_and_sets_reach_no_resolver", names_reach_no_resolver);
-            add("names_reach_no_resolver_without_a_rehearsal", names_reach_no_resolver_without_a_rehearsal);
-            add("a_repair_asks_no_resolver", a_repair_asks_no_resolver);
-            add("all_options_of_iptables_need_no_other_calls", all_options_need_no_other_calls);
-        }
-    }
-    trials
-}
 
 /// By table.
 fn names() -> Vec<(&'static str, &'static str)> {
@@ -163,6 +146,12 @@ fn assert_silence(resolvers: &Resolvers, what: &str, policy: &Value) {
     assert!(heard.is_empty(), "{what} with {policy:#} asks {heard:?}");
 }
 
+trial!(
+    for backend in Backend::ALL,
+    for family in Family::ALL,
+    "resolvers::{backend}::{family}::names_in_rules_and_sets_reach_no_resolver",
+    names_reach_no_resolver(backend, family)
+);
 fn names_reach_no_resolver(backend: Backend, family: Family) {
     let node = Node::new(backend);
     let resolvers = Resolvers::around(&node);
@@ -183,6 +172,12 @@ fn names_reach_no_resolver(backend: Backend, family: Family) {
     allowed::judge(&calls.deeds(), &folder(&node), &["AF_UNIX SOCK_STREAM", "AF_INET SOCK_DGRAM"]);
 }
 
+trial!(
+    for backend in Backend::ALL,
+    for family in Family::ALL,
+    "resolvers::{backend}::{family}::names_reach_no_resolver_without_a_rehearsal",
+    names_reach_no_resolver_without_a_rehearsal(backend, family)
+);
 /// The tools work in the node's own namespace then, where DNS would answer. They stop at the first
 /// rule that they refuse: each is alone.
 fn names_reach_no_resolver_without_a_rehearsal(backend: Backend, family: Family) {
@@ -200,6 +195,12 @@ fn names_reach_no_resolver_without_a_rehearsal(backend: Backend, family: Family)
     assert_same("what is in force", &before, &node.save_all());
 }
 
+trial!(
+    for backend in Backend::ALL,
+    for family in Family::ALL,
+    "resolvers::{backend}::{family}::a_repair_asks_no_resolver",
+    a_repair_asks_no_resolver(backend, family)
+);
 /// With names that can be looked up in files, which is permitted.
 fn a_repair_asks_no_resolver(backend: Backend, family: Family) {
     let node = Node::new(backend);
@@ -228,6 +229,12 @@ fn a_repair_asks_no_resolver(backend: Backend, family: Family) {
     allowed::judge(&calls.deeds(), &folder(&node), &[]);
 }
 
+trial!(
+    for backend in Backend::ALL,
+    for family in Family::ALL,
+    "resolvers::{backend}::{family}::all_options_of_iptables_need_no_other_calls",
+    all_options_need_no_other_calls(backend, family)
+);
 /// The corpus of the differential suite has every option of every extension.
 fn all_options_need_no_other_calls(backend: Backend, family: Family) {
     let node = Node::new(backend);

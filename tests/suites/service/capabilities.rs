@@ -4,29 +4,12 @@
 use std::fs;
 use std::path::Path;
 
-use libtest_mimic::Trial;
 use ruleward_tests::policies::{attachment, chain, set, static_rules};
-use ruleward_tests::trial::trial;
+use ruleward_tests::trial;
 use ruleward_tests::{Backend, Daemon, Family, Incident, Node, Placement, sandbox, until_named};
 use serde_json::{Value, json};
 
 use super::node;
-
-pub fn trials() -> Vec<Trial> {
-    let mut trials = Vec::new();
-    for backend in Backend::ALL {
-        let mut add = |name: &str, test: fn(Backend)| {
-            trials.push(trial(format!("service::capabilities::{backend}::{name}"), move || test(backend)));
-        };
-        add("those_of_the_unit_are_enough", those_of_the_unit_are_enough);
-        add("without_net_admin_it_does_not_start", without_net_admin_it_does_not_start);
-        add("without_net_raw", without_net_raw);
-        add("without_sys_admin_nothing_is_rehearsed", without_sys_admin_nothing_is_rehearsed);
-        add("without_sys_nice_it_is_said", without_sys_nice_it_is_said);
-    }
-    trials.push(trial("service::capabilities::each_of_the_unit_is_tried", each_of_the_unit_is_tried));
-    trials
-}
 
 /// In small letters and without `cap_`.
 fn of_the_unit() -> Vec<String> {
@@ -43,6 +26,7 @@ fn confine(node: &Node, without: Option<&str>) {
     node.confine(&format!("-all{}", kept.map(|name| format!(",+{name}")).collect::<String>()));
 }
 
+trial!("service::capabilities::each_of_the_unit_is_tried", each_of_the_unit_is_tried());
 /// Whoever adds a capability to the unit has to say here what it is for.
 fn each_of_the_unit_is_tried() {
     assert_eq!(of_the_unit(), ["net_admin", "net_raw", "sys_admin", "sys_nice"]);
@@ -60,6 +44,11 @@ fn actor_of_a_flush(node: &Node, daemon: &Daemon) -> String {
     until_named(node.backend, || flush(node, daemon)).actor().name.clone()
 }
 
+trial!(
+    for backend in Backend::ALL,
+    "service::capabilities::{backend}::those_of_the_unit_are_enough",
+    those_of_the_unit_are_enough(backend)
+);
 fn those_of_the_unit_are_enough(backend: Backend) {
     let node = node(backend);
     node.set("policies", with_a_set());
@@ -85,6 +74,11 @@ fn those_of_the_unit_are_enough(backend: Backend) {
     assert!(!node.save_all().contains("op-"), "{output:?}");
 }
 
+trial!(
+    for backend in Backend::ALL,
+    "service::capabilities::{backend}::without_net_admin_it_does_not_start",
+    without_net_admin_it_does_not_start(backend)
+);
 fn without_net_admin_it_does_not_start(backend: Backend) {
     let node = node(backend);
     confine(&node, Some("net_admin"));
@@ -93,6 +87,11 @@ fn without_net_admin_it_does_not_start(backend: Backend) {
     assert!(output.stderr.contains("CAP_NET_ADMIN"), "{output:?}");
 }
 
+trial!(
+    for backend in Backend::ALL,
+    "service::capabilities::{backend}::without_net_raw",
+    without_net_raw(backend)
+);
 /// iptables-legacy and whatever asks for sets open a raw socket; rules of iptables-nft without sets need none.
 fn without_net_raw(backend: Backend) {
     let node = node(backend);
@@ -122,6 +121,11 @@ fn with_a_set() -> Value {
     ) })
 }
 
+trial!(
+    for backend in Backend::ALL,
+    "service::capabilities::{backend}::without_sys_admin_nothing_is_rehearsed",
+    without_sys_admin_nothing_is_rehearsed(backend)
+);
 fn without_sys_admin_nothing_is_rehearsed(backend: Backend) {
     let node = node(backend);
     confine(&node, Some("sys_admin"));
@@ -144,6 +148,11 @@ fn without_sys_admin_nothing_is_rehearsed(backend: Backend) {
     }
 }
 
+trial!(
+    for backend in Backend::ALL,
+    "service::capabilities::{backend}::without_sys_nice_it_is_said",
+    without_sys_nice_it_is_said(backend)
+);
 /// Only the writers of iptables-legacy are looked at in a hurry.
 fn without_sys_nice_it_is_said(backend: Backend) {
     let node = node(backend);

@@ -3,25 +3,11 @@
 
 use std::fs;
 
-use libtest_mimic::Trial;
 use ruleward_tests::save::assert_same;
-use ruleward_tests::trial::trial;
+use ruleward_tests::trial;
 use ruleward_tests::{Backend, Family, Node};
 
 use super::node;
-
-pub fn trials() -> Vec<Trial> {
-    let mut trials = Vec::new();
-    for backend in Backend::ALL {
-        let mut add = |name: &str, test: fn(Backend)| {
-            trials.push(trial(format!("service::cleanup::{backend}::{name}"), move || test(backend)));
-        };
-        add("a_broken_configuration", a_broken_configuration);
-        add("one_wrong_policy_and_no_state", one_wrong_policy_and_no_state);
-        add("a_component_that_is_gone", a_component_that_is_gone);
-    }
-    trials
-}
 
 /// Applies once; gives what was there before.
 fn applied(node: &Node) -> String {
@@ -33,6 +19,11 @@ fn applied(node: &Node) -> String {
     before
 }
 
+trial!(
+    for backend in Backend::ALL,
+    "service::cleanup::{backend}::a_broken_configuration",
+    a_broken_configuration(backend)
+);
 fn a_broken_configuration(backend: Backend) {
     for broken in ["nonsense = 1", "refresh-intervall = \"1s\"", "policies = 7"] {
         let node = node(backend);
@@ -48,6 +39,11 @@ fn a_broken_configuration(backend: Backend) {
     }
 }
 
+trial!(
+    for backend in Backend::ALL,
+    "service::cleanup::{backend}::one_wrong_policy_and_no_state",
+    one_wrong_policy_and_no_state(backend)
+);
 fn one_wrong_policy_and_no_state(backend: Backend) {
     let node = node(backend);
     let before = applied(&node);
@@ -60,6 +56,11 @@ fn one_wrong_policy_and_no_state(backend: Backend) {
     assert_same("everything after the cleanup", &before, &node.save_all());
 }
 
+trial!(
+    for backend in Backend::ALL,
+    "service::cleanup::{backend}::a_component_that_is_gone",
+    a_component_that_is_gone(backend)
+);
 fn a_component_that_is_gone(backend: Backend) {
     let node = node(backend);
     let before = applied(&node);

@@ -3,30 +3,18 @@
 
 use std::fs;
 
-use libtest_mimic::Trial;
 use ruleward_tests::save::assert_same;
-use ruleward_tests::trial::trial;
+use ruleward_tests::trial;
 use ruleward_tests::{Backend, Daemon, Family, Status, poll};
 use serde_json::json;
 
 use super::{in_sync, node};
 
-pub fn trials() -> Vec<Trial> {
-    let mut trials = Vec::new();
-    for backend in Backend::ALL {
-        let mut add = |name: &str, test: fn(Backend)| {
-            trials.push(trial(format!("service::faults::{backend}::{name}"), move || test(backend)));
-        };
-        add("a_runtime_directory_that_vanishes", a_runtime_directory_that_vanishes);
-        add("a_read_only_configuration", a_read_only_configuration);
-        add("a_start_with_a_wrong_configuration", a_start_with_a_wrong_configuration);
-        add("a_stop_leaves_the_rules", a_stop_leaves_the_rules);
-        add("a_kill_leaves_the_rules", a_kill_leaves_the_rules);
-        add("another_clock_at_boot", another_clock_at_boot);
-    }
-    trials
-}
-
+trial!(
+    for backend in Backend::ALL,
+    "service::faults::{backend}::a_runtime_directory_that_vanishes",
+    a_runtime_directory_that_vanishes(backend)
+);
 /// Nobody can ask any more, and everything else goes on; the next start makes it again.
 fn a_runtime_directory_that_vanishes(backend: Backend) {
     let node = node(backend);
@@ -44,6 +32,11 @@ fn a_runtime_directory_that_vanishes(backend: Backend) {
     assert_same("everything", &before, &node.save_all());
 }
 
+trial!(
+    for backend in Backend::ALL,
+    "service::faults::{backend}::a_read_only_configuration",
+    a_read_only_configuration(backend)
+);
 /// Nothing is ever written there.
 fn a_read_only_configuration(backend: Backend) {
     let node = node(backend);
@@ -62,6 +55,11 @@ fn a_read_only_configuration(backend: Backend) {
     assert!(daemon.status().report.notes.iter().all(|note| !note.contains("ead-only")), "{:?}", daemon.status());
 }
 
+trial!(
+    for backend in Backend::ALL,
+    "service::faults::{backend}::a_start_with_a_wrong_configuration",
+    a_start_with_a_wrong_configuration(backend)
+);
 /// A slip of the pen and a boot: the last configuration that was right is in force.
 fn a_start_with_a_wrong_configuration(backend: Backend) {
     let node = node(backend);
@@ -91,6 +89,11 @@ fn a_start_with_a_wrong_configuration(backend: Backend) {
     assert_same("everything", &before, &node.save_all());
 }
 
+trial!(
+    for backend in Backend::ALL,
+    "service::faults::{backend}::a_stop_leaves_the_rules",
+    a_stop_leaves_the_rules(backend)
+);
 fn a_stop_leaves_the_rules(backend: Backend) {
     let node = node(backend);
     let daemon = node.daemon();
@@ -100,6 +103,11 @@ fn a_stop_leaves_the_rules(backend: Backend) {
     assert!(!node.path("run/status.sock").exists());
 }
 
+trial!(
+    for backend in Backend::ALL,
+    "service::faults::{backend}::a_kill_leaves_the_rules",
+    a_kill_leaves_the_rules(backend)
+);
 fn a_kill_leaves_the_rules(backend: Backend) {
     let node = node(backend);
     let mut daemon = node.daemon();
@@ -113,6 +121,11 @@ fn a_kill_leaves_the_rules(backend: Backend) {
     assert_same("everything", &before, &node.save_all());
 }
 
+trial!(
+    for backend in Backend::ALL,
+    "service::faults::{backend}::another_clock_at_boot",
+    another_clock_at_boot(backend)
+);
 /// A machine that was never off and one that has run for a year: nothing but differences of the monotonic clock counts. It
 /// can't be set while a process runs; the clock on the wall, which can, is only ever shown.
 fn another_clock_at_boot(backend: Backend) {

@@ -3,21 +3,11 @@
 
 use std::fs;
 
-use libtest_mimic::Trial;
-use ruleward_tests::trial::trial;
+use ruleward_tests::trial;
 use ruleward_tests::{Backend, Daemon, Node, poll};
 use serde_json::json;
 
 use super::{in_sync, node};
-
-pub fn trials() -> Vec<Trial> {
-    let more: [(&str, fn()); 3] = [
-        ("a_full_disk_that_has_room_again", a_full_disk_that_has_room_again),
-        ("a_disk_that_was_read_only_for_a_while", a_disk_that_was_read_only_for_a_while),
-        ("a_folder_that_was_removed", a_folder_that_was_removed),
-    ];
-    more.into_iter().map(|(name, test)| trial(format!("service::keeping::{name}"), test)).collect()
-}
 
 /// Everything is there: the configuration, with this text in it, the component, the answer and its record.
 fn all_is_kept(node: &Node, text: &str) -> bool {
@@ -62,6 +52,7 @@ fn content(daemon: &Daemon) {
     });
 }
 
+trial!("service::keeping::a_full_disk_that_has_room_again", a_full_disk_that_has_room_again());
 fn a_full_disk_that_has_room_again() {
     let node = node(Backend::Nft);
     mount(&node, "size=1m,mode=700");
@@ -82,6 +73,7 @@ fn a_full_disk_that_has_room_again() {
     content(&daemon);
 }
 
+trial!("service::keeping::a_disk_that_was_read_only_for_a_while", a_disk_that_was_read_only_for_a_while());
 fn a_disk_that_was_read_only_for_a_while() {
     let node = node(Backend::Nft);
     mount(&node, "ro,size=64m,mode=700");
@@ -99,6 +91,7 @@ fn a_disk_that_was_read_only_for_a_while() {
     content(&daemon);
 }
 
+trial!("service::keeping::a_folder_that_was_removed", a_folder_that_was_removed());
 fn a_folder_that_was_removed() {
     let node = node(Backend::Nft);
     let daemon = node.daemon();

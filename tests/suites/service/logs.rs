@@ -1,25 +1,16 @@
 //! Logs: the level while it runs, by command and by configuration, and the forms.
 
-use libtest_mimic::Trial;
-use ruleward_tests::trial::trial;
+use ruleward_tests::trial;
 use ruleward_tests::{Backend, Daemon, Family, Node, poll};
 use serde_json::{Value, json};
 
 use super::node;
 
-pub fn trials() -> Vec<Trial> {
-    let all: [(&str, fn()); 3] = [
-        ("the_level_is_changed_while_it_runs", the_level_is_changed_while_it_runs),
-        ("json_is_one_object_a_line_with_fields", json_is_one_object_a_line_with_fields),
-        ("times_are_in_utc_whatever_the_zone", times_are_in_utc_whatever_the_zone),
-    ];
-    all.map(|(name, test)| trial(format!("service::logs::{name}"), test)).into()
-}
-
 fn level(node: &Node) -> String {
     node.ruleward(&["log"]).must().trim().to_owned()
 }
 
+trial!("service::logs::the_level_is_changed_while_it_runs", the_level_is_changed_while_it_runs());
 fn the_level_is_changed_while_it_runs() {
     let node = node(Backend::Nft);
     node.set("log", json!("warn"));
@@ -45,6 +36,7 @@ fn the_level_is_changed_while_it_runs() {
     assert_eq!(wrong.code, Some(64), "{wrong:?}");
 }
 
+trial!("service::logs::json_is_one_object_a_line_with_fields", json_is_one_object_a_line_with_fields());
 fn json_is_one_object_a_line_with_fields() {
     let node = node(Backend::Nft);
     node.set("log-format", json!("json"));
@@ -65,6 +57,7 @@ fn json_is_one_object_a_line_with_fields() {
     assert!(incident["place"].as_str().is_some_and(|place| place.contains("op-in")), "{incident}");
 }
 
+trial!("service::logs::times_are_in_utc_whatever_the_zone", times_are_in_utc_whatever_the_zone());
 fn times_are_in_utc_whatever_the_zone() {
     let node = node(Backend::Nft);
     node.set_environment("TZ", "Pacific/Kiritimati"); // UTC+14

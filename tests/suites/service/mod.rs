@@ -11,24 +11,9 @@ mod systemd;
 
 use std::sync::Arc;
 
-use libtest_mimic::Trial;
 use ruleward_tests::policies::{attachment, chain, static_rules};
 use ruleward_tests::{Backend, Node, Placement, Status};
 use serde_json::{Value, json};
-
-/// All of them.
-pub fn trials() -> Vec<Trial> {
-    let suites: [fn() -> Vec<Trial>; 7] = [
-        capabilities::trials,
-        cleanup::trials,
-        faults::trials,
-        keeping::trials,
-        logs::trials,
-        peers::trials,
-        systemd::trials,
-    ];
-    suites.iter().flat_map(|suite| suite()).collect()
-}
 
 /// One chain with one rule, and the jump to it, in both families.
 fn policies() -> Value {

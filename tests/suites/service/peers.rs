@@ -3,30 +3,13 @@
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::os::unix::net::UnixStream;
 
-use libtest_mimic::Trial;
-use ruleward_tests::trial::{root_trial, trial};
+use ruleward_tests::trial;
 use ruleward_tests::{Backend, Daemon, Node, Output};
 use rustix::process::Uid;
 use rustix::thread::set_thread_uid;
 use serde_json::json;
 
 use super::{in_sync, node};
-
-pub fn trials() -> Vec<Trial> {
-    // An ordinary user's namespace has one user.
-    let of_others: [(&str, fn()); 2] = [
-        ("root_is_served_however_many_look", root_is_served_however_many_look),
-        ("members_of_the_group_may_look_and_change_nothing", members_of_the_group_may_look_and_change_nothing),
-    ];
-    let all: [(&str, fn()); 3] = [
-        ("the_mode_is_what_is_configured", the_mode_is_what_is_configured),
-        ("a_group_that_is_not_there_leaves_the_sockets_to_root", a_group_that_is_not_there_leaves_the_sockets_to_root),
-        ("wrong_modes_are_refused", wrong_modes_are_refused),
-    ];
-    let name = |name: &str| format!("service::peers::{name}");
-    let of_others = of_others.map(|(short, test)| root_trial(name(short), test));
-    of_others.into_iter().chain(all.map(|(short, test)| trial(name(short), test))).collect()
-}
 
 const SOCKETS: [&str; 3] = ["status.sock", "control.sock", "http.sock"];
 
@@ -41,6 +24,10 @@ fn as_user(node: &Node, groups: &str, words: &[&str]) -> Output {
     node.command("setpriv").args(&line).output()
 }
 
+trial!(
+    root "service::peers::members_of_the_group_may_look_and_change_nothing",
+    members_of_the_group_may_look_and_change_nothing()
+);
 fn members_of_the_group_may_look_and_change_nothing() {
     let node = node(Backend::Nft);
     node.set("socket-group", json!("4242"));
@@ -65,6 +52,8 @@ fn members_of_the_group_may_look_and_change_nothing() {
     assert_eq!(stranger.code, Some(77), "{stranger:?}");
 }
 
+// An ordinary user's namespace has one user.
+trial!(root "service::peers::root_is_served_however_many_look", root_is_served_however_many_look());
 /// Whoever may only look can take away the places of others who look, and not root's.
 fn root_is_served_however_many_look() {
     let node = node(Backend::Nft);
@@ -89,6 +78,7 @@ fn modes(node: &Node) -> [u32; 3] {
     })
 }
 
+trial!("service::peers::the_mode_is_what_is_configured", the_mode_is_what_is_configured());
 fn the_mode_is_what_is_configured() {
     let node = node(Backend::Nft);
     let daemon = node.daemon();
@@ -103,6 +93,10 @@ fn the_mode_is_what_is_configured() {
     assert_eq!(modes(&node), [0o600; 3]);
 }
 
+trial!(
+    "service::peers::a_group_that_is_not_there_leaves_the_sockets_to_root",
+    a_group_that_is_not_there_leaves_the_sockets_to_root()
+);
 fn a_group_that_is_not_there_leaves_the_sockets_to_root() {
     let node = node(Backend::Nft);
     node.set("socket-group", json!("no-such-group"));
@@ -112,6 +106,7 @@ fn a_group_that_is_not_there_leaves_the_sockets_to_root() {
     assert_eq!(modes(&node), [0o600; 3]);
 }
 
+trial!("service::peers::wrong_modes_are_refused", wrong_modes_are_refused());
 fn wrong_modes_are_refused() {
     let node = node(Backend::Nft);
     for mode in ["0777", "0400", "660x", "", "1660"] {

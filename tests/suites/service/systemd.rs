@@ -7,28 +7,13 @@ use std::os::fd::AsRawFd;
 use std::os::unix::net::UnixDatagram;
 use std::sync::Arc;
 
-use libtest_mimic::Trial;
-use ruleward_tests::trial::{root_trial, trial};
+use ruleward_tests::trial;
 use ruleward_tests::{Backend, Daemon, Family, Node, poll};
 use rustix::mount::{MountFlags, mount};
 use serde_json::json;
 
 use super::{in_sync, node, policies};
 use crate::lock::Holder;
-
-pub fn trials() -> Vec<Trial> {
-    let all: [(&str, fn()); 4] = [
-        ("ready_is_a_node_that_is_right", ready_is_a_node_that_is_right),
-        ("reloads_are_told_from_begin_to_end", reloads_are_told_from_begin_to_end),
-        ("the_watchdog_is_fed_while_nothing_happens", the_watchdog_is_fed_while_nothing_happens),
-        ("the_watchdog_is_fed_while_the_lock_is_waited_for", the_watchdog_is_fed_while_the_lock_is_waited_for),
-    ];
-    let name = |name: &str| format!("service::systemd::{name}");
-    // Not everybody may open /dev/fuse.
-    let hangs = name("the_watchdog_is_not_fed_by_a_check_that_hangs");
-    let hangs = root_trial(hangs, the_watchdog_is_not_fed_by_a_check_that_hangs);
-    all.map(|(short, test)| trial(name(short), test)).into_iter().chain([hangs]).collect()
-}
 
 /// Systemd's end of the notification socket.
 struct Systemd {
@@ -75,6 +60,7 @@ impl Systemd {
     }
 }
 
+trial!("service::systemd::ready_is_a_node_that_is_right", ready_is_a_node_that_is_right());
 fn ready_is_a_node_that_is_right() {
     let node = node(Backend::Nft);
     let mut systemd = Systemd::listen(&node);
@@ -96,6 +82,7 @@ fn ready_is_a_node_that_is_right() {
     systemd.await_line("STOPPING=1");
 }
 
+trial!("service::systemd::reloads_are_told_from_begin_to_end", reloads_are_told_from_begin_to_end());
 fn reloads_are_told_from_begin_to_end() {
     let node = node(Backend::Nft);
     let mut systemd = Systemd::listen(&node);
@@ -116,6 +103,7 @@ fn reloads_are_told_from_begin_to_end() {
     assert!(systemd.heard().iter().any(|state| state.starts_with("RELOADING=1")));
 }
 
+trial!("service::systemd::the_watchdog_is_fed_while_nothing_happens", the_watchdog_is_fed_while_nothing_happens());
 fn the_watchdog_is_fed_while_nothing_happens() {
     let node = node(Backend::Nft);
     let mut systemd = Systemd::listen(&node);
@@ -125,6 +113,10 @@ fn the_watchdog_is_fed_while_nothing_happens() {
     assert!(!systemd.heard().iter().any(|state| state.contains("has not ended")), "{:?}", systemd.heard);
 }
 
+trial!(
+    "service::systemd::the_watchdog_is_fed_while_the_lock_is_waited_for",
+    the_watchdog_is_fed_while_the_lock_is_waited_for()
+);
 /// A wait that is said to be one, and that has an end of its own.
 fn the_watchdog_is_fed_while_the_lock_is_waited_for() {
     let node = node(Backend::Legacy);
@@ -163,6 +155,11 @@ impl Hang {
     }
 }
 
+// Not everybody may open /dev/fuse.
+trial!(
+    root "service::systemd::the_watchdog_is_not_fed_by_a_check_that_hangs",
+    the_watchdog_is_not_fed_by_a_check_that_hangs()
+);
 fn the_watchdog_is_not_fed_by_a_check_that_hangs() {
     let node = node(Backend::Nft);
     // Each check by the clock reads everything.

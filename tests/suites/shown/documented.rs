@@ -4,18 +4,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use libtest_mimic::Trial;
-use ruleward_tests::trial::trial;
+use ruleward_tests::trial;
 use ruleward_tests::{Backend, Family, Node, policy_file, poll};
 use serde_json::Value;
-
-pub fn trials() -> Vec<Trial> {
-    let all: [(&str, fn()); 2] = [
-        ("every_configuration_is_right", every_configuration_is_right),
-        ("the_first_five_minutes_go_as_told", the_first_five_minutes_go_as_told),
-    ];
-    all.map(|(name, test)| trial(format!("shown::documented::{name}"), test)).into()
-}
 
 /// Components that examples name and that do not ship, and what stands in for each.
 const STAND_INS: [(&str, &str); 3] = [
@@ -101,6 +92,7 @@ fn is_facts(text: &str) -> bool {
     text.contains("\nkernel = ")
 }
 
+trial!("shown::documented::every_configuration_is_right", every_configuration_is_right());
 fn every_configuration_is_right() {
     let mut checked = 0;
     for page in pages() {
@@ -125,6 +117,7 @@ fn every_configuration_is_right() {
     assert!(checked >= 6, "only {checked} configurations were found");
 }
 
+trial!("shown::documented::the_first_five_minutes_go_as_told", the_first_five_minutes_go_as_told());
 fn the_first_five_minutes_go_as_told() {
     let text = fs::read_to_string(repository().join("docs/start.md")).expect("a page");
     let node = node();

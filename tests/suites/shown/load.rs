@@ -5,8 +5,7 @@ use std::io::{ErrorKind, Read};
 use std::os::unix::net::UnixStream;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use libtest_mimic::Trial;
-use ruleward_tests::trial::trial;
+use ruleward_tests::trial;
 use ruleward_tests::web::{ask, metric};
 use ruleward_tests::{Backend, Family, Node, poll};
 
@@ -16,15 +15,6 @@ const SCRAPES: usize = 1000;
 const STREAMS: usize = 200;
 /// How much more memory may be in use after many rounds than after the first: the allocator's own luck.
 const LUCK: f64 = 24.0 * 1024.0 * 1024.0;
-
-pub fn trials() -> Vec<Trial> {
-    let case = |backend: Backend| {
-        trial(format!("shown::load::{backend}::scrapes_and_streams_hold_up_nobody"), move || {
-            scrapes_and_streams_hold_up_nobody(backend);
-        })
-    };
-    Backend::ALL.map(case).into()
-}
 
 /// All connections are open, with their requests, before the first answer is read.
 fn scrape(node: &Node) -> u64 {
@@ -52,6 +42,11 @@ fn take(stream: &mut UnixStream, told: &mut bool) {
     }
 }
 
+trial!(
+    for backend in Backend::ALL,
+    "shown::load::{backend}::scrapes_and_streams_hold_up_nobody",
+    scrapes_and_streams_hold_up_nobody(backend)
+);
 fn scrapes_and_streams_hold_up_nobody(backend: Backend) {
     let (node, daemon) = reload::node(backend);
     let descriptors = metric(&node, "process_open_fds", &[]);

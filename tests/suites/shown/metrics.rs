@@ -4,23 +4,12 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use libtest_mimic::Trial;
-use ruleward_tests::trial::trial;
+use ruleward_tests::trial;
 use ruleward_tests::web::{body, get, metric};
 use ruleward_tests::{Backend, Family, Node, poll};
 use serde_json::{Value, json};
 
 use crate::reload;
-
-pub fn trials() -> Vec<Trial> {
-    let all: [(&str, fn()); 4] = [
-        ("policies_and_configuration", policies_and_configuration),
-        ("a_status_fits_its_schema", a_status_fits_its_schema),
-        ("what_is_said_of_metrics_is_so", what_is_said_of_metrics_is_so),
-        ("every_alert_has_a_runbook", every_alert_has_a_runbook),
-    ];
-    all.map(|(name, test)| trial(format!("shown::metrics::{name}"), test)).into()
-}
 
 /// Waits until a metric has this value.
 #[track_caller]
@@ -28,6 +17,7 @@ fn becomes(node: &Node, name: &str, labels: &[&str], value: f64) {
     poll(&format!("{name} {labels:?} is {value}"), || (metric(node, name, labels) == value).then_some(()));
 }
 
+trial!("shown::metrics::policies_and_configuration", policies_and_configuration());
 fn policies_and_configuration() {
     let (node, _daemon) = reload::node(Backend::Nft);
     let web = "policy=\"web\"";
@@ -84,6 +74,7 @@ fn repository(path: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(path)
 }
 
+trial!("shown::metrics::a_status_fits_its_schema", a_status_fits_its_schema());
 fn a_status_fits_its_schema() {
     let schema = fs::read_to_string(repository("docs/schema/status.json")).expect("it is there");
     let schema: Value = serde_json::from_str(&schema).expect("JSON");
@@ -121,6 +112,7 @@ fn named(text: &str) -> BTreeSet<String> {
 /// Set, it names a file that gets what Prometheus reads: for `promtool check metrics`.
 const KEEP: &str = "RULEWARD_METRICS_FILE";
 
+trial!("shown::metrics::what_is_said_of_metrics_is_so", what_is_said_of_metrics_is_so());
 fn what_is_said_of_metrics_is_so() {
     let (node, daemon) = reload::node(Backend::Nft);
     let mark = daemon.status().mark();
@@ -152,6 +144,7 @@ fn what_is_said_of_metrics_is_so() {
     assert!(get(&node, "/metrics").starts_with("HTTP/1.1 200"));
 }
 
+trial!("shown::metrics::every_alert_has_a_runbook", every_alert_has_a_runbook());
 fn every_alert_has_a_runbook() {
     let rules = fs::read_to_string(repository("packaging/prometheus/ruleward.rules.yml")).expect("it is there");
     let after = |key: &str| -> Vec<&str> {

@@ -7,12 +7,3 @@ mod metrics;
 mod page;
 mod screen;
 mod traces;
-
-use libtest_mimic::Trial;
-
-/// All of them.
-pub fn trials() -> Vec<Trial> {
-    let suites: [fn() -> Vec<Trial>; 6] =
-        [metrics::trials, page::trials, screen::trials, documented::trials, load::trials, traces::trials];
-    suites.iter().flat_map(|suite| suite()).collect()
-}

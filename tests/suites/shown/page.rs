@@ -1,19 +1,16 @@
 //! The status page of a node: rules with their counters.
 
-use libtest_mimic::Trial;
-use ruleward_tests::trial::trial;
+use ruleward_tests::trial;
 use ruleward_tests::web::{body, get};
 use ruleward_tests::{Backend, poll};
 
 use crate::reload;
 
-pub fn trials() -> Vec<Trial> {
-    let case = |backend: Backend| {
-        trial(format!("shown::page::{backend}::rules_have_counters"), move || rules_have_counters(backend))
-    };
-    Backend::ALL.map(case).into()
-}
-
+trial!(
+    for backend in Backend::ALL,
+    "shown::page::{backend}::rules_have_counters",
+    rules_have_counters(backend)
+);
 fn rules_have_counters(backend: Backend) {
     let (node, daemon) = reload::node(backend);
     let page = || body(&node, "/rules?family=ipv4&table=filter");

@@ -1,21 +1,15 @@
 //! `status --watch` on a terminal, and for programs.
 
-use libtest_mimic::Trial;
-use ruleward_tests::trial::trial;
+use ruleward_tests::trial;
 use ruleward_tests::{Backend, Family, program};
 use serde_json::Value;
 
 use crate::reload;
 
-pub fn trials() -> Vec<Trial> {
-    let all: [(&str, fn()); 3] = [
-        ("a_terminal_shows_what_happens_until_interrupted", a_terminal_shows_what_happens_until_interrupted),
-        ("programs_get_a_line_for_each_change", programs_get_a_line_for_each_change),
-        ("a_screen_needs_a_terminal", a_screen_needs_a_terminal),
-    ];
-    all.map(|(name, test)| trial(format!("shown::screen::{name}"), test)).into()
-}
-
+trial!(
+    "shown::screen::a_terminal_shows_what_happens_until_interrupted",
+    a_terminal_shows_what_happens_until_interrupted()
+);
 fn a_terminal_shows_what_happens_until_interrupted() {
     let (node, daemon) = reload::node(Backend::Nft);
     let line = format!(
@@ -37,6 +31,7 @@ fn a_terminal_shows_what_happens_until_interrupted() {
     assert!(rest.ends_with("\u{1b}[?25h\u{1b}[?1049l"), "the terminal is not as it was: {rest:?}");
 }
 
+trial!("shown::screen::programs_get_a_line_for_each_change", programs_get_a_line_for_each_change());
 fn programs_get_a_line_for_each_change() {
     let (node, daemon) = reload::node(Backend::Nft);
     let mut lines = node.ruleward(&["--output", "json", "status", "--watch"]).start();
@@ -49,6 +44,7 @@ fn programs_get_a_line_for_each_change() {
     daemon.stop();
 }
 
+trial!("shown::screen::a_screen_needs_a_terminal", a_screen_needs_a_terminal());
 fn a_screen_needs_a_terminal() {
     let (node, _daemon) = reload::node(Backend::Nft);
     let output = node.ruleward(&["status", "--watch"]).output();

@@ -7,8 +7,7 @@ use std::net::{TcpListener, TcpStream};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::time::{Duration, Instant};
 
-use libtest_mimic::Trial;
-use ruleward_tests::trial::trial;
+use ruleward_tests::trial;
 use ruleward_tests::web::metric;
 use ruleward_tests::{Backend, Daemon, Family, Incident, Node, PATIENCE, poll};
 use serde_json::{Value, json};
@@ -17,25 +16,6 @@ use crate::reload;
 
 const ADDRESS: &str = "127.0.0.1:4318";
 const ENDPOINT: &str = "http://127.0.0.1:4318/v1/traces";
-
-pub fn trials() -> Vec<Trial> {
-    let mut trials = Vec::new();
-    for backend in Backend::ALL {
-        let mut add = |name: &str, test: fn(Backend)| {
-            trials.push(trial(format!("shown::traces::{backend}::{name}"), move || test(backend)));
-        };
-        add("a_tampering_is_told_with_its_actor", a_tampering_is_told_with_its_actor);
-        add("a_collector_that_hangs_holds_up_nothing", |backend| holds_up_nothing(backend, &Manner::Hang));
-        add("a_collector_that_answers_503_holds_up_nothing", |backend| holds_up_nothing(backend, &Manner::Busy));
-        add("a_collector_that_is_away_holds_up_nothing", |backend| holds_up_nothing(backend, &Manner::Away));
-    }
-    trials.push(trial("shown::traces::a_quiet_refresh_leaves_none", a_quiet_refresh_leaves_none));
-    trials.push(trial(
-        "shown::traces::they_are_turned_on_and_off_while_it_runs",
-        they_are_turned_on_and_off_while_it_runs,
-    ));
-    trials
-}
 
 /// How a collector behaves.
 enum Manner {
@@ -235,6 +215,11 @@ fn tamper(node: &Node, daemon: &Daemon) -> Incident {
     daemon.incident_after(&mark, "chain-flushed", Family::Ipv4, "filter", "op-in")
 }
 
+trial!(
+    for backend in Backend::ALL,
+    "shown::traces::{backend}::a_tampering_is_told_with_its_actor",
+    a_tampering_is_told_with_its_actor(backend)
+);
 fn a_tampering_is_told_with_its_actor(backend: Backend) {
     let (node, daemon, mut collector) = node(backend, &Manner::Well, &[]);
     let first = collector.wait_for("the first check", |trace| trace.attribute("ruleward.check.cause") == "start");
@@ -286,6 +271,21 @@ fn a_tampering_is_told_with_its_actor(backend: Backend) {
     });
 }
 
+trial!(
+    for backend in Backend::ALL,
+    "shown::traces::{backend}::a_collector_that_hangs_holds_up_nothing",
+    holds_up_nothing(backend, &Manner::Hang)
+);
+trial!(
+    for backend in Backend::ALL,
+    "shown::traces::{backend}::a_collector_that_answers_503_holds_up_nothing",
+    holds_up_nothing(backend, &Manner::Busy)
+);
+trial!(
+    for backend in Backend::ALL,
+    "shown::traces::{backend}::a_collector_that_is_away_holds_up_nothing",
+    holds_up_nothing(backend, &Manner::Away)
+);
 fn holds_up_nothing(backend: Backend, manner: &Manner) {
     let (node, daemon, _collector) = node(backend, manner, &[]);
     let slow = Duration::from_secs(5);
@@ -309,6 +309,7 @@ fn holds_up_nothing(backend: Backend, manner: &Manner) {
     assert!(log.contains("spans of traces are lost"), "{log}");
 }
 
+trial!("shown::traces::a_quiet_refresh_leaves_none", a_quiet_refresh_leaves_none());
 fn a_quiet_refresh_leaves_none() {
     let keys = [("refresh-interval", json!("100ms")), ("full-comparison-every", json!(1_000_000))];
     let (node, daemon, mut collector) = node(Backend::Nft, &Manner::Well, &keys);
@@ -329,6 +330,7 @@ fn a_quiet_refresh_leaves_none() {
     daemon.stop();
 }
 
+trial!("shown::traces::they_are_turned_on_and_off_while_it_runs", they_are_turned_on_and_off_while_it_runs());
 fn they_are_turned_on_and_off_while_it_runs() {
     let (node, daemon, mut collector) = node(Backend::Nft, &Manner::Well, &[("traces", json!("off"))]);
     tamper(&node, &daemon);

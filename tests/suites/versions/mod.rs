@@ -7,15 +7,9 @@ mod shadow;
 
 use std::sync::Arc;
 
-use libtest_mimic::Trial;
 use ruleward_tests::policies::{attachment, chain, static_rules};
 use ruleward_tests::{Backend, Daemon, Family, Node, Output, Placement, poll};
 use serde_json::{Value, json};
-
-pub fn trials() -> Vec<Trial> {
-    let suites: [fn() -> Vec<Trial>; 3] = [shadow::trials, rollback::trials, records::trials];
-    suites.iter().flat_map(|suite| suite()).collect()
-}
 
 /// A static-rules policy that lets this port pass.
 fn policy(port: u16) -> Value {

@@ -4,29 +4,11 @@
 use std::fs;
 use std::sync::Arc;
 
-use libtest_mimic::Trial;
-use ruleward_tests::trial::trial;
+use ruleward_tests::trial;
 use ruleward_tests::{Backend, Node, Output};
 use serde_json::{Value, json};
 
 use super::{history, json_of, node, policy, policy_command, reload};
-
-pub fn trials() -> Vec<Trial> {
-    let mut trials = Vec::new();
-    for backend in Backend::ALL {
-        let name = format!("versions::records::{backend}::every_kind_is_given_again_anywhere");
-        trials.push(trial(name, move || every_kind_is_given_again_anywhere(backend)));
-    }
-    let more: [(&str, fn()); 5] = [
-        ("what_was_tampered_with_is_found", what_was_tampered_with_is_found),
-        ("they_are_bounded", they_are_bounded),
-        ("nothing_new_is_no_record", nothing_new_is_no_record),
-        ("a_full_disk_is_said_and_nothing_more", a_full_disk_is_said_and_nothing_more),
-        ("apply_keeps_them_too", apply_keeps_them_too),
-    ];
-    trials.extend(more.map(|(name, test)| trial(format!("versions::records::{name}"), test)));
-    trials
-}
 
 /// A node of which the policy `web` has been in force, out of fuel, wrong in its settings, broken, and refused by the
 /// kernel, and `next` a shadow.
@@ -61,6 +43,11 @@ fn replayed(output: &Output) -> Value {
     replay
 }
 
+trial!(
+    for backend in Backend::ALL,
+    "versions::records::{backend}::every_kind_is_given_again_anywhere",
+    every_kind_is_given_again_anywhere(backend)
+);
 fn every_kind_is_given_again_anywhere(backend: Backend) {
     let (node, records) = node_with_all_kinds(backend);
     let mut outcomes: Vec<&str> = records.iter().filter_map(|record| record["outcome"].as_str()).collect();
@@ -80,6 +67,7 @@ fn every_kind_is_given_again_anywhere(backend: Backend) {
     }
 }
 
+trial!("versions::records::what_was_tampered_with_is_found", what_was_tampered_with_is_found());
 fn what_was_tampered_with_is_found() {
     let (node, daemon) = node(Backend::Nft);
     assert_eq!(reload(&node, json!({ "web": policy(81) })), Some(0));
@@ -108,6 +96,7 @@ fn what_was_tampered_with_is_found() {
     daemon.refresh().assert_unchanged();
 }
 
+trial!("versions::records::they_are_bounded", they_are_bounded());
 fn they_are_bounded() {
     let node = Node::new(Backend::Nft);
     let configure = |port| node.configure(json!({ "history-versions": 3, "policies": { "web": policy(port) } }));
@@ -123,6 +112,7 @@ fn they_are_bounded() {
     assert_eq!(fs::read_dir(node.path("state/history/web")).expect("readable").count(), 3);
 }
 
+trial!("versions::records::nothing_new_is_no_record", nothing_new_is_no_record());
 /// Checks, restarts and reloads of the same are none.
 fn nothing_new_is_no_record() {
     let (node, daemon) = node(Backend::Nft);
@@ -142,6 +132,7 @@ fn nothing_new_is_no_record() {
     );
 }
 
+trial!("versions::records::a_full_disk_is_said_and_nothing_more", a_full_disk_is_said_and_nothing_more());
 fn a_full_disk_is_said_and_nothing_more() {
     let (node, daemon) = node(Backend::Nft);
     history(&node, "web", 1);
@@ -165,6 +156,7 @@ fn a_full_disk_is_said_and_nothing_more() {
     });
 }
 
+trial!("versions::records::apply_keeps_them_too", apply_keeps_them_too());
 fn apply_keeps_them_too() {
     let node = Node::new(Backend::Nft);
     for port in [80, 81] {

@@ -2,31 +2,22 @@
 
 use std::fs;
 
-use libtest_mimic::Trial;
-use ruleward_tests::trial::trial;
+use ruleward_tests::trial;
 use ruleward_tests::{Backend, Daemon};
 use serde_json::json;
 
 use super::{history, json_of, lets_pass, node, policy, policy_command, reload};
-
-pub fn trials() -> Vec<Trial> {
-    let mut trials = Vec::new();
-    for backend in Backend::ALL {
-        let mut add = |name: &str, test: fn(Backend)| {
-            trials.push(trial(format!("versions::rollback::{backend}::{name}"), move || test(backend)));
-        };
-        add("holds_through_a_restart_until_released", holds_through_a_restart_until_released);
-        add("ends_when_the_files_change", ends_when_the_files_change);
-    }
-    trials.push(trial("versions::rollback::what_is_not_taken_is_not_held", what_is_not_taken_is_not_held));
-    trials
-}
 
 #[track_caller]
 fn pinned(daemon: &Daemon) -> Option<String> {
     daemon.status().report.policy("web").pinned.as_ref().map(|pinned| format!("{}: {}", pinned.record, pinned.why))
 }
 
+trial!(
+    for backend in Backend::ALL,
+    "versions::rollback::{backend}::holds_through_a_restart_until_released",
+    holds_through_a_restart_until_released(backend)
+);
 fn holds_through_a_restart_until_released(backend: Backend) {
     let (node, daemon) = node(backend);
     history(&node, "web", 1);
@@ -57,6 +48,11 @@ fn holds_through_a_restart_until_released(backend: Backend) {
     assert_eq!(policy_command(&node, &["rollback", "web", "--release"]).code, Some(78));
 }
 
+trial!(
+    for backend in Backend::ALL,
+    "versions::rollback::{backend}::ends_when_the_files_change",
+    ends_when_the_files_change(backend)
+);
 /// Also where the file that is configured is broken: what is wrong with it is why one goes back.
 fn ends_when_the_files_change(backend: Backend) {
     let (node, daemon) = node(backend);
@@ -84,6 +80,7 @@ fn ends_when_the_files_change(backend: Backend) {
     assert_eq!(pinned(&daemon), None);
 }
 
+trial!("versions::rollback::what_is_not_taken_is_not_held", what_is_not_taken_is_not_held());
 fn what_is_not_taken_is_not_held() {
     let (node, daemon) = node(Backend::Nft);
     let mut endless = policy(81);

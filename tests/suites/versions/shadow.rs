@@ -2,26 +2,12 @@
 
 use std::fs;
 
-use libtest_mimic::Trial;
 use ruleward_tests::save::assert_same;
-use ruleward_tests::trial::trial;
+use ruleward_tests::trial;
 use ruleward_tests::{Backend, Daemon, Family, PolicyState};
 use serde_json::{Value, json};
 
 use super::{history, json_of, node, policy, policy_command, reload, rule};
-
-pub fn trials() -> Vec<Trial> {
-    let mut trials = Vec::new();
-    for backend in Backend::ALL {
-        let mut add = |name: &str, test: fn(Backend)| {
-            trials.push(trial(format!("versions::shadow::{backend}::{name}"), move || test(backend)));
-        };
-        add("shows_what_would_change_and_writes_nothing", shows_what_would_change_and_writes_nothing);
-        add("alone_would_bring_everything", alone_would_bring_everything);
-        add("that_fails_touches_nothing", that_fails_touches_nothing);
-    }
-    trials
-}
 
 /// Waits until the shadow `next` was looked at.
 #[track_caller]
@@ -42,6 +28,11 @@ fn lines(diff: &Value) -> Vec<String> {
     lines.flatten().map(line).collect()
 }
 
+trial!(
+    for backend in Backend::ALL,
+    "versions::shadow::{backend}::shows_what_would_change_and_writes_nothing",
+    shows_what_would_change_and_writes_nothing(backend)
+);
 fn shows_what_would_change_and_writes_nothing(backend: Backend) {
     let (node, daemon) = node(backend);
     let before = node.save_all();
@@ -83,6 +74,11 @@ fn kept(save: &str) -> String {
     save.lines().filter(|line| !line.starts_with('#')).map(|line| format!("{line}\n")).collect()
 }
 
+trial!(
+    for backend in Backend::ALL,
+    "versions::shadow::{backend}::alone_would_bring_everything",
+    alone_would_bring_everything(backend)
+);
 fn alone_would_bring_everything(backend: Backend) {
     let (node, daemon) = node(backend);
     let before = node.save_all();
@@ -110,6 +106,11 @@ fn alone_would_bring_everything(backend: Backend) {
     assert!(refused.stderr.contains("shadow-of = \"web\""), "{refused:#?}");
 }
 
+trial!(
+    for backend in Backend::ALL,
+    "versions::shadow::{backend}::that_fails_touches_nothing",
+    that_fails_touches_nothing(backend)
+);
 fn that_fails_touches_nothing(backend: Backend) {
     let (node, daemon) = node(backend);
     let before = node.save_all();
