@@ -9,6 +9,8 @@ use std::time::Duration;
 use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use crate::quantity::{format_duration, format_rough_size};
+
 /// A limit of one call into a policy.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, JsonSchema, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -298,26 +300,12 @@ impl fmt::Display for Exceeded {
     }
 }
 
-/// An amount with its unit, for people: `1.5 MiB`, `250 ms`, `12`.
+/// An amount with its unit, for people: `1.5 MiB`, `250ms`, `12`.
 pub fn amount(limit: Limit, amount: u64) -> String {
-    let part = |whole: f64, unit: &str| {
-        let text = format!("{whole:.1}");
-        format!("{} {unit}", text.strip_suffix(".0").unwrap_or(&text))
-    };
-    let number = amount as f64;
     match limit.unit() {
         Unit::Count => amount.to_string(),
-        Unit::Bytes => match amount {
-            0..1024 => format!("{amount} B"),
-            1024..0x10_0000 => part(number / 1024.0, "KiB"),
-            0x10_0000..0x4000_0000 => part(number / 1_048_576.0, "MiB"),
-            _ => part(number / 1_073_741_824.0, "GiB"),
-        },
-        Unit::Microseconds => match amount {
-            0..1000 => format!("{amount} µs"),
-            1000..1_000_000 => part(number / 1e3, "ms"),
-            _ => part(number / 1e6, "s"),
-        },
+        Unit::Bytes => format_rough_size(amount),
+        Unit::Microseconds => format_duration(Duration::from_micros(amount)).to_string(),
     }
 }
 
@@ -358,7 +346,7 @@ mod tests {
         let texts = [(Limit::Memory, 1023), (Limit::Memory, 64 << 20), (Limit::Memory, 1_700_000)];
         assert_eq!(texts.map(|(limit, number)| amount(limit, number)), ["1023 B", "64 MiB", "1.6 MiB"]);
         let texts = [(Limit::Time, 999), (Limit::Time, 250_000), (Limit::Time, 3_600_000_000)];
-        assert_eq!(texts.map(|(limit, number)| amount(limit, number)), ["999 µs", "250 ms", "3600 s"]);
+        assert_eq!(texts.map(|(limit, number)| amount(limit, number)), ["999us", "250ms", "1h"]);
         assert_eq!(amount(Limit::Rules, 100_000), "100000");
     }
 }

@@ -1,94 +1,124 @@
-//! Durations and sizes as operators write them: a whole number and one unit, `90s` or `64MiB`.
+//! Durations and sizes as people write them (`90s`, `1h 30m`, `64MiB`), by `humantime` and `bytesize`.
 
 use std::time::Duration;
 
-/// Reads `100ms`, `90s`, `10m` or `1h`; `None` when `text` is not of that form or does not fit.
+use bytesize::ByteSize;
+pub use humantime::format_duration;
+
+/// Longest text of a duration, in bytes.
+const LONGEST: usize = 64;
+/// Most digits of a number in it.
+const MOST_DIGITS: usize = 10;
+
+/// Reads `100ms`, `90s`, `1h 30m` or `1.5h`; `None` when `text` is no duration, or is longer than any needs to be.
 pub fn parse_duration(text: &str) -> Option<Duration> {
-    let (number, unit) = split(text)?;
-    match unit {
-        "ms" => Some(Duration::from_millis(number)),
-        "s" => Some(Duration::from_secs(number)),
-        "m" => number.checked_mul(60).map(Duration::from_secs),
-        "h" => number.checked_mul(3600).map(Duration::from_secs),
-        _ => None,
-    }
+    // humantime panics where the seconds are u64::MAX and the rest carries over. Six times 10^10 years are less. It
+    // leaves out white space between digits.
+    let numbers = text.split(|c: char| !c.is_ascii_digit() && !c.is_whitespace());
+    let digits = numbers.map(|number| number.bytes().filter(u8::is_ascii_digit).count()).max();
+    if text.len() > LONGEST || digits > Some(MOST_DIGITS) { None } else { humantime::parse_duration(text).ok() }
 }
 
-/// Reads `512KiB`, `64MiB`, `1GiB`, or `4096` and `4096B` as plain bytes; `None` when `text` is not of that form or
-/// does not fit.
+/// Reads `512KiB`, `64 MiB`, `1.5GiB`, `64MB` (decimal), or `4096` as plain bytes; `None` when `text` is no size. What
+/// does not fit is [`u64::MAX`].
 pub fn parse_size(text: &str) -> Option<u64> {
-    let (number, unit) = split(text)?;
-    let factor = match unit {
-        "" | "B" => 1,
-        "KiB" => 1 << 10,
-        "MiB" => 1 << 20,
-        "GiB" => 1 << 30,
-        _ => return None,
-    };
-    number.checked_mul(factor)
+    text.parse::<ByteSize>().ok().map(|size| size.as_u64())
 }
 
-/// Writes a duration so that [`parse_duration`] reads it back; below a millisecond it is cut off.
-pub fn format_duration(duration: Duration) -> String {
-    let seconds = duration.as_secs();
-    if duration.subsec_millis() != 0 {
-        format!("{}ms", duration.as_millis())
-    } else if seconds != 0 && seconds.is_multiple_of(3600) {
-        format!("{}h", seconds / 3600)
-    } else if seconds != 0 && seconds.is_multiple_of(60) {
-        format!("{}m", seconds / 60)
-    } else {
-        format!("{seconds}s")
-    }
-}
-
-/// Writes a size so that [`parse_size`] reads it back.
+/// Writes a size as in a configuration, `64MiB`: [`parse_size`] reads exactly it back.
 pub fn format_size(bytes: u64) -> String {
-    for (factor, unit) in [(1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB")] {
-        if bytes != 0 && bytes.is_multiple_of(factor) {
-            return format!("{}{unit}", bytes / factor);
-        }
-    }
-    format!("{bytes}B")
+    exact(bytes, 3).map_or_else(|| format!("{bytes}B"), |text| text.replace(' ', ""))
 }
 
-fn split(text: &str) -> Option<(u64, &str)> {
-    let end = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
-    let (number, unit) = text.split_at(end);
-    Some((number.parse().ok()?, unit))
+/// Writes a size for people, to one decimal: `64 MiB`.
+pub fn format_rough_size(bytes: u64) -> String {
+    exact(bytes, 0).unwrap_or_else(|| with_decimals(bytes, 1))
+}
+
+/// With as few decimals as say it exactly, if so many do.
+fn exact(bytes: u64, most_decimals: usize) -> Option<String> {
+    (0..=most_decimals).map(|decimals| with_decimals(bytes, decimals)).find(|text| parse_size(text) == Some(bytes))
+}
+
+fn with_decimals(bytes: u64, decimals: usize) -> String {
+    format!("{:.decimals$}", ByteSize(bytes).display().iec())
 }
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
-    fn durations_have_one_unit() {
-        for (text, milliseconds) in [("100ms", 100), ("90s", 90_000), ("10m", 600_000), ("1h", 3_600_000), ("0s", 0)] {
+    fn durations_have_units() {
+        for (text, milliseconds) in [
+            ("100ms", 100),
+            ("90s", 90_000),
+            ("90 s", 90_000),
+            ("10m", 600_000),
+            ("1h", 3_600_000),
+            ("1h 30m", 5_400_000),
+            ("1.5h", 5_400_000),
+            ("0s", 0),
+        ] {
             assert_eq!(parse_duration(text), Some(Duration::from_millis(milliseconds)), "{text}");
         }
-        for bad in ["", "90", "s", "-1s", "+1s", "1.5s", "1h30m", "90 s", "90S", "1d", "18446744073709551615h", "٣s"] {
+        for bad in [
+            "",
+            "90",
+            "s",
+            "-1s",
+            "+1s",
+            "90S",
+            "18446744073709551615h",
+            "18446744073709551615s1000ms",
+            "1844674407 3709551615s1000ms",
+            "٣s",
+        ] {
             assert_eq!(parse_duration(bad), None, "{bad}");
         }
     }
 
     #[test]
-    fn sizes_are_binary() {
-        for (text, bytes) in [("64MiB", 64 << 20), ("1GiB", 1 << 30), ("512KiB", 512 << 10), ("7", 7), ("7B", 7)] {
+    fn sizes_have_units() {
+        for (text, bytes) in [
+            ("64MiB", 64 << 20),
+            ("64 MiB", 64 << 20),
+            ("1.5GiB", 3 << 29),
+            ("512KiB", 512 << 10),
+            ("64MB", 64_000_000),
+            ("7", 7),
+            ("7B", 7),
+            ("18446744073709551615KiB", u64::MAX),
+        ] {
             assert_eq!(parse_size(text), Some(bytes), "{text}");
         }
-        for bad in ["", "64MB", "64 MiB", "64mib", "-1", "1.5GiB", "18446744073709551615KiB"] {
+        for bad in ["", "MiB", "64XB", "-1", "1.5", "1..5GiB", "1e3"] {
             assert_eq!(parse_size(bad), None, "{bad}");
         }
     }
 
     #[test]
-    fn what_is_written_is_read_back() {
-        for text in ["100ms", "90s", "10m", "1h", "0s", "1500ms"] {
-            assert_eq!(format_duration(parse_duration(text).unwrap()), text);
+    fn sizes_are_short() {
+        let texts = ["64MiB", "1GiB", "1.5MiB", "7B", "0B", "100000000B"];
+        assert_eq!(texts.map(|text| format_size(parse_size(text).unwrap())), texts);
+        assert_eq!([1023, 64 << 20, 100_000_000].map(format_rough_size), ["1023 B", "64 MiB", "95.4 MiB"]);
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_written_is_read_back(number in any::<u64>(), shift in 0..64_u32, text in ".*") {
+            let bytes = number >> shift;
+            prop_assert_eq!(parse_size(&format_size(bytes)), Some(bytes));
+            let duration = Duration::from_millis(u64::from(number as u32));
+            prop_assert_eq!(parse_duration(&format_duration(duration).to_string()), Some(duration));
+            let _ = (parse_size(&text), parse_duration(&text));
         }
-        for text in ["64MiB", "1GiB", "512KiB", "7B", "0B"] {
-            assert_eq!(format_size(parse_size(text).unwrap()), text);
+
+        #[test]
+        fn no_number_makes_it_panic(text in "([0-9]{1,20}\\.?[0-9]{0,3} ?(s|ms|us|ns|y|w|KiB|EB|)){1,3}") {
+            let _ = (parse_size(&text), parse_duration(&text));
         }
     }
 }

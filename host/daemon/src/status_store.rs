@@ -353,7 +353,7 @@ impl Shared {
             started: timestamp(self.started),
             since: timestamp(state.since),
             last_check: state.last_check.map(timestamp),
-            refresh_interval: format_duration(state.refresh_interval),
+            refresh_interval: format_duration(state.refresh_interval).to_string(),
             next_check_in_ms: state.next_check.map(|at| {
                 let left = at.saturating_duration_since(Instant::now()).as_millis();
                 u64::try_from(left).unwrap_or(u64::MAX)

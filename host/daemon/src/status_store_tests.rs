@@ -175,8 +175,8 @@ fn the_status_screen_says_first_whether_all_is_right() {
     (shown.pid, shown.version, shown.started) = (42, "1".to_owned(), "then".to_owned());
     let now = SystemTime::UNIX_EPOCH + Duration::from_secs(200);
     insta::assert_snapshot!(status(&shown, now, STYLE), @r"
-    OUT OF SYNC since 1970-01-01T00:00:00.000Z (3 min 20 s)
-    ALARM: ev\u{1b}[2Jil (pid 7) keeps undoing IPv4 nat POST\nROUTING since 1970-01-01T00:00:00.500Z: 12 repairs so far; missing now, since 1970-01-01T00:03:00.000Z (20 s), the next repair is due in 10.0 s; decide which of the two owns this place, and stop the other
+    OUT OF SYNC since 1970-01-01T00:00:00.000Z (3m 20s)
+    ALARM: ev\u{1b}[2Jil (pid 7) keeps undoing IPv4 nat POST\nROUTING since 1970-01-01T00:00:00.500Z: 12 repairs so far; missing now, since 1970-01-01T00:03:00.000Z (20s), the next repair is due in 10.0 s; decide which of the two owns this place, and stop the other
     The running check waits for the xtables lock, held by pid 1 (x) for 12 s
     Problem: policy calico-postrouting trapped; fix it
 
@@ -184,11 +184,11 @@ fn the_status_screen_says_first_whether_all_is_right() {
       calico-postrouting 0.1.0: running the previous version; 2 chains, 1 rule, 0 sets; trapped
 
     Incidents: 1 since the start
-      3 min 19 s ago: #7 rule-deleted in IPv4 nat POSTROUTING: `-A POSTROUTING -j cali-POSTROUTING` missing; repaired by iptables-restore in 1.2 s
+      3m 19s ago: #7 rule-deleted in IPv4 nat POSTROUTING: `-A POSTROUTING -j cali-POSTROUTING` missing; repaired by iptables-restore in 1.2 s
 
     Daemon
       node worker-7, pid 42, version 1, started then
-      checks: 1 (1 failed), every 90s, last 1970-01-01T00:00:00.000Z, one is running
+      checks: 1 (1 failed), every 1m 30s, last 1970-01-01T00:00:00.000Z, one is running
       backend nft: its tables hold rules
       drift is detected by nf_tables events
       drift is repaired by netlink replay; 3 of 1,204 rules only by iptables-restore: no proof

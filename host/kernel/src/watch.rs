@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use ruleward_core::actor::Actor;
 use ruleward_core::encoded_rule::{RawTable, Stamp};
 use ruleward_core::names::{Backend, Family, Table};
+use ruleward_core::quantity::{format_duration, format_rough_size};
 use ruleward_core::settle::Extent;
 
 use super::activity::{Activity, Deeds, Touch, Write};
@@ -205,7 +206,8 @@ impl EventSource for Watch {
         match self {
             Self::Off(reason) => ("refresh only".to_owned(), reason.clone()),
             Self::Events(events) => {
-                ("nf_tables events".to_owned(), format!("the kernel buffers {} KiB of them", events.capacity >> 10))
+                let room = format_rough_size(events.capacity as u64);
+                ("nf_tables events".to_owned(), format!("the kernel buffers {room} of them"))
             }
             Self::Tables(tables) => tables.method(),
         }
@@ -214,7 +216,7 @@ impl EventSource for Watch {
 
 impl TableWatch {
     fn method(&self) -> (String, String) {
-        let poll = ruleward_core::quantity::format_duration(self.poll);
+        let poll = format_duration(self.poll);
         let polls = format!("programs that bypass the lock are detected by polling every {poll}");
         match &self.lock {
             Ok(lock) => {

@@ -59,7 +59,7 @@ impl LimitReport {
         self.worst.unwrap_or(0) as f64 / self.most.max(1) as f64
     }
 
-    /// `memory 1.1 MiB of 64 MiB`; where the worst call used more than the last: `time 3 ms (at worst 12 ms) of 1 s`.
+    /// `memory 1.1 MiB of 64 MiB`; where the worst call used more than the last: `time 3ms (at worst 12ms) of 1s`.
     fn text(&self) -> Option<String> {
         let (last, worst) = (self.last?, self.worst?);
         if worst == 0 {
@@ -90,7 +90,7 @@ mod tests {
         (last[Limit::Time], worst[Limit::Time]) = (3_000, 900_000);
         let ceiling = BTreeMap::from([(Limit::Time, 2_000_000)]);
         let reports = LimitReport::all(&limits, &ceiling, Some(&(last, worst)));
-        assert_eq!(text(&reports).unwrap(), "uses memory 1 MiB of 64 MiB, time 3 ms (at worst 900 ms) of 1 s (!)");
+        assert_eq!(text(&reports).unwrap(), "uses memory 1 MiB of 64 MiB, time 3ms (at worst 900ms) of 1s (!)");
         let json = serde_json::to_value(&reports).unwrap();
         assert_eq!(json.as_array().unwrap().len(), Limit::ALL.len());
         assert_eq!(

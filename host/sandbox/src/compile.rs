@@ -13,6 +13,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
+use ruleward_core::quantity::format_rough_size;
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::process::{Pid, PidfdFlags, Resource, Rlimit, Signal};
 use thiserror::Error;
@@ -98,13 +99,16 @@ pub enum CompileError {
     )]
     TooMuchTime(u64),
     /// It used too much.
-    #[error("could not be compiled within {} MiB of memory, which is `compile-memory`; make it smaller, or raise that", .0 >> 20)]
+    #[error("could not be compiled within {} of memory, which is `compile-memory`; make it smaller, or raise that", format_rough_size(*.0))]
     TooMuchMemory(u64),
     /// It is nested without end.
     #[error("could not be compiled: it is nested too deeply for the compiler's stack")]
     TooDeep,
     /// The result is enormous.
-    #[error("could not be compiled: the compiled code is larger than {} MiB; make it smaller", CHILD_OUTPUT >> 20)]
+    #[error(
+        "could not be compiled: the compiled code is larger than {}; make it smaller",
+        format_rough_size(CHILD_OUTPUT)
+    )]
     TooLarge,
     /// Somebody else did.
     #[error("could not be compiled: the compiler was killed, most often because the machine is short of memory")]

@@ -75,7 +75,7 @@ fn amount(section: &mut Section<'_, '_>, limit: Limit) -> Option<u64> {
 pub(super) fn shown(limit: Limit, amount: u64) -> String {
     match limit.unit() {
         Unit::Bytes => format_size(amount),
-        Unit::Microseconds => format_duration(Duration::from_micros(amount)),
+        Unit::Microseconds => format_duration(Duration::from_micros(amount)).to_string(),
         Unit::Count => amount.to_string(),
     }
 }

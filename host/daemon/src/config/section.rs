@@ -125,12 +125,12 @@ impl<'a, 'p> Section<'a, 'p> {
         let (text, entry) = self.text(key, &expected)?;
         let path = self.path_of(key);
         let Some(duration) = parse_duration(text) else {
-            self.wrong_type(path, entry, format!("{expected} (a whole number and ms, s, m or h)"));
+            self.wrong_type(path, entry, format!("{expected} (a number and ms, s, m, h or d; several are added up)"));
             return None;
         };
         if duration < least || duration > most {
             let (least, most) = (format_duration(least), format_duration(most));
-            self.bad_value(path, entry, format!("{text:?} is out of bounds; use {least:?} to {most:?}"));
+            self.bad_value(path, entry, format!("{text:?} is out of bounds; use \"{least}\" to \"{most}\""));
             return None;
         }
         Some(duration)
@@ -150,12 +150,17 @@ impl<'a, 'p> Section<'a, 'p> {
             }
         };
         let Some(size) = size else {
-            self.wrong_type(path, entry, format!("{expected} (a whole number and KiB, MiB or GiB, or plain bytes)"));
+            self.wrong_type(
+                path,
+                entry,
+                format!("{expected} (a number and KiB, MiB or GiB, kB, MB or GB, or plain bytes)"),
+            );
             return None;
         };
         if size < least || size > most {
-            let (size, least, most) = (format_size(size), format_size(least), format_size(most));
-            self.bad_value(path, entry, format!("{size} is out of bounds; use {least:?} to {most:?}"));
+            let (least, most) = (format_size(least), format_size(most));
+            let found = entry.value.as_str().map_or_else(|| size.to_string(), |text| format!("{text:?}"));
+            self.bad_value(path, entry, format!("{found} is out of bounds; use {least:?} to {most:?}"));
             return None;
         }
         Some(size)

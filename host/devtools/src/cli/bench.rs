@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use ruleward_core::quantity::format_rough_size;
 use ruleward_report::output::Output;
 use ruleward_sandbox::Limit;
 use serde::Serialize;
@@ -66,7 +67,7 @@ pub fn measure(policy: &Path, runs: u32, files: &CaseFiles, output: Output) -> R
         format!(
             "component {} KB; loaded from the cache in {:.2} ms\n\
              evaluated {} times: median {:.3} ms, longest {:.3} ms\n\
-             {} rules, {} units of fuel, {} KiB of memory\n",
+             {} rules, {} units of fuel, {} of memory\n",
             measured.component_bytes.div_ceil(1000),
             load_time.as_secs_f64() * 1e3,
             measured.runs,
@@ -74,7 +75,7 @@ pub fn measure(policy: &Path, runs: u32, files: &CaseFiles, output: Output) -> R
             longest.as_secs_f64() * 1e3,
             measured.rules,
             measured.fuel,
-            measured.memory_bytes >> 10
+            format_rough_size(measured.memory_bytes)
         )
     });
     Ok(0)

@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 use std::path::Path;
 
 use ruleward_core::grants::{Grants, Jumps};
+use ruleward_core::quantity::format_rough_size;
 use ruleward_report::output::Output;
 use ruleward_sandbox::{Limit, LoadedPolicy};
 use serde::Serialize;
@@ -108,8 +109,8 @@ fn text(inspected: &Inspected<'_>) -> String {
         Some(needs) => row(
             "needs",
             &format!(
-                "{} KiB of memory and {} units of fuel for {} rules, without settings",
-                needs.memory >> 10,
+                "{} of memory and {} units of fuel for {} rules, without settings",
+                format_rough_size(needs.memory),
                 needs.fuel,
                 needs.rules
             ),

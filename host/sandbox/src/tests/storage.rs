@@ -173,9 +173,7 @@ fn what_ends_the_compiler_is_told_apart() {
     };
     assert!(message("echo bad section >&2; exit 65").ends_with("is not a valid component: bad section"));
     assert!(message("kill -XCPU $$").contains("within 60 s of processor time"));
-    assert!(
-        message("echo memory allocation of 9 bytes failed >&2; kill -ABRT $$").contains("within 2048 MiB of memory")
-    );
+    assert!(message("echo memory allocation of 9 bytes failed >&2; kill -ABRT $$").contains("within 2 GiB of memory"));
     assert!(message("echo what now >&2; exit 3").ends_with("exit status: 3: what now"));
     assert!(message("exit 0").contains("No such file"), "no output");
     let none = Kit::with_compiler(Compiler { program: "/nowhere".into(), ..Compiler::default() });

@@ -47,20 +47,20 @@ fn wrong_types_and_values_say_what_is_right() {
         (
             "refresh-interval = \"90\"",
             "refresh-interval in /etc/r/ruleward.toml, line 1: expected a duration such as \"90s\" \
-             (a whole number and ms, s, m or h), found string \"90\"",
+             (a number and ms, s, m, h or d; several are added up), found string \"90\"",
         ),
         (
             "refresh-interval = \"99ms\"",
-            "refresh-interval in /etc/r/ruleward.toml, line 1: \"99ms\" is out of bounds; use \"100ms\" to \"720h\"",
+            "refresh-interval in /etc/r/ruleward.toml, line 1: \"99ms\" is out of bounds; use \"100ms\" to \"30days\"",
         ),
         (
-            "incident-journal-size = \"8MB\"",
+            "incident-journal-size = \"8XB\"",
             "incident-journal-size in /etc/r/ruleward.toml, line 1: expected a size such as \"8MiB\" \
-             (a whole number and KiB, MiB or GiB, or plain bytes), found string \"8MB\"",
+             (a number and KiB, MiB or GiB, kB, MB or GB, or plain bytes), found string \"8XB\"",
         ),
         (
             "incident-journal-size = \"1GiB\"",
-            "incident-journal-size in /etc/r/ruleward.toml, line 1: 1GiB is out of bounds; use \"64KiB\" to \"256MiB\"",
+            "incident-journal-size in /etc/r/ruleward.toml, line 1: \"1GiB\" is out of bounds; use \"64KiB\" to \"256MiB\"",
         ),
         (
             "traces = 4318",
@@ -152,9 +152,9 @@ fn wrong_limits_say_what_is_right() {
              found integer 1",
         ),
         (
-            "policies.x.limits.memory = \"64MB\"",
+            "policies.x.limits.memory = \"64XB\"",
             "policies.x.limits.memory in /etc/r/ruleward.toml, line 1: expected a size such as \"64MiB\" \
-             (a whole number and KiB, MiB or GiB, or plain bytes), found string \"64MB\"",
+             (a number and KiB, MiB or GiB, kB, MB or GB, or plain bytes), found string \"64XB\"",
         ),
         (
             "policies.x.limits.memory = 1.5",
@@ -162,7 +162,7 @@ fn wrong_limits_say_what_is_right() {
         ),
         (
             "policies.x.limits.memory = \"5GiB\"",
-            "policies.x.limits.memory in /etc/r/ruleward.toml, line 1: 5GiB is out of bounds; use \"64KiB\" to \"4GiB\"",
+            "policies.x.limits.memory in /etc/r/ruleward.toml, line 1: \"5GiB\" is out of bounds; use \"64KiB\" to \"4GiB\"",
         ),
         (
             "policies.x.limits.time = \"0s\"",
