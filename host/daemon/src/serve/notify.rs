@@ -108,9 +108,23 @@ mod tests {
         let path = directory.path().join("notify");
         let receiver = UnixDatagram::bind(&path).unwrap();
         send(path.as_os_str(), READY).unwrap();
-        let mut text = [0; 32];
-        let length = receiver.recv(&mut text).unwrap();
-        assert_eq!(&text[..length], b"READY=1");
+        let name = format!("ruleward-notify-{}", std::process::id());
+        let hidden = UnixDatagram::bind_addr(&SocketAddr::from_abstract_name(&name).unwrap()).unwrap();
+        send(OsStr::new(&format!("@{name}")), READY).unwrap();
+        for receiver in [receiver, hidden] {
+            let mut text = [0; 32];
+            let length = receiver.recv(&mut text).unwrap();
+            assert_eq!(&text[..length], b"READY=1");
+        }
+    }
+
+    #[test]
+    fn a_systemd_that_does_not_read_holds_up_nothing() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("notify");
+        let _receiver = UnixDatagram::bind(&path).unwrap();
+        let full = (0..100_000).find_map(|_| send(path.as_os_str(), READY).err());
+        assert_eq!(full.map(|error| error.kind()), Some(io::ErrorKind::WouldBlock));
     }
 
     #[test]
