@@ -5,29 +5,29 @@
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
+use ruleward_netlink::{
+    Attributes, Head, Messages, NLM_F_DUMP, NLM_F_DUMP_INTR, NLM_F_REQUEST, NLMSG_DONE, NLMSG_ERROR, NLMSG_OVERRUN,
+    push_message,
+};
+use rustix::io::Errno;
 use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, recv, send, socket_with};
 
 const RTM_NEWLINK: u16 = 16;
 const RTM_GETLINK: u16 = 18;
 const RTM_NEWADDR: u16 = 20;
 const RTM_GETADDR: u16 = 22;
-const NLMSG_ERROR: u16 = 2;
-const NLMSG_DONE: u16 = 3;
-const NLM_F_REQUEST: u16 = 0x1;
-const NLM_F_DUMP: u16 = 0x300;
-const NLM_F_DUMP_INTR: u16 = 0x10;
 const IFF_UP: u32 = 0x1;
 const IFLA_IFNAME: u16 = 3;
 const IFA_ADDRESS: u16 = 1;
 const IFA_LOCAL: u16 = 2;
-/// `sizeof(struct nlmsghdr)`
-const HEADER: usize = 16;
 /// `sizeof(struct ifinfomsg)`
 const LINK: usize = 16;
 /// `sizeof(struct ifaddrmsg)`
 const ADDRESS: usize = 8;
 /// The kernel fills up to 32 KiB at once.
 const BUFFER: usize = 64 << 10;
+/// The only request of a socket.
+const SEQUENCE: u32 = 1;
 /// How often a list that changed while it was read is read anew.
 const ATTEMPTS: usize = 10;
 
@@ -58,7 +58,7 @@ pub(super) fn addresses() -> io::Result<Vec<Address>> {
 fn link(body: &[u8]) -> Option<Link> {
     let index = u32_at(body, 4)?;
     let up = u32_at(body, 8)? & IFF_UP != 0;
-    let name = attributes(body.get(LINK..)?).find(|(kind, _)| *kind == IFLA_IFNAME)?.1;
+    let name = Attributes(body.get(LINK..)?).find(|(kind, _)| *kind == IFLA_IFNAME)?.1;
     let name = name.split(|byte| *byte == 0).next()?;
     Some(Link { index, name: String::from_utf8_lossy(name).into_owned(), up })
 }
@@ -67,7 +67,7 @@ fn address(body: &[u8]) -> Option<Address> {
     let prefix = *body.get(1)?;
     let link = u32_at(body, 4)?;
     let (mut local, mut other) = (None, None);
-    for (kind, value) in attributes(body.get(ADDRESS..)?) {
+    for (kind, value) in Attributes(body.get(ADDRESS..)?) {
         match kind {
             IFA_LOCAL => local = ip(value),
             // The peer's address on a point-to-point link that also has IFA_LOCAL, else the address itself.
@@ -105,63 +105,33 @@ fn dump_once<T>(request: u16, reply: u16, decode: fn(&[u8]) -> Option<T>) -> io:
     let mut whole = true;
     loop {
         let received = rustix::io::retry_on_intr(|| recv(&socket, &mut buffer[..], RecvFlags::TRUNC))?.1;
-        let mut rest = buffer.get(..received).ok_or_else(|| malformed("longer than the buffer"))?;
-        if rest.is_empty() {
+        let datagram = buffer.get(..received).ok_or_else(|| malformed("longer than the buffer"))?;
+        if datagram.is_empty() {
             return Err(malformed("empty"));
         }
-        while !rest.is_empty() {
-            let (header, body, next) = message(rest).ok_or_else(|| malformed("cut off"))?;
-            whole &= header.flags & NLM_F_DUMP_INTR == 0;
-            match header.kind {
-                NLMSG_DONE => return Ok(whole.then_some(list)),
-                NLMSG_ERROR => {
-                    let code = u32_at(body, 0).ok_or_else(|| malformed("cut off"))?.cast_signed();
-                    return Err(io::Error::from_raw_os_error(code.wrapping_neg()));
-                }
-                kind if kind == reply => list.extend(decode(body)),
-                _ => {}
+        let mut messages = Messages::new(datagram);
+        for message in messages.by_ref().filter(|message| message.sequence == SEQUENCE) {
+            whole &= message.flags & NLM_F_DUMP_INTR == 0;
+            match message.kind {
+                NLMSG_DONE => return Ok(message.status().map(|()| whole.then_some(list))?),
+                NLMSG_ERROR => return Err(message.status().err().map_or_else(|| malformed("no list"), Into::into)),
+                NLMSG_OVERRUN => return Err(Errno::NOBUFS.into()),
+                kind if kind == reply => list.extend(decode(message.body)),
+                _ => {} // NLMSG_NOOP, and what a later kernel may add
             }
-            rest = next;
+        }
+        if !messages.is_at_end() {
+            return Err(malformed("cut off"));
         }
     }
 }
 
 /// A request for the whole list, of any address family.
-fn question(kind: u16) -> [u8; HEADER + LINK] {
-    let mut bytes = [0; HEADER + LINK];
-    bytes[0..4].copy_from_slice(&((HEADER + LINK) as u32).to_ne_bytes());
-    bytes[4..6].copy_from_slice(&kind.to_ne_bytes());
-    bytes[6..8].copy_from_slice(&(NLM_F_REQUEST | NLM_F_DUMP).to_ne_bytes());
-    bytes[8..12].copy_from_slice(&1u32.to_ne_bytes());
+fn question(kind: u16) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    let head = Head { kind, flags: NLM_F_REQUEST | NLM_F_DUMP, sequence: SEQUENCE };
+    push_message(&mut bytes, head, |bytes| bytes.extend_from_slice(&[0; LINK]));
     bytes
-}
-
-struct Header {
-    kind: u16,
-    flags: u16,
-}
-
-/// Splits off the first message: its header, its body and what follows it.
-fn message(bytes: &[u8]) -> Option<(Header, &[u8], &[u8])> {
-    let length = u32_at(bytes, 0)? as usize;
-    let header = Header { kind: u16_at(bytes, 4)?, flags: u16_at(bytes, 6)? };
-    let body = bytes.get(HEADER..length)?;
-    Some((header, body, bytes.get(length.next_multiple_of(4)..).unwrap_or_default()))
-}
-
-/// The attributes (`struct rtattr`) in `bytes`, up to the first malformed one.
-fn attributes(mut bytes: &[u8]) -> impl Iterator<Item = (u16, &[u8])> {
-    std::iter::from_fn(move || {
-        let length = usize::from(u16_at(bytes, 0)?);
-        let kind = u16_at(bytes, 2)?;
-        let value = bytes.get(4..length)?;
-        bytes = bytes.get(length.next_multiple_of(4)..).unwrap_or_default();
-        Some((kind, value))
-    })
-}
-
-fn u16_at(bytes: &[u8], at: usize) -> Option<u16> {
-    Some(u16::from_ne_bytes(*bytes.get(at..)?.first_chunk()?))
 }
 
 fn u32_at(bytes: &[u8], at: usize) -> Option<u32> {
@@ -181,8 +151,7 @@ mod tests {
     proptest! {
         #[test]
         fn no_bytes_make_it_panic(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
-            let _ = (message(&bytes), link(&bytes), address(&bytes));
-            prop_assert!(attributes(&bytes).count() <= bytes.len());
+            let _ = (link(&bytes), address(&bytes));
         }
     }
 }

@@ -5,9 +5,10 @@
 use ruleward_core::contribution::Families;
 use ruleward_core::names::{Backend, Family, Hook, Table};
 use ruleward_core::save_lines::save_lines;
+use ruleward_netlink::{Attributes, number, text};
 use rustix::io::Errno;
 
-use super::nfnetlink::{Attributes, Nfnetlink, Request, number, text};
+use super::nfnetlink::{Nfnetlink, Request};
 use super::process::ToolError;
 use super::tools::Tools;
 

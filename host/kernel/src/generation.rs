@@ -3,10 +3,11 @@
 //! Two equal readings in one network namespace mean that no nf_tables rule, chain, set or table changed between
 //! them; reading costs about 5 µs. It knows nothing of iptables-legacy, nor of ipset.
 
+use ruleward_netlink::{Attributes, number};
 use rustix::io::Errno;
 use thiserror::Error;
 
-use super::nfnetlink::{Attributes, Nfnetlink, Request, number};
+use super::nfnetlink::{Nfnetlink, Request};
 
 const NFT_MSG_GETGEN: u8 = 16;
 const NFTA_GEN_ID: u16 = 1;

@@ -1,36 +1,23 @@
-//! The few words of nfnetlink that the host speaks: a question and its answers, a batch of changes and its errors, and
-//! the attributes of both.
+//! The few words of nfnetlink that the host speaks: a question and its answers, a batch of changes and its errors.
 //!
-//! Works in the network namespace of the thread that opened the socket. Every length that comes from the kernel is
-//! checked, so that a truncated message ends a walk and never panics. Layouts: `linux/netlink.h`,
-//! `linux/netfilter/nfnetlink.h`.
+//! Works in the network namespace of the thread that opened the socket. Layouts: `linux/netfilter/nfnetlink.h`.
 
 use std::os::fd::OwnedFd;
 use std::time::Duration;
 
+use ruleward_netlink::{
+    Head, Messages, NLM_F_ACK, NLM_F_CREATE, NLM_F_DUMP, NLM_F_DUMP_INTR, NLM_F_REQUEST, NLMSG_DONE, NLMSG_ERROR,
+    NLMSG_NOOP, NLMSG_OVERRUN, add_flags, push_attribute, push_message, push_nfgenmsg,
+};
 use rustix::io::Errno;
 use rustix::net::netlink::{NETFILTER, SocketAddrNetlink};
 use rustix::net::sockopt::{Timeout, set_socket_timeout};
 use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType};
 
-const HEADER: usize = 16;
-/// The header of netlink and that of nfnetlink after it.
-const FULL_HEADER: usize = HEADER + 4;
-const NLMSG_ERROR: u16 = 2;
-const NLMSG_DONE: u16 = 3;
-const NLM_F_REQUEST: u16 = 1;
-const NLM_F_ACK: u16 = 4;
-const NLM_F_DUMP: u16 = 0x300;
-const NLM_F_CREATE: u16 = 0x400;
-const NLM_F_DUMP_INTR: u16 = 0x10;
 const NFNL_SUBSYS_NFTABLES: u16 = 10;
 const NFNL_MSG_BATCH_BEGIN: u16 = 0x10;
 const NFNL_MSG_BATCH_END: u16 = 0x11;
 const NFNL_BATCH_GENID: u16 = 1;
-/// The attribute holds attributes.
-const NLA_F_NESTED: u16 = 0x8000;
-/// Low 14 bits: the type without the flags for nesting and byte order.
-const ATTRIBUTE_TYPE: u16 = 0x3fff;
 /// The kernel answers while the request is sent; this only bounds the unthinkable.
 const PATIENCE: Duration = Duration::from_secs(5);
 /// A dump that writers interrupt this often is given up.
@@ -114,10 +101,11 @@ impl Nfnetlink {
             _ => NLM_F_REQUEST,
         };
         let kind = (request.subsystem as u16) << 8 | u16::from(request.message);
-        let mut message = Vec::with_capacity(FULL_HEADER + request.attributes.len());
-        push_header(&mut message, kind, flags, self.sequence, request.family, 0);
-        message.extend_from_slice(request.attributes);
-        close_message(&mut message, 0);
+        let mut message = Vec::new();
+        push_message(&mut message, Head { kind, flags, sequence: self.sequence }, |bytes| {
+            push_nfgenmsg(bytes, request.family, 0);
+            bytes.extend_from_slice(request.attributes);
+        });
         rustix::net::send(&self.socket, &message, SendFlags::empty()).map(drop)
     }
 
@@ -163,7 +151,7 @@ impl Nfnetlink {
                 }
             };
             let Some(datagram) = self.buffer.get(..length) else { continue };
-            for message in Messages(datagram).filter(|message| message.kind == NLMSG_ERROR) {
+            for message in Messages::new(datagram).filter(|message| message.kind == NLMSG_ERROR) {
                 let number = message.sequence.wrapping_sub(first);
                 match message.status() {
                     Ok(()) => done |= message.sequence == last.wrapping_sub(1),
@@ -196,7 +184,7 @@ impl Nfnetlink {
                 Err(error) => return Err(error),
             };
             let datagram = self.buffer.get(..length).ok_or(Errno::MSGSIZE)?;
-            for message in Messages(datagram) {
+            for message in Messages::new(datagram) {
                 if message.sequence != self.sequence {
                     continue;
                 }
@@ -204,7 +192,9 @@ impl Nfnetlink {
                 match message.kind {
                     NLMSG_DONE => return message.status().map(|()| whole),
                     NLMSG_ERROR => message.status()?,
-                    _ => take(message.body.get(4..).unwrap_or_default()),
+                    NLMSG_NOOP => continue,
+                    NLMSG_OVERRUN => return Err(Errno::NOBUFS),
+                    _ => take(message.attributes()),
                 }
                 if !request.dump {
                     return Ok(true);
@@ -243,10 +233,11 @@ impl Batch {
     }
 
     fn control(&mut self, kind: u16, attributes: impl FnOnce(&mut Vec<u8>)) {
-        let start = self.bytes.len();
-        push_header(&mut self.bytes, kind, NLM_F_REQUEST, self.next, 0, NFNL_SUBSYS_NFTABLES);
-        attributes(&mut self.bytes);
-        close_message(&mut self.bytes, start);
+        let head = Head { kind, flags: NLM_F_REQUEST, sequence: self.next };
+        push_message(&mut self.bytes, head, |bytes| {
+            push_nfgenmsg(bytes, 0, NFNL_SUBSYS_NFTABLES);
+            attributes(bytes);
+        });
         self.next = self.next.wrapping_add(1);
     }
 
@@ -254,149 +245,21 @@ impl Batch {
     pub(super) fn push(&mut self, message: u8, family: u8, flags: u16, attributes: impl FnOnce(&mut Vec<u8>)) {
         let start = self.bytes.len();
         let kind = NFNL_SUBSYS_NFTABLES << 8 | u16::from(message);
-        push_header(&mut self.bytes, kind, NLM_F_REQUEST | flags, self.next, family, 0);
-        attributes(&mut self.bytes);
-        close_message(&mut self.bytes, start);
+        push_message(&mut self.bytes, Head { kind, flags: NLM_F_REQUEST | flags, sequence: self.next }, |bytes| {
+            push_nfgenmsg(bytes, family, 0);
+            attributes(bytes);
+        });
         self.next = self.next.wrapping_add(1);
         self.last_message = Some(start);
     }
 
     /// The bytes, and the sequence number of the end. The last message asks for a word of success.
     fn finish(mut self) -> (Vec<u8>, u32) {
-        if let Some(flags) = self.last_message.and_then(|start| self.bytes.get_mut(start + 6..start + 8)) {
-            let set = u16::from_ne_bytes([flags[0], flags[1]]) | NLM_F_ACK;
-            flags.copy_from_slice(&set.to_ne_bytes());
+        if let Some(start) = self.last_message {
+            add_flags(&mut self.bytes, start, NLM_F_ACK);
         }
         let last = self.next;
         self.control(NFNL_MSG_BATCH_END, |_| ());
         (self.bytes, last)
-    }
-}
-
-/// Begins a message; [`close_message`] fills in its length.
-fn push_header(bytes: &mut Vec<u8>, kind: u16, flags: u16, sequence: u32, family: u8, resource: u16) {
-    bytes.extend_from_slice(&[0; 4]);
-    bytes.extend_from_slice(&kind.to_ne_bytes());
-    bytes.extend_from_slice(&flags.to_ne_bytes());
-    bytes.extend_from_slice(&sequence.to_ne_bytes());
-    bytes.extend_from_slice(&[0; 4]);
-    bytes.extend_from_slice(&[family, 0]);
-    bytes.extend_from_slice(&resource.to_be_bytes());
-}
-
-fn close_message(bytes: &mut [u8], start: usize) {
-    let length = u32::try_from(bytes.len() - start).unwrap_or(u32::MAX);
-    if let Some(place) = bytes.get_mut(start..start + 4) {
-        place.copy_from_slice(&length.to_ne_bytes());
-    }
-}
-
-/// Adds an attribute, padded. Content of more than 64 KiB can't be said; none here comes near.
-pub(super) fn push_attribute(bytes: &mut Vec<u8>, kind: u16, content: &[u8]) {
-    let length = u16::try_from(content.len() + 4).unwrap_or(u16::MAX);
-    bytes.extend_from_slice(&length.to_ne_bytes());
-    bytes.extend_from_slice(&kind.to_ne_bytes());
-    bytes.extend_from_slice(content);
-    bytes.resize(bytes.len().next_multiple_of(4), 0);
-}
-
-/// Adds a text with its closing zero byte.
-pub(super) fn push_text(bytes: &mut Vec<u8>, kind: u16, text: &str) {
-    let mut content = text.as_bytes().to_vec();
-    content.push(0);
-    push_attribute(bytes, kind, &content);
-}
-
-/// Adds an attribute that holds attributes.
-pub(super) fn push_nested(bytes: &mut Vec<u8>, kind: u16, content: &[u8]) {
-    push_attribute(bytes, kind | NLA_F_NESTED, content);
-}
-
-pub(super) struct Message<'a> {
-    pub kind: u16,
-    flags: u16,
-    sequence: u32,
-    pub body: &'a [u8],
-}
-
-impl Message<'_> {
-    /// The error number in front of the body of an error or an end.
-    fn status(&self) -> Result<(), Errno> {
-        match self.body.first_chunk().map(|code| i32::from_ne_bytes(*code)) {
-            Some(0) | None => Ok(()),
-            Some(code) => Err(Errno::from_raw_os_error(code.wrapping_neg())),
-        }
-    }
-}
-
-/// The messages of a datagram.
-pub(super) struct Messages<'a>(pub &'a [u8]);
-
-impl<'a> Iterator for Messages<'a> {
-    type Item = Message<'a>;
-
-    fn next(&mut self) -> Option<Message<'a>> {
-        let header = self.0.first_chunk::<HEADER>()?;
-        let [l0, l1, l2, l3, k0, k1, f0, f1, s0, s1, s2, s3, ..] = *header;
-        let length = u32::from_ne_bytes([l0, l1, l2, l3]) as usize;
-        let body = self.0.get(HEADER..length)?;
-        self.0 = self.0.get(length.next_multiple_of(4)..).unwrap_or_default();
-        Some(Message {
-            kind: u16::from_ne_bytes([k0, k1]),
-            flags: u16::from_ne_bytes([f0, f1]),
-            sequence: u32::from_ne_bytes([s0, s1, s2, s3]),
-            body,
-        })
-    }
-}
-
-/// The attributes of a message: type and content.
-pub(super) struct Attributes<'a>(pub &'a [u8]);
-
-impl<'a> Iterator for Attributes<'a> {
-    type Item = (u16, &'a [u8]);
-
-    fn next(&mut self) -> Option<(u16, &'a [u8])> {
-        let [l0, l1, k0, k1] = *self.0.first_chunk()?;
-        let length = usize::from(u16::from_ne_bytes([l0, l1]));
-        let content = self.0.get(4..length)?;
-        self.0 = self.0.get(length.next_multiple_of(4)..).unwrap_or_default();
-        Some((u16::from_ne_bytes([k0, k1]) & ATTRIBUTE_TYPE, content))
-    }
-}
-
-/// A number, most significant byte first, as nf_tables sends them.
-pub(super) fn number(content: &[u8]) -> Option<u32> {
-    Some(u32::from_be_bytes(content.try_into().ok()?))
-}
-
-/// A string with or without its closing zero byte.
-pub(super) fn text(content: &[u8]) -> String {
-    let end = content.iter().position(|byte| *byte == 0).unwrap_or(content.len());
-    String::from_utf8_lossy(&content[..end]).into_owned()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn attributes_end_where_a_length_is_wrong() {
-        let good = [8, 0, 1, 0, 0, 0, 0, 7];
-        let cut = [8, 0, 2, 0, 0];
-        let bytes: Vec<u8> = good.into_iter().chain(cut).collect();
-        let found: Vec<(u16, Option<u32>)> =
-            Attributes(&bytes).map(|(kind, content)| (kind, number(content))).collect();
-        assert_eq!(found, [(1, Some(7))]);
-        assert_eq!(Attributes(&[1, 0, 1, 0]).count(), 0);
-    }
-
-    #[test]
-    fn messages_end_where_a_length_is_wrong() {
-        let mut bytes = vec![0; 40];
-        bytes[0] = 20;
-        bytes[20] = 200;
-        assert_eq!(Messages(&bytes).count(), 1);
-        assert_eq!(Messages(&[0; 16]).count(), 0);
     }
 }

@@ -4,10 +4,11 @@
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use ruleward_core::facts::NftTable;
+use ruleward_netlink::{Attributes, Messages, text};
 use rustix::io::Errno;
 use rustix::net::RecvFlags;
 
-use super::nfnetlink::{Attributes, Messages, Nfnetlink, Request, text};
+use super::nfnetlink::{Nfnetlink, Request};
 use super::nft::events;
 use super::nft::wire::{DELETE_TABLE, NEW_TABLE};
 
@@ -73,7 +74,7 @@ impl TableEvents {
             match rustix::net::recv(&self.socket, &mut *self.buffer, RecvFlags::TRUNC) {
                 Ok((_, length)) => {
                     any |= self.buffer.get(..length).is_none_or(|datagram| {
-                        Messages(datagram).any(|message| {
+                        Messages::new(datagram).any(|message| {
                             let [subsystem, kind] = message.kind.to_be_bytes();
                             u16::from(subsystem) == events::SUBSYSTEM && matches!(kind, NEW_TABLE..=DELETE_TABLE)
                         })

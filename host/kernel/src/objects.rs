@@ -4,9 +4,10 @@
 //!
 //! Layouts: `linux/netfilter/nfnetlink_acct.h`, `linux/netfilter/nfnetlink_cttimeout.h`.
 
+use ruleward_netlink::{Attributes, push_attribute, push_nested};
 use rustix::io::Errno;
 
-use super::nfnetlink::{Attributes, Nfnetlink, Request, Subsystem, push_attribute, push_nested};
+use super::nfnetlink::{Nfnetlink, Request, Subsystem};
 
 const NEW: u8 = 0;
 const GET: u8 = 1;

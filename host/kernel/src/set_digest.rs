@@ -9,9 +9,10 @@ use std::collections::BTreeSet;
 use std::hash::{BuildHasher, DefaultHasher, Hash, Hasher, RandomState};
 use std::sync::OnceLock;
 
+use ruleward_netlink::{Attributes, number, push_attribute, push_text, text};
 use rustix::io::Errno;
 
-use super::nfnetlink::{Attributes, Nfnetlink, Request, Subsystem, number, push_attribute, push_text, text};
+use super::nfnetlink::{Nfnetlink, Request, Subsystem};
 use super::port::{Depth, SetsDigest};
 
 const LIST: u8 = 7;

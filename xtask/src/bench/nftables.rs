@@ -6,13 +6,13 @@
 //! `linux/netfilter/nf_tables.h`.
 
 use anyhow::{Context, Result, bail, ensure};
+use ruleward_netlink::{
+    Attributes, Head, Message, Messages, NLM_F_ACK, NLM_F_DUMP, NLM_F_DUMP_INTR, NLMSG_DONE, NLMSG_ERROR,
+};
 use rustix::io::Errno;
 use std::time::{Duration, Instant};
 
-use super::netlink::{
-    Attributes, Head, Message, Messages, NLM_F_ACK, NLM_F_DUMP, NLM_F_DUMP_INTR, NLMSG_DONE, NLMSG_ERROR, Socket,
-    push_message,
-};
+use super::netlink::{Socket, push};
 
 const SUBSYSTEM: u16 = 10;
 const BATCH_BEGIN: u16 = 16;
@@ -72,12 +72,12 @@ impl Stranger {
     fn listed(&mut self, chain: &str) -> Result<Option<Vec<Handle>>> {
         let sequence = self.next();
         let mut request = Vec::new();
-        let head = Head { kind: GETRULE, flags: NLM_F_DUMP, sequence, family: NFPROTO_IPV4, resource: 0 };
-        push_message(&mut request, head, &[(NFTA_RULE_TABLE, TABLE), (NFTA_RULE_CHAIN, &zero_ended(chain))]);
+        let head = Head { kind: GETRULE, flags: NLM_F_DUMP, sequence };
+        push(&mut request, head, (NFPROTO_IPV4, 0), &[(NFTA_RULE_TABLE, TABLE), (NFTA_RULE_CHAIN, &zero_ended(chain))]);
         self.socket.send(&request)?;
         let (mut handles, mut whole) = (Vec::new(), true);
         loop {
-            for message in Messages(answer(&mut self.socket)?) {
+            for message in Messages::new(answer(&mut self.socket)?) {
                 if message.sequence != sequence {
                     continue;
                 }
@@ -99,17 +99,17 @@ impl Stranger {
     pub fn delete(&mut self, chain: &str, handle: Handle) -> Result<Deletion> {
         let sequence = self.next();
         let mut batch = Vec::new();
-        let edge = Head { kind: BATCH_BEGIN, flags: 0, sequence, family: 0, resource: SUBSYSTEM };
-        push_message(&mut batch, edge, &[]);
-        let head = Head { kind: DELRULE, flags: NLM_F_ACK, sequence, family: NFPROTO_IPV4, resource: 0 };
+        let edge = Head { kind: BATCH_BEGIN, flags: 0, sequence };
+        push(&mut batch, edge, (0, SUBSYSTEM), &[]);
+        let head = Head { kind: DELRULE, flags: NLM_F_ACK, sequence };
         let rule = [(NFTA_RULE_TABLE, TABLE), (NFTA_RULE_CHAIN, &zero_ended(chain)), (NFTA_RULE_HANDLE, &handle.0[..])];
-        push_message(&mut batch, head, &rule);
-        push_message(&mut batch, Head { kind: BATCH_END, ..edge }, &[]);
+        push(&mut batch, head, (NFPROTO_IPV4, 0), &rule);
+        push(&mut batch, Head { kind: BATCH_END, ..edge }, (0, SUBSYSTEM), &[]);
         self.socket.send(&batch)?;
         loop {
             let datagram = answer(&mut self.socket)?;
             let came = Instant::now();
-            let mut ours = Messages(datagram).filter(|message| message.sequence == sequence);
+            let mut ours = Messages::new(datagram).filter(|message| message.sequence == sequence);
             if let Some(message) = ours.find(|message| message.kind == NLMSG_ERROR) {
                 return match message.status() {
                     Ok(()) => Ok(Deletion::Done(came)),
@@ -135,7 +135,7 @@ fn zero_ended(chain: &str) -> Vec<u8> {
 }
 
 fn handle(message: &Message<'_>) -> Option<Handle> {
-    let (_, content) = Attributes(message.attributes).find(|(kind, _)| *kind == NFTA_RULE_HANDLE)?;
+    let (_, content) = Attributes(message.attributes()).find(|(kind, _)| *kind == NFTA_RULE_HANDLE)?;
     content.try_into().ok().map(Handle)
 }
 
@@ -171,7 +171,7 @@ impl Listener {
     /// reading many events delays the time of the last one as little as possible.
     pub fn next(&mut self, deadline: Instant) -> Result<Option<Transaction>> {
         while let Some(datagram) = self.socket.receive(deadline)? {
-            let last = Messages(datagram).next().is_some_and(|message| message.kind == NEWGEN);
+            let last = Messages::new(datagram).next().is_some_and(|message| message.kind == NEWGEN);
             if last {
                 let at = Instant::now();
                 return Ok(Some(Transaction { at, datagrams: std::mem::take(&mut self.begun) }));
@@ -197,9 +197,9 @@ impl Transaction {
     }
 
     fn rules(&self, kind: u16) -> impl Iterator<Item = &[u8]> {
-        let messages = self.datagrams.iter().flat_map(|datagram| Messages(datagram));
-        let ours = messages.filter(move |message| message.kind == kind && message.family == NFPROTO_IPV4);
-        ours.map(|message| message.attributes).filter(|attributes| {
+        let messages = self.datagrams.iter().flat_map(|datagram| Messages::new(datagram));
+        let ours = messages.filter(move |message| message.kind == kind && message.body.first() == Some(&NFPROTO_IPV4));
+        ours.map(|message| message.attributes()).filter(|attributes| {
             Attributes(attributes).any(|(kind, content)| kind == NFTA_RULE_TABLE && content == TABLE)
         })
     }

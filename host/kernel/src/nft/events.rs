@@ -11,13 +11,14 @@ use std::time::{Duration, Instant};
 use ruleward_core::actor::Actor;
 use ruleward_core::names::{Family, Table};
 use ruleward_core::settle::Extent;
+use ruleward_netlink::{Attributes, Message, Messages, number, text};
 use rustix::io::Errno;
 use rustix::net::netlink::{NETFILTER, SocketAddrNetlink};
 use rustix::net::{AddressFamily, RecvFlags, SocketFlags, SocketType};
 
 use super::super::activity::{Activity, Deeds, Touch, Write};
 use super::super::identify::identify;
-use super::super::nfnetlink::{Attributes, Message, Messages, Nfnetlink, Request, number, text};
+use super::super::nfnetlink::{Nfnetlink, Request};
 use super::super::own_processes;
 use super::wire;
 
@@ -107,7 +108,7 @@ impl Events {
             };
             match buffer.get(..length) {
                 Some(datagram) => {
-                    Messages(datagram).for_each(|message| self.hear(&message, known, concerns, &mut activity));
+                    Messages::new(datagram).for_each(|message| self.hear(&message, known, concerns, &mut activity));
                 }
                 None => activity.lost = true,
             }

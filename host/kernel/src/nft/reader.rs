@@ -5,10 +5,11 @@ use std::collections::HashMap;
 use ruleward_core::base_chain::{ChainState, TableState};
 use ruleward_core::encoded_rule::{RawChain, RawRule, RawTable};
 use ruleward_core::names::{Family, Table};
+use ruleward_netlink::{Attributes, push_text, text};
 use rustix::io::Errno;
 
 use super::super::generation::{self, GenerationError};
-use super::super::nfnetlink::{Attributes, Nfnetlink, Request, push_text, text};
+use super::super::nfnetlink::{Nfnetlink, Request};
 use super::super::port::Wanted;
 use super::super::set_index::SetIndexes;
 use super::{rule, state, wire};

@@ -8,9 +8,9 @@ use std::ops::Range;
 
 use ruleward_core::encoded_rule::{EncodedRule, RawRule, SetUse};
 use ruleward_core::quote;
+use ruleward_netlink::{Attributes, number, push_attribute, push_nested, text};
 
 use super::wire;
-use crate::nfnetlink::{Attributes, number, push_attribute, push_nested, text};
 use crate::port::marks_line;
 
 const LIST_ELEMENT: u16 = 1;

@@ -2,9 +2,9 @@
 
 use ruleward_core::base_chain::{BaseChain, ChainState, Owner, TableState};
 use ruleward_core::contribution::Verdict;
+use ruleward_netlink::{Attributes, number, push_attribute, push_nested, text};
 
 use super::wire;
-use crate::nfnetlink::{Attributes, number, push_attribute, push_nested, text};
 
 /// `NFT_TABLE_F_DORMANT`
 const DORMANT: u32 = 1;

@@ -3,8 +3,9 @@
 
 use ruleward_core::encoded_rule::EncodedRule;
 use ruleward_core::transaction::{Change, Step, Transaction};
+use ruleward_netlink::{push_attribute, push_text};
 
-use super::super::nfnetlink::{Batch, BatchError, push_attribute, push_text};
+use super::super::nfnetlink::{Batch, BatchError};
 use super::super::port::TransactError;
 use super::super::set_index::SetIndexes;
 use super::{Nft, state, wire};

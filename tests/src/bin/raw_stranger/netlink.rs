@@ -3,23 +3,18 @@
 use std::io;
 use std::os::fd::OwnedFd;
 
+use ruleward_netlink::{
+    Head, Message as Answer, Messages, NLM_F_DUMP_INTR, NLM_F_REQUEST, NLMSG_DONE, NLMSG_ERROR, push_attribute,
+    push_message, push_nested, push_nfgenmsg, push_text,
+};
+pub use ruleward_netlink::{NLM_F_ACK, NLM_F_APPEND, NLM_F_CREATE, NLM_F_DUMP, NLM_F_ECHO};
 use rustix::net::netlink::{NETFILTER, SocketAddrNetlink};
 use rustix::net::sockopt::{Timeout, set_socket_recv_buffer_size, set_socket_send_buffer_size, set_socket_timeout};
 use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType};
 
-const NLM_F_REQUEST: u16 = 1;
-pub const NLM_F_ACK: u16 = 4;
-pub const NLM_F_ECHO: u16 = 8;
-pub const NLM_F_DUMP: u16 = 0x300;
-pub const NLM_F_CREATE: u16 = 0x400;
-pub const NLM_F_APPEND: u16 = 0x800;
-const NLM_F_DUMP_INTR: u16 = 0x10;
-const NLMSG_ERROR: u16 = 2;
-const NLMSG_DONE: u16 = 3;
 const NFTABLES: u16 = 10;
 const BATCH_BEGIN: u16 = 0x10;
 const BATCH_END: u16 = 0x11;
-const NESTED: u16 = 0x8000;
 
 /// Attributes under construction.
 #[derive(Default, Clone)]
@@ -27,32 +22,24 @@ pub struct Attributes(pub Vec<u8>);
 
 impl Attributes {
     pub fn bytes(mut self, kind: u16, content: &[u8]) -> Self {
-        self.0.extend(((content.len() + 4) as u16).to_ne_bytes());
-        self.0.extend(kind.to_ne_bytes());
-        self.0.extend(content);
-        self.0.resize(self.0.len().next_multiple_of(4), 0);
+        push_attribute(&mut self.0, kind, content);
         self
     }
 
-    pub fn text(self, kind: u16, text: &str) -> Self {
-        self.bytes(kind, &[text.as_bytes(), &[0]].concat())
+    pub fn text(mut self, kind: u16, text: &str) -> Self {
+        push_text(&mut self.0, kind, text);
+        self
     }
 
-    pub fn nest(self, kind: u16, inner: &Self) -> Self {
-        self.bytes(kind | NESTED, &inner.0)
+    pub fn nest(mut self, kind: u16, inner: &Self) -> Self {
+        push_nested(&mut self.0, kind, &inner.0);
+        self
     }
 }
 
 /// The attributes of an answer: type without flags, content.
-pub fn parse(mut bytes: &[u8]) -> Vec<(u16, &[u8])> {
-    let mut found = Vec::new();
-    while let Some([a, b, c, d]) = bytes.first_chunk().copied() {
-        let length = usize::from(u16::from_ne_bytes([a, b]));
-        let Some(content) = bytes.get(4..length) else { break };
-        found.push((u16::from_ne_bytes([c, d]) & 0x3fff, content));
-        bytes = bytes.get(length.next_multiple_of(4)..).unwrap_or_default();
-    }
-    found
+pub fn parse(bytes: &[u8]) -> Vec<(u16, &[u8])> {
+    ruleward_netlink::Attributes(bytes).collect()
 }
 
 /// One message of a batch, or a question.
@@ -65,15 +52,10 @@ pub struct Message {
 
 impl Message {
     fn write(&self, bytes: &mut Vec<u8>, kind: u16, sequence: u32, resource: u16) {
-        let length = (20 + self.attributes.0.len()) as u32;
-        bytes.extend(length.to_ne_bytes());
-        bytes.extend(kind.to_ne_bytes());
-        bytes.extend((self.flags | NLM_F_REQUEST).to_ne_bytes());
-        bytes.extend(sequence.to_ne_bytes());
-        bytes.extend([0; 4]);
-        bytes.extend([self.family, 0]);
-        bytes.extend(resource.to_be_bytes());
-        bytes.extend(&self.attributes.0);
+        push_message(bytes, Head { kind, flags: self.flags | NLM_F_REQUEST, sequence }, |bytes| {
+            push_nfgenmsg(bytes, self.family, resource);
+            bytes.extend(&self.attributes.0);
+        });
     }
 }
 
@@ -108,19 +90,19 @@ impl Socket {
             let dump = question.flags & NLM_F_DUMP != 0;
             let mut done = false;
             let sequence = self.sequence;
-            self.receive(|of, kind, flags, body| {
-                if of != sequence {
+            self.receive(|answer| {
+                if answer.sequence != sequence {
                     return Ok(());
                 }
-                whole &= flags & NLM_F_DUMP_INTR == 0;
-                match kind {
+                whole &= answer.flags & NLM_F_DUMP_INTR == 0;
+                match answer.kind {
                     NLMSG_DONE => done = true,
                     NLMSG_ERROR => {
                         done = true;
-                        status(body)?;
+                        answer.status()?;
                     }
                     _ => {
-                        bodies.push(body.get(4..).unwrap_or_default().to_vec());
+                        bodies.push(answer.attributes().to_vec());
                         done |= !dump;
                     }
                 }
@@ -149,32 +131,28 @@ impl Socket {
         rustix::net::send(&self.fd, &bytes, SendFlags::empty())?;
         let (mut echoed, mut done) = (Vec::new(), false);
         while !done {
-            self.receive(|of, kind, _, body| {
-                if of < first {
+            self.receive(|answer| {
+                if answer.sequence < first {
                     return Ok(());
                 }
-                if kind == NLMSG_ERROR {
-                    done |= of == last;
-                    return status(body);
+                if answer.kind == NLMSG_ERROR {
+                    done |= answer.sequence == last;
+                    return Ok(answer.status()?);
                 }
-                echoed.push(body.get(4..).unwrap_or_default().to_vec());
+                echoed.push(answer.attributes().to_vec());
                 Ok(())
             })?;
         }
         Ok(echoed)
     }
 
-    fn receive(&mut self, mut take: impl FnMut(u32, u16, u16, &[u8]) -> io::Result<()>) -> io::Result<()> {
+    fn receive(&mut self, mut take: impl FnMut(Answer<'_>) -> io::Result<()>) -> io::Result<()> {
         let (_, length) = rustix::net::recv(&self.fd, &mut *self.buffer, RecvFlags::TRUNC)?;
-        let mut rest = self.buffer.get(..length).ok_or_else(|| io::Error::other("an answer was too long"))?;
+        let datagram = self.buffer.get(..length).ok_or_else(|| io::Error::other("an answer was too long"))?;
         let mut result = Ok(());
-        while let Some([l0, l1, l2, l3, k0, k1, f0, f1, s0, s1, s2, s3]) = rest.first_chunk().copied() {
-            let length = u32::from_ne_bytes([l0, l1, l2, l3]) as usize;
-            let Some(body) = rest.get(16..length) else { break };
-            let (kind, flags) = (u16::from_ne_bytes([k0, k1]), u16::from_ne_bytes([f0, f1]));
-            let taken = take(u32::from_ne_bytes([s0, s1, s2, s3]), kind, flags, body);
+        for answer in Messages::new(datagram) {
+            let taken = take(answer);
             result = result.and(taken);
-            rest = rest.get(length.next_multiple_of(4)..).unwrap_or_default();
         }
         result
     }
@@ -196,11 +174,4 @@ fn force_send_buffer(fd: &OwnedFd) -> io::Result<()> {
         libc::setsockopt(fd.as_raw_fd(), libc::SOL_SOCKET, libc::SO_SNDBUFFORCE, (&raw const size).cast(), length)
     };
     if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
-}
-
-fn status(body: &[u8]) -> io::Result<()> {
-    match body.first_chunk().map(|code| i32::from_ne_bytes(*code)) {
-        Some(0) | None => Ok(()),
-        Some(code) => Err(io::Error::from_raw_os_error(-code)),
-    }
 }
