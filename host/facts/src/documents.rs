@@ -156,15 +156,15 @@ fn read_file(path: &Path, bytes: &[u8], resources: &mut Resources) {
 }
 
 fn read_yaml(text: &str, source: &Arc<str>, resources: &mut Resources) {
-    let origin = |document, line| Origin { source: Arc::clone(source), document, line, item: None };
+    let origin = |line| Origin { source: Arc::clone(source), line, item: None };
     match yaml::read(text) {
         Ok(documents) => {
             for document in documents {
-                resources.add(document.value, origin(document.number, document.line));
+                resources.add(document.value, origin(document.line));
             }
         }
         Err(error) => {
-            resources.problem(Problem::Invalid { origin: origin(error.document, error.line), reason: error.reason });
+            resources.problem(Problem::Invalid { origin: origin(error.line), reason: error.reason });
         }
     }
 }
@@ -174,12 +174,12 @@ fn read_json(text: &str, source: &Arc<str>, resources: &mut Resources) {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     let mut values = serde_json::Deserializer::from_str(text).into_iter::<Value>();
     let (mut counted, mut line) = (0, 1);
-    for document in 1.. {
+    loop {
         let rest = &text[values.byte_offset()..];
         let start = text.len() - rest.trim_start().len();
         line += line_breaks(&text.as_bytes()[counted..start]);
         counted = start;
-        let origin = |line| Origin { source: Arc::clone(source), document, line, item: None };
+        let origin = |line| Origin { source: Arc::clone(source), line, item: None };
         match values.next() {
             Some(Ok(value)) => resources.add(value, origin(line)),
             Some(Err(error)) => {

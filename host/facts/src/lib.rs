@@ -16,7 +16,6 @@ mod interfaces;
 mod node;
 mod resource;
 mod rtnetlink;
-mod scalar;
 mod yaml;
 
 #[cfg(test)]

@@ -16,8 +16,6 @@ use super::documents::{DocumentsError, Problem};
 pub struct Origin {
     /// The file.
     pub source: Arc<str>,
-    /// Its place among the documents of the file, counted from 1.
-    pub document: usize,
     /// The line on which it begins, or on which something is wrong with it, counted from 1.
     pub line: usize,
     /// Its place among the items of a list, counted from 0.
@@ -26,7 +24,7 @@ pub struct Origin {
 
 impl fmt::Display for Origin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}, document {}, line {}", self.source, self.document, self.line)?;
+        write!(f, "{}, line {}", self.source, self.line)?;
         self.item.map_or(Ok(()), |item| write!(f, ", items[{item}]"))
     }
 }

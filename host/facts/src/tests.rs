@@ -6,6 +6,7 @@ use std::path::Path;
 
 use proptest::prelude::*;
 use ruleward_core::facts::Document;
+use serde_json::json;
 use tempfile::TempDir;
 
 use super::*;
@@ -116,6 +117,59 @@ spec:
 }
 
 #[test]
+fn words_mean_what_kubectl_makes_of_them() {
+    for (word, value) in [
+        ("", json!(null)),
+        ("~", json!(null)),
+        ("yes", json!(true)),
+        ("on", json!(true)),
+        ("Off", json!(false)),
+        ("Enabled", json!("Enabled")),
+        ("Never", json!("Never")),
+        ("32768:65535", json!("32768:65535")),
+        ("12:30:45", json!("12:30:45")),
+        ("10.0.0.0/8", json!("10.0.0.0/8")),
+        ("10.0.0.1", json!("10.0.0.1")),
+        ("fd00::/8", json!("fd00::/8")),
+        ("3.10", json!(3.1)),
+        ("v3.28.2", json!("v3.28.2")),
+        ("2001-01-01", json!("2001-01-01")),
+        ("26", json!(26)),
+        ("-7", json!(-7)),
+        ("+7", json!(7)),
+        ("0", json!(0)),
+        ("0755", json!(493)),
+        ("089", json!(89)),
+        ("0x1F", json!(31)),
+        ("0b11", json!(3)),
+        ("0o17", json!(15)),
+        ("1_000", json!(1000)),
+        ("1e3", json!(1000)),
+        (".5", json!(0.5)),
+        ("1.", json!(1)),
+        ("18446744073709551615", json!(18_446_744_073_709_551_615_u64)),
+        ("-9223372036854775808", json!(i64::MIN)),
+        ("+-1", json!("+-1")),
+        ("0x", json!("0x")),
+        ("0x-1", json!("0x-1")),
+        (".", json!(".")),
+        ("1e", json!("1e")),
+        ("1é", json!("1é")),
+        // kubectl makes of these the string "yEs" and the number 10.
+        ("yEs", json!(true)),
+        ("1__0", json!("1__0")),
+    ] {
+        let found = yaml::read(&format!("a: {word}\nb: x\n")).unwrap();
+        assert_eq!(found[0].value["a"], value, "{word:?}");
+    }
+    // Of the last one kubectl makes a string.
+    for word in [".nan", ".inf", "-.INF", "1e999"] {
+        let reason = format!("{word:?} is not a number that JSON has; put it in quotes");
+        assert_eq!(yaml::read(&format!("a: {word}")), Err(yaml::YamlError { line: 1, reason }));
+    }
+}
+
+#[test]
 fn aliases_and_merge_keys_are_expanded() {
     let text = format!("{POOL}  base: &base {{x: 1, y: 2}}\n  copy: *base\n  more: {{<<: *base, x: 3}}\n");
     let found = documents(&[("a.yaml", &text)]);
@@ -131,75 +185,71 @@ fn a_short_file_can_not_become_a_large_one() {
     }
     assert_eq!(
         refusal(&[("bomb.yaml", &text)]),
-        "bomb.yaml, document 1, line 13: holds more than a million values or 32 MiB of text, aliases counted in full; \
-         split the file"
+        "bomb.yaml, line 13: has more than 250000 values with anchors around them; write out what aliases repeat"
     );
+    for item in ["x, ".repeat(1000), "x".repeat(100_000)] {
+        let aliases = "*a, ".repeat(3000);
+        assert_eq!(
+            refusal(&[("wide.yaml", &format!("a: &a [{item}]\nb: [{aliases}]\n"))]),
+            "wide.yaml, line 2: holds more than two million keys and values or 32 MiB of text, aliases counted in full; \
+             split the file"
+        );
+    }
     assert_eq!(
         refusal(&[("self.yaml", "a: &a [*a]")]),
-        "self.yaml, document 1, line 1: has an alias to a value that is not complete yet"
+        "self.yaml, line 1: has an alias to a value that is not complete yet"
     );
     let deep = "[".repeat(5000);
-    assert!(refusal(&[("deep.yaml", &deep)]).starts_with("deep.yaml, document 1, line 1: not valid YAML: "));
-    assert!(
-        refusal(&[("deep.json", &deep)]).starts_with("deep.json, document 1, line 1: not valid JSON: recursion limit")
-    );
+    assert!(refusal(&[("deep.yaml", &deep)]).starts_with("deep.yaml, line 1: not valid YAML: "));
+    assert!(refusal(&[("deep.json", &deep)]).starts_with("deep.json, line 1: not valid JSON: recursion limit"));
     let deep: String = (0..300).map(|level| format!("{}a:\n", " ".repeat(level))).collect();
-    assert!(refusal(&[("deep.yaml", &deep)]).starts_with("deep.yaml, document 1, line "));
+    assert!(refusal(&[("deep.yaml", &deep)]).starts_with("deep.yaml, line "));
     let deep = "- ".repeat(5000);
-    assert!(refusal(&[("deep.yaml", &deep)]).starts_with("deep.yaml, document 1, line 1"));
+    assert!(refusal(&[("deep.yaml", &deep)]).starts_with("deep.yaml, line 1"));
 }
 
 #[test]
-fn refusals_name_file_document_and_line() {
+fn refusals_name_file_and_line() {
     for (text, message) in [
-        ("a: 1\n---\nkind: [", "document 2, line 3: not valid YAML: unclosed bracket '['"),
-        ("a: 1\na: 2\n", "document 1, line 2: has the key \"a\" twice in one mapping; remove one"),
-        (
-            "\n\nkind: IPPool\n",
-            "document 1, line 3: has no apiVersion; add it, for example apiVersion: projectcalico.org/v3",
-        ),
-        ("apiVersion: v1\n", "document 1, line 1: has no kind; add it, for example kind: IPPool"),
-        ("apiVersion: 1\n", "document 1, line 1: apiVersion is the number 1; put it in quotes"),
-        ("{apiVersion: v1, kind: ''}", "document 1, line 1: kind is empty; expected a string such as \"IPPool\""),
-        ("{apiVersion: v1, kind: A}", "document 1, line 1: has no metadata; add it with a name in it"),
-        (
-            "{apiVersion: v1, kind: A, metadata: x}",
-            "document 1, line 1: metadata is a string; expected a mapping with a name",
-        ),
+        ("a: 1\n---\nkind: [", "line 3: not valid YAML: unclosed bracket '['"),
+        ("a: 1\na: 2\n", "line 2: has the key \"a\" twice in one mapping; remove one"),
+        ("\n\nkind: IPPool\n", "line 3: has no apiVersion; add it, for example apiVersion: projectcalico.org/v3"),
+        ("apiVersion: v1\n", "line 1: has no kind; add it, for example kind: IPPool"),
+        ("apiVersion: 1\n", "line 1: apiVersion is the number 1; put it in quotes"),
+        ("{apiVersion: v1, kind: ''}", "line 1: kind is empty; expected a string such as \"IPPool\""),
+        ("{apiVersion: v1, kind: A}", "line 1: has no metadata; add it with a name in it"),
+        ("{apiVersion: v1, kind: A, metadata: x}", "line 1: metadata is a string; expected a mapping with a name"),
         (
             "{apiVersion: v1, kind: A, metadata: {}}",
-            "document 1, line 1: has no metadata.name; add it, for example metadata.name: default-ipv4-ippool",
+            "line 1: has no metadata.name; add it, for example metadata.name: default-ipv4-ippool",
         ),
         (
             "{apiVersion: v1, kind: A, metadata: {name: yes}}",
-            "document 1, line 1: metadata.name is the boolean true; put it in quotes",
+            "line 1: metadata.name is the boolean true; put it in quotes",
         ),
-        ("hello", "document 1, line 1: is a string, not a resource with apiVersion, kind and metadata"),
-        ("{kind: List}", "document 1, line 1: is a List without items; add them, or items: [] for none"),
-        ("{kind: List, items: 1}", "document 1, line 1: items is the number 1; expected a list"),
+        ("hello", "line 1: is a string, not a resource with apiVersion, kind and metadata"),
+        ("{kind: List}", "line 1: is a List without items; add them, or items: [] for none"),
+        ("{kind: List, items: 1}", "line 1: items is the number 1; expected a list"),
         (
             "{kind: List, items: [1]}",
-            "document 1, line 1, items[0]: is the number 1, not a resource with apiVersion, kind and metadata",
+            "line 1, items[0]: is the number 1, not a resource with apiVersion, kind and metadata",
         ),
         (
             "{kind: List, items: [{kind: List, items: []}]}",
-            "document 1, line 1, items[0]: is a List inside a List; write all items into one",
+            "line 1, items[0]: is a List inside a List; write all items into one",
         ),
-        ("a: .inf", "document 1, line 1: \".inf\" is not a number that JSON has; put it in quotes"),
-        ("a: !!int x", "document 1, line 1: \"x\" is not what its tag says"),
-        ("a: !secret x", "document 1, line 1: has the tag \"!secret\", which no resource needs; remove it"),
-        ("? [a]\n: b", "document 1, line 1: has a key that is not a plain word; keys are strings"),
-        ("a: {<<: 1}", "document 1, line 1: has a merge key `<<` whose value is not a mapping"),
+        ("a: .inf", "line 1: \".inf\" is not a number that JSON has; put it in quotes"),
+        ("a: !!int x", "line 1: is not what its tag says: u64"),
+        ("a: !secret x", "line 1: has the tag \"!secret\", which no resource needs; remove it"),
+        ("? [a]\n: b", "line 1: has a key that is not a plain word; keys are strings"),
+        ("a: {<<: 1}", "line 1: has a merge key `<<` whose value is not a mapping"),
     ] {
         let refusal = refusal(&[("x.yaml", text)]);
         assert!(refusal.starts_with(&format!("x.yaml, {message}")), "{text:?}: {refusal}");
         assert!(message.ends_with(' ') || refusal == format!("x.yaml, {message}"), "{text:?}: {refusal}");
     }
     let json = format!("{}\n\n  {{\"a\": \n}}", resource("Node", "n"));
-    assert_eq!(
-        refusal(&[("x.json", &json)]),
-        "x.json, document 2, line 4: not valid JSON: expected value at line 4 column 1"
-    );
+    assert_eq!(refusal(&[("x.json", &json)]), "x.json, line 4: not valid JSON: expected value at line 4 column 1");
 }
 
 #[test]
@@ -207,14 +257,14 @@ fn the_same_resource_twice_is_refused() {
     let second = format!("# pools\n{POOL}");
     assert_eq!(
         refusal(&[("a.yaml", POOL), ("b.yaml", &second)]),
-        "IPPool \"default\" is there twice: a.yaml, document 1, line 1, and b.yaml, document 1, line 2; remove one of them"
+        "IPPool \"default\" is there twice: a.yaml, line 1, and b.yaml, line 2; remove one of them"
     );
     let pods =
         |namespace: &str| format!("{{apiVersion: v1, kind: Pod, metadata: {{name: p, namespace: {namespace}}}}}\n");
     assert_eq!(documents(&[("a.yaml", &pods("blue")), ("b.yaml", &pods("green"))]).len(), 2);
     assert_eq!(
         refusal(&[("a.yaml", &format!("kind: List\nitems:\n- {}- {}", pods("blue"), pods("blue")))]),
-        "Pod \"blue/p\" is there twice: a.yaml, document 1, line 1, items[0], and a.yaml, document 1, line 1, items[1]; \
+        "Pod \"blue/p\" is there twice: a.yaml, line 1, items[0], and a.yaml, line 1, items[1]; \
          remove one of them"
     );
 }
@@ -225,9 +275,9 @@ fn one_bad_file_refuses_them_all_and_all_problems_are_said() {
     assert_eq!(
         message.lines().collect::<Vec<_>>(),
         [
-            "b.yaml, document 1, line 1: is a string, not a resource with apiVersion, kind and metadata",
+            "b.yaml, line 1: is a string, not a resource with apiVersion, kind and metadata",
             "c.json: is empty; remove it, or leave a comment in it",
-            "d.json, document 1, line 1: has no apiVersion; add it, for example apiVersion: projectcalico.org/v3",
+            "d.json, line 1: has no apiVersion; add it, for example apiVersion: projectcalico.org/v3",
         ]
     );
 }
