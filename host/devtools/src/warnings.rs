@@ -5,40 +5,29 @@ use std::fmt::{Debug, Write as _};
 use std::io::Write as _;
 
 use tracing::field::{Field, Visit};
-use tracing::span::{Attributes, Id, Record};
-use tracing::{Event, Level, Metadata, Subscriber};
+use tracing::level_filters::LevelFilter;
+use tracing::{Event, Subscriber};
+use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
+use tracing_subscriber::registry;
 
 struct Warnings;
 
 /// Shows them from now on.
 pub fn show() {
     // A second start in one process changes nothing.
-    let _ = tracing::subscriber::set_global_default(Warnings);
+    let _ = tracing::subscriber::set_global_default(warnings());
 }
 
-impl Subscriber for Warnings {
-    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
-        *metadata.level() <= Level::WARN
-    }
+fn warnings() -> impl Subscriber + Send + Sync {
+    registry().with(LevelFilter::WARN).with(Warnings)
+}
 
-    fn event(&self, event: &Event<'_>) {
+impl<S: Subscriber> Layer<S> for Warnings {
+    fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
         let mut line = Line(format!("{}:", event.metadata().level().as_str().to_lowercase()));
         event.record(&mut line);
         let _ = writeln!(std::io::stderr().lock(), "{}", line.0); // nobody reads it
     }
-
-    // Spans are none of its business.
-    fn new_span(&self, _span: &Attributes<'_>) -> Id {
-        Id::from_u64(1)
-    }
-
-    fn record(&self, _span: &Id, _values: &Record<'_>) {}
-
-    fn record_follows_from(&self, _span: &Id, _follows: &Id) {}
-
-    fn enter(&self, _span: &Id) {}
-
-    fn exit(&self, _span: &Id) {}
 }
 
 /// The message, and what else is told, by name.
@@ -55,11 +44,13 @@ impl Visit for Line {
 
 #[cfg(test)]
 mod tests {
+    use tracing::Level;
+
     use super::*;
 
     #[test]
     fn only_warnings_and_what_is_worse_is_shown() {
-        tracing::subscriber::with_default(Warnings, || {
+        tracing::subscriber::with_default(warnings(), || {
             assert!(tracing::enabled!(Level::ERROR) && tracing::enabled!(Level::WARN));
             assert!(!tracing::enabled!(Level::INFO));
         });

@@ -1,5 +1,6 @@
-//! journald's socket. Nothing waits for journald: what it does not take is given back with the reason, so that it can be
-//! written elsewhere or counted. The library for it drops such lines without a word.
+//! journald's socket. Nothing waits for journald: what it does not take is given back with the
+//! reason, so that it can be written elsewhere or counted. tracing-journald waits on its socket,
+//! ignores what becomes of a line, knows one address, and can add nothing to a message.
 
 use std::io;
 use std::os::unix::net::UnixDatagram;
@@ -21,7 +22,8 @@ static OUR_STDERR: LazyLock<bool> = LazyLock::new(|| {
     stat.is_ok_and(|stat| stream == format!("{}:{}", stat.st_dev, stat.st_ino))
 });
 
-/// Whether the standard error output is journald's, as systemd says it (systemd.exec(5), `$JOURNAL_STREAM`).
+/// Whether the standard error output is journald's, as systemd says it (systemd.exec(5),
+/// `$JOURNAL_STREAM`).
 pub fn is_our_stderr() -> bool {
     *OUR_STDERR
 }

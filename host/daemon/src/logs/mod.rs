@@ -1,8 +1,10 @@
 //! Logs: one event is one line, whatever its text contains.
 //!
-//! People read them on the standard error output, journald gets them with fields, and other programs as JSON. The level can
-//! be changed while the program runs. A place in the code that says something again and again is cut short, and the number
-//! of lines that were left out is told ([`Pace`]). Nobody who reads logs can hold up the program or end it.
+//! People read them on the standard error output, journald gets them with fields, and other
+//! programs as JSON. They are one layer of tracing-subscriber; the level is a filter before it, and
+//! can be changed while the program runs. A place in the code that says something again and again
+//! is cut short, and the number of lines that were left out is told ([`Pace`]). Nobody who reads
+//! logs can hold up the program or end it.
 
 mod journald;
 mod line;
@@ -10,14 +12,16 @@ mod line;
 use std::collections::HashMap;
 use std::io::{self, IsTerminal, Write};
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
 use ruleward_core::rate::Pace;
 use serde::{Deserialize, Serialize};
-use tracing::span::{Attributes, Id, Record};
-use tracing::{Event, Metadata, Subscriber};
+use tracing::level_filters::LevelFilter;
+use tracing::{Event, Subscriber};
+use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
+use tracing_subscriber::{Registry, registry, reload};
 
 use line::Line;
 use ruleward_report::terminal::colours;
@@ -69,6 +73,18 @@ impl Level {
     }
 }
 
+impl From<Level> for LevelFilter {
+    fn from(level: Level) -> Self {
+        match level {
+            Level::Error => Self::ERROR,
+            Level::Warn => Self::WARN,
+            Level::Info => Self::INFO,
+            Level::Debug => Self::DEBUG,
+            Level::Trace => Self::TRACE,
+        }
+    }
+}
+
 /// What log lines look like.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub enum LogFormat {
@@ -86,7 +102,7 @@ pub enum LogFormat {
 #[derive(Debug)]
 struct Logs {
     began: Instant,
-    level: AtomicU8,
+    level: reload::Handle<LevelFilter, Registry>,
     /// The format, and whether text has the time.
     form: Mutex<(LogFormat, bool)>,
     paces: Mutex<HashMap<(tracing::callsite::Identifier, Option<String>), Pace>>,
@@ -104,10 +120,11 @@ static LOGS: OnceLock<Logs> = OnceLock::new();
 /// Starts logging. The daemon says more, and when; a fault of the program becomes an event too.
 pub fn start(level: Option<Level>, format: Option<LogFormat>, daemon: bool) {
     let default = if daemon { Level::Info } else { Level::Warn };
-    let logs = LOGS.get_or_init(|| Logs::new(level.unwrap_or(default), format.unwrap_or(LogFormat::Auto), daemon));
+    let (filter, handle) = reload::Layer::new(level.unwrap_or(default).into());
+    let logs = LOGS.get_or_init(|| Logs::new(handle, format.unwrap_or(LogFormat::Auto), daemon));
     *locked(&logs.fixed) = (level, format);
     // A second start in one process changes nothing.
-    let _ = tracing::subscriber::set_global_default(logs);
+    let _ = tracing::subscriber::set_global_default(registry().with(filter).with(logs));
     std::panic::set_hook(Box::new(|panic| tracing::error!("fault in ruleward: {panic}")));
 }
 
@@ -135,10 +152,10 @@ fn locked<T>(what: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
 }
 
 impl Logs {
-    fn new(level: Level, format: LogFormat, with_time: bool) -> Self {
+    fn new(level: reload::Handle<LevelFilter, Registry>, format: LogFormat, with_time: bool) -> Self {
         Self {
             began: Instant::now(),
-            level: AtomicU8::new(level as u8),
+            level,
             form: Mutex::new((format, with_time)),
             paces: Mutex::default(),
             fixed: Mutex::default(),
@@ -149,8 +166,8 @@ impl Logs {
     }
 
     fn level(&self) -> Level {
-        let level = self.level.load(Ordering::Relaxed);
-        Level::ALL.into_iter().find(|known| *known as u8 == level).unwrap_or(Level::Info)
+        let filter = self.level.clone_current();
+        filter.and_then(LevelFilter::into_level).map_or(Level::Info, |level| Level::of(&level))
     }
 
     fn configure(&self, level: Level, format: LogFormat) {
@@ -165,11 +182,11 @@ impl Logs {
     }
 
     fn set_level(&self, level: Level) {
-        self.level.store(level as u8, Ordering::Relaxed);
+        let _ = self.level.reload(level); // fails only without the filter, and then nothing is logged
     }
 
-    /// Whether this line may be written, and how many like it were left out before. What policies say is counted for each
-    /// of them.
+    /// Whether this line may be written, and how many like it were left out before. What policies
+    /// say is counted for each of them.
     fn turn(&self, event: &Event<'_>, line: &Line) -> Option<u64> {
         let source = (event.metadata().callsite(), line.field("policy").map(ToOwned::to_owned));
         let mut paces = locked(&self.paces);
@@ -194,8 +211,8 @@ impl Logs {
         let _ = io::stderr().lock().write_all(text.as_bytes());
     }
 
-    /// Whether journald has the line, or it is lost: one that does not keep up has its standard error outputs full as well, and
-    /// writing there would wait.
+    /// Whether journald has the line, or it is lost: one that does not keep up has its standard
+    /// error outputs full as well, and writing there would wait.
     fn send(&self, line: &mut Line) -> bool {
         let lost = self.lost.swap(0, Ordering::Relaxed);
         if lost > 0 {
@@ -212,18 +229,8 @@ impl Logs {
     }
 }
 
-/// There are no spans.
-impl Subscriber for &'static Logs {
-    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
-        metadata.is_event() && Level::of(metadata.level()) <= self.level()
-    }
-
-    /// The level may change at any time.
-    fn register_callsite(&self, _: &'static Metadata<'static>) -> tracing::subscriber::Interest {
-        tracing::subscriber::Interest::sometimes()
-    }
-
-    fn event(&self, event: &Event<'_>) {
+impl<S: Subscriber> Layer<S> for &'static Logs {
+    fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
         let mut line = Line::of(event, SystemTime::now());
         let Some(left_out) = self.turn(event, &line) else { return };
         if left_out > 0 {
@@ -231,15 +238,6 @@ impl Subscriber for &'static Logs {
         }
         self.write(line);
     }
-
-    fn new_span(&self, _: &Attributes<'_>) -> Id {
-        Id::from_u64(1)
-    }
-
-    fn record(&self, _: &Id, _: &Record<'_>) {}
-    fn record_follows_from(&self, _: &Id, _: &Id) {}
-    fn enter(&self, _: &Id) {}
-    fn exit(&self, _: &Id) {}
 }
 
 #[cfg(test)]
@@ -251,34 +249,48 @@ mod tests {
     /// Hears every event.
     struct Probe<F>(F);
 
-    impl<F: Fn(&Event<'_>) + Send + Sync + 'static> Subscriber for Probe<F> {
-        fn enabled(&self, _: &Metadata<'_>) -> bool {
-            true
-        }
-        fn event(&self, event: &Event<'_>) {
+    impl<S: Subscriber, F: Fn(&Event<'_>) + 'static> Layer<S> for Probe<F> {
+        fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
             (self.0)(event);
         }
-        fn new_span(&self, _: &Attributes<'_>) -> Id {
-            Id::from_u64(1)
-        }
-        fn record(&self, _: &Id, _: &Record<'_>) {}
-        fn record_follows_from(&self, _: &Id, _: &Id) {}
-        fn enter(&self, _: &Id) {}
-        fn exit(&self, _: &Id) {}
+    }
+
+    /// tracing has one level for all subscribers of a process: two tests that set it would meet.
+    static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+
+    /// With the filter that its level is set in.
+    fn logs(
+        format: LogFormat,
+        with_time: bool,
+    ) -> (Logs, reload::Layer<LevelFilter, Registry>, std::sync::MutexGuard<'static, ()>) {
+        let alone = locked(&ONE_AT_A_TIME);
+        let (filter, handle) = reload::Layer::new(LevelFilter::INFO);
+        (Logs::new(handle, format, with_time), filter, alone)
     }
 
     #[test]
-    fn every_level_can_be_set() {
-        let logs = Logs::new(Level::Info, LogFormat::Auto, true);
-        for level in Level::ALL {
-            logs.set_level(level);
-            assert_eq!(logs.level(), level);
-        }
+    fn every_level_can_be_set_while_it_runs() {
+        let (logs, filter, _alone) = logs(LogFormat::Auto, true);
+        let heard = Arc::new(Mutex::new(Vec::new()));
+        let taken = Arc::clone(&heard);
+        let probe = Probe(move |event: &Event<'_>| locked(&taken).push(Level::of(event.metadata().level())));
+        tracing::subscriber::with_default(registry().with(filter).with(probe), || {
+            for (least, level) in Level::ALL.into_iter().enumerate() {
+                logs.set_level(level);
+                assert_eq!(logs.level(), level);
+                tracing::error!("x");
+                tracing::warn!("x");
+                tracing::info!("x");
+                tracing::debug!("x");
+                tracing::trace!("x");
+                assert_eq!(std::mem::take(&mut *locked(&heard)), Level::ALL[..=least]);
+            }
+        });
     }
 
     #[test]
     fn the_configuration_counts_when_it_changes_and_the_command_line_before_it() {
-        let logs = Logs::new(Level::Info, LogFormat::Auto, true);
+        let (logs, _filter, _alone) = logs(LogFormat::Auto, true);
         logs.configure(Level::Debug, LogFormat::Json);
         assert_eq!((logs.level(), locked(&logs.form).0), (Level::Debug, LogFormat::Json));
         logs.set_level(Level::Trace);
@@ -293,7 +305,7 @@ mod tests {
 
     #[test]
     fn one_noisy_source_is_cut_short_and_no_other() {
-        let logs = Logs::new(Level::Info, LogFormat::Text, false);
+        let (logs, filter, _alone) = logs(LogFormat::Text, false);
         let turns = Arc::new(Mutex::new(Vec::new()));
         let taken = Arc::clone(&turns);
         let probe = Probe(move |event: &Event<'_>| {
@@ -302,7 +314,7 @@ mod tests {
             locked(&taken).push((line.field("policy").unwrap_or_default().to_owned(), passes));
         });
         let say = |policy: &str| tracing::info!(policy, "says something");
-        tracing::subscriber::with_default(probe, || {
+        tracing::subscriber::with_default(registry().with(filter).with(probe), || {
             (0..10_000).for_each(|_| say("noisy"));
             say("quiet");
         });
@@ -315,7 +327,7 @@ mod tests {
     fn who_does_not_keep_up_is_not_waited_for_and_the_lines_are_counted() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("socket");
-        let logs = Logs { journal: path.clone(), ..Logs::new(Level::Info, LogFormat::Journal, false) };
+        let logs = Logs { journal: path.clone(), ..logs(LogFormat::Journal, false).0 };
         assert!(!logs.send(&mut Line::saying("gone")), "a line for which there is no journald goes elsewhere");
         let journal = std::os::unix::net::UnixDatagram::bind(&path).unwrap();
         while logs.lost.load(Ordering::Relaxed) < 3 {

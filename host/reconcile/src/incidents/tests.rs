@@ -6,8 +6,9 @@ use std::sync::{Arc, Mutex};
 use ruleward_core::actor::Parent;
 use ruleward_core::names::{Family, Table};
 use tracing::field::Field;
-use tracing::span::{Attributes, Id, Record};
-use tracing::{Event, Metadata, Subscriber};
+use tracing::{Event, Subscriber};
+use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
+use tracing_subscriber::registry;
 
 use super::*;
 use ruleward_report::ActorReport;
@@ -197,31 +198,21 @@ fn the_log_line_of_a_hostile_actor_is_one_line() {
 #[derive(Default)]
 struct Messages(Arc<Mutex<Vec<String>>>);
 
-impl Subscriber for Messages {
-    fn enabled(&self, _: &Metadata<'_>) -> bool {
-        true
-    }
-    fn event(&self, event: &Event<'_>) {
+impl<S: Subscriber> Layer<S> for Messages {
+    fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
         event.record(&mut |field: &Field, value: &dyn fmt::Debug| {
             if field.name() == "message" {
                 self.0.lock().unwrap().push(format!("{value:?}"));
             }
         });
     }
-    fn new_span(&self, _: &Attributes<'_>) -> Id {
-        Id::from_u64(1)
-    }
-    fn record(&self, _: &Id, _: &Record<'_>) {}
-    fn record_follows_from(&self, _: &Id, _: &Id) {}
-    fn enter(&self, _: &Id) {}
-    fn exit(&self, _: &Id) {}
 }
 
 /// What `work` logs.
 fn logged(work: impl FnOnce()) -> Vec<String> {
     let messages = Messages::default();
     let kept = Arc::clone(&messages.0);
-    tracing::subscriber::with_default(messages, || {
+    tracing::subscriber::with_default(registry().with(messages), || {
         // Another test may have come to these lines at the same time, with nobody who listens.
         tracing::callsite::rebuild_interest_cache();
         work();
