@@ -7,6 +7,8 @@ use std::net::{TcpListener, TcpStream};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::time::{Duration, Instant};
 
+use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
+use prost::Message;
 use ruleward_tests::trial;
 use ruleward_tests::web::metric;
 use ruleward_tests::{Backend, Daemon, Family, Incident, Node, PATIENCE, poll};
@@ -32,7 +34,9 @@ enum Manner {
 /// Who listens in the node's namespace, and what has come.
 struct Collector {
     requests: Receiver<Value>,
-    /// Spans that were looked at already, by trace.
+    /// Spans whose root has not come yet, by trace.
+    begun: BTreeMap<String, Vec<Value>>,
+    /// Traces that were looked at already.
     seen: Vec<Trace>,
 }
 
@@ -49,7 +53,7 @@ impl Collector {
             let hang = matches!(manner, Manner::Hang);
             std::thread::spawn(move || serve(&listener, &sender, busy, hang));
         }
-        Self { requests, seen: Vec::new() }
+        Self { requests, begun: BTreeMap::new(), seen: Vec::new() }
     }
 
     /// Waits for a trace that fits.
@@ -61,7 +65,7 @@ impl Collector {
                 return found.clone();
             }
             match self.requests.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
-                Ok(request) => self.seen.extend(traces_of(&request)),
+                Ok(request) => self.take(&request),
                 Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => {
                     let causes: Vec<_> =
                         self.seen.iter().map(|trace| trace.attribute("ruleward.check.cause")).collect();
@@ -74,9 +78,25 @@ impl Collector {
     /// All that has come so far.
     fn all(&mut self) -> &[Trace] {
         while let Ok(request) = self.requests.try_recv() {
-            self.seen.extend(traces_of(&request));
+            self.take(&request);
         }
         &self.seen
+    }
+
+    /// A trace may come in two requests; its root is the last of it.
+    fn take(&mut self, request: &Value) {
+        let resource = &request["resourceSpans"][0];
+        assert_eq!(attribute(&resource["resource"], "service.name"), "ruleward");
+        assert_eq!(attribute(&resource["resource"], "k8s.node.name"), "node1");
+        for span in resource["scopeSpans"][0]["spans"].as_array().expect("spans") {
+            let trace = text(&span["traceId"]);
+            if is_root(span) {
+                let below = self.begun.remove(&trace).unwrap_or_default();
+                self.seen.push(Trace([vec![span.clone()], below].concat()));
+            } else {
+                self.begun.entry(trace).or_default().push(span.clone());
+            }
+        }
     }
 }
 
@@ -92,7 +112,7 @@ fn serve(listener: &TcpListener, requests: &Sender<Value>, busy: bool, hang: boo
         let answer: &[u8] = if busy {
             b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\n\r\n"
         } else {
-            b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 2\r\n\r\n{}"
+            b"HTTP/1.1 200 OK\r\nContent-Type: application/x-protobuf\r\nContent-Length: 0\r\n\r\n"
         };
         if stream.write_all(answer).is_err() || requests.send(request).is_err() {
             return; // the test is over
@@ -100,7 +120,7 @@ fn serve(listener: &TcpListener, requests: &Sender<Value>, busy: bool, hang: boo
     }
 }
 
-/// The JSON of a request; none if it was broken off.
+/// A request, in OTLP's JSON; none if it was broken off.
 fn read_request(stream: &mut TcpStream) -> Option<Value> {
     let mut text = Vec::new();
     let mut buffer = [0; 65536];
@@ -112,20 +132,14 @@ fn read_request(stream: &mut TcpStream) -> Option<Value> {
         assert!(head.starts_with("post /v1/traces http/1.1"), "{head}");
         let length = head.lines().find_map(|line| line.strip_prefix("content-length: ")).expect("a length");
         if text.len() == end + 4 + length.parse::<usize>().expect("a number") {
-            return Some(serde_json::from_slice(&text[end + 4..]).expect("JSON"));
+            let request = ExportTraceServiceRequest::decode(&text[end + 4..]).expect("OTLP");
+            return Some(serde_json::to_value(request).expect("JSON"));
         }
     }
 }
 
-fn traces_of(request: &Value) -> Vec<Trace> {
-    let resource = &request["resourceSpans"][0];
-    assert_eq!(attribute(&resource["resource"], "service.name"), "ruleward");
-    assert_eq!(attribute(&resource["resource"], "k8s.node.name"), "node1");
-    let mut traces: BTreeMap<String, Vec<Value>> = BTreeMap::new();
-    for span in resource["scopeSpans"][0]["spans"].as_array().expect("spans") {
-        traces.entry(text(&span["traceId"])).or_default().push(span.clone());
-    }
-    traces.into_values().map(Trace).collect()
+fn is_root(span: &Value) -> bool {
+    span["parentSpanId"].as_str().is_none_or(str::is_empty)
 }
 
 fn text(value: &Value) -> String {
@@ -169,7 +183,7 @@ impl Trace {
     #[track_caller]
     fn assert_nested(&self) {
         let (root, mut reached, mut todo) = (self.root(), 1, vec![self.root()]);
-        assert!(root.get("parentSpanId").is_none(), "{root:#}");
+        assert!(is_root(root), "{root:#}");
         while let Some(parent) = todo.pop() {
             let (mut from, to) = times(parent);
             let mut sum = 0;

@@ -47,7 +47,9 @@ impl Build {
                     } else {
                         &[]
                     };
-                    cargo.args(["--release", "--package", "ruleward", "--bin", "ruleward"]).args(more).show()
+                    let packaged =
+                        ["--release", "--package", "ruleward", "--bin", "ruleward", "--features", "ruleward/otlp"];
+                    cargo.args(packaged).args(more).show()
                 })?;
                 workspace::target_dir().join("release/ruleward")
             }

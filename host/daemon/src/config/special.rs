@@ -8,7 +8,7 @@ use ruleward_core::names::{Family, PolicyName};
 
 use super::PolicyConfig;
 use super::section::Section;
-use crate::traces::Endpoint;
+use crate::traces::{Endpoint, supported};
 
 /// They need the other keys, and are read when those are known.
 pub(super) fn policies(_: &mut Section<'_, '_>, _: &str) -> BTreeMap<PolicyName, PolicyConfig> {
@@ -50,7 +50,7 @@ pub(super) fn http(top: &mut Section<'_, '_>, key: &str) -> Vec<SocketAddr> {
 pub(super) fn traces(top: &mut Section<'_, '_>, key: &str) -> Option<Endpoint> {
     let expected = "\"off\" or the address of a collector such as \"http://127.0.0.1:4318/v1/traces\"";
     let (text, entry) = top.text(key, expected).filter(|(text, _)| *text != "off")?;
-    Endpoint::parse(text).map_err(|problem| top.bad_value(key.to_owned(), entry, problem)).ok()
+    Endpoint::parse(text).and_then(supported).map_err(|problem| top.bad_value(key.to_owned(), entry, problem)).ok()
 }
 
 pub(super) fn socket_group(top: &mut Section<'_, '_>, key: &str) -> Option<String> {
