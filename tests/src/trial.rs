@@ -1,8 +1,8 @@
-//! Trials register where they stand, with [`trial!`](crate::trial!) and [`trials!`](crate::trials!).
-//! No list has them.
+//! Trials register where they stand, with [`trial!`](crate::trial!) and
+//! [`trials!`](crate::trials!). No list has them.
 //!
-//! A named trial whose failure says everything: the panic's message and place, and what nodes and daemons leave as
-//! evidence while the panic unwinds through them.
+//! A named trial whose failure says everything: the panic's message and place, and what nodes and
+//! daemons leave as evidence while the panic unwinds through them.
 
 use std::cell::RefCell;
 use std::fmt::Write;
@@ -94,8 +94,8 @@ pub fn trial(name: impl Into<String>, test: impl FnOnce() + Send + 'static) -> T
     Trial::test(name, move || attempt(test))
 }
 
-/// A trial of what only the machine's own root can bring about: files of another owner, another user, a device. For anybody
-/// else it is shown as ignored, and not as passed.
+/// A trial of what only the machine's own root can bring about: files of another owner, another
+/// user, a device. For anybody else it is shown as ignored, and not as passed.
 pub fn root_trial(name: impl Into<String>, test: impl FnOnce() + Send + 'static) -> Trial {
     trial(name, test).with_ignored_flag(!sandbox::is_real_root())
 }

@@ -1,7 +1,7 @@
 //! Running other programs: every failure names the program with its arguments and what it said.
 //!
-//! Debian keeps iptables and ipset in /usr/sbin, which an ordinary user's PATH lacks, and `cargo install` has a folder of
-//! its own: every program that is started here finds them nevertheless.
+//! Debian keeps iptables and ipset in /usr/sbin, which an ordinary user's PATH lacks, and `cargo
+//! install` has a folder of its own: every program that is started here finds them nevertheless.
 
 use anyhow::{Context, Result, bail};
 use std::ffi::{OsStr, OsString};
@@ -50,7 +50,8 @@ impl Run {
         Ok(())
     }
 
-    /// Runs it and returns its standard output; an exit status other than 0 is an error that quotes standard error.
+    /// Runs it and returns its standard output; an exit status other than 0 is an error that quotes
+    /// standard error.
     pub fn text(mut self) -> Result<String> {
         let shown = self.shown();
         let output = self.0.output().with_context(|| format!("cannot start `{shown}`"))?;

@@ -1,10 +1,12 @@
-//! `cargo xtask package`: the packages, from what this checkout builds and nothing else: `ruleward` for nodes and
-//! `ruleward-dev` for authors of policies. What is in them is said in the `Cargo.toml` of each program; here is made
-//! what is no file of the repository: programs, policies, manual pages and completions.
+//! `cargo xtask package`: the packages, from what this checkout builds and nothing else: `ruleward`
+//! for nodes and `ruleward-dev` for authors of policies. What is in them is said in the
+//! `Cargo.toml` of each program; here is made what is no file of the repository: programs,
+//! policies, manual pages and completions.
 //!
-//! The release build is for nodes: each program tells which crates it was built from (cargo-auditable), and each has
-//! an RPM and a bill of materials beside the Debian package. `--dev` packages the programs that the tests use: it takes
-//! no further build, and is what continuous integration installs, upgrades and removes.
+//! The release build is for nodes: each program tells which crates it was built from
+//! (cargo-auditable), and each has an RPM and a bill of materials beside the Debian package.
+//! `--dev` packages the programs that the tests use: it takes no further build, and is what
+//! continuous integration installs, upgrades and removes.
 
 use anyhow::{Context, Result, bail};
 use std::fs;
@@ -30,8 +32,8 @@ const PACKAGES: [Package; 2] = [
 
 /// Programs that must be there, and the Debian package of each.
 const TOOLS: [(&str, &str); 3] = [("strip", "binutils"), ("dpkg-shlibdeps", "dpkg-dev"), ("xz", "xz-utils")];
-/// The folder below target/ with what is no file of the repository. The tools that pack take it for that of a profile,
-/// and so read `target/release` in a `Cargo.toml` as it.
+/// The folder below target/ with what is no file of the repository. The tools that pack take it for
+/// that of a profile, and so read `target/release` in a `Cargo.toml` as it.
 const STAGE: &str = "packaging";
 
 /// Which build is packaged, how, and under what version.
@@ -48,7 +50,8 @@ impl Wanted {
     }
 }
 
-/// Makes `target/package/NAME_VERSION_ARCHITECTURE.deb` of each package, and what else is asked for.
+/// Makes `target/package/NAME_VERSION_ARCHITECTURE.deb` of each package, and what else is asked
+/// for.
 pub fn run(rest: &[&str]) -> Result<()> {
     let mut wanted = Wanted { dev: false, rpm: false, version: env!("CARGO_PKG_VERSION").to_owned() };
     let mut words = rest.iter();

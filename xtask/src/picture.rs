@@ -1,5 +1,6 @@
-//! `cargo xtask picture FILE TITLE`: terminal text with colours, from standard input, as an SVG that looks like a
-//! terminal. For docs/demo.svg, the part of the demonstration that fits on a screen:
+//! `cargo xtask picture FILE TITLE`: terminal text with colours, from standard input, as an SVG
+//! that looks like a terminal. For docs/demo.svg, the part of the demonstration that fits on a
+//! screen:
 //!
 //! ```text
 //! CLICOLOR_FORCE=1 cargo xtask demo | sed -n '/# An administrator/,/ruleward status/p' | sed '$d' |
@@ -43,7 +44,8 @@ fn svg(text: &str, title: &str) -> String {
     term.render_svg(&format!("\u{1b}[90m{title}\u{1b}[0m\n\n{text}\n"))
 }
 
-/// Long lines as several, broken at blanks; what follows the first is indented two columns more than it.
+/// Long lines as several, broken at blanks; what follows the first is indented two columns more
+/// than it.
 fn wrapped(text: &str) -> String {
     let mut lines = Vec::new();
     for line in text.lines() {

@@ -1,5 +1,5 @@
-//! Tools from crates.io in pinned versions. They are compiled without optimisation: they run for seconds, and compiling
-//! them well takes many minutes on two cores.
+//! Tools from crates.io in pinned versions. They are compiled without optimisation: they run for
+//! seconds, and compiling them well takes many minutes on two cores.
 
 use anyhow::{Context, Result};
 use std::fs;
@@ -24,7 +24,8 @@ pub const CARGO_GENERATE_RPM: Tool = Tool { name: "cargo-generate-rpm", version:
 pub const AUDITABLE2CDX: Tool = Tool { name: "auditable2cdx", version: "0.1.0", options: &[] };
 
 impl Tool {
-    /// Installs it unless this version is there; then gives what was installed, and the seconds that it took.
+    /// Installs it unless this version is there; then gives what was installed, and the seconds
+    /// that it took.
     pub fn install(&self) -> Result<Option<(String, f64)>> {
         let Self { name, version, options } = self;
         if self.is_there()? {

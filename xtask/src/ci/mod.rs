@@ -1,9 +1,10 @@
-//! `cargo xtask ci [STEP ...]`: everything that must hold before a change is merged, in the order that finds faults
-//! soonest. `.ci/run` starts it on a bare Debian.
+//! `cargo xtask ci [STEP ...]`: everything that must hold before a change is merged, in the order
+//! that finds faults soonest. `.ci/run` starts it on a bare Debian.
 //!
-//! It stops at the first failure, says how long each step took, and can be run again. As root it installs what is
-//! missing and runs the real-kernel suites a second time as an ordinary user; as an ordinary user the first run is that
-//! already. What can't be checked on a machine is said in the summary, never left out in silence.
+//! It stops at the first failure, says how long each step took, and can be run again. As root it
+//! installs what is missing and runs the real-kernel suites a second time as an ordinary user; as
+//! an ordinary user the first run is that already. What can't be checked on a machine is said in
+//! the summary, never left out in silence.
 
 mod nobody;
 mod steps;
@@ -50,7 +51,8 @@ struct Options {
     steps: Vec<&'static Step>,
 }
 
-/// Runs the steps, all or those that are named: `[--list] [--keep-going] [--since SECONDS] [STEP ...]`.
+/// Runs the steps, all or those that are named: `[--list] [--keep-going] [--since SECONDS] [STEP
+/// ...]`.
 pub fn run(words: &[&str]) -> Result<()> {
     if words == ["--list"] {
         for step in &STEPS {

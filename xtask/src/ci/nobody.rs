@@ -1,7 +1,8 @@
 //! A program of the target directory, run as an unprivileged user of this machine.
 //!
-//! Where a folder above the checkout or the target directory is closed to others (/root is), the program sees it as a
-//! folder that holds these two only. All mounts are in a namespace of their own, so nothing changes for others.
+//! Where a folder above the checkout or the target directory is closed to others (/root is), the
+//! program sees it as a folder that holds these two only. All mounts are in a namespace of their
+//! own, so nothing changes for others.
 
 use anyhow::{Context, Result, bail, ensure};
 use std::ffi::OsString;
@@ -35,8 +36,8 @@ pub fn run(suite: &Path, arguments: &[&str]) -> Result<()> {
     result.with_context(|| format!("{} as uid {NOBODY}", suite.display()))
 }
 
-/// Removes the folder with the one node and the empty folders in it, and fails where there is more: the checkout was
-/// mounted there.
+/// Removes the folder with the one node and the empty folders in it, and fails where there is more:
+/// the checkout was mounted there.
 fn remove(stage: &Path) -> Result<()> {
     for entry in fs::read_dir(stage)? {
         let entry = entry?;

@@ -1,4 +1,5 @@
-//! The steps, in their order. What others need, like the program or the packages, a step makes itself when it runs alone.
+//! The steps, in their order. What others need, like the program or the packages, a step makes
+//! itself when it runs alone.
 
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
@@ -37,8 +38,8 @@ pub const STEPS: [Step; 14] = [
     Step { name: "deny", title: "cargo deny check", run: dependencies },
 ];
 
-/// The suites that unshare, started the way an ordinary user starts them. Who asks makes no difference between the
-/// tables, so of the matrices only nat and filter are run again.
+/// The suites that unshare, started the way an ordinary user starts them. Who asks makes no
+/// difference between the tables, so of the matrices only nat and filter are run again.
 fn ordinary_user(_: &mut Ci) -> Result<()> {
     if !is_root() {
         println!("not root: the suites have just run as an ordinary user");
@@ -70,7 +71,8 @@ fn suite(message: &str) -> Option<PathBuf> {
     message["executable"].as_str().filter(|_| is_test).map(PathBuf::from)
 }
 
-/// What Prometheus itself says of the metrics of a running daemon, and of the alerts. Its package is only for this.
+/// What Prometheus itself says of the metrics of a running daemon, and of the alerts. Its package
+/// is only for this.
 fn alerts(ci: &mut Ci) -> Result<()> {
     if find("promtool").is_none() {
         if !is_root() {
@@ -106,7 +108,8 @@ fn browser(ci: &mut Ci) -> Result<()> {
     cargo(&["xtask", "browser"]).show()
 }
 
-/// Real firewall programs beside Ruleward; as root, for they are installed for it and need all of a machine's rights.
+/// Real firewall programs beside Ruleward; as root, for they are installed for it and need all of a
+/// machine's rights.
 fn neighbours(ci: &mut Ci) -> Result<()> {
     if !is_root() {
         println!("not root: firewalld, ufw, dockerd, shorewall and ferm are NOT run beside Ruleward");
@@ -116,9 +119,9 @@ fn neighbours(ci: &mut Ci) -> Result<()> {
     program("timeout").args(["900"]).args([workspace::cargo()]).args(["xtask", "neighbours"]).show()
 }
 
-/// The packages in a clean root file system, and the unit under a real systemd where one can be booted in a container.
-/// The program in it is the one that the tests have used: a release build of wasmtime takes longer than everything else
-/// here.
+/// The packages in a clean root file system, and the unit under a real systemd where one can be
+/// booted in a container. The program in it is the one that the tests have used: a release build of
+/// wasmtime takes longer than everything else here.
 fn package(ci: &mut Ci) -> Result<()> {
     if !is_root() {
         println!("not root: the package is NOT tested");

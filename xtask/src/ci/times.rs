@@ -1,5 +1,5 @@
-//! How long each step took: as lines for people, and as `target/ci-times.json` for programs. The file is written after
-//! every step, so that it is there whatever ends the run.
+//! How long each step took: as lines for people, and as `target/ci-times.json` for programs. The
+//! file is written after every step, so that it is there whatever ends the run.
 
 use anyhow::{Context, Result};
 use serde_json::{Value, json};
