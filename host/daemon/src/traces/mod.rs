@@ -1,7 +1,7 @@
 //! Traces of checks, sent to an OpenTelemetry collector if the configuration names one: OTLP over
 //! HTTP.
 //!
-//! OpenTelemetry's crates do it ([`otlp`]), and the feature of that name brings them. A build
+//! OpenTelemetry's crates do it (`otlp/`), and the feature of that name brings them. A build
 //! without it takes no address of a collector ([`supported`]).
 
 mod endpoint;

@@ -1,4 +1,4 @@
-//! In place of [`otlp`](super) in a build that leaves it out: the configuration names no collector,
+//! In place of `otlp/` in a build that leaves it out: the configuration names no collector,
 //! and no trace is wanted.
 
 use std::time::Duration;
