@@ -106,7 +106,14 @@ fn build(dev: bool) -> Result<()> {
     let names = PACKAGES.map(|package| package.program);
     step(&format!("programs: target/release/{{{}}} (compiles wasmtime: many minutes)", names.join(",")), || {
         let selection = names.iter().flat_map(|name| ["--package", name, "--bin", name]);
-        let build = Run::new(workspace::cargo()).args(["auditable", "build", "--release", "--locked", "--features", "ruleward/otlp"]);
+        let build = Run::new(workspace::cargo()).args([
+            "auditable",
+            "build",
+            "--release",
+            "--locked",
+            "--features",
+            "ruleward/otlp",
+        ]);
         build.args(selection).within(workspace::root()).show()
     })
 }

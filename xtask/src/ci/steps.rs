@@ -21,10 +21,11 @@ pub struct Step {
     pub(super) run: fn(&mut Ci) -> Result<()>,
 }
 
-pub const STEPS: [Step; 14] = [
+pub const STEPS: [Step; 15] = [
     Step { name: "test", title: "cargo xtask test", run: |_| cargo(&["xtask", "test"]).show() },
     Step { name: "demo", title: "cargo xtask demo", run: |_| cargo(&["xtask", "demo"]).show() },
     Step { name: "ordinary-user", title: "real-kernel suites as an ordinary user", run: ordinary_user },
+    Step { name: "fuzz", title: "cargo xtask fuzz", run: |_| cargo(&["xtask", "fuzz"]).show() },
     Step { name: "alerts", title: "metrics and alert rules", run: alerts },
     Step { name: "browser", title: "status page in a browser", run: browser },
     Step { name: "neighbours", title: "firewall programs beside Ruleward", run: neighbours },
