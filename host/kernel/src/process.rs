@@ -13,14 +13,14 @@ use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use ruleward_core::bytes;
+use ruleward_files::child::OwnChild;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{MemfdFlags, OFlags, SealFlags};
 use rustix::io::Errno;
-use rustix::process::{Pid, PidfdFlags, Signal};
 
 use super::confine;
 use super::own_processes;
@@ -125,7 +125,7 @@ impl Invocation<'_> {
         }
         let child = command.spawn().map_err(self.system("starting it"))?;
         own_processes::note(child.id());
-        let mut running = Running(child);
+        let mut running = OwnChild(child);
         let mut stderr = Vec::new();
         let end = self.watch(&mut running, started, take, &mut stderr, on_wait);
         let stderr = String::from_utf8_lossy(&stderr).into_owned();
@@ -146,13 +146,13 @@ impl Invocation<'_> {
     /// so a descendant that keeps them open is not waited for.
     fn watch(
         &self,
-        running: &mut Running,
+        running: &mut OwnChild,
         started: Instant,
         take: &mut dyn FnMut(&[u8]),
         stderr: &mut Vec<u8>,
         on_wait: &mut dyn FnMut(Duration),
     ) -> io::Result<End> {
-        let process = rustix::process::pidfd_open(Pid::from_child(&running.0), PidfdFlags::empty())?;
+        let process = running.handle()?;
         let mut output = Stream::new(running.0.stdout.take().map(OwnedFd::from), LONGEST_OUTPUT)?;
         let mut errors = Stream::new(running.0.stderr.take().map(OwnedFd::from), LONGEST_ERROR_OUTPUT)?;
         let mut next_notice = WAIT_NOTICE;
@@ -189,20 +189,6 @@ enum End {
     Exited,
     TimedOut,
     TooLarge,
-}
-
-/// A child that is killed, with its group, and reaped when it is given up before its end.
-struct Running(Child);
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        // A child that was not waited for still owns its process id, so this can't hit another process.
-        if !matches!(self.0.try_wait(), Ok(Some(_))) {
-            let _ = rustix::process::kill_process_group(Pid::from_child(&self.0), Signal::KILL);
-            let _ = self.0.kill();
-            let _ = self.0.wait();
-        }
-    }
 }
 
 /// The read end of a pipe, with a limit for what is taken of it.
@@ -282,6 +268,8 @@ fn sealed(content: &[u8]) -> io::Result<Stdio> {
 
 #[cfg(test)]
 mod tests {
+    use rustix::process::{Pid, Signal};
+
     use super::*;
 
     fn shell<'a>(arguments: &'a [&'a str], stdin: &'a [u8]) -> Invocation<'a> {

@@ -10,17 +10,17 @@ use std::num::NonZero;
 use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus, Stdio};
-use std::time::{Duration, Instant};
+use std::process::{Command, ExitStatus, Stdio};
+use std::time::Duration;
 
 use ruleward_core::quantity::format_rough_size;
-use rustix::event::{PollFd, PollFlags, Timespec};
-use rustix::process::{Pid, PidfdFlags, Resource, Rlimit, Signal};
+use rustix::process::{Resource, Rlimit, Signal};
 use thiserror::Error;
 
 use super::artefact::Trusted;
 use super::engine;
 use super::guest::one_line;
+use ruleward_files::child::OwnChild;
 use ruleward_files::private_dir;
 
 /// Largest file that the child writes, bytes.
@@ -134,7 +134,7 @@ impl Compiler {
         let (input, output, complaints) = (work.join("in.wasm"), work.join("out.cwasm"), work.join("complaints"));
         let create = |path| File::options().write(true).create_new(true).mode(0o600).open(path);
         create(&input).and_then(|mut file| file.write_all(bytes)).map_err(io)?;
-        let mut child = Command::new(&self.program)
+        let child = Command::new(&self.program)
             .args(&self.arguments)
             .args([self.limits.memory, self.limits.seconds].map(|limit| limit.to_string()))
             .args([&input, &output])
@@ -145,37 +145,13 @@ impl Compiler {
             .stderr(create(&complaints).map_err(io)?)
             .spawn()
             .map_err(|e| CompileError::Io(format!("can't start {}: {e}", self.program.display())))?;
-        let status = wait(&mut child, self.timeout).map_err(io)?.ok_or(CompileError::TimedOut(self.timeout))?;
+        let status = OwnChild(child).wait(self.timeout).map_err(io)?.ok_or(CompileError::TimedOut(self.timeout))?;
         if !status.success() {
             return Err(failure(status, read_complaint(&complaints), self.limits));
         }
         // The child that has just ended was ours and wrote this file in a folder that only we can write to.
         let file = private_dir::open_own(&output).map_err(io)?;
         Ok((Trusted::promise(file), output))
-    }
-}
-
-/// Waits for the child's end; after `timeout` kills it and answers `None`.
-fn wait(child: &mut Child, timeout: Duration) -> io::Result<Option<ExitStatus>> {
-    let ended = wait_for_end(child, timeout);
-    if !matches!(ended, Ok(true)) {
-        child.kill()?;
-    }
-    let status = child.wait()?;
-    Ok(ended?.then_some(status))
-}
-
-fn wait_for_end(child: &Child, timeout: Duration) -> io::Result<bool> {
-    let handle = rustix::process::pidfd_open(Pid::from_child(child), PidfdFlags::empty())?;
-    let deadline = Instant::now() + timeout;
-    loop {
-        let remaining = deadline.saturating_duration_since(Instant::now());
-        let remaining = Timespec::try_from(remaining).map_err(io::Error::other)?;
-        match rustix::event::poll(&mut [PollFd::new(&handle, PollFlags::IN)], Some(&remaining)) {
-            Ok(ready) => return Ok(ready > 0),
-            Err(rustix::io::Errno::INTR) => {}
-            Err(error) => return Err(error.into()),
-        }
     }
 }
 
