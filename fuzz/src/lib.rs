@@ -8,6 +8,7 @@ use std::path::Path;
 use ruleward::config::{Config, Source};
 use ruleward_core::quote::{push_word, words};
 use ruleward_core::sets::parse_list;
+use ruleward_netlink::{Attributes, Messages};
 use ruleward_report::Incident;
 use ruleward_state::history::format::{self, Parts};
 
@@ -23,10 +24,11 @@ pub struct Target {
 }
 
 /// All of them.
-pub const TARGETS: [Target; 9] = [
+pub const TARGETS: [Target; 10] = [
     Target { name: "configuration", run: configuration },
     Target { name: "incidents", run: incidents },
     Target { name: "legacy-table", run: ruleward_kernel::fuzz::legacy_table },
+    Target { name: "netlink-messages", run: netlink_messages },
     Target { name: "nft-rule", run: ruleward_kernel::fuzz::nft_rule },
     Target { name: "record", run: record },
     Target { name: "resources", run: ruleward_facts::fuzz::resources },
@@ -59,6 +61,27 @@ fn incidents(bytes: &[u8]) {
         let again = serde_json::to_vec(&incident).map(|line| serde_json::from_slice::<Incident>(&line));
         assert!(matches!(again, Ok(Ok(again)) if again == incident), "it does not survive being written");
     }
+}
+
+/// A datagram of netlink: its messages, what they carry, and interfaces with their addresses.
+fn netlink_messages(bytes: &[u8]) {
+    let mut messages = Messages::new(bytes);
+    let mut length = 0;
+    for message in messages.by_ref() {
+        let _ = message.status();
+        length += message.body.len() + attributes_within(message.attributes(), 4);
+        ruleward_facts::fuzz::interfaces(message.body);
+    }
+    assert!(length <= 2 * bytes.len(), "more was read than there is");
+}
+
+/// The length of all content, so many levels down.
+fn attributes_within(bytes: &[u8], levels: usize) -> usize {
+    let content = |(_, content): (u16, &[u8])| match levels.checked_sub(1) {
+        Some(levels) => attributes_within(content, levels),
+        None => content.len(),
+    };
+    Attributes(bytes).map(content).sum()
 }
 
 /// A record of a policy. Nothing is believed but what was written: what is read is written as the same bytes.

@@ -2,7 +2,12 @@
 
 use std::path::Path;
 
-use crate::documents;
+use crate::{documents, rtnetlink};
+
+/// What the kernel says of a link, and of an address.
+pub fn interfaces(body: &[u8]) {
+    rtnetlink::read_any(body);
+}
 
 /// A file of resources: as YAML and as JSON.
 pub fn resources(bytes: &[u8]) {

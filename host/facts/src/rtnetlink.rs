@@ -55,6 +55,12 @@ pub(super) fn addresses() -> io::Result<Vec<Address>> {
     dump(RTM_GETADDR, RTM_NEWADDR, address)
 }
 
+/// Reads a message's body as both.
+#[cfg(feature = "fuzz")]
+pub(super) fn read_any(body: &[u8]) {
+    let _ = (link(body), address(body));
+}
+
 fn link(body: &[u8]) -> Option<Link> {
     let index = u32_at(body, 4)?;
     let up = u32_at(body, 8)? & IFF_UP != 0;

@@ -1,7 +1,8 @@
 //! Incidents: counted, coalesced, shortened, and harmless to a terminal.
 
+use std::cell::RefCell;
 use std::fmt;
-use std::sync::{Arc, Mutex};
+use std::sync::Once;
 
 use ruleward_core::actor::Parent;
 use ruleward_core::names::{Family, Table};
@@ -194,28 +195,33 @@ fn the_log_line_of_a_hostile_actor_is_one_line() {
     assert!(lines.iter().all(|line| !line.contains(['\u{1b}', '\n'])), "{lines:?}");
 }
 
+thread_local! {
+    /// What this thread has logged since somebody wants to know.
+    static LOGGED: RefCell<Option<Vec<String>>> = const { RefCell::new(None) };
+}
+
 /// Keeps the messages that are logged.
-#[derive(Default)]
-struct Messages(Arc<Mutex<Vec<String>>>);
+struct Messages;
 
 impl<S: Subscriber> Layer<S> for Messages {
     fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
         event.record(&mut |field: &Field, value: &dyn fmt::Debug| {
             if field.name() == "message" {
-                self.0.lock().unwrap().push(format!("{value:?}"));
+                LOGGED.with_borrow_mut(|logged| logged.iter_mut().for_each(|lines| lines.push(format!("{value:?}"))));
             }
         });
     }
 }
 
-/// What `work` logs.
+/// What `work` logs. All tests have one subscriber: `tracing` decides once for each line in the code whether anybody
+/// listens, and asks the thread that comes there first.
 fn logged(work: impl FnOnce()) -> Vec<String> {
-    let messages = Messages::default();
-    let kept = Arc::clone(&messages.0);
-    tracing::subscriber::with_default(registry().with(messages), || {
-        // Another test may have come to these lines at the same time, with nobody who listens.
+    static LISTENS: Once = Once::new();
+    LISTENS.call_once(|| {
+        tracing::subscriber::set_global_default(registry().with(Messages)).unwrap();
         tracing::callsite::rebuild_interest_cache();
-        work();
     });
-    kept.lock().unwrap().clone()
+    LOGGED.set(Some(Vec::new()));
+    work();
+    LOGGED.take().unwrap()
 }
