@@ -81,15 +81,15 @@ pub fn component_of(
     wants_wasi: bool,
 ) -> Result<Vec<u8>, EncodeError> {
     if let Some((resolve, world)) = world {
-        embed_component_metadata(&mut module, &resolve, world, StringEncoding::UTF8, false)
+        embed_component_metadata(&mut module, &resolve, world, StringEncoding::UTF8)
             .map_err(|error| EncodeError::World(format!("{error:#}")))?;
     }
     let mut encoder = ComponentEncoder::default();
     if wants_wasi {
         let stub = wat::parse_str(WASI_STUB).map_err(|error| EncodeError::NotAModule(error.to_string()))?;
-        encoder.adapter(WASI, &stub).map_err(|error| EncodeError::World(format!("{error:#}")))?;
+        encoder = encoder.adapter(WASI, &stub).map_err(|error| EncodeError::World(format!("{error:#}")))?;
     }
-    let encoded = encoder.validate(true).module(&module).and_then(|encoder| encoder.encode());
+    let encoded = encoder.validate(true).module(&module).and_then(|mut encoder| encoder.encode());
     encoded.map_err(|error| EncodeError::World(format!("{error:#}")))
 }
 

@@ -102,9 +102,7 @@ fn imported<'a>(component: &'a [u8], made: &mut Component) -> Result<(There<'a>,
         } else {
             count += types(&payload)?;
             if let Some((id, range)) = payload.as_section() {
-                let range = usize::try_from(range.start).ok().zip(usize::try_from(range.end).ok());
-                let data = range.and_then(|(start, end)| component.get(start..end)).unwrap_or_default();
-                made.section(&RawSection { id, data });
+                made.section(&RawSection { id, data: component.get(range).unwrap_or_default() });
             }
         }
     }

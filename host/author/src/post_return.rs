@@ -26,11 +26,7 @@ pub fn removed(module: &[u8]) -> Result<Vec<u8>, BinaryReaderError> {
             }
             kept.section(&section);
         } else if let Some((id, range)) = payload.as_section() {
-            let data = usize::try_from(range.start).ok().zip(usize::try_from(range.end).ok());
-            kept.section(&RawSection {
-                id,
-                data: data.and_then(|(start, end)| module.get(start..end)).unwrap_or_default(),
-            });
+            kept.section(&RawSection { id, data: module.get(range).unwrap_or_default() });
         }
     }
     Ok(kept.finish())

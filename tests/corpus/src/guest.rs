@@ -76,6 +76,6 @@ pub fn encode(module: &str, packages: &[&str]) -> Vec<u8> {
         .map(|(index, text)| resolve.push_str(format!("{index}.wit"), text).unwrap())
         .collect();
     let world = resolve.select_world(&packages[packages.len() - 1..], Some("policy")).unwrap();
-    embed_component_metadata(&mut module, &resolve, world, StringEncoding::UTF8, false).unwrap();
+    embed_component_metadata(&mut module, &resolve, world, StringEncoding::UTF8).unwrap();
     ComponentEncoder::default().module(&module).unwrap().encode().unwrap()
 }
