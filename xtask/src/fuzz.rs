@@ -73,7 +73,7 @@ pub fn run(words: &[&str]) -> Result<()> {
 /// Crates from elsewhere are compiled as for the tests, and so not once more.
 fn build() -> Result<PathBuf> {
     let messages = Run::new(workspace::cargo())
-        .args(["test", "--workspace", "--no-run", "--test", "engine", "--features", "ruleward-fuzz/engine"])
+        .args(["test", "--workspace", "--no-run", "--example", "engine", "--features", "ruleward-fuzz/engine"])
         .args(["--message-format", "json-render-diagnostics"])
         .env("RUSTC_WORKSPACE_WRAPPER", workspace::root().join("fuzz/with-coverage"))
         .within(workspace::root())
