@@ -253,7 +253,7 @@ fn configuration(wanted: &Wanted, runtime: &Path) -> Result<String> {
     let families = if wanted.both_families { r#"["ipv4", "ipv6"]"# } else { r#"["ipv4"]"# };
     let mut text = format!(
         "node-name = \"bench\"\nbackend = \"{}\"\nfamilies = {families}\n{}\
-         state-directory = \"state\"\ndocuments = \"documents\"\n",
+         state-directory = \"state\"\nresources = \"resources\"\n",
         wanted.backend.name(),
         wanted.options,
     );
