@@ -1,9 +1,9 @@
 //! What outlives a restart, in the state directory: incidents, records of what policies answered,
 //! pins, and the last valid configuration.
 //!
-//! Nothing here is needed to recognise what is ours in the kernel. Files are written whole or not at
-//! all; what is damaged is named and does not count. What the daemon records while it runs goes to
-//! the disk on a thread of its own ([`StateWriter`]), so that no repair waits for one.
+//! The host recognises its rules in the kernel without any of it. A file is written whole or not at
+//! all; a damaged one is named and does not count. While the daemon runs, one thread ([`StateWriter`])
+//! writes, so that no repair waits for a disk.
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
 pub mod configuration;

@@ -1,5 +1,5 @@
-//! Pins on disk: `pins/POLICY.pin` in the state directory, each a policy that is held at an earlier version. A pin is written
-//! whole or not at all, and says what is held and what the operator's files asked for when it was made.
+//! Pins on disk: `pins/POLICY.pin` in the state directory, each a policy that stays at an earlier version. A pin has that
+//! version, and a digest of the configuration when it was made.
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};

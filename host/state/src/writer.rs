@@ -84,15 +84,15 @@ impl StateWriter {
         });
         let history = settings.history.map(|(bounds, components)| {
             inbox.history = history::Queue::started();
-            history::Writer::new(state_directory, (bounds, components), Arc::clone(&shared), note)
+            history::Writer::new(state_directory, (bounds, components), Arc::clone(&shared), Arc::clone(&note))
         });
         *shared.inbox() = inbox;
         let thread = Thread { shared: Arc::clone(&shared), journal, history };
         if let Err(error) = std::thread::Builder::new().name("state".to_owned()).spawn(move || thread.run()) {
-            tracing::error!(
-                "nothing is written to {}: the thread for it can't be started: {error}",
-                state_directory.display()
-            );
+            let text =
+                format!("nothing is written to {}: the thread can't be started: {error}", state_directory.display());
+            tracing::error!("{text}");
+            note(Kept::Journal, Some(text));
             let last_id = shared.inbox().journal.last_id();
             *shared.inbox() = Inbox { journal: journal::Queue::only_numbers(last_id), ..Inbox::default() };
         }
