@@ -25,45 +25,45 @@ pub(super) trait Form {
     }
 }
 
+/// A value with a unit, between two bounds.
+pub(super) struct Measure<T> {
+    default: &'static str,
+    bounds: [&'static str; 2],
+    parse: fn(&str) -> Option<T>,
+    read: ReadMeasure<T>,
+}
+
+/// Reads a key: with an example, the least and the most.
+type ReadMeasure<T> = for<'a, 'p> fn(&mut Section<'a, 'p>, &str, &str, T, T) -> Option<T>;
+
 /// A duration: the default, the least and the most.
-pub(super) struct Span(pub &'static str, pub &'static str, pub &'static str);
-
-impl Form for Span {
-    type Value = Duration;
-
-    fn read(&self, top: &mut Section<'_, '_>, key: &str, _: &Path) -> Duration {
-        // That each is a duration is held by a test.
-        let [default, least, most] = [self.0, self.1, self.2].map(|text| parse_duration(text).unwrap_or_default());
-        top.duration(key, self.0, least, most).unwrap_or(default)
-    }
-
-    fn default(&self) -> String {
-        code(self.0)
-    }
-
-    fn bounds(&self) -> Option<[String; 2]> {
-        Some([self.1.to_owned(), self.2.to_owned()])
-    }
+pub(super) const fn span(default: &'static str, least: &'static str, most: &'static str) -> Measure<Duration> {
+    let read: ReadMeasure<Duration> = |top, key, example, least, most| top.duration(key, example, least, most);
+    Measure { default, bounds: [least, most], parse: parse_duration, read }
 }
 
 /// A number of bytes: the default, the least and the most.
-pub(super) struct Size(pub &'static str, pub &'static str, pub &'static str);
+pub(super) const fn size(default: &'static str, least: &'static str, most: &'static str) -> Measure<u64> {
+    let read: ReadMeasure<u64> = |top, key, example, least, most| top.size(key, example, least, most);
+    Measure { default, bounds: [least, most], parse: parse_size, read }
+}
 
-impl Form for Size {
-    type Value = u64;
+impl<T: Default> Form for Measure<T> {
+    type Value = T;
 
-    fn read(&self, top: &mut Section<'_, '_>, key: &str, _: &Path) -> u64 {
-        // That each is a size is held by a test.
-        let [default, least, most] = [self.0, self.1, self.2].map(|text| parse_size(text).unwrap_or_default());
-        top.size(key, self.0, least, most).unwrap_or(default)
+    fn read(&self, top: &mut Section<'_, '_>, key: &str, _: &Path) -> T {
+        // A test holds that each of the three can be parsed.
+        let parse = |text| (self.parse)(text).unwrap_or_default();
+        let [least, most] = self.bounds.map(parse);
+        (self.read)(top, key, self.default, least, most).unwrap_or_else(|| parse(self.default))
     }
 
     fn default(&self) -> String {
-        code(self.0)
+        code(self.default)
     }
 
     fn bounds(&self) -> Option<[String; 2]> {
-        Some([self.1.to_owned(), self.2.to_owned()])
+        Some(self.bounds.map(str::to_owned))
     }
 }
 

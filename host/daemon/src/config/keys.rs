@@ -10,14 +10,14 @@ use std::time::Duration;
 use ruleward_core::contribution::Families;
 use ruleward_core::names::{Backend, PolicyName};
 
-use super::forms::{Count, Folder, Form, OneOf, Size, Span, Special};
+use super::forms::{Count, Folder, Form, OneOf, Special, size, span};
 use super::limits::Ceiling;
 use super::section::Section;
 use super::{BackendChoice, DEFAULT_RUNTIME_DIRECTORY, DEFAULT_STATE_DIRECTORY, PolicyConfig, limits, special};
 use crate::logs::{Level, LogFormat};
 use crate::traces::Endpoint;
 
-/// What the reference says of a key.
+/// An entry, as the reference needs it.
 #[derive(Debug, Clone, Copy)]
 #[cfg_attr(not(test), allow(dead_code, reason = "the reference is made by a test"))]
 pub(super) struct Key {
@@ -110,16 +110,16 @@ keys! {
     "backend" at_restart backend: BackendChoice = OneOf("auto", &BACKENDS);
 
     /// Longest run of one iptables or ipset command.
-    "command-timeout" at_restart command_timeout: Duration = Span("60s", "100ms", "1h");
+    "command-timeout" at_restart command_timeout: Duration = span("60s", "100ms", "1h");
 
     /// Address space of the process that compiles a component.
-    "compile-memory" at_restart compile_memory: u64 = Size("2GiB", "256MiB", "64GiB");
+    "compile-memory" at_restart compile_memory: u64 = size("2GiB", "256MiB", "64GiB");
 
     /// Processor time of that process, and its wall time; whole seconds.
-    "compile-time" at_restart compile_time: Duration = Span("60s", "1s", "1h");
+    "compile-time" at_restart compile_time: Duration = span("60s", "1s", "1h");
 
     /// nft: room for the kernel's events. If it overflows, Ruleward reads everything, and the actor is unknown.
-    "event-buffer" at_restart event_buffer: u64 = Size("16MiB", "4KiB", "512MiB");
+    "event-buffer" at_restart event_buffer: u64 = size("16MiB", "4KiB", "512MiB");
 
     /// Address families that Ruleward handles.
     "families" at_restart families: Families = Special("`[\"ipv4\", \"ipv6\"]`", special::families);
@@ -129,7 +129,7 @@ keys! {
     "full-comparison-every" at_once full_comparison_every: u32 = Count(10, 1, 1_000_000);
 
     /// Size of all records with their components.
-    "history-size" at_restart history_size: u64 = Size("256MiB", "1MiB", "64GiB");
+    "history-size" at_restart history_size: u64 = size("256MiB", "1MiB", "64GiB");
 
     /// How many [records](versions.md#records) of each policy are kept.
     "history-versions" at_restart history_versions: u32 = Count(50, 1, 100_000);
@@ -139,16 +139,16 @@ keys! {
     "http" at_restart http: Vec<SocketAddr> = Special("`[\"127.0.0.1:9746\"]`", special::http);
 
     /// Size at which the journal of incidents begins a new file. Two files are kept.
-    "incident-journal-size" at_restart incident_journal_size: u64 = Size("8MiB", "64KiB", "256MiB");
+    "incident-journal-size" at_restart incident_journal_size: u64 = size("8MiB", "64KiB", "256MiB");
 
     /// legacy: how often Ruleward polls the tables for programs that bypass the xtables lock.
-    "legacy-poll-interval" at_restart legacy_poll_interval: Duration = Span("1s", "10ms", "1h");
+    "legacy-poll-interval" at_restart legacy_poll_interval: Duration = span("1s", "10ms", "1h");
 
     /// A table of [limits](#limits) that no policy may exceed.
     "limits-ceiling" at_once limits_ceiling: Ceiling = Special("none", limits::ceiling);
 
     /// Longest wait for the xtables lock. After it the attempt has failed, and another one follows.
-    "lock-timeout" at_restart lock_timeout: Duration = Span("10m", "100ms", "24h");
+    "lock-timeout" at_restart lock_timeout: Duration = span("10m", "100ms", "24h");
 
     /// Least important level that is logged: `error`, `warn`, `info`, `debug` or `trace`; see
     /// [logs](operating.md#logs).
@@ -168,15 +168,15 @@ keys! {
     "policy-directory" at_once policy_directory: PathBuf = Folder("/usr/lib/ruleward/policies");
 
     /// Longest time between two checks by the clock.
-    "refresh-interval" at_once refresh_interval: Duration = Span("90s", "100ms", "720h");
+    "refresh-interval" at_once refresh_interval: Duration = span("90s", "100ms", "720h");
 
     /// Longest time that the repair of one rule waits for the program that changed it; see [other programs that
     /// write](operating.md#other-programs-that-write).
-    "repair-wait" at_once repair_wait: Duration = Span("250ms", "0s", "10s");
+    "repair-wait" at_once repair_wait: Duration = span("250ms", "0s", "10s");
 
     /// The same for a change of more than one rule, such as a flush. The repair also waits for a pause of a tenth
     /// of this time.
-    "repair-wait-mass" at_once repair_wait_mass: Duration = Span("2s", "0s", "1m");
+    "repair-wait-mass" at_once repair_wait_mass: Duration = span("2s", "0s", "1m");
 
     /// `auto` compares rules byte for byte, and writes proven rules over netlink. `off` compares and writes with
     /// the stock tools alone.
