@@ -1,6 +1,6 @@
-//! Targets for fuzzing: each takes bytes as somebody else could have written them, and gives them to what reads them. No
-//! input may crash it, or make it say two things. `cargo xtask fuzz` looks for inputs that do; those that it has found,
-//! and some of each kind, are kept in `corpus/`, and the tests of this crate run them all.
+//! Targets for fuzzing: each gives foreign bytes to one reader. No input may crash the reader or make it contradict
+//! itself. `cargo xtask fuzz` looks for inputs that do. `corpus/` keeps some inputs of each kind, and every one that
+//! was a fault; the tests of this crate run them all.
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
 use std::path::Path;

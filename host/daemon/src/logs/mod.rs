@@ -2,9 +2,9 @@
 //!
 //! People read them on the standard error output, journald gets them with fields, and other
 //! programs as JSON. They are one layer of tracing-subscriber; the level is a filter before it, and
-//! can be changed while the program runs. A place in the code that says something again and again
-//! is cut short, and the number of lines that were left out is told ([`Pace`]). Nobody who reads
-//! logs can hold up the program or end it.
+//! can be changed while the program runs. A place in the code that repeats itself is cut short, and
+//! the next line says how many were left out ([`Pace`]). A reader of logs can neither hold up the
+//! program nor end it.
 
 mod journald;
 mod line;

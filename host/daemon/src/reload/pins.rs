@@ -1,8 +1,8 @@
 //! Pins: a policy held at an earlier version by `ruleward policy rollback`, in place of what the configuration asks for.
 //!
-//! A pin ([`Pin`]) says what is held, and what the operator's files asked for when it was made: as soon as they ask for
-//! something else it ends. A component that can't be read for the moment is no change. What is held goes through the same
-//! gate as everything else.
+//! A pin ([`Pin`]) has the version, and a digest of the configuration when it was made. It ends with the next change of
+//! that configuration. A component that can't be read for the moment is no change. The pinned version is rehearsed like
+//! any other.
 
 use std::collections::{BTreeMap, BTreeSet};
 
