@@ -7,7 +7,7 @@ def description(t):
         version="1.0.0",
         summary="Ünïcode 字 and \"quotes\".",
         settings_schema='{"type": "object"}',
-        reads_documents=["IPPool", "Node"],
+        reads_resources=["IPPool", "Node"],
         reads_interfaces=True,
         reads_nft_tables=True,
         wants=t.Ownership(
@@ -30,7 +30,7 @@ def contribution(t, facts):
 def failure(t, kind):
     return {
         "settings": t.Failure_Settings(t.Problem("/fail", "can't be")),
-        "document": t.Failure_Document(t.Problem("IPPool/pool4 spec.cidr", "is wrong")),
+        "resource": t.Failure_Resource(t.Problem("IPPool/pool4 spec.cidr", "is wrong")),
         "waiting": t.Failure_Waiting("a Node for this node"),
         "other": t.Failure_Other("☃"),
     }[kind]

@@ -122,8 +122,8 @@ impl Node {
         fs::write(self.path(name), text).unwrap_or_else(|error| panic!("can't write {name}: {error}"));
     }
 
-    /// Puts the node's documents in place of the earlier ones.
-    pub fn documents(&self, yaml: &str) {
+    /// Puts the node's resources in place of the earlier ones.
+    pub fn resources(&self, yaml: &str) {
         self.write("resources/all.yaml", yaml);
     }
 

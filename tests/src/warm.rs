@@ -27,7 +27,7 @@ pub fn forget() {
 fn compile() -> TempDir {
     let kept = tempfile::Builder::new().prefix("rw-warm-").tempdir().expect("a directory for temporary files");
     let node = Node::cold(Backend::Nft);
-    node.documents("apiVersion: projectcalico.org/v3\nkind: Node\nmetadata: {name: node1}\nspec: {}\n");
+    node.resources("apiVersion: projectcalico.org/v3\nkind: Node\nmetadata: {name: node1}\nspec: {}\n");
     let calico = policies::calico("3.32.1");
     node.configure(json!({ "policies": { "calico": calico, "static": policies::static_rules(&[], &[], &[]) } }));
     // Whether it succeeds is for the tests to judge.

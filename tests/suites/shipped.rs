@@ -24,7 +24,7 @@ fn grants(tables: &[&str], prefix: &str) -> Value {
 
 fn node_with(backend: Backend, name: &str, policy: Value) -> (Arc<Node>, Daemon) {
     let node = Node::new(backend);
-    node.documents(POOLS);
+    node.resources(POOLS);
     node.configure(json!({ "policies": { name: policy } }));
     let daemon = node.daemon();
     (node, daemon)

@@ -46,7 +46,7 @@ fn programmed_by_felix(node: &Node, capture: &Path, policy: &Value) {
             node.load(family, &read(capture, &format!("{table}{suffix}")));
         }
     }
-    node.documents(&read(capture, "resources.yaml"));
+    node.resources(&read(capture, "resources.yaml"));
     node.configure(json!({ "policies": { "calico-postrouting": policy } }));
 }
 
@@ -82,7 +82,7 @@ fn the_first_plan_is_empty(backend: Backend, capture: &Path, policy: &Value) {
     assert_eq!(daemon.status().incidents_total, 0);
     // The same resources as calicoctl prints them, one call a kind.
     if capture.join("calicoctl-get.yaml").exists() {
-        node.documents(&read(capture, "calicoctl-get.yaml"));
+        node.resources(&read(capture, "calicoctl-get.yaml"));
         node.plan(0).assert_unchanged();
     }
 }
@@ -137,7 +137,7 @@ trial!(
 /// Before Felix has made its chains there is nothing to jump to.
 fn jumps_wait_for_felix(backend: Backend) {
     let node = Node::new(backend);
-    node.documents(&read(&capture("v3.28.3/vxlan"), "resources.yaml"));
+    node.resources(&read(&capture("v3.28.3/vxlan"), "resources.yaml"));
     node.configure(json!({ "policies": { "calico-postrouting": calico_jumps("3.28.2") } }));
     let before = node.save_all();
     let daemon = node.daemon();

@@ -29,10 +29,10 @@ spec: {bgp: {ipv4Address: 10.10.0.1/24, ipv6Address: 'fd10::1/64'}}
 
 pub const JUMP: &str = "-m comment --comment \"cali:0i8pjzKKPyA34aQD\" -j cali-POSTROUTING";
 
-/// A node under calico-postrouting with these documents besides pools and node.
+/// A node under calico-postrouting with these resources besides pools and node.
 pub fn calico_node(backend: Backend, more: &str) -> (Arc<Node>, Daemon) {
     let node = Node::new(backend);
-    node.documents(&format!("{POOLS}{more}"));
+    node.resources(&format!("{POOLS}{more}"));
     node.configure(json!({ "policies": { "calico-postrouting": calico("3.32.1") } }));
     let daemon = node.daemon();
     (node, daemon)
@@ -90,7 +90,7 @@ trial!(
 fn a_pool_without_nat_keeps_its_source(backend: Backend, family: Family) {
     let (node, daemon) = calico_node(backend, "");
     let traffic = Traffic::around(&node);
-    node.documents(&POOLS.replace("natOutgoing: true", "natOutgoing: false"));
+    node.resources(&POOLS.replace("natOutgoing: true", "natOutgoing: false"));
     assert_eq!(daemon.refresh().outcome, "changed");
     for transport in Transport::ALL {
         assert_eq!(traffic.seen(Place::Pod, Place::Outside, family, transport).ip(), at(Place::Pod, family));

@@ -1,4 +1,4 @@
-//! Proves that every configuration in examples/configs is one that `ruleward check` accepts, with its own documents.
+//! Proves that every configuration in examples/configs is one that `ruleward check` accepts, with its own resources.
 //!
 //! Each is copied, so that the policies built here and a scratch state directory can be set beside it in `conf.d`, as an
 //! operator would do it; the example itself stays as it would be installed.

@@ -37,7 +37,7 @@ export function describe() {
     version: "1.0.0",
     summary: "Admits some TCP ports from some addresses; logs and drops the rest.",
     settingsSchema: JSON.stringify(SCHEMA),
-    readsDocuments: [],
+    readsResources: [],
     readsInterfaces: false,
     readsNftTables: false,
     wants: {

@@ -45,7 +45,7 @@ class WitWorld(Policy):
             version="1.0.0",
             summary="Admits some TCP ports from some addresses; logs and drops the rest.",
             settings_schema=json.dumps(SCHEMA),
-            reads_documents=[],
+            reads_resources=[],
             reads_interfaces=False,
             reads_nft_tables=False,
             wants=t.Ownership(

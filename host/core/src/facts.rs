@@ -19,20 +19,20 @@ pub struct Facts {
     pub interfaces: Vec<Interface>,
     /// Resources, by kind, namespace and name.
     #[serde(rename = "resources")]
-    pub documents: Vec<Document>,
+    pub resources: Vec<Resource>,
     /// Tables of nf_tables, by family and name.
     pub nft_tables: Vec<NftTable>,
 }
 
 impl Facts {
-    /// Without what is not shown: interfaces, documents of other kinds than these, tables of nf_tables.
+    /// Without what is not shown: interfaces, resources of other kinds than these, tables of nf_tables.
     #[must_use]
     pub fn restricted(&self, interfaces: bool, kinds: &BTreeSet<String>, nft_tables: bool) -> Self {
         Self {
             node_name: self.node_name.clone(),
             system: self.system,
             interfaces: if interfaces { self.interfaces.clone() } else { Vec::new() },
-            documents: self.documents.iter().filter(|document| kinds.contains(&document.kind)).cloned().collect(),
+            resources: self.resources.iter().filter(|resource| kinds.contains(&resource.kind)).cloned().collect(),
             nft_tables: if nft_tables { self.nft_tables.clone() } else { Vec::new() },
         }
     }
@@ -93,7 +93,7 @@ impl System {
 
 /// A Kubernetes-shaped resource.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-pub struct Document {
+pub struct Resource {
     /// `IPPool`
     pub kind: String,
     /// Where it lives, if anywhere.

@@ -159,7 +159,7 @@ pub struct Grants {
     pub comments: Vec<String>,
     /// Kinds of resources that it may read.
     #[serde(rename = "resources")]
-    pub documents: Vec<String>,
+    pub resources: Vec<String>,
     /// Built-in chains whose policy it may set.
     pub policies: Vec<BuiltInChain>,
     /// Other programs' names that its rules may hold.

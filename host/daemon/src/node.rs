@@ -120,7 +120,7 @@ impl Node {
 
     fn take(&mut self, Configured { config, policies, .. }: &Configured) {
         let before = std::mem::replace(&mut *lock(&self.config), Arc::clone(config));
-        let reading = |config: &Config| (config.documents.clone(), config.node_name.clone(), config.wants_documents());
+        let reading = |config: &Config| (config.resources.clone(), config.node_name.clone(), config.wants_resources());
         if reading(config) != reading(&before) {
             self.reconciler.forget_facts_heard();
         }
@@ -221,8 +221,8 @@ impl FactsSource for NodeFacts {
         let config = Arc::clone(&lock(&self.config));
         let options = ruleward_facts::Options {
             node_name: config.node_name.as_deref(),
-            documents: &config.documents,
-            wants_documents: config.wants_documents(),
+            resources: &config.resources,
+            wants_resources: config.wants_resources(),
             iptables: self.detection.version,
             backend: self.detection.backend,
             families: self.detection.families,

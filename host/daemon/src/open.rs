@@ -208,8 +208,8 @@ pub fn check_configuration(config: &Config) -> Result<Report, Box<Report>> {
     report.backend = Some(backend);
     let options = ruleward_facts::Options {
         node_name: config.node_name.as_deref(),
-        documents: &config.documents,
-        wants_documents: config.wants_documents(),
+        resources: &config.resources,
+        wants_resources: config.wants_resources(),
         iptables,
         backend,
         families,

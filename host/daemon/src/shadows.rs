@@ -221,7 +221,7 @@ fn unloadable(name: &PolicyName, shadow: &ShadowSpec, digest: &str, cause: &str)
         facts: None,
         sees_interfaces: false,
         sees_nft_tables: false,
-        sees_documents: std::collections::BTreeSet::new(),
+        sees_resources: std::collections::BTreeSet::new(),
         contribution: None,
     }
 }

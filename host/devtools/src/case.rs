@@ -1,4 +1,4 @@
-//! What a policy is run on: facts, settings, documents and grants from files. What is not given is that of a plain node.
+//! What a policy is run on: facts, settings, resources and grants from files. What is not given is that of a plain node.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -7,7 +7,7 @@ use ruleward_core::contribution::{Contribution, Families};
 use ruleward_core::facts::{Facts, Interface, NftTable, System, Version};
 use ruleward_core::grants::Grants;
 use ruleward_core::names::{Backend, Family, PolicyName};
-use ruleward_facts::{read_document_file, read_documents};
+use ruleward_facts::{read_resource_file, read_resources};
 use ruleward_kernel::verdict::{Verdict, verdict};
 use ruleward_sandbox::Description;
 use serde::Deserialize;
@@ -21,7 +21,7 @@ pub struct CaseFiles {
     /// TOML or JSON.
     pub settings: Option<PathBuf>,
     /// A file, or a folder of files, in YAML or JSON.
-    pub documents: Option<PathBuf>,
+    pub resources: Option<PathBuf>,
     /// TOML: see [`FactsFile`].
     pub facts: Option<PathBuf>,
 }
@@ -32,7 +32,7 @@ impl CaseFiles {
         let first = |names: &[&str]| names.iter().map(|name| folder.join(name)).find(|path| path.exists());
         Self {
             settings: first(&["settings.toml", "settings.json"]),
-            documents: first(&["resources", "resources.yaml", "resources.yml", "resources.json"]),
+            resources: first(&["resources", "resources.yaml", "resources.yml", "resources.json"]),
             facts: first(&["facts.toml"]),
         }
     }
@@ -42,7 +42,7 @@ impl CaseFiles {
     pub fn or(self, other: Self) -> Self {
         Self {
             settings: self.settings.or(other.settings),
-            documents: self.documents.or(other.documents),
+            resources: self.resources.or(other.resources),
             facts: self.facts.or(other.facts),
         }
     }
@@ -103,11 +103,11 @@ impl Case {
     /// [`AuthorError`] names the file, and what is wrong in it.
     pub fn read(files: &CaseFiles, description: &Description) -> Result<Self, AuthorError> {
         let given = files.facts.as_deref().map(read_facts).transpose()?.unwrap_or_default();
-        let documents = match files.documents.as_deref() {
+        let resources = match files.resources.as_deref() {
             None => Vec::new(),
             Some(path) => {
-                let read = if path.is_dir() { read_documents(path) } else { read_document_file(path) };
-                read.map_err(|error| AuthorError::Other(error.to_string()))?.documents
+                let read = if path.is_dir() { read_resources(path) } else { read_resource_file(path) };
+                read.map_err(|error| AuthorError::Other(error.to_string()))?.resources
             }
         };
         let settings = files.settings.as_deref().map(read_settings).transpose()?;
@@ -129,7 +129,7 @@ impl Case {
         nft_tables.sort();
         let node_name = given.node_name.unwrap_or_else(|| "node1".into());
         Ok(Self {
-            facts: Facts { node_name, system, interfaces, documents, nft_tables },
+            facts: Facts { node_name, system, interfaces, resources, nft_tables },
             grants: given.grants.unwrap_or_else(|| description.wants.clone()),
             settings: settings.unwrap_or_else(|| Value::Object(Map::new())),
         })

@@ -63,7 +63,7 @@ const SDK: &[Text] = sdk![
     "bump.rs",
     "contribution.rs",
     "description.rs",
-    "documents.rs",
+    "resources.rs",
     "export.rs",
     "json.rs",
     "lib.rs",

@@ -146,7 +146,7 @@ fn python_answers_in_one_piece_as_value_by_value() {
     }
     for classes in [false, true] {
         assert!(ask(&packed, json!({ "classes": classes })).unwrap() == expected, "classes: {classes}");
-        for kind in ["settings", "document", "waiting", "other"] {
+        for kind in ["settings", "resource", "waiting", "other"] {
             let refused = ask(&packed, json!({ "classes": classes, "fail": kind })).unwrap_err();
             assert_eq!(refused, ask(&plain, json!({ "fail": kind })).unwrap_err());
         }

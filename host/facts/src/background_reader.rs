@@ -1,4 +1,4 @@
-//! Reads the documents on a thread of their own, and waits for it no longer than it may take: a file system that does not
+//! Reads the resources on a thread of their own, and waits for it no longer than it may take: a file system that does not
 //! answer, such as one from a server that is gone, holds up no check. What was read last then counts.
 //!
 //! A thread that hangs in the kernel can't be ended. As long as one does, no other is started for the same folder, and nobody waits for it again:
@@ -11,14 +11,14 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use super::FactsError;
-use super::documents::{DocumentSet, DocumentsError, read_documents};
+use super::resources::{ResourceSet, ResourcesError, read_resources};
 
-/// Longer than the most and largest documents take on a busy node; less than half the time of the watchdog.
+/// Longer than the most and largest resources take on a busy node; less than half the time of the watchdog.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-type Documents = Result<DocumentSet, DocumentsError>;
+type Resources = Result<ResourceSet, ResourcesError>;
 
-/// Reads documents.
+/// Reads resources.
 #[derive(Debug, Default)]
 pub struct Reader {
     pending: Option<Pending>,
@@ -29,34 +29,34 @@ pub struct Reader {
 struct Pending {
     folder: PathBuf,
     since: Instant,
-    ends: Receiver<Documents>,
+    ends: Receiver<Resources>,
     thread: JoinHandle<()>,
 }
 
 /// What was read, and whether it is as old as the reading that had been given up before.
 #[derive(Debug)]
 pub struct Read {
-    /// The documents.
-    pub documents: DocumentSet,
+    /// The resources.
+    pub resources: ResourceSet,
     /// It began at an earlier call: what has changed since may be missing.
     pub late: bool,
 }
 
 impl Reader {
-    /// Reads the documents in `folder`.
+    /// Reads the resources in `folder`.
     ///
     /// # Errors
-    /// [`FactsError::Documents`], and [`FactsError::NoAnswer`] if it does not end.
+    /// [`FactsError::Resources`], and [`FactsError::NoAnswer`] if it does not end.
     pub fn read(&mut self, folder: &Path) -> Result<Read, FactsError> {
         let path = folder.to_owned();
-        self.read_with(folder, PATIENCE, move || read_documents(&path))
+        self.read_with(folder, PATIENCE, move || read_resources(&path))
     }
 
     fn read_with(
         &mut self,
         folder: &Path,
         patience: Duration,
-        work: impl FnOnce() -> Documents + Send + 'static,
+        work: impl FnOnce() -> Resources + Send + 'static,
     ) -> Result<Read, FactsError> {
         let earlier = self.pending.take().filter(|pending| pending.folder == folder);
         let (late, pending) = match earlier {
@@ -69,7 +69,7 @@ impl Reader {
             pending.ends.recv_timeout(patience).map_err(|error| error == RecvTimeoutError::Timeout)
         };
         match ended {
-            Ok(documents) => Ok(Read { documents: documents?, late }),
+            Ok(resources) => Ok(Read { resources: resources?, late }),
             Err(true) => {
                 let no_answer = FactsError::NoAnswer { folder: folder.to_owned(), since: pending.since.elapsed() };
                 self.pending = Some(pending);
@@ -84,7 +84,7 @@ impl Reader {
     }
 }
 
-fn start(folder: &Path, work: impl FnOnce() -> Documents + Send + 'static) -> std::io::Result<Pending> {
+fn start(folder: &Path, work: impl FnOnce() -> Resources + Send + 'static) -> std::io::Result<Pending> {
     let (end, ends) = channel();
     let thread = std::thread::Builder::new().name("resources".to_owned()).spawn(move || {
         let _ = end.send(work()); // nobody waits any more
@@ -100,8 +100,8 @@ mod tests {
 
     const SHORT: Duration = Duration::from_millis(1);
 
-    fn none() -> Documents {
-        Ok(DocumentSet { documents: Vec::new(), notes: Vec::new() })
+    fn none() -> Resources {
+        Ok(ResourceSet { resources: Vec::new(), notes: Vec::new() })
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! Reads all document files of a directory, and of those in it, as one picture: when something changed while they
+//! Reads all resource files of a directory, and of those in it, as one picture: when something changed while they
 //! were read, they are read again. That covers a ConfigMap that Kubernetes exchanges under our hands.
 //!
 //! Links are followed, a directory that is reached twice is read once. Names that begin with a dot are left out:
@@ -10,7 +10,7 @@ use std::io::{self, ErrorKind};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use super::documents::{DocumentsError, Problem};
+use super::resources::{Problem, ResourcesError};
 use ruleward_files::regular::{self, NotRead};
 
 /// Longest file in bytes: 16 MiB.
@@ -32,7 +32,7 @@ const ATTEMPTS: usize = 5;
 pub(super) type FileBytes = (PathBuf, Vec<u8>);
 
 /// The files of `directory` in name order; `None` when it does not exist.
-pub(super) fn read_files(directory: &Path) -> Result<Option<Vec<FileBytes>>, DocumentsError> {
+pub(super) fn read_files(directory: &Path) -> Result<Option<Vec<FileBytes>>, ResourcesError> {
     match std::fs::metadata(directory) {
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(unreadable(directory, &error).into()),
@@ -78,10 +78,10 @@ struct Listing {
     files: Vec<Listed>,
     directories: HashSet<(u64, u64)>,
     entries: usize,
-    problems: DocumentsError,
+    problems: ResourcesError,
 }
 
-fn list(directory: &Path) -> Result<Vec<Listed>, DocumentsError> {
+fn list(directory: &Path) -> Result<Vec<Listed>, ResourcesError> {
     let mut listing = Listing::default();
     if let Ok(metadata) = std::fs::metadata(directory) {
         listing.directories.insert((metadata.dev(), metadata.ino()));
@@ -124,7 +124,7 @@ impl Listing {
             Ok(metadata) => metadata,
             Err(error) if error.kind() == ErrorKind::NotFound => {
                 // Gone since it was listed, or a link to nothing.
-                if is_document(&path) && std::fs::symlink_metadata(&path).is_ok() {
+                if is_resource(&path) && std::fs::symlink_metadata(&path).is_ok() {
                     self.problems.add(refused(&path, "is a link to a file that does not exist; remove or mend it"));
                 }
                 return;
@@ -135,7 +135,7 @@ impl Listing {
             if self.directories.insert((metadata.dev(), metadata.ino())) {
                 self.directory(&path, depth + 1);
             }
-        } else if is_document(&path) {
+        } else if is_resource(&path) {
             self.file(path, &metadata);
         }
     }
@@ -154,14 +154,14 @@ impl Listing {
     }
 }
 
-fn is_document(path: &Path) -> bool {
+fn is_resource(path: &Path) -> bool {
     path.extension().is_some_and(|extension| extension == "yaml" || extension == "yml" || extension == "json")
 }
 
 /// The bytes of each file; `None` when one has gone since it was listed.
-fn read_listed(listed: &[Listed]) -> Result<Option<Vec<FileBytes>>, DocumentsError> {
+fn read_listed(listed: &[Listed]) -> Result<Option<Vec<FileBytes>>, ResourcesError> {
     let mut files = Vec::with_capacity(listed.len());
-    let mut problems = DocumentsError::default();
+    let mut problems = ResourcesError::default();
     let mut total = 0;
     for file in listed {
         let problem = match regular::read(&file.path, MAX_FILE_SIZE) {

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use crate::{documents, rtnetlink};
+use crate::{resources, rtnetlink};
 
 /// What the kernel says of a link, and of an address.
 pub fn interfaces(body: &[u8]) {
@@ -11,6 +11,6 @@ pub fn interfaces(body: &[u8]) {
 
 /// A file of resources: as YAML and as JSON.
 pub fn resources(bytes: &[u8]) {
-    documents::from_bytes(Path::new("resources.yaml"), bytes);
-    documents::from_bytes(Path::new("resources.json"), bytes);
+    resources::from_bytes(Path::new("resources.yaml"), bytes);
+    resources::from_bytes(Path::new("resources.json"), bytes);
 }

@@ -1,4 +1,4 @@
-//! Reads the facts that policies may see: the node's name, the kernel, the network interfaces, documents.
+//! Reads the facts that policies may see: the node's name, the kernel, the network interfaces, resources.
 //!
 //! Everything is read afresh and comes out sorted, so that the same node gives the same facts. Interfaces are those
 //! of the calling thread's network namespace. Either all of it is read or there is an error: half a picture would
@@ -8,13 +8,13 @@
 mod background_reader;
 pub mod change_counter;
 pub mod changes;
+mod collector;
 mod directory;
-mod documents;
 #[cfg(feature = "fuzz")]
 pub mod fuzz;
 mod interfaces;
 mod node;
-mod resource;
+mod resources;
 mod rtnetlink;
 mod yaml;
 
@@ -32,20 +32,20 @@ use thiserror::Error;
 use ruleward_kernel::nft_tables::nft_tables;
 
 pub use background_reader::Reader;
-pub use documents::{DocumentSet, DocumentsError, Problem, read_document_file, read_documents};
+pub use collector::{Origin, ResourceCollector};
 pub use interfaces::read_interfaces;
 pub use node::{host_name, kernel_version};
-pub use resource::{Origin, Resources};
+pub use resources::{Problem, ResourceSet, ResourcesError, read_resource_file, read_resources};
 
 /// What the reader of the facts is told.
 #[derive(Debug, Clone, Copy)]
 pub struct Options<'a> {
     /// The configured name of the node; the host name when `None`.
     pub node_name: Option<&'a str>,
-    /// The directory of documents.
-    pub documents: &'a Path,
+    /// The directory of resources.
+    pub resources: &'a Path,
     /// Whether a policy may read any; if none may, a missing directory is no remark.
-    pub wants_documents: bool,
+    pub wants_resources: bool,
     /// The installed iptables, as found by the kernel edge.
     pub iptables: Version,
     /// The backend in use.
@@ -61,7 +61,7 @@ pub struct Reading {
     pub facts: Facts,
     /// Remarks, such as a directory that does not exist.
     pub notes: Vec<String>,
-    /// The documents are from an earlier reading that took long: what has changed since may be missing.
+    /// The resources are from an earlier reading that took long: what has changed since may be missing.
     pub late: bool,
 }
 
@@ -83,9 +83,9 @@ pub enum FactsError {
     /// Interfaces could not be listed.
     #[error("can't list the network interfaces: {0}")]
     Interfaces(#[source] std::io::Error),
-    /// Documents could not be read, or are wrong.
+    /// Resources could not be read, or are wrong.
     #[error(transparent)]
-    Documents(#[from] DocumentsError),
+    Resources(#[from] ResourcesError),
     /// Reading them does not end.
     #[error(
         "the resources in {} are being read for {} s now, and the file system does not answer; mount it anew, or set \
@@ -106,7 +106,7 @@ pub enum FactsError {
     NoThread(#[source] std::io::Error),
 }
 
-/// Reads all facts; documents by `reader`.
+/// Reads all facts; resources by `reader`.
 ///
 /// # Errors
 /// [`FactsError`] when any part can't be read.
@@ -123,10 +123,10 @@ pub fn read(options: &Options<'_>, reader: &mut Reader) -> Result<Reading, Facts
     };
     let interfaces = read_interfaces()?;
     let nft_tables = nft_tables().map_err(FactsError::NftTables)?;
-    let background_reader::Read { documents: DocumentSet { documents, mut notes }, late } =
-        reader.read(options.documents)?;
-    if !options.wants_documents {
+    let background_reader::Read { resources: ResourceSet { resources, mut notes }, late } =
+        reader.read(options.resources)?;
+    if !options.wants_resources {
         notes.clear();
     }
-    Ok(Reading { facts: Facts { node_name, system, interfaces, documents, nft_tables }, notes, late })
+    Ok(Reading { facts: Facts { node_name, system, interfaces, resources, nft_tables }, notes, late })
 }

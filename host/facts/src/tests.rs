@@ -1,11 +1,11 @@
-//! Documents as operators write them, and what they read when one is wrong.
+//! Resources as operators write them, and what they read when one is wrong.
 
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::Path;
 
 use proptest::prelude::*;
-use ruleward_core::facts::Document;
+use ruleward_core::facts::Resource;
 use serde_json::json;
 use tempfile::TempDir;
 
@@ -30,12 +30,12 @@ fn folder(files: &[(&str, &str)]) -> TempDir {
     folder
 }
 
-fn documents(files: &[(&str, &str)]) -> Vec<Document> {
-    read_documents(folder(files).path()).unwrap().documents
+fn resources(files: &[(&str, &str)]) -> Vec<Resource> {
+    read_resources(folder(files).path()).unwrap().resources
 }
 
-fn names(documents: &[Document]) -> Vec<&str> {
-    documents.iter().map(|document| document.name.as_str()).collect()
+fn names(resources: &[Resource]) -> Vec<&str> {
+    resources.iter().map(|resource| resource.name.as_str()).collect()
 }
 
 /// The refusal, with the directory cut from it.
@@ -44,7 +44,7 @@ fn refusal(files: &[(&str, &str)]) -> String {
 }
 
 fn refusal_in(folder: &Path) -> String {
-    read_documents(folder).unwrap_err().to_string().replace(&format!("{}/", folder.display()), "")
+    read_resources(folder).unwrap_err().to_string().replace(&format!("{}/", folder.display()), "")
 }
 
 fn resource(kind: &str, name: &str) -> String {
@@ -52,11 +52,11 @@ fn resource(kind: &str, name: &str) -> String {
 }
 
 #[test]
-fn a_document_is_compact_json_with_sorted_keys() {
-    let found = documents(&[("pool.yaml", POOL)]);
+fn a_resource_is_compact_json_with_sorted_keys() {
+    let found = resources(&[("pool.yaml", POOL)]);
     assert_eq!(
         found,
-        [Document {
+        [Resource {
             kind: "IPPool".to_owned(),
             namespace: None,
             name: "default".to_owned(),
@@ -69,20 +69,20 @@ fn a_document_is_compact_json_with_sorted_keys() {
 }
 
 #[test]
-fn files_hold_many_documents_and_lists() {
+fn files_hold_many_resources_and_lists() {
     let two = format!("---\n{POOL}---\n# nothing\n---\n{}\n...\n", resource("Node", "n1"));
     let list =
         format!("apiVersion: v1\nkind: List\nitems:\n- {}\n- {}\n", resource("Node", "n2"), resource("Pod", "p"));
     let typed = r#"{"kind": "NodeList", "apiVersion": "v1", "items": [{"metadata": {"name": "n3", "namespace": ""}}]}"#;
     let stream = format!("{}\n{}", resource("Node", "n4"), resource("Node", "n5"));
-    let found = documents(&[
+    let found = resources(&[
         ("a.yaml", &two),
         ("b.yml", &list),
         ("sub/c.json", typed),
         ("d.json", &stream),
         ("empty.yaml", "kind: List\nitems: null\n"),
         ("comment.yaml", "# to come\n"),
-        ("README.md", "no document"),
+        ("README.md", "no resource"),
         (".hidden.yaml", "{"),
         (".git/x.yaml", "{"),
     ]);
@@ -110,7 +110,7 @@ spec:
     x
   i:
 ";
-    let found = documents(&[("felix.yaml", felix)]);
+    let found = resources(&[("felix.yaml", felix)]);
     let spec = "\"spec\":{\"a\":\"Enabled\",\"b\":true,\"c\":\"on\",\"d\":3.1,\"e\":\"fd00::/8\",\"f\":\"1:20\",\"g\":\"1\",\
                 \"h\":\"x\\n\",\"i\":null,\"natPortRange\":\"32768:65535\"}";
     assert!(found[0].json.contains(spec), "{}", found[0].json);
@@ -172,7 +172,7 @@ fn words_mean_what_kubectl_makes_of_them() {
 #[test]
 fn aliases_and_merge_keys_are_expanded() {
     let text = format!("{POOL}  base: &base {{x: 1, y: 2}}\n  copy: *base\n  more: {{<<: *base, x: 3}}\n");
-    let found = documents(&[("a.yaml", &text)]);
+    let found = resources(&[("a.yaml", &text)]);
     assert!(found[0].json.contains("\"copy\":{\"x\":1,\"y\":2},\"more\":{\"x\":3,\"y\":2}"), "{}", found[0].json);
 }
 
@@ -261,7 +261,7 @@ fn the_same_resource_twice_is_refused() {
     );
     let pods =
         |namespace: &str| format!("{{apiVersion: v1, kind: Pod, metadata: {{name: p, namespace: {namespace}}}}}\n");
-    assert_eq!(documents(&[("a.yaml", &pods("blue")), ("b.yaml", &pods("green"))]).len(), 2);
+    assert_eq!(resources(&[("a.yaml", &pods("blue")), ("b.yaml", &pods("green"))]).len(), 2);
     assert_eq!(
         refusal(&[("a.yaml", &format!("kind: List\nitems:\n- {}- {}", pods("blue"), pods("blue")))]),
         "Pod \"blue/p\" is there twice: a.yaml, line 1, items[0], and a.yaml, line 1, items[1]; \
@@ -283,11 +283,11 @@ fn one_bad_file_refuses_them_all_and_all_problems_are_said() {
 }
 
 #[test]
-fn a_missing_directory_holds_no_documents() {
+fn a_missing_directory_holds_no_resources() {
     let folder = folder(&[]);
     let missing = folder.path().join("none");
-    let set = read_documents(&missing).unwrap();
-    assert!(set.documents.is_empty());
+    let set = read_resources(&missing).unwrap();
+    assert!(set.resources.is_empty());
     assert_eq!(set.notes, [format!("{}: does not exist, so there are no resources", missing.display())]);
     fs::write(&missing, "").unwrap();
     assert_eq!(
@@ -301,7 +301,7 @@ fn a_config_map_is_read_once_through_its_links() {
     let folder = folder(&[("..2026_01_01/pool.yaml", POOL)]);
     symlink("..2026_01_01", folder.path().join("..data")).unwrap();
     symlink("..data/pool.yaml", folder.path().join("pool.yaml")).unwrap();
-    assert_eq!(names(&read_documents(folder.path()).unwrap().documents), ["default"]);
+    assert_eq!(names(&read_resources(folder.path()).unwrap().resources), ["default"]);
 }
 
 #[test]
@@ -309,7 +309,7 @@ fn links_may_go_in_circles_but_not_into_the_void() {
     let folder = folder(&[("a/pool.yaml", POOL)]);
     symlink("..", folder.path().join("a/up")).unwrap();
     symlink("a", folder.path().join("b")).unwrap();
-    assert_eq!(names(&read_documents(folder.path()).unwrap().documents), ["default"]);
+    assert_eq!(names(&read_resources(folder.path()).unwrap().resources), ["default"]);
     symlink("nowhere", folder.path().join("x.yaml")).unwrap();
     assert_eq!(refusal_in(folder.path()), "x.yaml: is a link to a file that does not exist; remove or mend it");
 }
@@ -329,8 +329,8 @@ fn facts_hold_what_they_were_told_and_what_the_node_says() {
     let folder = folder(&[("pool.yaml", POOL)]);
     let options = Options {
         node_name: Some("worker-7"),
-        documents: folder.path(),
-        wants_documents: true,
+        resources: folder.path(),
+        wants_resources: true,
         iptables: Version(1, 8, 9),
         backend: Backend::Nft,
         families: Families::BOTH,
@@ -339,26 +339,26 @@ fn facts_hold_what_they_were_told_and_what_the_node_says() {
     assert_eq!(first.facts.node_name, "worker-7");
     assert_eq!(first.facts.system.iptables, Version(1, 8, 9));
     assert_eq!(first.facts.system.kernel, kernel_version().unwrap());
-    assert_eq!(first.facts.documents.len(), 1);
+    assert_eq!(first.facts.resources.len(), 1);
     assert!(first.notes.is_empty());
     let unnamed = read(&Options { node_name: None, ..options }, &mut Reader::default()).unwrap();
     assert_eq!(unnamed.facts.node_name, host_name().unwrap());
 }
 
 #[test]
-fn a_missing_folder_is_a_remark_for_who_reads_documents() {
+fn a_missing_folder_is_a_remark_for_who_reads_resources() {
     let folder = folder(&[]);
     let missing = folder.path().join("missing");
     let options = Options {
         node_name: None,
-        documents: &missing,
-        wants_documents: true,
+        resources: &missing,
+        wants_resources: true,
         iptables: Version(1, 8, 9),
         backend: Backend::Nft,
         families: Families::BOTH,
     };
     let notes = |options| read(&options, &mut Reader::default()).unwrap().notes.len();
-    assert_eq!((notes(options), notes(Options { wants_documents: false, ..options })), (1, 0));
+    assert_eq!((notes(options), notes(Options { wants_resources: false, ..options })), (1, 0));
 }
 
 proptest! {

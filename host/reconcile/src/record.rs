@@ -43,8 +43,8 @@ pub struct Event {
     pub sees_interfaces: bool,
     /// Whether the policy reads which tables nf_tables has.
     pub sees_nft_tables: bool,
-    /// Kinds of documents that it sees.
-    pub sees_documents: BTreeSet<String>,
+    /// Kinds of resources that it sees.
+    pub sees_resources: BTreeSet<String>,
     /// Its answer, if there was one.
     pub contribution: Option<Arc<Contribution>>,
 }
@@ -117,7 +117,7 @@ impl Event {
             facts: None,
             sees_interfaces: description.reads_interfaces,
             sees_nft_tables: description.reads_nft_tables,
-            sees_documents: description.sees_documents(version.grants()),
+            sees_resources: description.sees_resources(version.grants()),
             contribution: None,
         }
     }
@@ -143,7 +143,7 @@ impl Event {
                 facts: None,
                 sees_interfaces: false,
                 sees_nft_tables: false,
-                sees_documents: BTreeSet::new(),
+                sees_resources: BTreeSet::new(),
                 contribution: None,
             },
         }

@@ -8,7 +8,7 @@ use thiserror::Error;
 
 use super::guest::one_line;
 
-/// Longest version and longest kind of a document, bytes.
+/// Longest version and longest kind of a resource, bytes.
 const LONGEST_WORD: usize = 64;
 /// Longest summary, bytes.
 const LONGEST_SUMMARY: usize = 256;
@@ -30,15 +30,15 @@ pub struct Description {
     pub reads_interfaces: bool,
     /// It wants to see which tables nf_tables has.
     pub reads_nft_tables: bool,
-    /// What it would like to be granted, kinds of documents included.
+    /// What it would like to be granted, kinds of resources included.
     pub wants: Grants,
 }
 
 impl Description {
-    /// Kinds of documents that it sees: those that it asks for and was granted.
-    pub fn sees_documents(&self, grants: &Grants) -> BTreeSet<String> {
-        let granted = |kind: &&String| grants.documents.contains(kind);
-        self.wants.documents.iter().filter(granted).cloned().collect()
+    /// Kinds of resources that it sees: those that it asks for and was granted.
+    pub fn sees_resources(&self, grants: &Grants) -> BTreeSet<String> {
+        let granted = |kind: &&String| grants.resources.contains(kind);
+        self.wants.resources.iter().filter(granted).cloned().collect()
     }
 }
 
@@ -63,8 +63,8 @@ pub struct Words {
     pub summary: String,
     /// JSON Schema of its settings.
     pub settings_schema: String,
-    /// Kinds of documents that it reads.
-    pub reads_documents: Vec<String>,
+    /// Kinds of resources that it reads.
+    pub reads_resources: Vec<String>,
     /// It reads interfaces.
     pub reads_interfaces: bool,
     /// It reads which tables nf_tables has.
@@ -105,7 +105,7 @@ impl Words {
                 chains: patterns("wants.chains", self.chains)?,
                 sets: patterns("wants.sets", self.sets)?,
                 comments: lines("wants.comments", self.comments)?,
-                documents: lines("reads-documents", self.reads_documents)?,
+                resources: lines("reads-resources", self.reads_resources)?,
                 policies: built_in("wants.policies", self.policies)?,
                 uses: Uses {
                     sets: patterns("wants.uses-sets", self.uses_sets)?,

@@ -18,9 +18,9 @@ pub enum Refusal {
         /// Why.
         message: String,
     },
-    /// A document that is of no use.
-    #[error("refuses the document {place}: {message}")]
-    Document {
+    /// A resource that is of no use.
+    #[error("refuses the resource {place}: {message}")]
+    Resource {
         /// Which, and which field.
         place: String,
         /// Why.
@@ -40,9 +40,9 @@ impl Refusal {
         Self::Settings { place: line(place), message: line(message) }
     }
 
-    /// By the document at `place`.
-    pub fn of_document(place: &str, message: &str) -> Self {
-        Self::Document { place: line(place), message: line(message) }
+    /// By the resource at `place`.
+    pub fn of_resource(place: &str, message: &str) -> Self {
+        Self::Resource { place: line(place), message: line(message) }
     }
 
     /// Until something exists.

@@ -138,7 +138,7 @@ pub fn facts() -> Facts {
             families: Families::BOTH,
         },
         interfaces: Vec::new(),
-        documents: Vec::new(),
+        resources: Vec::new(),
         nft_tables: Vec::new(),
     }
 }

@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
-use ruleward_sdk::{Document, Facts, Failure, Family};
+use ruleward_sdk::{Facts, Failure, Family, Resource};
 use serde::Deserialize;
 
-use crate::documents::Leaf;
+use crate::resources::Leaf;
 
 #[derive(Deserialize)]
 struct WorkloadEndpoint<'a> {
@@ -47,29 +47,29 @@ impl FloatingIps {
     /// Reads the workloads of this node. Those of OpenStack have floating IPs whether or not they are `enabled`.
     ///
     /// # Errors
-    /// [`Failure::Document`] for the first workload that can't be used.
+    /// [`Failure::Resource`] for the first workload that can't be used.
     pub fn read(facts: &Facts, enabled: bool) -> Result<Self, Failure> {
         let mut pairs = Self::default();
-        for document in facts.documents_of_kind("WorkloadEndpoint") {
-            let WorkloadEndpoint { spec } = document.read()?;
+        for resource in facts.resources_of_kind("WorkloadEndpoint") {
+            let WorkloadEndpoint { spec } = resource.read()?;
             let is = |leaf: &Leaf<'_>, word: &str| matches!(leaf, Leaf::Text(text) if text == word);
             if !is(&spec.node, &facts.node_name) || !(enabled || is(&spec.orchestrator, "openstack")) {
                 continue;
             }
             // A workload without an address is not programmed yet.
-            let refuse = |message: String| document.refuse("spec.ipNetworks", message);
+            let refuse = |message: String| resource.refuse("spec.ipNetworks", message);
             if spec.networks.list().map_err(refuse)?.is_empty() {
                 continue;
             }
             for (at, nat) in spec.nats.iter().flatten().enumerate() {
-                pairs.add(document, at, nat)?;
+                pairs.add(resource, at, nat)?;
             }
         }
         Ok(pairs)
     }
 
-    fn add(&mut self, document: &Document, at: usize, nat: &Nat<'_>) -> Result<(), Failure> {
-        let refuse = |name: &str, message: String| document.refuse(&format!("spec.ipNATs[{at}].{name}"), message);
+    fn add(&mut self, resource: &Resource, at: usize, nat: &Nat<'_>) -> Result<(), Failure> {
+        let refuse = |name: &str, message: String| resource.refuse(&format!("spec.ipNATs[{at}].{name}"), message);
         let read = |name: &str, leaf: &Leaf<'_>| {
             let address = leaf.address().map_err(|message| refuse(name, message))?;
             address.ok_or_else(|| refuse(name, "is absent; write an address".to_owned()))

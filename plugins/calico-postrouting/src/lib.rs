@@ -10,7 +10,6 @@
 
 mod chains;
 mod dataplane;
-mod documents;
 mod features;
 mod felix;
 mod floating;
@@ -21,6 +20,7 @@ mod parameters;
 mod phrase;
 mod pools;
 mod release;
+mod resources;
 mod sets;
 mod settings;
 

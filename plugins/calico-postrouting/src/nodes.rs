@@ -6,11 +6,11 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use ruleward_sdk::ipnet::IpNet;
-use ruleward_sdk::{Document, Facts, Failure, Family, log};
+use ruleward_sdk::{Facts, Failure, Family, Resource, log};
 use serde::Deserialize;
 
-use crate::documents::Leaf;
 use crate::felix::{Encapsulation, Felix};
+use crate::resources::Leaf;
 
 #[derive(Deserialize)]
 struct Node<'a> {
@@ -70,8 +70,8 @@ struct Address<'a> {
 
 impl<'a> Node<'a> {
     /// The value of a field, or on a Kubernetes node of the annotation that stands for it, and where it was.
-    fn value(&self, document: &Document, field: &'static str, leaf: &Leaf<'a>, annotation: &str) -> (String, Leaf<'a>) {
-        if document.api_version == "v1" && matches!(leaf, Leaf::Absent) {
+    fn value(&self, resource: &Resource, field: &'static str, leaf: &Leaf<'a>, annotation: &str) -> (String, Leaf<'a>) {
+        if resource.api_version == "v1" && matches!(leaf, Leaf::Absent) {
             let name = format!("projectcalico.org/{annotation}");
             let found = self.metadata.annotations.as_ref().and_then(|annotations| annotations.get(name.as_str()));
             return (format!("metadata.annotations[{name}]"), found.cloned().unwrap_or_default());
@@ -80,14 +80,14 @@ impl<'a> Node<'a> {
     }
 
     /// The node's own address: the one for BGP, else the first internal, else the first external one.
-    fn host_address(&self, document: &Document, family: Family) -> Result<Option<IpAddr>, Failure> {
+    fn host_address(&self, resource: &Resource, family: Family) -> Result<Option<IpAddr>, Failure> {
         let absent = Bgp::default();
         let bgp = self.spec.bgp.as_ref().unwrap_or(&absent);
         let (field, leaf) = match family {
-            Family::Ipv4 => self.value(document, "spec.bgp.ipv4Address", &bgp.ipv4, "IPv4Address"),
-            Family::Ipv6 => self.value(document, "spec.bgp.ipv6Address", &bgp.ipv6, "IPv6Address"),
+            Family::Ipv4 => self.value(resource, "spec.bgp.ipv4Address", &bgp.ipv4, "IPv4Address"),
+            Family::Ipv6 => self.value(resource, "spec.bgp.ipv6Address", &bgp.ipv6, "IPv6Address"),
         };
-        let address = leaf.address().map_err(|message| document.refuse(&field, message))?;
+        let address = leaf.address().map_err(|message| resource.refuse(&field, message))?;
         if address.is_some() {
             return Ok(address);
         }
@@ -101,7 +101,7 @@ impl<'a> Node<'a> {
                     continue;
                 }
                 let found = item.address.address();
-                let found = found.map_err(|message| document.refuse(&format!("{field}[{at}].address"), message))?;
+                let found = found.map_err(|message| resource.refuse(&format!("{field}[{at}].address"), message))?;
                 if let Some(address) = found.filter(|address| address.is_ipv4() == (family == Family::Ipv4)) {
                     return Ok(Some(address));
                 }
@@ -128,24 +128,24 @@ impl Nodes {
     /// Reads this node, and the others if a set wants their addresses.
     ///
     /// # Errors
-    /// [`Failure::Document`] for the first node that can't be used.
+    /// [`Failure::Resource`] for the first node that can't be used.
     pub fn read(facts: &Facts, felix: &Felix, encapsulation: Encapsulation) -> Result<Self, Failure> {
         let wants_hosts = [encapsulation.ipip || felix.spares_hosts, felix.spares_hosts];
         let mut nodes = Self { hosts: wants_hosts.map(|wanted| wanted.then(Vec::new)), ..Self::default() };
         let mut found = false;
-        for document in facts.documents_of_kind("Node") {
-            let own = document.name == facts.node_name;
+        for resource in facts.resources_of_kind("Node") {
+            let own = resource.name == facts.node_name;
             if !own && wants_hosts == [false; 2] {
                 continue;
             }
-            let node: Node<'_> = document.read()?;
+            let node: Node<'_> = resource.read()?;
             if own {
                 found = true;
-                nodes.read_tunnels(document, &node)?;
+                nodes.read_tunnels(resource, &node)?;
             }
             for (family, hosts) in [Family::Ipv4, Family::Ipv6].into_iter().zip(&mut nodes.hosts) {
                 if let Some(hosts) = hosts {
-                    hosts.extend(node.host_address(document, family)?.map(IpNet::from));
+                    hosts.extend(node.host_address(resource, family)?.map(IpNet::from));
                 }
             }
         }
@@ -167,12 +167,12 @@ impl Nodes {
         Ok(nodes)
     }
 
-    fn read_tunnels(&mut self, document: &Document, node: &Node<'_>) -> Result<(), Failure> {
+    fn read_tunnels(&mut self, resource: &Resource, node: &Node<'_>) -> Result<(), Failure> {
         let absent = Bgp::default();
         let bgp = node.spec.bgp.as_ref().unwrap_or(&absent);
         let is_set = |field, leaf, annotation, ipv4: bool| {
-            let (field, leaf) = node.value(document, field, leaf, annotation);
-            let refuse = |message: String| document.refuse(&field, message);
+            let (field, leaf) = node.value(resource, field, leaf, annotation);
+            let refuse = |message: String| resource.refuse(&field, message);
             match leaf.address().map_err(refuse)? {
                 Some(address) if address.is_ipv4() != ipv4 => {
                     Err(refuse(format!("{address} is not an {} address", if ipv4 { "IPv4" } else { "IPv6" })))
@@ -190,9 +190,9 @@ impl Nodes {
 /// Says which Node is missing, and names one that differs in upper and lower case only.
 fn unknown_node(facts: &Facts) -> String {
     let node = &facts.node_name;
-    let alike = facts.documents_of_kind("Node").find(|document| document.name.eq_ignore_ascii_case(node));
-    let hint = alike.map_or_else(String::new, |document| {
-        format!(" There is one named {:?}: set node-name = {:?}.", document.name, document.name)
+    let alike = facts.resources_of_kind("Node").find(|resource| resource.name.eq_ignore_ascii_case(node));
+    let hint = alike.map_or_else(String::new, |resource| {
+        format!(" There is one named {:?}: set node-name = {:?}.", resource.name, resource.name)
     });
     format!("no Node named {node:?}: its tunnel addresses are unknown, so the tunnels' rules are left out.{hint}")
 }

@@ -8,10 +8,10 @@ use std::net::IpAddr;
 use std::ops::RangeInclusive;
 
 use ruleward_sdk::ipnet::IpNet;
-use ruleward_sdk::{Document, Facts, Failure, PortRange};
+use ruleward_sdk::{Facts, Failure, PortRange, Resource};
 use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, Visitor};
 
-use crate::documents::Leaf;
+use crate::resources::Leaf;
 
 const ANNOTATION: &str = "config.projectcalico.org/";
 
@@ -113,8 +113,8 @@ struct FelixConfiguration<'a> {
 #[derive(Clone, Copy)]
 enum Origin<'a> {
     Settings,
-    Field(&'a Document),
-    Annotation(&'a Document),
+    Field(&'a Resource),
+    Annotation(&'a Resource),
 }
 
 /// One parameter's value and where it was found.
@@ -131,9 +131,9 @@ impl<'a> Found<'a> {
         let parameter = PARAMETERS.iter().find(|(field, _)| *field == self.field).map_or("", |(_, name)| name);
         match self.origin {
             Origin::Settings => Failure::in_settings(format!("/felix/{}", self.field), message),
-            Origin::Field(document) => document.refuse(&format!("spec.{}", self.field), message),
-            Origin::Annotation(document) => {
-                document.refuse(&format!("metadata.annotations[{ANNOTATION}{parameter}]"), message)
+            Origin::Field(resource) => resource.refuse(&format!("spec.{}", self.field), message),
+            Origin::Annotation(resource) => {
+                resource.refuse(&format!("metadata.annotations[{ANNOTATION}{parameter}]"), message)
             }
         }
     }
@@ -242,15 +242,15 @@ impl<'a> Parameters<'a> {
     /// Reads the FelixConfigurations of this node; `environment` goes before them.
     ///
     /// # Errors
-    /// [`Failure::Document`] when one is not built like a FelixConfiguration.
+    /// [`Failure::Resource`] when one is not built like a FelixConfiguration.
     pub fn read(facts: &'a Facts, environment: Layer<'a>) -> Result<Self, Failure> {
         let own = format!("node.{}", facts.node_name);
         let mut layers = vec![(Origin::Settings, environment)];
         for name in [own.as_str(), "default"] {
-            for document in facts.documents_of_kind("FelixConfiguration").filter(|document| document.name == name) {
-                let FelixConfiguration { metadata, spec } = document.read()?;
-                layers.push((Origin::Annotation(document), metadata.annotations.0));
-                layers.push((Origin::Field(document), spec));
+            for resource in facts.resources_of_kind("FelixConfiguration").filter(|resource| resource.name == name) {
+                let FelixConfiguration { metadata, spec } = resource.read()?;
+                layers.push((Origin::Annotation(resource), metadata.annotations.0));
+                layers.push((Origin::Field(resource), spec));
             }
         }
         Ok(Self(layers))

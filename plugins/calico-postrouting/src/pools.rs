@@ -2,11 +2,11 @@
 //! disabled does not matter to nat. Of several pools with the same network the first by name counts.
 
 use ruleward_sdk::ipnet::IpNet;
-use ruleward_sdk::{Document, Facts, Failure};
+use ruleward_sdk::{Facts, Failure, Resource};
 use serde::Deserialize;
 
-use crate::documents::Leaf;
 use crate::release::Release;
+use crate::resources::Leaf;
 
 #[derive(Deserialize)]
 struct IpPool<'a> {
@@ -48,14 +48,14 @@ impl Pools {
     /// Reads all pools.
     ///
     /// # Errors
-    /// [`Failure::Document`] for the first pool that can't be used.
+    /// [`Failure::Resource`] for the first pool that can't be used.
     pub fn read(facts: &Facts, release: Release) -> Result<Self, Failure> {
         let mut pools = Self::default();
         let mut seen: Vec<IpNet> = Vec::new();
-        for document in facts.documents_of_kind("IPPool") {
-            let IpPool { spec } = document.read()?;
-            let network = network(document, &spec.cidr)?;
-            let refuse = |field: &'static str| move |message: String| document.refuse(field, message);
+        for resource in facts.resources_of_kind("IPPool") {
+            let IpPool { spec } = resource.read()?;
+            let network = network(resource, &spec.cidr)?;
+            let refuse = |field: &'static str| move |message: String| resource.refuse(field, message);
             let outgoing = spec.nat_outgoing.flag().map_err(refuse("spec.natOutgoing"))?;
             let ipip = wants(&spec.ipip_mode).map_err(refuse("spec.ipipMode"))?;
             let vxlan = wants(&spec.vxlan_mode).map_err(refuse("spec.vxlanMode"))?;
@@ -81,8 +81,8 @@ impl Pools {
     }
 }
 
-fn network(document: &Document, cidr: &Leaf<'_>) -> Result<IpNet, Failure> {
-    let refuse = |message: String| document.refuse("spec.cidr", message);
+fn network(resource: &Resource, cidr: &Leaf<'_>) -> Result<IpNet, Failure> {
+    let refuse = |message: String| resource.refuse("spec.cidr", message);
     let text = cidr.text().map_err(refuse)?.ok_or_else(|| refuse("is absent; write the pool's network".to_owned()))?;
     let network: IpNet = text
         .parse()

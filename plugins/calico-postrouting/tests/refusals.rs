@@ -9,7 +9,7 @@ use support::refusal;
 use support::resources::{NODE, felix, pool, workload};
 
 #[test]
-fn unusable_documents_are_refused_by_name_and_field() {
+fn unusable_resources_are_refused_by_name_and_field() {
     for (yaml, place, reason) in [
         (pool("pool4", "cidr: 192.168.0.0/99"), "IPPool/pool4 spec.cidr", "is not a network"),
         (pool("pool4", "cidr: 5"), "IPPool/pool4 spec.cidr", "write a string"),

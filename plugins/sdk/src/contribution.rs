@@ -166,8 +166,8 @@ impl Failure {
         Self::Settings(Problem { where_: at.into(), message: message.into() })
     }
 
-    /// A document that the policy can't use; `at` is its kind, name and field: `IPPool/pool4 spec.cidr`.
-    pub fn in_document(at: impl Into<String>, message: impl Into<String>) -> Self {
-        Self::Document(Problem { where_: at.into(), message: message.into() })
+    /// A resource that the policy can't use; `at` is its kind, name and field: `IPPool/pool4 spec.cidr`.
+    pub fn in_resource(at: impl Into<String>, message: impl Into<String>) -> Self {
+        Self::Resource(Problem { where_: at.into(), message: message.into() })
     }
 }

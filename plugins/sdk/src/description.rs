@@ -90,7 +90,7 @@ impl Description {
             version: version.into(),
             summary: summary.into(),
             settings_schema: r#"{"type":"object","additionalProperties":false}"#.into(),
-            reads_documents: Vec::new(),
+            reads_resources: Vec::new(),
             reads_interfaces: false,
             reads_nft_tables: false,
             wants: Ownership::default(),
@@ -104,10 +104,10 @@ impl Description {
         self
     }
 
-    /// Sets the kinds of documents that it reads.
+    /// Sets the kinds of resources that it reads.
     #[must_use]
     pub fn reading<K: Into<String>>(mut self, kinds: impl IntoIterator<Item = K>) -> Self {
-        self.reads_documents = kinds.into_iter().map(Into::into).collect();
+        self.reads_resources = kinds.into_iter().map(Into::into).collect();
         self
     }
 

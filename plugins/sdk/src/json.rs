@@ -11,7 +11,7 @@ pub struct JsonProblem {
 }
 
 impl JsonProblem {
-    /// As a field of a document: `spec.cidr`.
+    /// As a field of a resource: `spec.cidr`.
     pub fn field(&self) -> String {
         let text = self.path.to_string();
         if text == "." { String::new() } else { text }

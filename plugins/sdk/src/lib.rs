@@ -2,7 +2,7 @@
 //! the entry points of the component.
 //!
 //! A policy is one function over typed settings, named once in [`policy!`]; its settings' JSON Schema comes from their
-//! type. Documents are read as types of your own ([`Facts::read_documents`]). Everything works natively too, so a policy
+//! type. Resources are read as types of your own ([`Facts::read_resources`]). Everything works natively too, so a policy
 //! is tested with `cargo test` and without WebAssembly; [`log`] then collects its lines.
 //!
 //! Below `policy!` is the trait [`Policy`], exported with [`export_policy!`], for policies that read their settings
@@ -36,12 +36,12 @@ mod bindings;
 mod bump;
 mod contribution;
 mod description;
-mod documents;
 mod export;
 mod json;
 pub mod log;
 mod network;
 pub mod protocol;
+mod resources;
 mod rule;
 pub mod settings;
 #[doc(hidden)]
@@ -50,10 +50,10 @@ pub mod typed;
 pub use bindings::ruleward::policy::types::{
     AddressRange, AddressSet, AddressType, AddressTypeLimit, AddressTypeMatch, AddressTypeTest, Attachment, Backend,
     Chain, ChainPolicy, ConnmarkAction, ConntrackStateMatch, ConntrackStates, Contribution, Description, Direction,
-    Document, Extension, Facts, Failure, Families, Family, Hook, IcmpMatch, InterfaceMatch, IpAddress, IpNetwork,
-    Ipv6Address, LimitMatch, LogLevel, LogPacket, MarkMatch, MarkSet, Masquerade, Match, Nat, NetworkInterface,
-    NetworkMatch, NetworkPort, Nflog, NftTable, Ownership, Placement, PortMatch, PortRange, Problem, ProtocolMatch,
-    RateUnit, RejectKind, Rule, SetMatch, SetMember, SetType, System, Table, Target, TcpFlags, TcpFlagsMatch, TcpMss,
+    Extension, Facts, Failure, Families, Family, Hook, IcmpMatch, InterfaceMatch, IpAddress, IpNetwork, Ipv6Address,
+    LimitMatch, LogLevel, LogPacket, MarkMatch, MarkSet, Masquerade, Match, Nat, NetworkInterface, NetworkMatch,
+    NetworkPort, Nflog, NftTable, Ownership, Placement, PortMatch, PortRange, Problem, ProtocolMatch, RateUnit,
+    RejectKind, Resource, Rule, SetMatch, SetMember, SetType, System, Table, Target, TcpFlags, TcpFlagsMatch, TcpMss,
     Tproxy, Verdict, Version,
 };
 pub use export::Policy;

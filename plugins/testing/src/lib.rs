@@ -33,11 +33,11 @@ use ruleward_core::grants::{BuiltInChain, Grants, Jumps, Pattern, Uses};
 use ruleward_core::listing::listing;
 use ruleward_core::names::PolicyName;
 use ruleward_sdk::{
-    Backend, Document, Facts, Failure, Families, IpNetwork, NetworkInterface, Ownership, Policy, System, Version,
+    Backend, Facts, Failure, Families, IpNetwork, NetworkInterface, Ownership, Policy, Resource, System, Version,
 };
 use serde_json::Value;
 
-/// What a policy sees: a node `node1` with a recent kernel, both families, no interfaces and no documents.
+/// What a policy sees: a node `node1` with a recent kernel, both families, no interfaces and no resources.
 #[derive(Debug, Clone)]
 pub struct Node {
     facts: Facts,
@@ -66,7 +66,7 @@ impl Node {
             node_name: "node1".into(),
             system,
             interfaces: Vec::new(),
-            documents: Vec::new(),
+            resources: Vec::new(),
             granted: Ownership::default(),
         };
         Self { facts, settings: "{}".into(), granted: None }
@@ -79,25 +79,25 @@ impl Node {
         self
     }
 
-    /// Adds a document, shaped like a Kubernetes resource.
+    /// Adds a Kubernetes resource.
     ///
     /// # Panics
     /// When it lacks `apiVersion`, `kind` or `metadata.name`.
     #[must_use]
-    pub fn document(mut self, resource: &Value) -> Self {
+    pub fn resource(mut self, resource: &Value) -> Self {
         let text = |value: &Value| value.as_str().map(str::to_owned);
         let need = |value: &Value, field: &str| {
-            text(value).unwrap_or_else(|| panic!("the document has no {field}: {resource}"))
+            text(value).unwrap_or_else(|| panic!("the resource has no {field}: {resource}"))
         };
-        self.facts.documents.push(Document {
+        self.facts.resources.push(Resource {
             api_version: need(&resource["apiVersion"], "apiVersion"),
             kind: need(&resource["kind"], "kind"),
             namespace: text(&resource["metadata"]["namespace"]),
             name: need(&resource["metadata"]["name"], "metadata.name"),
             json: resource.to_string(),
         });
-        let key = |one: &Document| (one.kind.clone(), one.namespace.clone(), one.name.clone());
-        self.facts.documents.sort_by_key(key);
+        let key = |one: &Resource| (one.kind.clone(), one.namespace.clone(), one.name.clone());
+        self.facts.resources.sort_by_key(key);
         self
     }
 
@@ -195,7 +195,7 @@ struct Recipes;
 fn reason(failure: &Failure) -> String {
     match failure {
         Failure::Settings(problem) => format!("setting {}: {}", problem.where_, problem.message),
-        Failure::Document(problem) => format!("document {}: {}", problem.where_, problem.message),
+        Failure::Resource(problem) => format!("resource {}: {}", problem.where_, problem.message),
         Failure::Waiting(text) => format!("waiting: {text}"),
         Failure::Other(text) => text.clone(),
     }
@@ -212,7 +212,7 @@ fn grants(owned: &Ownership) -> Result<Grants, String> {
         chains: patterns(&owned.chains)?,
         sets: patterns(&owned.sets)?,
         comments: owned.comments.clone(),
-        documents: Vec::new(),
+        resources: Vec::new(),
         policies: owned.policies.iter().map(built_in).collect::<Result<_, _>>()?,
         uses: Uses { sets: patterns(&owned.uses_sets)?, chains: patterns(&owned.uses_chains)? },
         jumps: if owned.exclusive_jumps { Jumps::Exclusive } else { Jumps::Shared },

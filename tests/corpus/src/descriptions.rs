@@ -83,7 +83,7 @@ pub fn cases() -> Vec<Case> {
         schema("schema_with_a_hostile_pattern", r#"{"pattern":"(((a{1,200}){1,200}){1,200}){1,200}"}"#, &[SCHEMA]),
         // It is shown what is granted, whatever it asks for.
         Case::guest(
-            "description_that_asks_for_all_documents",
+            "description_that_asks_for_all_resources",
             &Guest {
                 describe: &format!(
                     "{} i32.const 0",

@@ -3,7 +3,7 @@
 
 mod component;
 mod configuration;
-mod documents;
+mod resources;
 mod rules;
 
 use std::sync::Arc;

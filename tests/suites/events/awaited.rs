@@ -20,7 +20,7 @@ const CHAINS: [(&str, &str); 3] =
 
 fn node_before_felix(backend: Backend) -> (Arc<Node>, Daemon) {
     let node = Node::new(backend);
-    node.documents(include_str!("../../data/captures/v3.28.3/vxlan/resources.yaml"));
+    node.resources(include_str!("../../data/captures/v3.28.3/vxlan/resources.yaml"));
     let policies = json!({ "calico-postrouting": calico_jumps("3.28.2") });
     node.configure(json!({ "refresh-interval": "1h", "watch": "auto", "policies": policies }));
     let daemon = settled(&node);

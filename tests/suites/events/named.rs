@@ -13,7 +13,7 @@ trial!(for backend in Backend::ALL, "events::{backend}::calico_10087", calico_10
 /// Calico issue 10087: an administrator deletes the jump from nat/POSTROUTING through the `iptables` crate.
 fn calico_10087(backend: Backend) {
     let node = Node::new(backend);
-    node.documents(include_str!("../../data/captures/v3.28.3/vxlan/resources.yaml"));
+    node.resources(include_str!("../../data/captures/v3.28.3/vxlan/resources.yaml"));
     node.configure(
         json!({ "refresh-interval": "1h", "watch": "auto", "policies": { "calico-postrouting": calico("3.28.2") } }),
     );

@@ -30,7 +30,7 @@ const CHAINS: [(&str, &str); 3] =
 
 fn node_with(backend: Backend, policy: Value) -> Arc<Node> {
     let node = Node::new(backend);
-    node.documents(include_str!("../../data/captures/v3.28.3/vxlan/resources.yaml"));
+    node.resources(include_str!("../../data/captures/v3.28.3/vxlan/resources.yaml"));
     let policies = json!({ "calico-postrouting": policy });
     node.configure(json!({ "refresh-interval": "1h", "watch": "auto", "policies": policies }));
     node

@@ -11,7 +11,7 @@ trial!(for backend in Backend::ALL, "matrix::{backend}::calico_10087", calico_10
 /// periodic refresh never notices because it skips built-in chains that only have appended rules.
 fn calico_10087(backend: Backend) {
     let node = Node::new(backend);
-    node.documents(include_str!("../../data/captures/v3.28.3/vxlan/resources.yaml"));
+    node.resources(include_str!("../../data/captures/v3.28.3/vxlan/resources.yaml"));
     node.configure(json!({ "refresh-interval": "200ms", "policies": { "calico-postrouting": calico("3.28.2") } }));
     let daemon = node.daemon();
     for family in Family::ALL {

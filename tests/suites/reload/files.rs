@@ -95,8 +95,8 @@ fn configuration(way: Way) {
     }
 }
 
-trial!(for (name, way) in WAYS, "reload::files::documents_{name}", documents(way));
-fn documents(way: Way) {
+trial!(for (name, way) in WAYS, "reload::files::resources_{name}", resources(way));
+fn resources(way: Way) {
     let node = Node::new(Backend::Nft);
     let pool = |number: u32| {
         format!(
@@ -104,7 +104,7 @@ fn documents(way: Way) {
              spec: {{cidr: 10.{number}.0.0/16, natOutgoing: true}}\n"
         )
     };
-    node.documents(&pool(0));
+    node.resources(&pool(0));
     node.configure(json!({ "watch": "auto", "policies": { "calico": ruleward_tests::policies::calico("3.32.1") } }));
     let _daemon = node.daemon();
     for number in 1..4 {

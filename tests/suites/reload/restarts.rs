@@ -54,7 +54,7 @@ fn the_kept_component_answers(backend: Backend) {
              spec: {{cidr: 10.{number}.0.0/16, natOutgoing: true}}\n"
         )
     };
-    node.documents(&pool(1));
+    node.resources(&pool(1));
     fs::copy(policy_file("calico-postrouting.wasm"), node.path("calico.wasm")).expect("writable");
     let mut calico = calico("3.32.1");
     calico["component"] = json!("./calico.wasm");
@@ -63,10 +63,10 @@ fn the_kept_component_answers(backend: Backend) {
     fs::write(node.path("calico.wasm"), "no component").expect("writable");
     calico["settings"] = json!({ "calico-version": "nonsense" });
     node.set("policies", json!({ "calico": calico }));
-    node.documents(&pool(2));
+    node.resources(&pool(2));
     let _daemon = node.daemon();
     poll("the new pool is there", || node.sets().contains("10.2.0.0/16").then_some(()));
-    node.documents(&pool(3));
+    node.resources(&pool(3));
     poll("the newer pool is there", || node.sets().contains("10.3.0.0/16").then_some(()));
 }
 

@@ -16,10 +16,10 @@ fn is_told(daemon: &Daemon, words: &str) {
 
 trial!(
     for backend in Backend::ALL,
-    "reload::silence::{backend}::documents_that_hang_stop_no_repair",
-    documents_that_hang_stop_no_repair(backend)
+    "reload::silence::{backend}::resources_that_hang_stop_no_repair",
+    resources_that_hang_stop_no_repair(backend)
 );
-fn documents_that_hang_stop_no_repair(backend: Backend) {
+fn resources_that_hang_stop_no_repair(backend: Backend) {
     let (node, daemon) = node(backend);
     let silent = Silent::over(&node, &node.path("resources"));
     node.configure(json!({ "watch": "auto", "policies": { "web": policy("op", 81) } }));

@@ -23,7 +23,7 @@ const MANY: u32 = 500;
 /// Longest pause between two changes, in microseconds: a burst of them is let come to rest for 50 ms.
 const PAUSE: u64 = 160_000;
 
-/// Settings and grants, which are in one file: without the grant the ports that the documents ask for are not seen.
+/// Settings and grants, which are in one file: without the grant the ports that the resources ask for are not seen.
 fn policy(variant: usize) -> Value {
     let mut policy = calico(["3.32.1", "3.28.2"][variant]);
     if variant == 1 {
@@ -33,7 +33,7 @@ fn policy(variant: usize) -> Value {
 }
 
 /// Ports and pools, which are in one file.
-fn documents(variant: usize) -> String {
+fn resources(variant: usize) -> String {
     let mut text = POOLS.to_owned();
     for number in 0..MANY {
         let (high, low) = (number / 250, number % 250);
@@ -86,9 +86,9 @@ fn what_comes_into_force_belongs_to_one(backend: Backend) {
         fs::read_to_string(node.path("ruleward.toml")).expect("it was just written")
     });
     let choices = [(0, 0), (0, 1), (1, 0), (1, 1)];
-    let change = |(configuration, document): (usize, usize)| {
+    let change = |(configuration, resource): (usize, usize)| {
         put(&node, "ruleward.toml", &configurations[configuration]);
-        put(&node, "resources/all.yaml", &documents(document));
+        put(&node, "resources/all.yaml", &resources(resource));
     };
     let states = choices.map(|choice| {
         change(choice);
@@ -120,7 +120,7 @@ fn what_comes_into_force_belongs_to_one(backend: Backend) {
             if luck >> 41 & 1 == 1 {
                 put(node, "ruleward.toml", &configurations[variant]);
             } else {
-                put(node, "resources/all.yaml", &documents(variant));
+                put(node, "resources/all.yaml", &resources(variant));
             }
             std::thread::sleep(Duration::from_micros((luck >> 44) % PAUSE));
         }

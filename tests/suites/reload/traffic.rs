@@ -43,7 +43,7 @@ fn component(node: &Node, number: u32) {
 }
 
 /// What packets see stays the same; the rules do not: whether ports are random is said in the rule.
-fn documents(number: u32) -> String {
+fn resources(number: u32) -> String {
     let range = if number.is_multiple_of(2) { "20000:40000" } else { "30000:50000" };
     format!(
         "{POOLS}---\napiVersion: projectcalico.org/v3\nkind: FelixConfiguration\nmetadata: {{name: default}}\n\
@@ -61,7 +61,7 @@ trial!(
 );
 fn a_thousand_reloads_under_traffic(backend: Backend) {
     let node = Node::new(backend);
-    node.documents(&documents(0));
+    node.resources(&resources(0));
     component(&node, 0);
     node.configure(json!({ "policies": policies(0) }));
     let daemon = node.daemon();
@@ -79,7 +79,7 @@ fn a_thousand_reloads_under_traffic(backend: Backend) {
             match number % 3 {
                 0 => component(&node, number / 3),
                 1 => node.set("policies", policies(number / 3)),
-                _ => node.documents(&documents(number / 3)),
+                _ => node.resources(&resources(number / 3)),
             }
             let report = daemon.reload(0);
             assert!(report.in_sync, "reload {number}: {report:#?}");

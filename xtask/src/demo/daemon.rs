@@ -55,9 +55,9 @@ impl Daemon {
     /// Writes the configuration into `scratch`, shows it, and starts the daemon.
     pub fn start(scratch: &Path) -> Result<Self> {
         let config = scratch.join("ruleward.toml");
-        let documents = scratch.join("resources");
-        fs::create_dir(&documents)?;
-        write(&documents.join("ippool.yaml"), POOL)?;
+        let resources = scratch.join("resources");
+        fs::create_dir(&resources)?;
+        write(&resources.join("ippool.yaml"), POOL)?;
         write(&config, CONFIGURATION)?;
         symlink(workspace::policies_dir(), scratch.join("policies")).context("cannot link the policies")?;
         terminal::typed("cat resources/ippool.yaml");

@@ -1211,7 +1211,7 @@ void rw_failure_free(rw_failure_t *ptr) {
       break;
     }
     case 1: {
-      rw_problem_free(&ptr->val.document);
+      rw_problem_free(&ptr->val.resource);
       break;
     }
     case 2: {
@@ -1261,7 +1261,7 @@ void rw_system_free(rw_system_t *ptr) {
   rw_list_nft_table_free(&ptr->nft_tables);
 }
 
-void rw_document_free(rw_document_t *ptr) {
+void rw_resource_free(rw_resource_t *ptr) {
   policy_string_free(&ptr->api_version);
   policy_string_free(&ptr->kind);
   policy_option_string_free(&ptr->namespace_);
@@ -1300,12 +1300,12 @@ void rw_list_network_interface_free(rw_list_network_interface_t *ptr) {
   }
 }
 
-void rw_list_document_free(rw_list_document_t *ptr) {
+void rw_list_resource_free(rw_list_resource_t *ptr) {
   size_t list_len = ptr->len;
   if (list_len > 0) {
-    rw_document_t *list_ptr = ptr->ptr;
+    rw_resource_t *list_ptr = ptr->ptr;
     for (size_t i = 0; i < list_len; i++) {
-      rw_document_free(&list_ptr[i]);
+      rw_resource_free(&list_ptr[i]);
     }
     free(list_ptr);
   }
@@ -1315,7 +1315,7 @@ void rw_facts_free(rw_facts_t *ptr) {
   policy_string_free(&ptr->node_name);
   rw_system_free(&ptr->system);
   rw_list_network_interface_free(&ptr->interfaces);
-  rw_list_document_free(&ptr->documents);
+  rw_list_resource_free(&ptr->resources);
   rw_ownership_free(&ptr->granted);
 }
 
@@ -1324,7 +1324,7 @@ void rw_description_free(rw_description_t *ptr) {
   policy_string_free(&ptr->version);
   policy_string_free(&ptr->summary);
   policy_string_free(&ptr->settings_schema);
-  policy_list_string_free(&ptr->reads_documents);
+  policy_list_string_free(&ptr->reads_resources);
   rw_ownership_free(&ptr->wants);
 }
 
@@ -1396,8 +1396,8 @@ uint8_t * __wasm_export_exports_policy_describe(void) {
   *((uint8_t **)(ptr + (4*sizeof(void*)))) = (uint8_t *) ((ret).summary).ptr;
   *((size_t*)(ptr + (7*sizeof(void*)))) = ((ret).settings_schema).len;
   *((uint8_t **)(ptr + (6*sizeof(void*)))) = (uint8_t *) ((ret).settings_schema).ptr;
-  *((size_t*)(ptr + (9*sizeof(void*)))) = ((ret).reads_documents).len;
-  *((uint8_t **)(ptr + (8*sizeof(void*)))) = (uint8_t *) ((ret).reads_documents).ptr;
+  *((size_t*)(ptr + (9*sizeof(void*)))) = ((ret).reads_resources).len;
+  *((uint8_t **)(ptr + (8*sizeof(void*)))) = (uint8_t *) ((ret).reads_resources).ptr;
   *((int8_t*)(ptr + (10*sizeof(void*)))) = (ret).reads_interfaces;
   *((int8_t*)(ptr + (1+10*sizeof(void*)))) = (ret).reads_nft_tables;
   *((size_t*)(ptr + (12*sizeof(void*)))) = (((ret).wants).tables).len;
@@ -1439,7 +1439,7 @@ uint8_t * __wasm_export_exports_policy_evaluate(uint8_t * arg) {
       (rw_list_nft_table_t) (rw_list_nft_table_t) { (rw_nft_table_t*)(*((uint8_t **) (arg + (24+3*sizeof(void*))))), (*((size_t*) (arg + (24+4*sizeof(void*))))) },
     },
     (rw_list_network_interface_t) (rw_list_network_interface_t) { (rw_network_interface_t*)(*((uint8_t **) (arg + (24+5*sizeof(void*))))), (*((size_t*) (arg + (24+6*sizeof(void*))))) },
-    (rw_list_document_t) (rw_list_document_t) { (rw_document_t*)(*((uint8_t **) (arg + (24+7*sizeof(void*))))), (*((size_t*) (arg + (24+8*sizeof(void*))))) },
+    (rw_list_resource_t) (rw_list_resource_t) { (rw_resource_t*)(*((uint8_t **) (arg + (24+7*sizeof(void*))))), (*((size_t*) (arg + (24+8*sizeof(void*))))) },
     (rw_ownership_t) (rw_ownership_t) {
       (rw_list_table_t) (rw_list_table_t) { (rw_table_t*)(*((uint8_t **) (arg + (24+9*sizeof(void*))))), (*((size_t*) (arg + (24+10*sizeof(void*))))) },
       (policy_list_string_t) (policy_list_string_t) { (policy_string_t*)(*((uint8_t **) (arg + (24+11*sizeof(void*))))), (*((size_t*) (arg + (24+12*sizeof(void*))))) },
@@ -1477,7 +1477,7 @@ uint8_t * __wasm_export_exports_policy_evaluate(uint8_t * arg) {
         break;
       }
       case 1: {
-        const rw_problem_t *payload193 = &(*payload191).val.document;
+        const rw_problem_t *payload193 = &(*payload191).val.resource;
         *((int8_t*)(ptr + sizeof(void*))) = 1;
         *((size_t*)(ptr + (3*sizeof(void*)))) = ((*payload193).where).len;
         *((uint8_t **)(ptr + (2*sizeof(void*)))) = (uint8_t *) ((*payload193).where).ptr;

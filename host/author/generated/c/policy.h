@@ -655,7 +655,7 @@ typedef struct rw_contribution_t {
 } rw_contribution_t;
 
 typedef struct rw_problem_t {
-  // What: a JSON pointer into the settings (`/natPortRange`), or kind, name and field of a document
+  // What: a JSON pointer into the settings (`/natPortRange`), or kind, name and field of a resource
   // (`IPPool/pool4 spec.cidr`).
   policy_string_t   where;
   policy_string_t   message;
@@ -666,7 +666,7 @@ typedef struct rw_failure_t {
   uint8_t tag;
   union {
     rw_problem_t     settings;
-    rw_problem_t     document;
+    rw_problem_t     resource;
     policy_string_t     waiting;
     policy_string_t     other;
   } val;
@@ -674,9 +674,9 @@ typedef struct rw_failure_t {
 
 // A setting that the schema allows but the policy can't use.
 #define RW_FAILURE_SETTINGS 0
-// A document that the policy can't use.
-#define RW_FAILURE_DOCUMENT 1
-// Something must exist first (for example a Node document for this node).
+// A resource that the policy can't use.
+#define RW_FAILURE_RESOURCE 1
+// Something must exist first (for example a Node resource for this node).
 #define RW_FAILURE_WAITING 2
 #define RW_FAILURE_OTHER 3
 
@@ -731,14 +731,14 @@ typedef struct rw_system_t {
 } rw_system_t;
 
 // A Kubernetes-shaped resource, as `kubectl get -o json` prints it.
-typedef struct rw_document_t {
+typedef struct rw_resource_t {
   policy_string_t   api_version;
   policy_string_t   kind;
   policy_option_string_t   namespace_;
   policy_string_t   name;
   // The whole resource as JSON text.
   policy_string_t   json;
-} rw_document_t;
+} rw_resource_t;
 
 typedef struct {
   rw_table_t *ptr;
@@ -769,11 +769,11 @@ typedef struct {
 } rw_list_network_interface_t;
 
 typedef struct {
-  rw_document_t *ptr;
+  rw_resource_t *ptr;
   size_t len;
-} rw_list_document_t;
+} rw_list_resource_t;
 
-// One immutable snapshot. Lists are sorted: interfaces by name, documents by kind, namespace and name, tables of
+// One immutable snapshot. Lists are sorted: interfaces by name, resources by kind, namespace and name, tables of
 // nf_tables by family and name.
 typedef struct rw_facts_t {
   policy_string_t   node_name;
@@ -781,7 +781,7 @@ typedef struct rw_facts_t {
   // Empty unless the policy's description asks for them.
   rw_list_network_interface_t   interfaces;
   // Only of the kinds that the description names and the operator granted.
-  rw_list_document_t   documents;
+  rw_list_resource_t   resources;
   // What this policy was granted.
   rw_ownership_t   granted;
 } rw_facts_t;
@@ -795,8 +795,8 @@ typedef struct rw_description_t {
   policy_string_t   summary;
   // JSON Schema (2020-12) of the settings. The host refuses settings that don't fit, naming the path.
   policy_string_t   settings_schema;
-  // Kinds of documents that it reads: `IPPool`, `Node`.
-  policy_list_string_t   reads_documents;
+  // Kinds of resources that it reads: `IPPool`, `Node`.
+  policy_list_string_t   reads_resources;
   bool   reads_interfaces;
   // Whether it reads which tables nf_tables has.
   bool   reads_nft_tables;
@@ -938,7 +938,7 @@ void rw_list_nft_table_free(rw_list_nft_table_t *ptr);
 
 void rw_system_free(rw_system_t *ptr);
 
-void rw_document_free(rw_document_t *ptr);
+void rw_resource_free(rw_resource_t *ptr);
 
 void rw_list_table_free(rw_list_table_t *ptr);
 
@@ -946,7 +946,7 @@ void rw_ownership_free(rw_ownership_t *ptr);
 
 void rw_list_network_interface_free(rw_list_network_interface_t *ptr);
 
-void rw_list_document_free(rw_list_document_t *ptr);
+void rw_list_resource_free(rw_list_resource_t *ptr);
 
 void rw_facts_free(rw_facts_t *ptr);
 

@@ -40,7 +40,7 @@ utf82 := unsafe.Pointer(unsafe.StringData((result).SettingsSchema))
 pinner.Pin(utf82)
 *(*uint32)(unsafe.Add(unsafe.Pointer(exportReturnArea), (7*4))) = uint32(uint32(len((result).SettingsSchema)))
 *(*uint32)(unsafe.Add(unsafe.Pointer(exportReturnArea), (6*4))) = uint32(uintptr(uintptr(utf82)))
-slice := (result).ReadsDocuments
+slice := (result).ReadsResources
 length := uint32(len(slice))
 result4 := witRuntime.Allocate(pinner, uintptr(length * (2*4)), 4)
 for index, element := range slice {
@@ -223,7 +223,7 @@ default:
         result4 = append(result4, ruleward_policy_types.NetworkInterface{Name: value2, Index: uint32(*(*int32)(unsafe.Add(unsafe.Pointer(base), (2*4)))), Up: (uint8(*(*uint32)(unsafe.Add(unsafe.Pointer(base), (4+2*4)))) != 0), Addresses: result3})
 }
 
-result10 := make([]ruleward_policy_types.Document, 0, *(*uint32)(unsafe.Add(unsafe.Pointer(arg0), (24+8*4))))
+result10 := make([]ruleward_policy_types.Resource, 0, *(*uint32)(unsafe.Add(unsafe.Pointer(arg0), (24+8*4))))
 for index := 0; index < int(*(*uint32)(unsafe.Add(unsafe.Pointer(arg0), (24+8*4)))); index++ {
         base := unsafe.Add(unsafe.Pointer(uintptr(*(*uint32)(unsafe.Add(unsafe.Pointer(arg0), (24+7*4))))), index * (11*4))
         value5 := unsafe.String((*uint8)(unsafe.Pointer(uintptr(*(*uint32)(unsafe.Add(unsafe.Pointer(base), 0))))), *(*uint32)(unsafe.Add(unsafe.Pointer(base), 4)))
@@ -243,7 +243,7 @@ default:
 value8 := unsafe.String((*uint8)(unsafe.Pointer(uintptr(*(*uint32)(unsafe.Add(unsafe.Pointer(base), (7*4)))))), *(*uint32)(unsafe.Add(unsafe.Pointer(base), (8*4))))
 value9 := unsafe.String((*uint8)(unsafe.Pointer(uintptr(*(*uint32)(unsafe.Add(unsafe.Pointer(base), (9*4)))))), *(*uint32)(unsafe.Add(unsafe.Pointer(base), (10*4))))
 
-        result10 = append(result10, ruleward_policy_types.Document{ApiVersion: value5, Kind: value6, Namespace: option, Name: value8, Json: value9})
+        result10 = append(result10, ruleward_policy_types.Resource{ApiVersion: value5, Kind: value6, Namespace: option, Name: value8, Json: value9})
 }
 
 result11 := make([]ruleward_policy_types.Table, 0, *(*uint32)(unsafe.Add(unsafe.Pointer(arg0), (24+10*4))))
@@ -303,7 +303,7 @@ for index := 0; index < int(*(*uint32)(unsafe.Add(unsafe.Pointer(arg0), (24+22*4
 
 value24 := unsafe.String((*uint8)(unsafe.Pointer(uintptr(*(*uint32)(unsafe.Add(unsafe.Pointer(arg0), (24+24*4)))))), *(*uint32)(unsafe.Add(unsafe.Pointer(arg0), (24+25*4))))
 witRuntime.Unpin()
-result25 := export_wit_world.Evaluate(ruleward_policy_types.Facts{NodeName: value, System: ruleward_policy_types.System{Kernel: ruleward_policy_types.Version{Major: uint32(*(*int32)(unsafe.Add(unsafe.Pointer(arg0), (2*4)))), Minor: uint32(*(*int32)(unsafe.Add(unsafe.Pointer(arg0), (4+2*4)))), Patch: uint32(*(*int32)(unsafe.Add(unsafe.Pointer(arg0), (8+2*4))))}, Iptables: ruleward_policy_types.Version{Major: uint32(*(*int32)(unsafe.Add(unsafe.Pointer(arg0), (12+2*4)))), Minor: uint32(*(*int32)(unsafe.Add(unsafe.Pointer(arg0), (16+2*4)))), Patch: uint32(*(*int32)(unsafe.Add(unsafe.Pointer(arg0), (20+2*4))))}, Backend: uint8(uint8(*(*uint32)(unsafe.Add(unsafe.Pointer(arg0), (24+2*4))))), RandomFully: (uint8(*(*uint32)(unsafe.Add(unsafe.Pointer(arg0), (25+2*4)))) != 0), Families: uint8(uint8(*(*uint32)(unsafe.Add(unsafe.Pointer(arg0), (26+2*4))))), NftTables: result}, Interfaces: result4, Documents: result10, Granted: ruleward_policy_types.Ownership{Tables: result11, Chains: result13, Sets: result15, Comments: result17, Policies: result19, UsesSets: result21, UsesChains: result23, ExclusiveJumps: (uint8(*(*uint32)(unsafe.Add(unsafe.Pointer(arg0), (24+23*4)))) != 0)}}, value24)
+result25 := export_wit_world.Evaluate(ruleward_policy_types.Facts{NodeName: value, System: ruleward_policy_types.System{Kernel: ruleward_policy_types.Version{Major: uint32(*(*int32)(unsafe.Add(unsafe.Pointer(arg0), (2*4)))), Minor: uint32(*(*int32)(unsafe.Add(unsafe.Pointer(arg0), (4+2*4)))), Patch: uint32(*(*int32)(unsafe.Add(unsafe.Pointer(arg0), (8+2*4))))}, Iptables: ruleward_policy_types.Version{Major: uint32(*(*int32)(unsafe.Add(unsafe.Pointer(arg0), (12+2*4)))), Minor: uint32(*(*int32)(unsafe.Add(unsafe.Pointer(arg0), (16+2*4)))), Patch: uint32(*(*int32)(unsafe.Add(unsafe.Pointer(arg0), (20+2*4))))}, Backend: uint8(uint8(*(*uint32)(unsafe.Add(unsafe.Pointer(arg0), (24+2*4))))), RandomFully: (uint8(*(*uint32)(unsafe.Add(unsafe.Pointer(arg0), (25+2*4)))) != 0), Families: uint8(uint8(*(*uint32)(unsafe.Add(unsafe.Pointer(arg0), (26+2*4))))), NftTables: result}, Interfaces: result4, Resources: result10, Granted: ruleward_policy_types.Ownership{Tables: result11, Chains: result13, Sets: result15, Comments: result17, Policies: result19, UsesSets: result21, UsesChains: result23, ExclusiveJumps: (uint8(*(*uint32)(unsafe.Add(unsafe.Pointer(arg0), (24+23*4)))) != 0)}}, value24)
 
 switch result25.Tag() {
 case witTypes.ResultOk:
@@ -2657,8 +2657,8 @@ pinner.Pin(utf8167)
 
         
 
-case ruleward_policy_types.Failure_Document:
-        payload := payload.Document()
+case ruleward_policy_types.Failure_Resource:
+        payload := payload.Resource()
         *(*int8)(unsafe.Add(unsafe.Pointer(exportReturnArea), 4)) = int8(int32(1))
 utf8168 := unsafe.Pointer(unsafe.StringData((payload).Where))
 pinner.Pin(utf8168)

@@ -385,7 +385,7 @@ declare module "ruleward:policy/types@0.1.0" {
   };
   export type Problem = {
     /**
-     * What: a JSON pointer into the settings (`/natPortRange`), or kind, name and field of a document
+     * What: a JSON pointer into the settings (`/natPortRange`), or kind, name and field of a resource
      * (`IPPool/pool4 spec.cidr`).
      */
     where: string;
@@ -395,9 +395,9 @@ declare module "ruleward:policy/types@0.1.0" {
   export type Failure =
     /** A setting that the schema allows but the policy can't use. */
     | { tag: "settings"; val: Problem }
-    /** A document that the policy can't use. */
-    | { tag: "document"; val: Problem }
-    /** Something must exist first (for example a Node document for this node). */
+    /** A resource that the policy can't use. */
+    | { tag: "resource"; val: Problem }
+    /** Something must exist first (for example a Node resource for this node). */
     | { tag: "waiting"; val: string }
     | { tag: "other"; val: string };
   export type NetworkInterface = {
@@ -432,7 +432,7 @@ declare module "ruleward:policy/types@0.1.0" {
     nftTables: NftTable[];
   };
   /** A Kubernetes-shaped resource, as `kubectl get -o json` prints it. */
-  export type Document = {
+  export type Resource = {
     apiVersion: string;
     kind: string;
     namespace: string | null;
@@ -460,7 +460,7 @@ declare module "ruleward:policy/types@0.1.0" {
     exclusiveJumps: boolean;
   };
   /**
-   * One immutable snapshot. Lists are sorted: interfaces by name, documents by kind, namespace and name, tables of
+   * One immutable snapshot. Lists are sorted: interfaces by name, resources by kind, namespace and name, tables of
    * nf_tables by family and name.
    */
   export type Facts = {
@@ -469,7 +469,7 @@ declare module "ruleward:policy/types@0.1.0" {
     /** Empty unless the policy's description asks for them. */
     interfaces: NetworkInterface[];
     /** Only of the kinds that the description names and the operator granted. */
-    documents: Document[];
+    resources: Resource[];
     /** What this policy was granted. */
     granted: Ownership;
   };
@@ -482,8 +482,8 @@ declare module "ruleward:policy/types@0.1.0" {
     summary: string;
     /** JSON Schema (2020-12) of the settings. The host refuses settings that don't fit, naming the path. */
     settingsSchema: string;
-    /** Kinds of documents that it reads: `IPPool`, `Node`. */
-    readsDocuments: string[];
+    /** Kinds of resources that it reads: `IPPool`, `Node`. */
+    readsResources: string[];
     readsInterfaces: boolean;
     /** Whether it reads which tables nf_tables has. */
     readsNftTables: boolean;

@@ -15,9 +15,9 @@ if not TYPE_CHECKING:
         """What the operator allows this policy to own. A name pattern is a name or a prefix followed by `*`."""
         return (2, [one._value_ for one in tables], chains, sets, comments, policies, uses_sets, uses_chains, exclusive_jumps)
 
-    def Description(name, version, summary, settings_schema, reads_documents, reads_interfaces, reads_nft_tables, wants):
+    def Description(name, version, summary, settings_schema, reads_resources, reads_interfaces, reads_nft_tables, wants):
         """What a policy is, before it sees anything."""
-        return (3, name, version, summary, settings_schema, reads_documents, reads_interfaces, reads_nft_tables, wants)
+        return (3, name, version, summary, settings_schema, reads_resources, reads_interfaces, reads_nft_tables, wants)
 
     def ProtocolMatch(number, negated):
         """Transport protocol by number: 6 is TCP, 17 is UDP, 1 is ICMP, 58 is ICMPv6."""
@@ -324,12 +324,12 @@ if not TYPE_CHECKING:
         """A setting that the schema allows but the policy can't use."""
         return (86, value)
 
-    def Failure_Document(value):
-        """A document that the policy can't use."""
+    def Failure_Resource(value):
+        """A resource that the policy can't use."""
         return (87, value)
 
     def Failure_Waiting(value):
-        """Something must exist first (for example a Node document for this node)."""
+        """Something must exist first (for example a Node resource for this node)."""
         return (88, value)
 
     def Failure_Other(value):

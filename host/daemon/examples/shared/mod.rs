@@ -23,14 +23,14 @@ fn processor_time() -> f64 {
     time.tv_sec as f64 * 1e3 + time.tv_nsec as f64 / 1e6
 }
 
-/// A node without interfaces and documents.
+/// A node without interfaces and resources.
 pub fn facts(families: Families) -> Facts {
     let system = System { kernel: Version(6, 12, 0), iptables: Version(1, 8, 9), backend: Backend::Nft, families };
     Facts {
         node_name: "node".to_owned(),
         system,
         interfaces: Vec::new(),
-        documents: Vec::new(),
+        resources: Vec::new(),
         nft_tables: Vec::new(),
     }
 }
@@ -49,7 +49,7 @@ pub fn native_facts(families: ruleward_sdk::Families) -> ruleward_sdk::Facts {
             nft_tables: Vec::new(),
         },
         interfaces: Vec::new(),
-        documents: Vec::new(),
+        resources: Vec::new(),
         granted: ruleward_sdk::Ownership::default(),
     }
 }

@@ -22,7 +22,7 @@ pub(super) fn read(name: &PolicyName, section: &mut Section<'_, '_>) -> Grants {
     let chains = patterns(&mut section, "chains", "[\"web-*\"]", check_chain);
     let sets = patterns(&mut section, "sets", "[\"web4-*\"]", check_set);
     let comments = comments(name, &mut section);
-    let documents = documents(&mut section);
+    let resources = resources(&mut section);
     for key in ["chains", "comments"] {
         let granted = section.get(key).and_then(|entry| entry.value.as_array()).is_some_and(|list| !list.is_empty());
         if let Some(entry) = section.get(key).filter(|_| granted && section.get("tables").is_none()) {
@@ -37,7 +37,7 @@ pub(super) fn read(name: &PolicyName, section: &mut Section<'_, '_>) -> Grants {
         chains: patterns(&mut section, "chains", "[\"DOCKER-USER\"]", check_chain),
     });
     let (jumps, uses) = (jumps.unwrap_or_default(), uses.unwrap_or_default());
-    Grants { tables, chains, sets, comments, documents, policies, uses, jumps }
+    Grants { tables, chains, sets, comments, resources, policies, uses, jumps }
 }
 
 fn policies(section: &mut Section<'_, '_>) -> Vec<BuiltInChain> {
@@ -129,7 +129,7 @@ fn comments(name: &PolicyName, section: &mut Section<'_, '_>) -> Vec<String> {
     comments
 }
 
-fn documents(section: &mut Section<'_, '_>) -> Vec<String> {
+fn resources(section: &mut Section<'_, '_>) -> Vec<String> {
     let mut kinds = Vec::new();
     for (key, text, element) in section.texts("resources", "a list of kinds such as [\"IPPool\"]") {
         let begins = text.starts_with(|c: char| c.is_ascii_alphabetic());

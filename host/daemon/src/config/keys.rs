@@ -183,7 +183,7 @@ keys! {
     "replay" at_once replay: bool = OneOf("auto", &SWITCH);
 
     /// Folder of Kubernetes-shaped resources, YAML or JSON.
-    "resources" at_once documents: PathBuf = Folder("/etc/ruleward/resources");
+    "resources" at_once resources: PathBuf = Folder("/etc/ruleward/resources");
 
     /// The sockets of the running daemon.
     "runtime-directory" at_restart runtime_directory: PathBuf = Folder(DEFAULT_RUNTIME_DIRECTORY);

@@ -95,9 +95,9 @@ pub enum Mode {
 }
 
 impl Config {
-    /// Whether any policy may read documents.
-    pub fn wants_documents(&self) -> bool {
-        self.policies.values().any(|policy| policy.mode != Mode::Off && !policy.grants.documents.is_empty())
+    /// Whether any policy may read resources.
+    pub fn wants_resources(&self) -> bool {
+        self.policies.values().any(|policy| policy.mode != Mode::Off && !policy.grants.resources.is_empty())
     }
 
     /// What of it the reconciler goes by.

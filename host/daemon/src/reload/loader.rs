@@ -370,7 +370,7 @@ impl Loader {
         let mut places = Places::default();
         places.add(&self.config.file)?;
         places.add_all_below(&conf_d(&self.config.file))?;
-        places.add_all_below(&self.config.documents)?;
+        places.add_all_below(&self.config.resources)?;
         for slot in self.slots.values() {
             places.add(slot.component())?;
         }

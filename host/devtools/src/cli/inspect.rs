@@ -132,7 +132,7 @@ fn grants(wants: &Grants) -> String {
         ("chains", list(wants.chains.iter().map(ToString::to_string).collect())),
         ("sets", list(wants.sets.iter().map(ToString::to_string).collect())),
         ("comments", list(wants.comments.clone())),
-        ("resources", list(wants.documents.clone())),
+        ("resources", list(wants.resources.clone())),
         ("policies", list(wants.policies.iter().map(ToString::to_string).collect())),
     ];
     let uses = [

@@ -212,7 +212,7 @@ pub struct CaseArguments {
     settings: Option<PathBuf>,
     /// Resources, in YAML or JSON: a file, or a folder of files
     #[arg(long = "resources", value_name = "PATH")]
-    documents: Option<PathBuf>,
+    resources: Option<PathBuf>,
     /// The node, in TOML: node-name, kernel, iptables, backend, families, interfaces, grants
     #[arg(long, value_name = "FILE")]
     facts: Option<PathBuf>,
@@ -221,7 +221,7 @@ pub struct CaseArguments {
 impl CaseArguments {
     fn files(&self) -> CaseFiles {
         let own =
-            CaseFiles { settings: self.settings.clone(), documents: self.documents.clone(), facts: self.facts.clone() };
+            CaseFiles { settings: self.settings.clone(), resources: self.resources.clone(), facts: self.facts.clone() };
         own.or(self.case.as_deref().map(CaseFiles::in_folder).unwrap_or_default())
     }
 }

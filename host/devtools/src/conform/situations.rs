@@ -4,7 +4,7 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 
 use ipnet::IpNet;
 use ruleward_core::contribution::Families;
-use ruleward_core::facts::{Document, Facts, Interface, Version};
+use ruleward_core::facts::{Facts, Interface, Resource, Version};
 use ruleward_core::grants::Grants;
 use ruleward_core::names::Backend;
 use ruleward_sandbox::Description;
@@ -12,9 +12,9 @@ use serde_json::{Value, json};
 
 use crate::case::Case;
 
-/// Interfaces and documents of a large node.
+/// Interfaces and resources of a large node.
 const MANY: u32 = 1000;
-/// Bytes of one large document.
+/// Bytes of one large resource.
 const LARGE: usize = 1 << 20;
 
 /// A case made of another.
@@ -35,7 +35,7 @@ pub struct Situation {
 /// All of them.
 pub fn all(description: &Description) -> Vec<Situation> {
     let interfaces = (!description.reads_interfaces).then_some("it does not read interfaces");
-    let documents = description.wants.documents.is_empty().then_some("it reads no resources");
+    let resources = description.wants.resources.is_empty().then_some("it reads no resources");
     let situation =
         |check, not_applicable, changes| Situation { check, not_applicable, may_be_refused: false, changes };
     vec![
@@ -51,15 +51,15 @@ pub fn all(description: &Description) -> Vec<Situation> {
         ),
         situation(
             "answers without resources",
-            documents,
-            vec![("none", |case, _| with(case, |facts| facts.documents.clear()))],
+            resources,
+            vec![("none", |case, _| with(case, |facts| facts.resources.clear()))],
         ),
         situation(
             "answers to many and large resources",
-            documents,
-            vec![("1000 of each kind", many_documents), ("one of 1 MiB", large_document)],
+            resources,
+            vec![("1000 of each kind", many_resources), ("one of 1 MiB", large_resource)],
         ),
-        situation("answers to odd resources", documents, odd_documents()),
+        situation("answers to odd resources", resources, odd_resources()),
         situation(
             "answers to long and odd names",
             None,
@@ -68,7 +68,7 @@ pub fn all(description: &Description) -> Vec<Situation> {
                 ("a node name in other scripts", |case, _| {
                     with(case, |facts| facts.node_name = "узел-ノード-🦀-\u{202e}".to_owned())
                 }),
-                ("resources with long names in other scripts", odd_document_names),
+                ("resources with long names in other scripts", odd_resource_names),
                 ("interfaces with odd names", |case, _| with(case, odd_interfaces)),
             ],
         ),
@@ -98,7 +98,7 @@ pub fn with(case: &Case, change: impl FnOnce(&mut Facts)) -> Case {
     let mut case = case.clone();
     change(&mut case.facts);
     case.facts.interfaces.sort_by(|a, b| a.name.cmp(&b.name));
-    case.facts.documents.sort_by(|a, b| (&a.kind, &a.namespace, &a.name).cmp(&(&b.kind, &b.namespace, &b.name)));
+    case.facts.resources.sort_by(|a, b| (&a.kind, &a.namespace, &a.name).cmp(&(&b.kind, &b.namespace, &b.name)));
     case
 }
 
@@ -139,41 +139,41 @@ fn old(facts: &mut Facts) {
 }
 
 /// A resource as the host shows it.
-fn document(kind: &str, name: &str, mut resource: Value) -> Document {
-    resource["apiVersion"] = "example.com/v1".into();
-    resource["kind"] = kind.into();
-    resource["metadata"]["name"] = name.into();
-    Document {
+fn shown(kind: &str, name: &str, mut object: Value) -> Resource {
+    object["apiVersion"] = "example.com/v1".into();
+    object["kind"] = kind.into();
+    object["metadata"]["name"] = name.into();
+    Resource {
         kind: kind.to_owned(),
         namespace: None,
         name: name.to_owned(),
         api_version: "example.com/v1".to_owned(),
-        json: resource.to_string(),
+        json: object.to_string(),
     }
 }
 
-fn of_each_kind(case: &Case, description: &Description, make: impl Fn(&str) -> Vec<Document>) -> Case {
-    with(case, |facts| facts.documents.extend(description.wants.documents.iter().flat_map(|kind| make(kind))))
+fn of_each_kind(case: &Case, description: &Description, make: impl Fn(&str) -> Vec<Resource>) -> Case {
+    with(case, |facts| facts.resources.extend(description.wants.resources.iter().flat_map(|kind| make(kind))))
 }
 
-/// Copies of the case's own documents, or empty ones.
-fn many_documents(case: &Case, description: &Description) -> Case {
+/// Copies of the case's own resources, or empty ones.
+fn many_resources(case: &Case, description: &Description) -> Case {
     of_each_kind(case, description, |kind| {
-        let model = case.facts.documents.iter().find(|one| one.kind == kind);
+        let model = case.facts.resources.iter().find(|one| one.kind == kind);
         let copy = |number: u32| {
             let name = format!("copy-{number}");
-            let Some(model) = model else { return document(kind, &name, json!({ "spec": {} })) };
-            let mut resource: Value = serde_json::from_str(&model.json).unwrap_or_default();
-            resource["metadata"]["name"] = name.clone().into();
-            Document { name, json: resource.to_string(), ..model.clone() }
+            let Some(model) = model else { return shown(kind, &name, json!({ "spec": {} })) };
+            let mut object: Value = serde_json::from_str(&model.json).unwrap_or_default();
+            object["metadata"]["name"] = name.clone().into();
+            Resource { name, json: object.to_string(), ..model.clone() }
         };
         (0..MANY).map(copy).collect()
     })
 }
 
-fn large_document(case: &Case, description: &Description) -> Case {
+fn large_resource(case: &Case, description: &Description) -> Case {
     of_each_kind(case, description, |kind| {
-        vec![document(
+        vec![shown(
             kind,
             "large",
             json!({ "metadata": { "annotations": { "large": "x".repeat(LARGE) } }, "spec": {} }),
@@ -181,18 +181,18 @@ fn large_document(case: &Case, description: &Description) -> Case {
     })
 }
 
-fn odd_document_names(case: &Case, description: &Description) -> Case {
+fn odd_resource_names(case: &Case, description: &Description) -> Case {
     of_each_kind(case, description, |kind| {
         vec![
-            document(kind, &"長い名前".repeat(20), json!({ "spec": {} })),
-            document(kind, &"l".repeat(253), json!({ "spec": {} })),
+            shown(kind, &"長い名前".repeat(20), json!({ "spec": {} })),
+            shown(kind, &"l".repeat(253), json!({ "spec": {} })),
         ]
     })
 }
 
-fn odd_documents() -> Vec<(&'static str, Change)> {
-    fn one(case: &Case, description: &Description, resource: &Value) -> Case {
-        of_each_kind(case, description, |kind| vec![document(kind, "odd", resource.clone())])
+fn odd_resources() -> Vec<(&'static str, Change)> {
+    fn one(case: &Case, description: &Description, object: &Value) -> Case {
+        of_each_kind(case, description, |kind| vec![shown(kind, "odd", object.clone())])
     }
     vec![
         ("no spec", |case, description| one(case, description, &json!({}))),

@@ -1,5 +1,5 @@
 //! Shows a policy the facts that it may see, in the shape of contract 0.1.0: interfaces only if its description asks
-//! for them, documents only of kinds that it asks for and that the operator granted. The order of lists is kept, so
+//! for them, resources only of kinds that it asks for and that the operator granted. The order of lists is kept, so
 //! equal facts are lowered to equal values.
 
 use std::net::IpAddr;
@@ -27,17 +27,17 @@ pub fn lowered<T>(
         .zip(&addresses)
         .map(|(one, addresses)| wit::NetworkInterface { name: &one.name, index: one.index, up: one.up, addresses })
         .collect();
-    let readable = description.sees_documents(grants);
-    let documents: Vec<_> = facts
-        .documents
+    let readable = description.sees_resources(grants);
+    let resources: Vec<_> = facts
+        .resources
         .iter()
-        .filter(|document| readable.contains(&document.kind))
-        .map(|document| wit::Document {
-            api_version: &document.api_version,
-            kind: &document.kind,
-            namespace: document.namespace.as_deref(),
-            name: &document.name,
-            json: &document.json,
+        .filter(|resource| readable.contains(&resource.kind))
+        .map(|resource| wit::Resource {
+            api_version: &resource.api_version,
+            kind: &resource.kind,
+            namespace: resource.namespace.as_deref(),
+            name: &resource.name,
+            json: &resource.json,
         })
         .collect();
     let tables: Vec<_> = grants.tables.iter().copied().map(table).collect();
@@ -53,7 +53,7 @@ pub fn lowered<T>(
         node_name: &facts.node_name,
         system: system(&facts.system, &nft_tables),
         interfaces: &interfaces,
-        documents: &documents,
+        resources: &resources,
         granted: wit::OwnershipParam {
             tables: &tables,
             chains: &texts(&chains),

@@ -14,9 +14,9 @@ pub fn input(facts: &wit::Facts<'_>, settings: &str) -> u64 {
     let interfaces = facts.interfaces.iter().map(|one| {
         one.name.len() + wit::NetworkInterface::SIZE32 + one.addresses.len() * <wit::IpNetwork as ComponentType>::SIZE32
     });
-    let documents = facts.documents.iter().map(|one| {
+    let resources = facts.resources.iter().map(|one| {
         let text = [one.api_version, one.kind, one.name, one.json, one.namespace.unwrap_or_default()];
-        wit::Document::SIZE32 + text.map(str::len).iter().sum::<usize>()
+        wit::Resource::SIZE32 + text.map(str::len).iter().sum::<usize>()
     });
     let tables = facts.system.nft_tables.iter();
     let tables = tables.map(|one| wit::NftTable::SIZE32 + one.family.len() + one.name.len());
@@ -24,7 +24,7 @@ pub fn input(facts: &wit::Facts<'_>, settings: &str) -> u64 {
     let bytes = settings.len()
         + facts.node_name.len()
         + interfaces.sum::<usize>()
-        + documents.sum::<usize>()
+        + resources.sum::<usize>()
         + granted.tables.len()
         + tables.sum::<usize>()
         + [granted.chains, granted.sets, granted.comments, granted.policies, granted.uses_sets, granted.uses_chains]

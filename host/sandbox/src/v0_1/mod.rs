@@ -62,7 +62,7 @@ impl Linked for PolicyPre<Guest> {
             version: description.version,
             summary: description.summary,
             settings_schema: description.settings_schema,
-            reads_documents: description.reads_documents,
+            reads_resources: description.reads_resources,
             reads_interfaces: description.reads_interfaces,
             reads_nft_tables: description.reads_nft_tables,
             tables: wants.tables.into_iter().map(lift::table).collect(),
@@ -105,7 +105,7 @@ impl Linked for PolicyPre<Guest> {
 fn refusal(failure: wit::Failure) -> Refusal {
     match failure {
         wit::Failure::Settings(problem) => Refusal::of_setting(&problem.where_, &problem.message),
-        wit::Failure::Document(problem) => Refusal::of_document(&problem.where_, &problem.message),
+        wit::Failure::Resource(problem) => Refusal::of_resource(&problem.where_, &problem.message),
         wit::Failure::Waiting(text) => Refusal::waiting(&text),
         wit::Failure::Other(text) => Refusal::other(&text),
     }

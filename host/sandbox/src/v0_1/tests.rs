@@ -1,7 +1,7 @@
 //! Answers into the rule model, facts into the contract: what is wrong is named with its place, what is right is kept.
 
 use ruleward_core::contribution::SetMember;
-use ruleward_core::facts::{Document, Facts, Interface, NftTable};
+use ruleward_core::facts::{Facts, Interface, NftTable, Resource};
 use ruleward_core::grants::{BuiltInChain, Grants, Pattern, Uses};
 use ruleward_core::names::{Hook, PolicyName, Table};
 use ruleward_core::rule::{Match, Target};
@@ -242,7 +242,7 @@ fn an_answer_is_measured_and_compared_with_its_limits() {
 
 #[test]
 fn a_policy_sees_only_what_it_asked_for_and_was_granted() {
-    let document = |kind: &str| Document {
+    let resource = |kind: &str| Resource {
         kind: kind.to_owned(),
         namespace: None,
         name: "x".to_owned(),
@@ -253,7 +253,7 @@ fn a_policy_sees_only_what_it_asked_for_and_was_granted() {
         Interface { name: "eth0".to_owned(), index: 2, up: true, addresses: vec!["2001:db8::1/64".parse().unwrap()] };
     let facts = Facts {
         interfaces: vec![interface],
-        documents: vec![document("IPPool"), document("Node"), document("Secret")],
+        resources: vec![resource("IPPool"), resource("Node"), resource("Secret")],
         nft_tables: vec![NftTable { family: "ip".to_owned(), name: "calico".to_owned() }],
         ..testkit::facts()
     };
@@ -261,7 +261,7 @@ fn a_policy_sees_only_what_it_asked_for_and_was_granted() {
     let grants = Grants {
         tables: vec![Table::Nat],
         chains: vec![Pattern::new("cali-*").unwrap()],
-        documents: kinds(&["IPPool", "Secret"]),
+        resources: kinds(&["IPPool", "Secret"]),
         policies: vec![BuiltInChain { table: Table::Filter, hook: Hook::Input }],
         uses: Uses { sets: vec![Pattern::new("crowdsec-*").unwrap()], ..Uses::default() },
         ..Grants::default()
@@ -273,10 +273,10 @@ fn a_policy_sees_only_what_it_asked_for_and_was_granted() {
         settings_schema: "{}".to_owned(),
         reads_interfaces,
         reads_nft_tables: reads_interfaces,
-        wants: Grants { documents: kinds(&["IPPool", "Node"]), ..Grants::default() },
+        wants: Grants { resources: kinds(&["IPPool", "Node"]), ..Grants::default() },
     };
     lower::lowered(&facts, &grants, &description(false), |facts| {
-        assert_eq!(facts.documents.iter().map(|document| document.kind).collect::<Vec<_>>(), ["IPPool"]);
+        assert_eq!(facts.resources.iter().map(|resource| resource.kind).collect::<Vec<_>>(), ["IPPool"]);
         assert!(facts.interfaces.is_empty() && facts.system.nft_tables.is_empty());
         assert_eq!(
             (facts.granted.policies, facts.granted.uses_sets),

@@ -1,6 +1,6 @@
 //! What a record holds: everything that decided one answer of a policy, and the answer.
 //!
-//! Facts are those that the policy could see: interfaces only if it asks for them, documents only of kinds that it
+//! Facts are those that the policy could see: interfaces only if it asks for them, resources only of kinds that it
 //! asks for and was granted. What it can't see decides nothing, and is nobody's business in a file that is passed on.
 
 use std::fmt;

@@ -23,7 +23,7 @@ use ruleward_sandbox::Limits;
 fn facts(name: &str) -> Facts {
     let system =
         System { kernel: Number(6, 12, 0), iptables: Number(1, 8, 9), backend: Backend::Nft, families: Families::BOTH };
-    Facts { node_name: name.to_owned(), system, interfaces: Vec::new(), documents: Vec::new(), nft_tables: Vec::new() }
+    Facts { node_name: name.to_owned(), system, interfaces: Vec::new(), resources: Vec::new(), nft_tables: Vec::new() }
 }
 
 fn record(policy: &str, component: &[u8], settings: &str, node: &str) -> Record {
@@ -235,7 +235,7 @@ fn event(settings: &str) -> Event {
         facts: None,
         sees_interfaces: false,
         sees_nft_tables: false,
-        sees_documents: BTreeSet::new(),
+        sees_resources: BTreeSet::new(),
         contribution: None,
     }
 }

@@ -190,7 +190,7 @@ fn record(event: &Event) -> (Header, Option<Facts>) {
     let facts = event
         .facts
         .as_ref()
-        .map(|facts| facts.restricted(event.sees_interfaces, &event.sees_documents, event.sees_nft_tables));
+        .map(|facts| facts.restricted(event.sees_interfaces, &event.sees_resources, event.sees_nft_tables));
     let contribution = event.contribution.as_deref();
     let count = |count: fn(&Contribution) -> usize| contribution.map_or(0, count) as u64;
     let header = Header {

@@ -9,19 +9,19 @@ use std::net::IpAddr;
 
 use calico_postrouting::CalicoPostrouting;
 use ruleward_sdk::{
-    AddressTypeLimit, AddressTypeTest, Attachment, Backend, Contribution, Direction, Document, Facts, Failure,
-    Families, Family, Hook, IpNetwork, Masquerade, Match, Nat, Ownership, Placement, Policy, Rule, SetMember, System,
-    Table, Target, Version, ipnet::IpNet,
+    AddressTypeLimit, AddressTypeTest, Attachment, Backend, Contribution, Direction, Facts, Failure, Families, Family,
+    Hook, IpNetwork, Masquerade, Match, Nat, Ownership, Placement, Policy, Resource, Rule, SetMember, System, Table,
+    Target, Version, ipnet::IpNet,
 };
 
 /// Facts of node `node1` with the resources in `yaml`, and all granted that the policy wants.
 pub fn facts(yaml: &str) -> Facts {
     let resources: Vec<serde_json::Value> = serde_saphyr::from_multiple(yaml).unwrap();
     let text = |value: &serde_json::Value| value.as_str().map(str::to_owned);
-    let mut documents: Vec<Document> = resources
+    let mut resources: Vec<Resource> = resources
         .iter()
         .filter(|resource| !resource.is_null())
-        .map(|resource| Document {
+        .map(|resource| Resource {
             api_version: text(&resource["apiVersion"]).unwrap(),
             kind: text(&resource["kind"]).unwrap(),
             namespace: text(&resource["metadata"]["namespace"]),
@@ -29,7 +29,7 @@ pub fn facts(yaml: &str) -> Facts {
             json: resource.to_string(),
         })
         .collect();
-    documents.sort_by_key(|document| (document.kind.clone(), document.namespace.clone(), document.name.clone()));
+    resources.sort_by_key(|resource| (resource.kind.clone(), resource.namespace.clone(), resource.name.clone()));
     let version = Version { major: 6, minor: 1, patch: 0 };
     Facts {
         node_name: "node1".into(),
@@ -42,7 +42,7 @@ pub fn facts(yaml: &str) -> Facts {
             nft_tables: Vec::new(),
         },
         interfaces: Vec::new(),
-        documents,
+        resources,
         granted: CalicoPostrouting::describe().wants,
     }
 }
@@ -66,7 +66,7 @@ pub fn answer(yaml: &str, settings: &str) -> Contribution {
 /// Where and why the policy refuses these resources.
 pub fn refusal(yaml: &str, settings: &str) -> (String, String) {
     match evaluate(&facts(yaml), settings).unwrap_err() {
-        Failure::Settings(problem) | Failure::Document(problem) => (problem.where_, problem.message),
+        Failure::Settings(problem) | Failure::Resource(problem) => (problem.where_, problem.message),
         other => panic!("{other:?}"),
     }
 }

@@ -20,7 +20,7 @@ pub fn facts(families: Families) -> Facts {
             nft_tables: Vec::new(),
         },
         interfaces: Vec::new(),
-        documents: Vec::new(),
+        resources: Vec::new(),
         granted: Ownership::default(),
     }
 }

@@ -21,10 +21,10 @@ impl Guest for Everything {
             version: "0.1.0".into(),
             summary: "Uses everything that contract 0.1.0 has.".into(),
             settings_schema:
-                r#"{"type":"object","properties":{"refuse":{"enum":["settings","document","waiting","other"]}},
+                r#"{"type":"object","properties":{"refuse":{"enum":["settings","resource","waiting","other"]}},
                 "additionalProperties":false}"#
                     .into(),
-            reads_documents: vec!["Pool".into()],
+            reads_resources: vec!["Pool".into()],
             reads_interfaces: true,
             reads_nft_tables: true,
             wants: Ownership {
@@ -47,7 +47,7 @@ impl Guest for Everything {
         let problem = |place: &str| Problem { where_: place.into(), message: "as asked".into() };
         for (word, failure) in [
             ("settings", Failure::Settings(problem("/refuse"))),
-            ("document", Failure::Document(problem("Pool/a spec"))),
+            ("resource", Failure::Resource(problem("Pool/a spec"))),
             ("waiting", Failure::Waiting("for nothing".into())),
             ("other", Failure::Other("as asked".into())),
         ] {
@@ -97,7 +97,7 @@ fn seen(facts: &Facts) -> Vec<Rule> {
         let addresses: Vec<String> = addresses.collect();
         lines.push(format!("{} {} {} {}", one.name, one.index, one.up, addresses.join(" ")));
     }
-    for one in &facts.documents {
+    for one in &facts.resources {
         let namespace = one.namespace.as_deref().unwrap_or("-");
         lines.push(format!("{} {} {namespace} {} {}", one.api_version, one.kind, one.name, one.json.len()));
     }

@@ -1027,7 +1027,7 @@ Policies []ChainPolicy
 }
 
 type Problem struct {
-        // What: a JSON pointer into the settings (`/natPortRange`), or kind, name and field of a document
+        // What: a JSON pointer into the settings (`/natPortRange`), or kind, name and field of a resource
 // (`IPPool/pool4 spec.cidr`).
 Where string
 Message string
@@ -1036,9 +1036,9 @@ Message string
 const (
 // A setting that the schema allows but the policy can't use.
 Failure_Settings uint8 = 0
-// A document that the policy can't use.
-Failure_Document uint8 = 1
-// Something must exist first (for example a Node document for this node).
+// A resource that the policy can't use.
+Failure_Resource uint8 = 1
+// Something must exist first (for example a Node resource for this node).
 Failure_Waiting uint8 = 2
 Failure_Other uint8 = 3
 )
@@ -1061,8 +1061,8 @@ func (self Failure) Tag() uint8 {
         return self.value.(Problem)
 }
 
-                            func (self Failure) Document() Problem {
-        if self.tag != Failure_Document {
+                            func (self Failure) Resource() Problem {
+        if self.tag != Failure_Resource {
                 panic("tag mismatch")
         }
         return self.value.(Problem)
@@ -1085,8 +1085,8 @@ func (self Failure) Tag() uint8 {
 func MakeFailureSettings(value Problem) Failure {
         return Failure{Failure_Settings, value}
 }
-func MakeFailureDocument(value Problem) Failure {
-        return Failure{Failure_Document, value}
+func MakeFailureResource(value Problem) Failure {
+        return Failure{Failure_Resource, value}
 }
 func MakeFailureWaiting(value string) Failure {
         return Failure{Failure_Waiting, value}
@@ -1139,7 +1139,7 @@ NftTables []NftTable
 }
 
 // A Kubernetes-shaped resource, as `kubectl get -o json` prints it.
-type Document struct {
+type Resource struct {
         ApiVersion string
 Kind string
 Namespace witTypes.Option[string]
@@ -1166,7 +1166,7 @@ UsesChains []string
 ExclusiveJumps bool
 }
 
-// One immutable snapshot. Lists are sorted: interfaces by name, documents by kind, namespace and name, tables of
+// One immutable snapshot. Lists are sorted: interfaces by name, resources by kind, namespace and name, tables of
 // nf_tables by family and name.
 type Facts struct {
         NodeName string
@@ -1174,7 +1174,7 @@ System System
 // Empty unless the policy's description asks for them.
 Interfaces []NetworkInterface
 // Only of the kinds that the description names and the operator granted.
-Documents []Document
+Resources []Resource
 // What this policy was granted.
 Granted Ownership
 }
@@ -1188,8 +1188,8 @@ Version string
 Summary string
 // JSON Schema (2020-12) of the settings. The host refuses settings that don't fit, naming the path.
 SettingsSchema string
-// Kinds of documents that it reads: `IPPool`, `Node`.
-ReadsDocuments []string
+// Kinds of resources that it reads: `IPPool`, `Node`.
+ReadsResources []string
 ReadsInterfaces bool
 // Whether it reads which tables nf_tables has.
 ReadsNftTables bool

@@ -49,7 +49,7 @@ fn an_empty_file_is_a_configuration() {
     assert_eq!(config.state_directory, Path::new("/var/lib/ruleward"));
     assert_eq!(config.runtime_directory, Path::new("/run/ruleward"));
     assert_eq!(config.policy_directory, Path::new("/usr/lib/ruleward/policies"));
-    assert_eq!(config.documents, Path::new("/etc/ruleward/resources"));
+    assert_eq!(config.resources, Path::new("/etc/ruleward/resources"));
     assert_eq!(config.backend, BackendChoice::Auto);
     assert_eq!(config.families, Families::BOTH);
     assert_eq!(config.traces, None);
@@ -88,7 +88,7 @@ fn every_key_is_read() {
     assert_eq!(config.node_name.as_deref(), Some("worker-7"));
     assert_eq!(config.refresh_interval, Duration::from_millis(100));
     assert_eq!(config.runtime_directory, Path::new("/etc/r/run"));
-    assert_eq!(config.documents, Path::new("/etc/r/../docs"));
+    assert_eq!(config.resources, Path::new("/etc/r/../docs"));
     assert_eq!(config.backend, BackendChoice::Fixed(Backend::Legacy));
     assert_eq!(config.families, Families { ipv4: false, ipv6: true });
     let policy = |name: &str| &config.policies[&PolicyName::new(name).unwrap()];
@@ -101,7 +101,7 @@ fn every_key_is_read() {
     assert!(
         calico.grants.owns_chain("cali-x") && calico.grants.owns_set("cali40") && calico.grants.owns_comment("cali:x")
     );
-    assert_eq!(calico.grants.documents, ["IPPool"]);
+    assert_eq!(calico.grants.resources, ["IPPool"]);
     assert_eq!(
         calico.limits,
         Limits::default()

@@ -6,10 +6,10 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
-use ruleward_core::facts::Document;
+use ruleward_core::facts::Resource;
 use serde_json::{Map, Value};
 
-use super::documents::{DocumentsError, Problem};
+use super::resources::{Problem, ResourcesError};
 
 /// Where a resource came from.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -34,12 +34,12 @@ type Identity = (String, Option<String>, String, String);
 
 /// The resources found so far.
 #[derive(Debug, Default)]
-pub struct Resources {
-    found: BTreeMap<Identity, (Document, Origin)>,
-    problems: DocumentsError,
+pub struct ResourceCollector {
+    found: BTreeMap<Identity, (Resource, Origin)>,
+    problems: ResourcesError,
 }
 
-impl Resources {
+impl ResourceCollector {
     /// Takes a resource, or a list of them.
     pub fn add(&mut self, value: Value, origin: Origin) {
         let mut object = match value {
@@ -82,10 +82,10 @@ impl Resources {
     /// All resources, sorted by kind, namespace and name.
     ///
     /// # Errors
-    /// [`DocumentsError`] lists everything that is wrong; there are no resources then.
-    pub fn finish(self) -> Result<Vec<Document>, DocumentsError> {
+    /// [`ResourcesError`] lists everything that is wrong; there are no resources then.
+    pub fn finish(self) -> Result<Vec<Resource>, ResourcesError> {
         if self.problems.problems.is_empty() {
-            Ok(self.found.into_values().map(|(document, _)| document).collect())
+            Ok(self.found.into_values().map(|(resource, _)| resource).collect())
         } else {
             Err(self.problems)
         }
@@ -96,18 +96,18 @@ impl Resources {
     }
 
     fn add_one(&mut self, object: Map<String, Value>, origin: Origin) {
-        let (document, origin) = match document(object) {
-            Ok(document) => (document, origin),
+        let (resource, origin) = match resource(object) {
+            Ok(resource) => (resource, origin),
             Err(reason) => return self.refuse(origin, reason),
         };
-        let group = document.api_version.split_once('/').map_or("", |(group, _)| group).to_owned();
-        let identity = (document.kind.clone(), document.namespace.clone(), document.name.clone(), group);
+        let group = resource.api_version.split_once('/').map_or("", |(group, _)| group).to_owned();
+        let identity = (resource.kind.clone(), resource.namespace.clone(), resource.name.clone(), group);
         if let Some((_, first)) = self.found.get(&identity) {
             let (kind, namespace, name, _) = identity;
             let name = namespace.map_or(name.clone(), |namespace| format!("{namespace}/{name}"));
             return self.problems.add(Problem::Twice { kind, name, first: first.clone(), second: origin });
         }
-        self.found.insert(identity, (document, origin));
+        self.found.insert(identity, (resource, origin));
     }
 }
 
@@ -125,7 +125,7 @@ fn inherit(mut item: Value, kind: Option<&Value>, api_version: Option<&Value>) -
     item
 }
 
-fn document(object: Map<String, Value>) -> Result<Document, String> {
+fn resource(object: Map<String, Value>) -> Result<Resource, String> {
     let api_version = text(object.get("apiVersion"), "apiVersion", "projectcalico.org/v3")?.to_owned();
     let kind = text(object.get("kind"), "kind", "IPPool")?.to_owned();
     let metadata = match object.get("metadata") {
@@ -141,7 +141,7 @@ fn document(object: Map<String, Value>) -> Result<Document, String> {
     };
     let mut value = Value::Object(object);
     value.sort_all_objects();
-    Ok(Document { kind, namespace, name, api_version, json: value.to_string() })
+    Ok(Resource { kind, namespace, name, api_version, json: value.to_string() })
 }
 
 fn text<'v>(value: Option<&'v Value>, key: &str, example: &str) -> Result<&'v str, String> {

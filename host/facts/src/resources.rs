@@ -1,16 +1,16 @@
-//! Documents from a directory: every `*.yaml`, `*.yml` and `*.json` in it. Either all of them are read or there is
+//! Resources from a directory: every `*.yaml`, `*.yml` and `*.json` in it. Either all of them are read or there is
 //! an error that lists what is wrong: a file that can't be read must not look as if its pools had been deleted.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use ruleward_core::facts::Document;
+use ruleward_core::facts::Resource;
 use serde_json::Value;
 use thiserror::Error;
 
+use super::collector::{Origin, ResourceCollector};
 use super::directory::{self, read_files};
-use super::resource::{Origin, Resources};
 use super::yaml;
 use ruleward_files::regular;
 
@@ -50,16 +50,16 @@ pub enum Problem {
     },
 }
 
-/// Everything that is wrong with the documents.
+/// Everything that is wrong with the resources.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Error)]
-pub struct DocumentsError {
+pub struct ResourcesError {
     /// The first fifty, in the order of the files.
     pub problems: Vec<Problem>,
     /// How many more there are.
     pub more: usize,
 }
 
-impl DocumentsError {
+impl ResourcesError {
     pub(super) fn add(&mut self, problem: Problem) {
         if self.problems.len() < KEPT {
             self.problems.push(problem);
@@ -69,13 +69,13 @@ impl DocumentsError {
     }
 }
 
-impl From<Problem> for DocumentsError {
+impl From<Problem> for ResourcesError {
     fn from(problem: Problem) -> Self {
         Self { problems: vec![problem], more: 0 }
     }
 }
 
-impl fmt::Display for DocumentsError {
+impl fmt::Display for ResourcesError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (index, problem) in self.problems.iter().enumerate() {
             let line_break = if index == 0 { "" } else { "\n" };
@@ -88,52 +88,52 @@ impl fmt::Display for DocumentsError {
     }
 }
 
-/// Documents, and what an operator should know about them.
+/// Resources, and what an operator should know about them.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct DocumentSet {
+pub struct ResourceSet {
     /// Sorted by kind, namespace and name.
-    pub documents: Vec<Document>,
+    pub resources: Vec<Resource>,
     /// Remarks, such as a directory that does not exist.
     pub notes: Vec<String>,
 }
 
-/// Reads the documents in `directory` and the directories in it. A directory that does not exist holds none.
+/// Reads the resources in `directory` and the directories in it. A directory that does not exist holds none.
 ///
 /// # Errors
-/// [`DocumentsError`] lists everything that can't be read or is wrong; nothing of the rest is used then.
-pub fn read_documents(directory: &Path) -> Result<DocumentSet, DocumentsError> {
+/// [`ResourcesError`] lists everything that can't be read or is wrong; nothing of the rest is used then.
+pub fn read_resources(directory: &Path) -> Result<ResourceSet, ResourcesError> {
     let Some(files) = read_files(directory)? else {
         let note = format!("{}: does not exist, so there are no resources", directory.display());
-        return Ok(DocumentSet { documents: Vec::new(), notes: vec![note] });
+        return Ok(ResourceSet { resources: Vec::new(), notes: vec![note] });
     };
-    let mut resources = Resources::default();
+    let mut resources = ResourceCollector::default();
     for (path, bytes) in files {
         read_file(&path, &bytes, &mut resources);
     }
-    Ok(DocumentSet { documents: resources.finish()?, notes: Vec::new() })
+    Ok(ResourceSet { resources: resources.finish()?, notes: Vec::new() })
 }
 
-/// Reads the documents in one file.
+/// Reads the resources in one file.
 ///
 /// # Errors
-/// As [`read_documents`].
-pub fn read_document_file(path: &Path) -> Result<DocumentSet, DocumentsError> {
+/// As [`read_resources`].
+pub fn read_resource_file(path: &Path) -> Result<ResourceSet, ResourcesError> {
     let bytes = regular::read(path, directory::MAX_TOTAL_SIZE)
         .map_err(|error| Problem::Unreadable { path: path.to_owned(), reason: error.to_string() })?;
-    let mut resources = Resources::default();
+    let mut resources = ResourceCollector::default();
     read_file(path, &bytes, &mut resources);
-    Ok(DocumentSet { documents: resources.finish()?, notes: Vec::new() })
+    Ok(ResourceSet { resources: resources.finish()?, notes: Vec::new() })
 }
 
-/// Reads the documents in a file that holds these bytes.
+/// Reads the resources in a file that holds these bytes.
 #[cfg(feature = "fuzz")]
 pub(super) fn from_bytes(path: &Path, bytes: &[u8]) {
-    let mut resources = Resources::default();
+    let mut resources = ResourceCollector::default();
     read_file(path, bytes, &mut resources);
     let _ = resources.finish();
 }
 
-fn read_file(path: &Path, bytes: &[u8], resources: &mut Resources) {
+fn read_file(path: &Path, bytes: &[u8], resources: &mut ResourceCollector) {
     let unreadable = |reason: String| Problem::Unreadable { path: path.to_owned(), reason };
     if bytes.is_empty() {
         // An editor may be about to write it.
@@ -155,7 +155,7 @@ fn read_file(path: &Path, bytes: &[u8], resources: &mut Resources) {
     }
 }
 
-fn read_yaml(text: &str, source: &Arc<str>, resources: &mut Resources) {
+fn read_yaml(text: &str, source: &Arc<str>, resources: &mut ResourceCollector) {
     let origin = |line| Origin { source: Arc::clone(source), line, item: None };
     match yaml::read(text) {
         Ok(documents) => {
@@ -170,7 +170,7 @@ fn read_yaml(text: &str, source: &Arc<str>, resources: &mut Resources) {
 }
 
 /// One JSON value, or several after one another.
-fn read_json(text: &str, source: &Arc<str>, resources: &mut Resources) {
+fn read_json(text: &str, source: &Arc<str>, resources: &mut ResourceCollector) {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     let mut values = serde_json::Deserializer::from_str(text).into_iter::<Value>();
     let (mut counted, mut line) = (0, 1);

@@ -1,4 +1,4 @@
-//! Documents that a running daemon finds in its directory and can't use: the last good answer stays in force and the
+//! Resources that a running daemon finds in its directory and can't use: the last good answer stays in force and the
 //! reason names the resource and the field.
 
 use ruleward_tests::policies::calico;
@@ -18,7 +18,7 @@ metadata: {name: node1}
 spec: {bgp: {ipv4Address: 10.10.0.1/24}}
 ";
 
-/// Name, what is replaced in the good documents by what, and what the reason must say.
+/// Name, what is replaced in the good resources by what, and what the reason must say.
 pub type Case = (&'static str, &'static str, &'static str, &'static [&'static str]);
 
 pub const CASES: &[Case] = &[
@@ -31,14 +31,14 @@ pub const CASES: &[Case] = &[
     ("not_a_resource", "kind: IPPool", "sort: IPPool", &["all.yaml", "kind"]),
 ];
 
-trial!(for case @ (name, ..) in CASES, "bad_input::documents::{name}", refused(case));
+trial!(for case @ (name, ..) in CASES, "bad_input::resources::{name}", refused(case));
 pub fn refused((_, from, to, says): &Case) {
     let node = Node::new(Backend::Nft);
-    node.documents(GOOD);
+    node.resources(GOOD);
     node.configure(json!({ "policies": { "calico": calico("3.32.1") } }));
     let daemon = node.daemon();
     let before = node.save_all();
-    node.documents(&GOOD.replace(from, to));
+    node.resources(&GOOD.replace(from, to));
     daemon.refresh_ending_with(78);
     let status = daemon.status();
     let text = serde_json::to_string(&status.report.problems).expect("a list of text");
@@ -51,7 +51,7 @@ pub fn refused((_, from, to, says): &Case) {
     node.stranger(Family::Ipv4).flush_chain("nat", "cali-POSTROUTING");
     daemon.refresh_ending_with(78);
     assert_same("everything after the repair", &before, &node.save_all());
-    node.documents(GOOD);
+    node.resources(GOOD);
     daemon.refresh();
     assert_eq!(daemon.status().report.policy("calico").state, "current");
 }
