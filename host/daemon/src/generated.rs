@@ -55,14 +55,14 @@ mod status {
     fn a_status_with_everything_in_it_fits_its_schema() {
         let schema = serde_json::from_str(&schema()).unwrap();
         let validator = jsonschema::validator_for(&schema).unwrap();
-        let board = crate::status_store::tests::board();
-        for status in [board.status(), board.brief()] {
+        let store = crate::status_store::tests::store();
+        for status in [store.status(), store.brief()] {
             let json = serde_json::to_value(&status).unwrap();
             let errors: Vec<String> = validator.iter_errors(&json).map(|error| error.to_string()).collect();
             assert!(errors.is_empty(), "{errors:#?}");
         }
-        board.checked(&ruleward_report::Report::default(), SystemTime::now());
-        let mut wrong = serde_json::to_value(board.status()).unwrap();
+        store.checked(&ruleward_report::Report::default(), SystemTime::now());
+        let mut wrong = serde_json::to_value(store.status()).unwrap();
         wrong["policies"] = "many".into();
         assert!(!validator.is_valid(&wrong), "the schema allows anything");
     }

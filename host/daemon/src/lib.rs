@@ -7,6 +7,7 @@ pub mod config;
 #[cfg(test)]
 mod generated;
 pub mod logs;
+mod mailbox;
 pub mod memory;
 pub mod metrics;
 pub mod node;

@@ -2,7 +2,7 @@
 //! out.
 
 use std::os::fd::BorrowedFd;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use ruleward_core::facts::NftTable;
@@ -17,11 +17,12 @@ use ruleward_reconcile::incidents::Incidents;
 use ruleward_reconcile::policies::{PolicySet, Roster};
 use ruleward_reconcile::{Effect, Effects, FactsReading, FactsRefusal, FactsSource, Reconciler, Surroundings};
 use ruleward_report::{Checks, Intent, Report};
+use tokio::sync::watch;
 
 use crate::config::Config;
 use crate::logs;
 use crate::metrics::WaitFor;
-use crate::reload::{Configured, Intake, OnTold, ReloadRequest};
+use crate::reload::{Configured, OnRequest, ReloadRequest, Subscription};
 use crate::runtime::NodeRuntime;
 use crate::shadows::{self, Shadows};
 use crate::status_store::StatusStore;
@@ -31,29 +32,27 @@ use ruleward_state::StateWriter;
 /// How long the first check waits for components that are being loaded once there is something to put or keep in force.
 /// From a warm cache it takes milliseconds.
 const PATIENCE: Duration = Duration::from_millis(500);
-/// How often who waits looks whether to stop.
-const LOOK: Duration = Duration::from_millis(100);
-
-/// The configuration that counts, for all who go by it.
-type Current = Arc<Mutex<Arc<Config>>>;
+/// How often it looks for them, and whether to stop.
+const POLL: Duration = Duration::from_millis(5);
 
 /// The reconciler of this node.
 pub struct Node {
     reconciler: Reconciler,
-    config: Current,
+    /// The configuration that counts.
+    config: watch::Sender<Arc<Config>>,
     /// What was refused of the newest configuration.
     refusal: Option<String>,
     /// A configuration was taken.
     any: bool,
-    intake: Intake,
-    board: StatusStore,
+    subscription: Subscription,
+    store: StatusStore,
     traces: Traces,
 }
 
 /// Where effects are carried out.
 pub struct Edges {
     /// What `status` reads.
-    pub board: StatusStore,
+    pub store: StatusStore,
     /// Writes incidents and what policies answered.
     pub state: StateWriter,
     /// Asks shadows.
@@ -69,57 +68,61 @@ impl Node {
         detection: Detection,
         roster: Roster,
         (port, events): (Arc<dyn Port>, Box<dyn EventSource>),
-        intake: Intake,
+        subscription: Subscription,
         edges: Edges,
     ) -> Self {
         let settings = Arc::new(config.reconciler_settings());
-        let config: Current = Arc::new(Mutex::new(config));
+        let config = watch::Sender::new(config);
         let facts = NodeFacts {
-            config: Arc::clone(&config),
+            config: config.subscribe(),
             detection: detection.clone(),
             reader: Reader::default(),
-            signs: intake.signs(),
+            changes: subscription.changes(),
         };
-        let (board, traces) = (edges.board.clone(), edges.traces.clone());
+        let (store, traces) = (edges.store.clone(), edges.traces.clone());
         let incidents = Incidents::new(edges.state.last_incident());
         let surroundings = Surroundings {
             port,
             events,
             facts: Box::new(facts),
             runtime: Arc::new(NodeRuntime),
-            effects: carry_out(edges, intake.on_told()),
+            effects: carry_out(edges, subscription.on_request()),
         };
         let reconciler = Reconciler::new(settings, detection, roster, incidents, surroundings);
-        Self { reconciler, config, refusal: None, any: false, intake, board, traces }
+        Self { reconciler, config, refusal: None, any: false, subscription, store, traces }
     }
 
     /// Takes what is configured now. The first check waits for it.
     fn take_configured(&mut self) {
-        if let Some(newest) = self.intake.newest() {
+        if let Some(newest) = self.subscription.newest() {
             self.take(&newest);
         }
         let began = Instant::now();
         let mut waited = false;
-        while self.reconciler.waits_for_policies() && !self.board.stopping() {
+        while self.reconciler.waits_for_policies() && !self.store.stopping() {
             if self.reconciler.can_begin() && began.elapsed() > PATIENCE {
                 break;
             }
-            match self.intake.wait(LOOK) {
-                Ok(Some(newest)) => self.take(&newest),
-                Ok(None) => {
-                    waited = true;
-                    self.board.waiting(WaitFor::Policies, Some("for policies to be loaded".to_owned()));
-                }
-                Err(_) => break,
+            if let Some(newest) = self.subscription.newest() {
+                self.take(&newest);
+                continue;
             }
+            if self.subscription.has_ended() {
+                break;
+            }
+            if !waited {
+                waited = true;
+                self.store.waiting(WaitFor::Policies, Some("for policies to be loaded".to_owned()));
+            }
+            std::thread::sleep(POLL);
         }
         if waited {
-            self.board.waiting(WaitFor::Policies, None);
+            self.store.waiting(WaitFor::Policies, None);
         }
     }
 
     fn take(&mut self, Configured { config, policies, .. }: &Configured) {
-        let before = std::mem::replace(&mut *lock(&self.config), Arc::clone(config));
+        let before = self.config.send_replace(Arc::clone(config));
         let reading = |config: &Config| (config.resources.clone(), config.node_name.clone(), config.wants_resources());
         if reading(config) != reading(&before) {
             self.reconciler.forget_facts_heard();
@@ -128,12 +131,12 @@ impl Node {
         self.reconciler.take(policies);
         logs::configure(config.log, config.log_format);
         self.traces.configure(config.traces.as_ref(), config.node_name.as_deref());
-        self.board.node(config.node_name.as_deref(), config.refresh_interval);
+        self.store.node(config.node_name.as_deref(), config.refresh_interval);
     }
 
     /// Tells the metrics what became of what was read. The first configuration is no change.
     fn count(&mut self, changed: bool, policies: &PolicySet) {
-        let metrics = self.board.metrics().policies();
+        let metrics = self.store.metrics().policies();
         if self.any && changed {
             metrics.configuration(true);
         }
@@ -147,7 +150,7 @@ impl Node {
 
     /// Adds the newest word on each shadow.
     fn tell_shadows(&self, report: &mut Report) {
-        let known = self.board.known_shadows();
+        let known = self.store.known_shadows();
         for name in self.reconciler.shadows() {
             let of_it = known.iter().find(|shadow| shadow.name == name.as_str()).cloned();
             report.policies.push(of_it.unwrap_or_else(|| shadows::empty(name)));
@@ -190,35 +193,35 @@ impl Checks for Node {
 }
 
 /// Carries effects out. Nothing of it waits.
-fn carry_out(edges: Edges, on_told: OnTold) -> Effects {
-    let Edges { board, state, shadows, traces } = edges;
+fn carry_out(edges: Edges, on_request: OnRequest) -> Effects {
+    let Edges { store, state, shadows, traces } = edges;
     Box::new(move |effect| match effect {
-        Effect::Progress { doing, longest } => board.heartbeat().step(Instant::now(), doing, longest),
+        Effect::Progress { doing, longest } => store.heartbeat().step(Instant::now(), doing, longest),
         Effect::RecordIncident(incident) => state.record_incident(&incident),
         Effect::RecordHistory(event) => state.record_version(*event),
         Effect::RunShadows(order) => shadows.order(*order),
         Effect::LeaveTrace(trace) => traces.leave(*trace),
-        Effect::Activated(policy) => board.metrics().policies().version_taken(policy.as_str()),
-        Effect::Enforced(expected) => board.expect(&expected),
-        Effect::ShowWatch(watch) => board.watch(watch),
-        Effect::ShowFights(fights) => board.fights(fights),
-        Effect::ComponentsInUse(digests) => on_told(ReloadRequest::Settled(digests)),
-        Effect::LookAgain => on_told(ReloadRequest::LookAgain),
-        Effect::FactsChanged => on_told(ReloadRequest::FactsChanged),
+        Effect::Activated(policy) => store.metrics().policies().version_taken(policy.as_str()),
+        Effect::Enforced(expected) => store.expect(&expected),
+        Effect::ShowWatch(watch) => store.watch(watch),
+        Effect::ShowFights(fights) => store.fights(fights),
+        Effect::ComponentsInUse(digests) => on_request(ReloadRequest::Settled(digests)),
+        Effect::LookAgain => on_request(ReloadRequest::LookAgain),
+        Effect::FactsChanged => on_request(ReloadRequest::FactsChanged),
     })
 }
 
 /// The node's facts.
 struct NodeFacts {
-    config: Current,
+    config: watch::Receiver<Arc<Config>>,
     detection: Detection,
     reader: Reader,
-    signs: Arc<ChangeCounter>,
+    changes: Arc<ChangeCounter>,
 }
 
 impl FactsSource for NodeFacts {
     fn read(&mut self) -> Result<FactsReading, FactsRefusal> {
-        let config = Arc::clone(&lock(&self.config));
+        let config = Arc::clone(&self.config.borrow());
         let options = ruleward_facts::Options {
             node_name: config.node_name.as_deref(),
             resources: &config.resources,
@@ -237,15 +240,10 @@ impl FactsSource for NodeFacts {
     }
 
     fn changes(&self) -> Option<u64> {
-        self.signs.count()
+        self.changes.count()
     }
 
     fn tables(&self) -> Option<Vec<NftTable>> {
         nft_tables().ok()
     }
-}
-
-/// It is replaced in one statement, so a panic elsewhere leaves nothing to fear.
-fn lock(config: &Current) -> MutexGuard<'_, Arc<Config>> {
-    config.lock().unwrap_or_else(PoisonError::into_inner)
 }

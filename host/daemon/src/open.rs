@@ -11,7 +11,7 @@ use ruleward_core::names::Backend;
 use crate::config::{BackendChoice, Config, Mode, Written};
 use crate::metrics::WaitFor;
 use crate::node::{Edges, Node};
-use crate::reload::{self, Intake};
+use crate::reload::{self, Subscription};
 use crate::runtime::NodeRuntime;
 use crate::serve::http::ReadCounters;
 use crate::shadows::{self, Shadows};
@@ -31,27 +31,27 @@ use ruleward_sandbox::{OnEvaluation, PolicyEngine, PolicyEngineOptions, componen
 use ruleward_state::history::store::Bounds;
 use ruleward_state::{Kept, Settings, StateWriter};
 
-/// Joins everything that checks need. What a running check waits for is shown on `board`; what others did and what
+/// Joins everything that checks need. What a running check waits for is shown on `store`; what others did and what
 /// policies answered is written to `state`; how checks went is left with `traces`. With `watching`, changes are noticed
-/// as they happen, in the calling thread's network namespace. `intake` offers what policies are made of.
+/// as they happen, in the calling thread's network namespace. `subscription` says what policies are made of.
 ///
 /// # Errors
 /// A report that says why no check is possible at all. A policy that can't be loaded is no such reason.
 pub fn open(
     config: Arc<Config>,
-    intake: Intake,
-    board: &StatusStore,
+    subscription: Subscription,
+    store: &StatusStore,
     (state, traces): (&StateWriter, &Traces),
     watching: bool,
 ) -> Result<Node, Box<Report>> {
-    let tools = tools(&config, board);
+    let tools = tools(&config, store);
     let detection = find_backend(&config, &tools)?;
     tracing::info!("backend {}: {}", detection.backend, detection.reason);
     for leftover in &detection.leftovers {
         tracing::warn!("{leftover}");
     }
     let roster = Roster::open(Arc::new(InDirectory(config.state_directory.clone())), detection.families);
-    let waiting = board.clone();
+    let waiting = store.clone();
     let port = Live::new(
         tools.with_backend(detection.backend),
         config.lock_timeout,
@@ -62,7 +62,7 @@ pub fn open(
     );
     let shadows = if watching {
         let port = rehearsals(tools_of(&config).with_backend(detection.backend), config.lock_timeout);
-        Shadows::start(Box::new(port), board.clone(), state.clone())
+        Shadows::start(Box::new(port), store.clone(), state.clone())
     } else {
         Shadows::none()
     };
@@ -78,9 +78,9 @@ pub fn open(
     {
         tracing::warn!("drift is detected at the refresh only: {reason}");
     }
-    let edges = Edges { board: board.clone(), state: state.clone(), shadows, traces: traces.clone() };
+    let edges = Edges { store: store.clone(), state: state.clone(), shadows, traces: traces.clone() };
     let events: Box<dyn EventSource> = Box::new(watch);
-    Ok(Node::new(config, detection, roster, (Arc::new(port), events), intake, edges))
+    Ok(Node::new(config, detection, roster, (Arc::new(port), events), subscription, edges))
 }
 
 /// Where rehearsals can be held, and nothing else is to be done.
@@ -94,21 +94,21 @@ pub fn tools_of(config: &Config) -> Tools {
 }
 
 /// Reads counters of rules for whoever looks at the status page: not within a check, and not for long.
-pub fn counters(board: &StatusStore) -> ReadCounters {
+pub fn counters(store: &StatusStore) -> ReadCounters {
     const PATIENCE: Duration = Duration::from_secs(5);
-    let board = board.clone();
+    let store = store.clone();
     Arc::new(move |family, table| {
-        let backend = board.brief().report.backend.ok_or("no check has ended yet")?;
+        let backend = store.brief().report.backend.ok_or("no check has ended yet")?;
         let tools = Tools::new(backend).with_command_timeout(PATIENCE);
         tools.save_with_counters(family, table).map_err(|error| error.to_string())
     })
 }
 
 /// What is written to the state directory: records of policies and, for a daemon, incidents. What can't be written is
-/// shown on `board`.
-pub fn state(config: &Config, board: &StatusStore, incidents: bool) -> StateWriter {
+/// shown on `store`.
+pub fn state(config: &Config, store: &StatusStore, incidents: bool) -> StateWriter {
     let bounds = Bounds { records: config.history_versions as usize, bytes: config.history_size };
-    let (noted, state_directory) = (board.clone(), config.state_directory.clone());
+    let (noted, state_directory) = (store.clone(), config.state_directory.clone());
     let settings = Settings {
         journal: incidents.then_some(config.incident_journal_size),
         history: Some((bounds, Box::new(move || components::all(&state_directory).unwrap_or_default()))),
@@ -142,14 +142,14 @@ pub fn engine(config: &Config, on_evaluation: OnEvaluation) -> Result<Arc<Policy
 ///
 /// # Errors
 /// A report that says why nothing can be loaded. A policy that can't be is no such reason.
-pub fn load_once(config: &Config, state: &StateWriter, keeps: bool) -> Result<Intake, Box<Report>> {
+pub fn load_once(config: &Config, state: &StateWriter, keeps: bool) -> Result<Subscription, Box<Report>> {
     reload::load_once(config, engine(config, OnEvaluation::nobody())?, state.clone(), keeps).map_err(|error| {
         Box::new(Report::failure(ErrorClass::Internal, format!("policies can't be loaded: {error}; try again")))
     })
 }
 
-fn tools(config: &Config, board: &StatusStore) -> Tools {
-    let shown = board.clone();
+fn tools(config: &Config, store: &StatusStore) -> Tools {
+    let shown = store.clone();
     let on_wait = move |wait: ToolWait<'_>| {
         if wait.elapsed.as_secs() % 10 == 5 {
             tracing::warn!("still waiting {wait}");
@@ -220,10 +220,10 @@ pub fn check_configuration(config: &Config) -> Result<Report, Box<Report>> {
     let mut roster = Roster::without_records(families);
     let facts = Arc::new(reading.facts);
     let mut shadows = Vec::new();
-    if let Some(offer) = load_once(config, &StateWriter::none(), false)?.newest() {
-        roster.take(&offer.policies);
-        report.notes.extend(offer.policies.notes);
-        shadows = offer
+    if let Some(configured) = load_once(config, &StateWriter::none(), false)?.newest() {
+        roster.take(&configured.policies);
+        report.notes.extend(configured.policies.notes);
+        shadows = configured
             .policies
             .shadows
             .iter()

@@ -50,9 +50,9 @@ struct Requester {
 pub fn run(
     (runtime_directory, access): (&Path, Access),
     refresh: Duration,
-    board: &StatusStore,
+    store: &StatusStore,
     open: Open,
-    lookout: ReloadHandle,
+    reload: ReloadHandle,
 ) -> Result<(), Box<Report>> {
     let internal = |what: &str, error: std::io::Error| {
         Box::new(Report::failure(ErrorClass::Internal, format!("can't start {what}: {error}")))
@@ -68,16 +68,16 @@ pub fn run(
         let (status, control) = (socket(STATUS_SOCKET)?, socket(CONTROL_SOCKET)?);
         if let Some(note) = &status.note {
             tracing::warn!("{note}");
-            board.note("sockets", Some(note.clone()));
+            store.note("sockets", Some(note.clone()));
         }
-        tokio::spawn(status::serve(status, board.clone()));
+        tokio::spawn(status::serve(status, store.clone()));
         tokio::spawn(control::serve(control, sender));
         if let Some(limit) = notify::watchdog_limit() {
-            tokio::spawn(notify::feed_watchdog(board.clone(), limit));
+            tokio::spawn(notify::feed_watchdog(store.clone(), limit));
         }
-        let worker = Worker::start(open, board.clone()).map_err(|error| internal("the checking thread", error))?;
+        let worker = Worker::start(open, store.clone()).map_err(|error| internal("the checking thread", error))?;
         let clock = Clock::start().map_err(|error| internal("a timer", error))?;
-        Daemon::new(refresh, board.clone(), worker, asks, lookout, clock).run().await
+        Daemon::new(refresh, store.clone(), worker, asks, reload, clock).run().await
     });
     runtime.shutdown_background();
     result
@@ -103,7 +103,7 @@ fn listen_to_signals(asks: &mpsc::Sender<Ask>) -> std::io::Result<()> {
 
 /// The loop with what it keeps.
 struct Daemon {
-    board: StatusStore,
+    store: StatusStore,
     worker: Worker,
     asks: mpsc::Receiver<Ask>,
     clock: Clock,
@@ -122,9 +122,9 @@ struct Daemon {
     patience: tokio::time::Instant,
     /// Whether somebody asked since the running check began.
     asked: bool,
-    /// What has changed since the running check began: the newest offer, and whether facts may have.
+    /// What has changed since the running check began: the newest configuration, and whether facts may have.
     changed: (u64, bool),
-    lookout: ReloadHandle,
+    reload: ReloadHandle,
     journal: Journal,
     ready: bool,
     /// The last check's report, if the checks may give it again.
@@ -136,14 +136,14 @@ struct Daemon {
 impl Daemon {
     fn new(
         refresh: Duration,
-        board: StatusStore,
+        store: StatusStore,
         worker: Worker,
         asks: mpsc::Receiver<Ask>,
-        lookout: ReloadHandle,
+        reload: ReloadHandle,
         clock: Clock,
     ) -> Self {
         Self {
-            board,
+            store,
             worker,
             asks,
             clock,
@@ -156,7 +156,7 @@ impl Daemon {
             patience: tokio::time::Instant::now(),
             asked: false,
             changed: (0, false),
-            lookout,
+            reload,
             journal: Journal::default(),
             ready: false,
             last: Weak::new(),
@@ -179,7 +179,7 @@ impl Daemon {
                     Some(Done::Repair(report)) => self.repaired(&report)?,
                     None => return Err(no_worker()),
                 },
-                Some(news) = self.lookout.news.recv() => self.hear(news)?,
+                Some(news) = self.reload.news.recv() => self.hear(news)?,
                 () = tokio::time::sleep_until(self.patience), if !self.looking.is_empty() => self.on_watch_timeout()?,
                 () = self.clock.reaches(self.wake), if self.running.is_none() => self.step(Event::Woken)?,
             }
@@ -195,13 +195,13 @@ impl Daemon {
             Action::WaitUntil(at) => {
                 self.wake = at;
                 let left = at.saturating_sub(self.clock.now());
-                self.board.next_check(Instant::now().checked_add(left));
+                self.store.next_check(Instant::now().checked_add(left));
             }
             Action::Check(reason) => {
                 self.running = Some(reason);
                 (self.asked, self.changed) = (false, (0, false));
                 self.served.append(&mut self.waiting);
-                self.board.next_check(None);
+                self.store.next_check(None);
                 if !self.worker.order(reason) {
                     return Err(no_worker());
                 }
@@ -215,7 +215,7 @@ impl Daemon {
         if requester.reload && self.ready {
             notify::reloading();
         }
-        match self.lookout.look(requester.reload) {
+        match self.reload.look(requester.reload) {
             Some(ticket) => {
                 if self.looking.is_empty() {
                     self.patience = tokio::time::Instant::now() + LONGEST_LOOK;
@@ -233,7 +233,7 @@ impl Daemon {
     /// A look that does not end keeps nobody from a check, which says so. One that loads components may take its time.
     fn on_watch_timeout(&mut self) -> Result<(), Box<Report>> {
         self.patience = tokio::time::Instant::now() + LONGEST_LOOK;
-        if self.board.unseen().is_none() {
+        if self.store.unseen().is_none() {
             return Ok(());
         }
         self.waiting.extend(self.looking.drain(..).map(|(_, requester)| requester));
@@ -256,26 +256,26 @@ impl Daemon {
                 self.waiting.extend(done.map(|(_, requester)| requester));
                 self.ask()
             }
-            News::Changed { offer, refresh } => {
+            News::Changed { configured, refresh } => {
                 self.schedule = self.schedule.clone().with_refresh(refresh, self.clock.now());
                 if self.running.is_some() {
                     let (newest, facts) = self.changed;
-                    self.changed = (newest.max(offer), facts || offer == 0);
+                    self.changed = (newest.max(configured), facts || configured == 0);
                     return Ok(());
                 }
-                if self.lookout.is_taken(offer) { self.step(Event::Woken) } else { self.step(Event::Changed) }
+                if self.reload.is_taken(configured) { self.step(Event::Woken) } else { self.step(Event::Changed) }
             }
         }
     }
 
     fn checked(&mut self, mut report: Arc<Report>) -> Result<(), Box<Report>> {
         let reason = self.running.take().unwrap_or(Reason::Refresh);
-        let unseen = self.board.unseen();
+        let unseen = self.store.unseen();
         if Weak::as_ptr(&self.last) == Arc::as_ptr(&report) && unseen.is_none() {
-            self.board.checked_again(SystemTime::now());
+            self.store.checked_again(SystemTime::now());
             self.journal.tell_again(reason);
         } else {
-            self.board.checked(&report, SystemTime::now());
+            self.store.checked(&report, SystemTime::now());
             self.last = Arc::downgrade(&report);
             if let Some(stuck) = unseen {
                 report = Arc::new(without_watcher(&report, stuck));
@@ -303,8 +303,8 @@ impl Daemon {
         drop(report);
         self.step(Event::Checked(outcome))?;
         // The next check may have been due at once; then it serves those who asked.
-        let (offer, facts) = self.changed;
-        let changed = facts || (offer > 0 && !self.lookout.is_taken(offer));
+        let (configured, facts) = self.changed;
+        let changed = facts || (configured > 0 && !self.reload.is_taken(configured));
         match (self.running.is_none(), self.asked, changed) {
             (true, true, _) => self.step(Event::Asked),
             (true, false, true) => self.step(Event::Changed),
@@ -315,7 +315,7 @@ impl Daemon {
     /// Drift was undone as it happened.
     fn repaired(&mut self, report: &Report) -> Result<(), Box<Report>> {
         self.last = Weak::new();
-        self.board.repaired(report, SystemTime::now());
+        self.store.repaired(report, SystemTime::now());
         self.journal.tell_repair(report);
         self.tell_systemd(report);
         // A running check reads everything anyway, and its end moves the schedule on.
@@ -334,7 +334,7 @@ impl Daemon {
     /// Waits for the running kernel call; not for ever, and not if told a second time.
     async fn stop(mut self) {
         notify("STOPPING=1");
-        self.board.stop();
+        self.store.stop();
         tracing::info!("stopping; rules stay in force");
         if self.running.is_none() {
             return;

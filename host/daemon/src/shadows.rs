@@ -34,10 +34,10 @@ impl Shadows {
         Self { orders: None }
     }
 
-    /// Starts the thread. What comes of it is shown on `board` and written to `state`; `port` is where rehearsals are held.
-    pub fn start(port: Box<dyn Port + Send>, board: StatusStore, state: StateWriter) -> Self {
+    /// Starts the thread. What comes of it is shown on `store` and written to `state`; `port` is where rehearsals are held.
+    pub fn start(port: Box<dyn Port + Send>, store: StatusStore, state: StateWriter) -> Self {
         let (orders, inbox) = channel();
-        let mut work = Work { port, board, state, known: BTreeMap::new() };
+        let mut work = Work { port, store, state, known: BTreeMap::new() };
         match std::thread::Builder::new().name("shadows".to_owned()).spawn(move || work.run(&inbox)) {
             Ok(_) => Self { orders: Some(orders) },
             Err(error) => {
@@ -66,7 +66,7 @@ struct Known {
 
 struct Work {
     port: Box<dyn Port + Send>,
-    board: StatusStore,
+    store: StatusStore,
     state: StateWriter,
     known: BTreeMap<PolicyName, Known>,
 }
@@ -88,9 +88,9 @@ impl Work {
                     }
                 };
                 reports.push(report);
-                self.board.shadows(reports.clone());
+                self.store.shadows(reports.clone());
             }
-            self.board.shadows(reports);
+            self.store.shadows(reports);
         }
     }
 

@@ -1,4 +1,4 @@
-//! The board on which a running daemon shows how it is doing, and which `status` reads.
+//! The store on which a running daemon shows how it is doing, and which `status` reads.
 //!
 //! Writers and readers hold its lock only to copy plain data, never during a check, so `status` answers at once also
 //! while a check waits for a lock or a slow tool.
@@ -90,7 +90,7 @@ pub enum Progress {
 }
 
 impl StatusStore {
-    /// An empty board of a daemon that starts now.
+    /// An empty store of a daemon that starts now.
     pub fn new(node_name: &str, refresh_interval: Duration) -> Self {
         let started = SystemTime::now();
         let state = State {

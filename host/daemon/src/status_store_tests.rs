@@ -132,16 +132,16 @@ fn what_was_done_begins_with_how_it_stands() {
     ");
 }
 
-/// A board on which everything is said that can be.
-pub(crate) fn board() -> StatusStore {
-    let board = StatusStore::new("worker-7", Duration::from_secs(90));
+/// A store on which everything is said that can be.
+pub(crate) fn store() -> StatusStore {
+    let store = StatusStore::new("worker-7", Duration::from_secs(90));
     let report = Report {
         problems: vec!["policy calico-postrouting trapped; fix it".to_owned()],
         incidents: vec![incident()],
         ..report()
     };
-    board.checked(&report, SystemTime::UNIX_EPOCH);
-    board.fights(vec![FightReport {
+    store.checked(&report, SystemTime::UNIX_EPOCH);
+    store.fights(vec![FightReport {
         place: "IPv4 nat POST\nROUTING".to_owned(),
         since: "1970-01-01T00:00:00.500Z".to_owned(),
         opponents: vec![ActorReport::once(
@@ -155,23 +155,23 @@ pub(crate) fn board() -> StatusStore {
         missing_since: Some("1970-01-01T00:03:00.000Z".to_owned()),
         next_try: Some("1970-01-01T00:03:30.000Z".to_owned()),
     }]);
-    board.watch(WatchReport {
+    store.watch(WatchReport {
         method: "nf_tables events".to_owned(),
         detail: String::new(),
         repair: "netlink replay; 3 of 1,204 rules only by iptables-restore: no proof".to_owned(),
         unproven: 3,
     });
-    board.note("journal", Some("the disk is full".to_owned()));
-    board.waiting(WaitFor::Lock, Some("for the xtables lock, held by pid 1 (x) for 12 s".to_owned()));
-    board
+    store.note("journal", Some("the disk is full".to_owned()));
+    store.waiting(WaitFor::Lock, Some("for the xtables lock, held by pid 1 (x) for 12 s".to_owned()));
+    store
 }
 
 #[test]
 fn the_status_screen_says_first_whether_all_is_right() {
     let empty = StatusStore::new("worker-7", Duration::from_secs(90)).status();
     assert!(status(&empty, SystemTime::now(), STYLE).starts_with("NOT IN SYNC YET: the first check runs since "));
-    let board = board();
-    let mut shown = board.status();
+    let store = store();
+    let mut shown = store.status();
     (shown.pid, shown.version, shown.started) = (42, "1".to_owned(), "then".to_owned());
     let now = SystemTime::UNIX_EPOCH + Duration::from_secs(200);
     insta::assert_snapshot!(status(&shown, now, STYLE), @r"
@@ -223,9 +223,9 @@ fn what_is_refused_is_said_first_everywhere() {
     REFUSED: policy web: its component traps
     In sync, running the previous version: nothing had to change (0.00 ms).
     ");
-    let board = StatusStore::new("n", Duration::from_secs(1));
-    board.checked(&report, SystemTime::UNIX_EPOCH);
-    let shown = board.status();
+    let store = StatusStore::new("n", Duration::from_secs(1));
+    store.checked(&report, SystemTime::UNIX_EPOCH);
+    let shown = store.status();
     let screen = status(&shown, SystemTime::now(), STYLE);
     assert!(screen.starts_with(&format!("{expected}\nIn sync, running the previous version, since ")), "{screen}");
     assert_eq!(screen.matches("its component traps").count(), 1, "{screen}");
@@ -248,9 +248,9 @@ fn a_node_on_which_nothing_is_enforced_says_so() {
     let waits = Report { awaiting: vec![awaiting("INPUT"), awaiting("FORWARD")], ..right.clone() };
     let all_wait = Report { nothing_enforced: Some("all wait".to_owned()), ..waits.clone() };
     let shown = |report: &Report| {
-        let board = StatusStore::new("n", Duration::from_secs(1));
-        board.checked(report, SystemTime::UNIX_EPOCH);
-        let shown = board.status();
+        let store = StatusStore::new("n", Duration::from_secs(1));
+        store.checked(report, SystemTime::UNIX_EPOCH);
+        let shown = store.status();
         (status(&shown, SystemTime::now(), STYLE), shown.verdict().exit_code())
     };
     let (text, code) = shown(&none);
@@ -271,7 +271,7 @@ fn a_node_on_which_nothing_is_enforced_says_so() {
 
 #[test]
 fn in_a_fight_the_time_goes_on_and_what_is_missing_is_not_told_as_repaired() {
-    let board = StatusStore::new("n", Duration::from_secs(1));
+    let store = StatusStore::new("n", Duration::from_secs(1));
     let at = |seconds| SystemTime::UNIX_EPOCH + Duration::from_secs(seconds);
     let right = Report { outcome: Outcome::Changed, in_sync: true, incidents: vec![incident()], ..Report::default() };
     let wrong = Report { outcome: Outcome::Unchanged, ..Report::default() };
@@ -289,35 +289,35 @@ fn in_a_fight_the_time_goes_on_and_what_is_missing_is_not_told_as_repaired() {
         missing_since: missing.map(str::to_owned),
         next_try: missing.map(|_| "1970-01-01T00:00:31.000Z".to_owned()),
     };
-    board.repaired(&right, at(10));
-    board.fights(vec![fight(Some("1970-01-01T00:00:20.000Z"))]);
-    board.repaired(&wrong, at(20));
-    board.repaired(&right, at(25));
-    board.repaired(&wrong, at(30));
-    let status = board.status();
+    store.repaired(&right, at(10));
+    store.fights(vec![fight(Some("1970-01-01T00:00:20.000Z"))]);
+    store.repaired(&wrong, at(20));
+    store.repaired(&right, at(25));
+    store.repaired(&wrong, at(30));
+    let status = store.status();
     assert_eq!(status.since, "1970-01-01T00:00:20.000Z", "out of sync since the first time");
     let last = status.report.incidents.last().unwrap();
     assert!(
         !last.repaired && last.how.starts_with("undone again, and missing since 1970-01-01T00:00:20.000Z"),
         "{last:?}"
     );
-    board.fights(vec![fight(None)]);
-    assert!(board.status().report.incidents.last().unwrap().repaired);
-    board.repaired(&right, at(40));
-    board.fights(Vec::new());
-    board.repaired(&wrong, at(50));
-    assert_eq!(board.status().since, "1970-01-01T00:00:50.000Z", "another time, when the fight is over");
+    store.fights(vec![fight(None)]);
+    assert!(store.status().report.incidents.last().unwrap().repaired);
+    store.repaired(&right, at(40));
+    store.fights(Vec::new());
+    store.repaired(&wrong, at(50));
+    assert_eq!(store.status().since, "1970-01-01T00:00:50.000Z", "another time, when the fight is over");
 }
 
 #[test]
 fn a_check_that_leaves_the_node_out_of_sync_is_counted_as_failed_everywhere() {
-    let board = StatusStore::new("n", Duration::from_secs(1));
+    let store = StatusStore::new("n", Duration::from_secs(1));
     for (outcome, in_sync) in [(Outcome::Unchanged, false), (Outcome::Changed, false), (Outcome::Changed, true)] {
-        board.checked(&Report { outcome, in_sync, ..Report::default() }, SystemTime::UNIX_EPOCH);
+        store.checked(&Report { outcome, in_sync, ..Report::default() }, SystemTime::UNIX_EPOCH);
     }
-    board.checked(&Report::failure(ErrorClass::Configuration, "x"), SystemTime::UNIX_EPOCH);
-    assert_eq!(board.status().checks_failed, 3);
-    let text = crate::metrics::render(&board, crate::metrics::Format::Text);
+    store.checked(&Report::failure(ErrorClass::Configuration, "x"), SystemTime::UNIX_EPOCH);
+    assert_eq!(store.status().checks_failed, 3);
+    let text = crate::metrics::render(&store, crate::metrics::Format::Text);
     for (outcome, count) in [("failed", 2), ("refused", 1), ("changed", 1)] {
         let line = format!("ruleward_checks_total{{outcome=\"{outcome}\"}} {count}");
         assert!(text.contains(&line), "{line} is missing in {text}");
@@ -364,23 +364,23 @@ fn an_incident_of_a_hostile_actor_stays_in_its_block() {
 
 #[test]
 fn the_board_shows_a_repeated_incident_once_and_counts_each_time() {
-    let board = StatusStore::new("n", Duration::from_secs(1));
+    let store = StatusStore::new("n", Duration::from_secs(1));
     for times in 1..=300 {
         let again = Incident { times, ..incident() };
         let other = Incident { id: 8, ..incident() };
         let incidents = if times == 1 { vec![again, other] } else { vec![again] };
-        board.checked(&Report { incidents, ..Report::default() }, SystemTime::UNIX_EPOCH);
+        store.checked(&Report { incidents, ..Report::default() }, SystemTime::UNIX_EPOCH);
     }
-    let status = board.status();
+    let status = store.status();
     assert_eq!(status.incidents_total, 301);
     let shown: Vec<_> = status.report.incidents.iter().map(|incident| (incident.id, incident.times)).collect();
     assert_eq!(shown, [(8, 1), (7, 300)]);
     assert!(status.report.notes.is_empty());
-    board.note("journal", Some("full".to_owned()));
-    board.note("journal", Some("still full".to_owned()));
-    assert_eq!(board.status().report.notes, ["still full"]);
-    board.note("journal", None);
-    assert!(board.status().report.notes.is_empty());
+    store.note("journal", Some("full".to_owned()));
+    store.note("journal", Some("still full".to_owned()));
+    assert_eq!(store.status().report.notes, ["still full"]);
+    store.note("journal", None);
+    assert!(store.status().report.notes.is_empty());
 }
 
 #[test]
@@ -424,21 +424,21 @@ fn exit_codes_follow_from_the_report() {
 
 #[test]
 fn the_board_keeps_times_counts_and_a_bounded_past() {
-    let board = StatusStore::new("n", Duration::from_secs(1));
+    let store = StatusStore::new("n", Duration::from_secs(1));
     let at = |seconds| SystemTime::UNIX_EPOCH + Duration::from_secs(seconds);
     let date = |seconds| format!("1970-01-01T00:00:{seconds}.000Z");
     let right = Report { outcome: Outcome::Unchanged, in_sync: true, ..Report::default() };
-    board.checked(&right, at(10));
-    board.checked_again(at(20));
-    let status = board.status();
+    store.checked(&right, at(10));
+    store.checked_again(at(20));
+    let status = store.status();
     assert_eq!((status.since.as_str(), status.last_check.as_deref()), (&*date(10), Some(&*date(20))));
-    board.checked(&Report { outcome: Outcome::Changed, ..right.clone() }, at(30));
-    assert_eq!(board.status().since, date(30), "a repair begins a new time");
-    board.checked(&Report::failure(ErrorClass::Temporary, "x"), at(40));
+    store.checked(&Report { outcome: Outcome::Changed, ..right.clone() }, at(30));
+    assert_eq!(store.status().since, date(30), "a repair begins a new time");
+    store.checked(&Report::failure(ErrorClass::Temporary, "x"), at(40));
     let rules = vec!["-A c -j ACCEPT".to_owned(); 500];
     let long = Change { added: rules, ..change(Some(Family::Ipv4), "c", (Action::Add, Object::Chain), &[], &[]) };
-    board.checked(&Report { changes: vec![long; 300], ..Report::default() }, at(50));
-    let status = board.status();
+    store.checked(&Report { changes: vec![long; 300], ..Report::default() }, at(50));
+    let status = store.status();
     assert_eq!(status.since, date(40));
     assert_eq!((status.checks, status.checks_failed), (5, 2));
     assert_eq!(status.report.changes.len(), 100);

@@ -110,7 +110,7 @@ pub fn load(file: &Path) -> Result<Config, Box<Report>> {
     })
 }
 
-fn board(config: &Config) -> StatusStore {
+fn store(config: &Config) -> StatusStore {
     let host_name = || ruleward_facts::host_name().unwrap_or_default();
     StatusStore::new(&config.node_name.clone().unwrap_or_else(host_name), config.refresh_interval)
 }
@@ -126,9 +126,9 @@ fn once(
         Some(command) => Some(lock(&config, command)?),
         None => None,
     };
-    let board = board(&config);
-    let state = if writer.is_some() { open::state(&config, &board, false) } else { StateWriter::none() };
-    let mut checks = open_once(&config, &board, &state, writer.is_some())?;
+    let store = store(&config);
+    let state = if writer.is_some() { open::state(&config, &store, false) } else { StateWriter::none() };
+    let mut checks = open_once(&config, &store, &state, writer.is_some())?;
     let report = pass(&mut *checks);
     state.close(CLOSE_TIME);
     Ok(report)
@@ -156,7 +156,7 @@ fn cleanup(file: &Path, name: &str) -> Result<Report, Box<Report>> {
         }
     };
     let _lock = lock(&config, name)?;
-    let mut report = open_for_cleanup(&config, &board(&config))?.cleanup();
+    let mut report = open_for_cleanup(&config, &store(&config))?.cleanup();
     report.notes.extend(note);
     if let Some(problem) = problem {
         report.problems.push(problem);
@@ -174,11 +174,11 @@ fn lock(config: &Config, command: &str) -> Result<RuntimeLock, Box<Report>> {
 }
 
 /// Without its group the sockets are root's: no reason to leave the node alone.
-fn access(config: &Config, board: &StatusStore) -> Access {
+fn access(config: &Config, store: &StatusStore) -> Access {
     let Some(group) = &config.socket_group else { return Access::of_mode(config.socket_mode) };
     Access::new(config.socket_mode, group).unwrap_or_else(|problem| {
         tracing::warn!("{problem}");
-        board.note("sockets", Some(problem));
+        store.note("sockets", Some(problem));
         Access::of_mode(config.socket_mode & 0o606)
     })
 }
@@ -199,29 +199,29 @@ fn run_daemon(file: &Path, output: Output) -> u8 {
     let result = load_or_recall(file).and_then(|(config, refusal)| {
         logs::configure(config.log, config.log_format);
         let _lock = lock(&config, Command::Run.name())?;
-        let board = board(&config);
-        let access = access(&config, &board);
+        let store = store(&config);
+        let access = access(&config, &store);
         let (directory, refresh) = (config.runtime_directory.clone(), config.refresh_interval);
-        let state = open::state(&config, &board, true);
-        let traces = Traces::new(board.clone());
-        let (shown, written, traced) = (board.clone(), state.clone(), traces.clone());
-        let counters = open::counters(&board);
-        if let Err(error) = http::start(&directory, (access, config.http.clone()), board.clone(), counters) {
-            board.note("http", Some(format!("no metrics and no status page: {error}")));
+        let state = open::state(&config, &store, true);
+        let traces = Traces::new(store.clone());
+        let (shown, written, traced) = (store.clone(), state.clone(), traces.clone());
+        let counters = open::counters(&store);
+        if let Err(error) = http::start(&directory, (access, config.http.clone()), store.clone(), counters) {
+            store.note("http", Some(format!("no metrics and no status page: {error}")));
         }
-        let counted = board.clone();
+        let counted = store.clone();
         let told = OnEvaluation::new(move |policy, usage, answered| {
             counted.metrics().policies().evaluated(policy.as_str(), usage, answered);
         });
-        let (lookout, source) =
-            reload::start((config.clone(), refusal), engine(&config, told)?, state.clone(), board.clone()).map_err(
+        let (reload, source) =
+            reload::start((config.clone(), refusal), engine(&config, told)?, state.clone(), store.clone()).map_err(
                 |error| {
                     Box::new(Report::failure(ErrorClass::Internal, format!("can't start watching the files: {error}")))
                 },
             )?;
         let open = Box::new(move || open_running(&source, &shown, (&written, &traced)));
         tracing::info!("Ruleward {} started, with a full check at least every {refresh:?}", env!("CARGO_PKG_VERSION"));
-        let result = run::run((&directory, access), refresh, &board, open, lookout);
+        let result = run::run((&directory, access), refresh, &store, open, reload);
         traces.end();
         state.close(CLOSE_TIME);
         traces.close(traces::CLOSE_TIME);

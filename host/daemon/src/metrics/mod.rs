@@ -1,5 +1,5 @@
-//! What Prometheus is told. Counters and histograms ([`Metrics`]) grow with each report on the board; everything else is
-//! read from the board when somebody asks ([`snapshot`]).
+//! What Prometheus is told. Counters and histograms ([`Metrics`]) grow with each report on the store; everything else is
+//! read from the store when somebody asks ([`snapshot`]).
 //!
 //! Names and units follow Prometheus' conventions: base units (seconds, bytes), `_total` for counters. Label values that come
 //! from outside (names of processes) are bounded in number: see [`MOST_ACTORS`].
@@ -300,11 +300,11 @@ impl Metrics {
 }
 
 /// Everything in the text that Prometheus reads.
-pub fn render(board: &StatusStore, format: Format) -> String {
+pub fn render(store: &StatusStore, format: Format) -> String {
     let mut gauges = Registry::default();
-    gauges.register_collector(Box::new(snapshot::Snapshot::take(board)));
+    gauges.register_collector(Box::new(snapshot::Snapshot::take(store)));
     let mut text = String::new();
-    let registry = &board.metrics().registry;
+    let registry = &store.metrics().registry;
     // Writing into a string does not fail.
     let _ = match format {
         Format::Text => {

@@ -1,4 +1,4 @@
-//! What is read from the board at the moment when Prometheus asks: the state of the node, its policies and rules, fights,
+//! What is read from the store at the moment when Prometheus asks: the state of the node, its policies and rules, fights,
 //! and the process itself.
 
 use std::collections::BTreeMap;
@@ -89,11 +89,11 @@ pub struct Snapshot {
 type Labels = Vec<(&'static str, String)>;
 
 impl Snapshot {
-    /// Reads the board and `/proc/self`.
-    pub fn take(board: &StatusStore) -> Self {
-        let counts = board.expected().map(|expected| board.metrics().counted.of(&expected)).unwrap_or_default();
-        let unseen = board.unseen().map(|stuck| stuck.silent).unwrap_or_default();
-        Self { status: board.brief(), counts, in_sync_for: board.since_in_sync(), unseen, process: Process::read() }
+    /// Reads the store and `/proc/self`.
+    pub fn take(store: &StatusStore) -> Self {
+        let counts = store.expected().map(|expected| store.metrics().counted.of(&expected)).unwrap_or_default();
+        let unseen = store.unseen().map(|stuck| stuck.silent).unwrap_or_default();
+        Self { status: store.brief(), counts, in_sync_for: store.since_in_sync(), unseen, process: Process::read() }
     }
 
     fn policies(&self, value: impl Fn(&PolicyReport) -> u64) -> Vec<(Labels, u64)> {

@@ -16,7 +16,7 @@ use crate::status_store::LONGEST_LOOK;
 use ruleward_report::limits::LimitReport;
 use ruleward_report::{CandidateReport, CandidateState, PolicyReport, PolicyState, Timings};
 
-fn board() -> StatusStore {
+fn store() -> StatusStore {
     StatusStore::new("worker-7", Duration::from_secs(90))
 }
 
@@ -66,15 +66,15 @@ fn report(incidents: Vec<Incident>) -> Report {
 
 #[test]
 fn each_series_moves_with_its_cause() {
-    let board = board();
-    let before = render(&board, Format::Text);
+    let store = store();
+    let before = render(&store, Format::Text);
     assert!(before.contains("ruleward_in_sync 0"), "{before}");
     assert!(!before.contains("ruleward_sync_age_seconds"), "{before}");
-    board.checked(&report(vec![incident("iptables")]), SystemTime::UNIX_EPOCH);
-    board.waiting(WaitFor::Policies, Some("for policies to be loaded".to_owned()));
-    board.waiting(WaitFor::Lock, Some("for the xtables lock".to_owned()));
-    board.waiting(WaitFor::Lock, Some("for the xtables lock, held for longer".to_owned()));
-    let text = render(&board, Format::Text);
+    store.checked(&report(vec![incident("iptables")]), SystemTime::UNIX_EPOCH);
+    store.waiting(WaitFor::Policies, Some("for policies to be loaded".to_owned()));
+    store.waiting(WaitFor::Lock, Some("for the xtables lock".to_owned()));
+    store.waiting(WaitFor::Lock, Some("for the xtables lock, held for longer".to_owned()));
+    let text = render(&store, Format::Text);
     for line in [
         "ruleward_checks_total{outcome=\"changed\"} 1",
         "ruleward_check_phase_seconds_count{phase=\"total\"} 1",
@@ -99,9 +99,9 @@ fn each_series_moves_with_its_cause() {
         assert!(found, "{line} is not in\n{text}");
     }
     assert!(text.contains("ruleward_files_unseen_seconds 0.0\n"), "{text}");
-    board.watcher_heartbeat().begins(Instant::now().checked_sub(2 * LONGEST_LOOK).unwrap(), "looking", false);
-    board.checked(&Report::failure(ruleward_report::ErrorClass::Temporary, "x"), SystemTime::UNIX_EPOCH);
-    let text = render(&board, Format::Text);
+    store.watcher_heartbeat().begins(Instant::now().checked_sub(2 * LONGEST_LOOK).unwrap(), "looking", false);
+    store.checked(&Report::failure(ruleward_report::ErrorClass::Temporary, "x"), SystemTime::UNIX_EPOCH);
+    let text = render(&store, Format::Text);
     assert!(text.contains("ruleward_checks_total{outcome=\"failed\"} 1"), "{text}");
     assert!(text.contains("ruleward_problems 2"), "{text}");
     assert!(text.contains("ruleward_files_unseen_seconds 20."), "{text}");
@@ -112,8 +112,8 @@ fn each_series_moves_with_its_cause() {
 
 #[test]
 fn policies_and_configurations_are_counted_by_what_becomes_of_them() {
-    let board = board();
-    let policies = board.metrics().policies();
+    let store = store();
+    let policies = store.metrics().policies();
     let mut usage = Usage::default();
     (usage[Limit::Time], usage[Limit::Fuel]) = (2_000, 700);
     policies.evaluated("p", &usage, true);
@@ -137,11 +137,11 @@ fn policies_and_configurations_are_counted_by_what_becomes_of_them() {
     };
     // Each report says it again; another reason is another refusal.
     for reason in ["it traps", "it traps", "it is too large", "it is too large"] {
-        board.checked(&refused(reason), SystemTime::UNIX_EPOCH);
-        board.checked(&Report::failure(ruleward_report::ErrorClass::Internal, "a fault"), SystemTime::UNIX_EPOCH);
+        store.checked(&refused(reason), SystemTime::UNIX_EPOCH);
+        store.checked(&Report::failure(ruleward_report::ErrorClass::Internal, "a fault"), SystemTime::UNIX_EPOCH);
     }
-    board.checked(&refused("it is too large"), SystemTime::UNIX_EPOCH);
-    let text = render(&board, Format::Text);
+    store.checked(&refused("it is too large"), SystemTime::UNIX_EPOCH);
+    let text = render(&store, Format::Text);
     for line in [
         "ruleward_evaluations_total{policy=\"p\",outcome=\"answered\"} 2",
         "ruleward_evaluations_total{policy=\"p\",outcome=\"failed\"} 1",
@@ -167,13 +167,13 @@ fn policies_and_configurations_are_counted_by_what_becomes_of_them() {
 
 #[test]
 fn names_of_strangers_are_bounded_and_harmless() {
-    let board = board();
+    let store = store();
     let hostile = "a\"} 1\nruleward_in_sync 1\\";
-    board.repaired(&report(vec![incident(hostile)]), SystemTime::UNIX_EPOCH);
+    store.repaired(&report(vec![incident(hostile)]), SystemTime::UNIX_EPOCH);
     for number in 0..100 {
-        board.repaired(&report(vec![incident(&format!("n{number}"))]), SystemTime::UNIX_EPOCH);
+        store.repaired(&report(vec![incident(&format!("n{number}"))]), SystemTime::UNIX_EPOCH);
     }
-    let text = render(&board, Format::Text);
+    let text = render(&store, Format::Text);
     let drifts: Vec<&str> = text.lines().filter(|line| line.starts_with("ruleward_drifts_total{")).collect();
     assert_eq!(drifts.len(), MOST_ACTORS + 1, "{drifts:#?}");
     assert!(drifts.iter().any(|line| line.contains("actor=\"a\\\"} 1\\\\nruleward_in_sync 1\\\\\"")), "{drifts:#?}");
@@ -184,7 +184,7 @@ fn names_of_strangers_are_bounded_and_harmless() {
 
 #[test]
 fn rules_are_counted_again_when_others_are_in_force() {
-    let board = board();
+    let store = store();
     let expected = |chains: &[&str]| {
         let mut expected = Expected::nothing(Ownership::default(), Vec::new(), BTreeSet::new());
         let policy = PolicyName::new("web").unwrap();
@@ -194,23 +194,23 @@ fn rules_are_counted_again_when_others_are_in_force() {
         Arc::new(expected)
     };
     let chains = || {
-        let text = render(&board, Format::Text);
+        let text = render(&store, Format::Text);
         let name = "ruleward_chains{family=\"ipv4\",table=\"nat\",policy=\"web\"} ";
         text.lines().find_map(|line| line.strip_prefix(name)?.parse::<f64>().ok())
     };
     assert_eq!(chains(), None);
-    board.expect(&expected(&["a"]));
+    store.expect(&expected(&["a"]));
     assert_eq!((chains(), chains()), (Some(1.0), Some(1.0)));
-    board.expect(&expected(&["a", "b"]));
+    store.expect(&expected(&["a", "b"]));
     assert_eq!(chains(), Some(2.0));
 }
 
 #[test]
 fn both_formats_are_complete() {
-    let text = render(&board(), Format::Text);
+    let text = render(&store(), Format::Text);
     assert!(text.contains("# TYPE ruleward_commits_total counter\n"), "{text}");
     assert!(!text.contains("# EOF"));
-    let open = render(&board(), Format::OpenMetrics);
+    let open = render(&store(), Format::OpenMetrics);
     assert!(open.contains("# TYPE ruleward_commits counter\n"), "{open}");
     assert!(open.ends_with("# EOF\n"));
     assert_eq!(

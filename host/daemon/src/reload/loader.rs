@@ -1,4 +1,4 @@
-//! Turns what the files say into offers. It reads the configuration and the components, has what is new loaded by other
+//! Turns what the files say into [`Configured`]. It reads the configuration and the components, has what is new loaded by other
 //! threads, and tells each time when more is known: a component that takes a minute to compile holds up nobody else's.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -8,12 +8,13 @@ use std::time::{Duration, Instant, SystemTime};
 
 use ruleward_core::names::PolicyName;
 
-use super::intake::Configured;
+use super::message::Message;
 use super::pins::Pins;
-use super::post::{Message, Post};
 use super::slot::{Next, SETTLING, Slot};
 use super::stamp::Stamp;
+use super::subscription::Configured;
 use crate::config::{Config, Mode};
+use crate::mailbox::MessageSender;
 use crate::memory;
 use ruleward_files::places::{Places, TooMany};
 use ruleward_reconcile::policies::{PolicySet, Recorded, ShadowSpec, Version};
@@ -37,7 +38,7 @@ const KEEP_AGAIN: Duration = Duration::from_secs(15);
 /// The state of all that is configured.
 pub struct Loader {
     engine: Arc<PolicyEngine>,
-    results: Post,
+    results: MessageSender<Message>,
     config: Arc<Config>,
     /// Of the configuration's files, when they were read last.
     stamps: Vec<(PathBuf, Stamp)>,
@@ -74,7 +75,13 @@ pub struct Loader {
 impl Loader {
     /// Of a configuration that was found right. `results` gets what other threads have loaded; `keeps`: in the state
     /// directory, too.
-    pub fn new(config: Config, engine: Arc<PolicyEngine>, results: Post, state: StateWriter, keeps: bool) -> Self {
+    pub fn new(
+        config: Config,
+        engine: Arc<PolicyEngine>,
+        results: MessageSender<Message>,
+        state: StateWriter,
+        keeps: bool,
+    ) -> Self {
         let recorded = Recorded::read_all(&InDirectory(config.state_directory.clone()));
         let mut loader = Self {
             engine,
@@ -309,12 +316,12 @@ impl Loader {
         self.running == 0 && self.queue.is_empty()
     }
 
-    /// Whether there is anything new to offer.
+    /// Whether anything is new.
     pub fn is_news(&self) -> bool {
         self.changed
     }
 
-    /// What there is to offer, if it is anything new.
+    /// What is configured, if anything of it is new.
     pub fn news(&mut self) -> Option<Configured> {
         if !std::mem::take(&mut self.changed) {
             return None;

@@ -4,42 +4,43 @@
 //! Events only say "look again": what is loaded is decided by content. A refresh that reads everything looks again as
 //! well, and so does each refresh where not every change is told of. What is wrong is refused with its reason, and looked at again when something changes.
 //!
-//! Files -> [`loader`] -> [`Configured`] -> [`Intake`] -> the checks.
+//! Files -> [`loader`] -> [`Configured`] -> [`Subscription`] -> the checks.
 
-mod intake;
 mod loader;
+mod message;
 pub mod pins;
-mod post;
 mod slot;
 mod stamp;
+mod subscription;
 mod thread;
 
 use std::io;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::channel;
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio::sync::watch;
 
 use crate::config::{Config, Mode, PolicyConfig};
+use crate::mailbox::{MessageSender, mailbox};
 use crate::status_store::StatusStore;
 use loader::Loader;
-use post::{Message, Post, post};
+use message::Message;
 use ruleward_facts::change_counter::ChangeCounter;
 use ruleward_reconcile::policies::{PolicySet, PolicySpec, SpecState};
 use ruleward_sandbox::PolicyEngine;
 use ruleward_state::StateWriter;
 
-pub use intake::{Configured, Intake, NoMore, OnTold, ReloadRequest};
+pub use subscription::{Configured, OnRequest, ReloadRequest, Subscription};
 
 /// What the thread has to tell the loop.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum News {
     /// Something changed that a check has to look at.
     Changed {
-        /// Of the offer that says it; 0 if it is about facts.
-        offer: u64,
+        /// The number of the newest configuration; 0 if facts changed.
+        configured: u64,
         /// As it is configured now.
         refresh: Duration,
     },
@@ -49,7 +50,7 @@ pub enum News {
 
 /// The loop's end.
 pub struct ReloadHandle {
-    post: Option<Post>,
+    messages: Option<MessageSender<Message>>,
     /// What there is to tell.
     pub news: UnboundedReceiver<News>,
     taken: Arc<AtomicU64>,
@@ -62,36 +63,36 @@ impl ReloadHandle {
     /// Nothing ever changes.
     pub fn none() -> Self {
         let (sender, news) = unbounded_channel();
-        Self { post: None, news, taken: Arc::default(), tickets: 0, _open: Some(sender) }
+        Self { messages: None, news, taken: Arc::default(), tickets: 0, _open: Some(sender) }
     }
 
     /// Looks never end.
     #[cfg(test)]
     pub fn that_hangs() -> Self {
         // Nobody receives what is sent, which a thread that hangs does not do either.
-        let mut lookout = Self::none();
-        lookout.post = post().ok().map(|(post, _)| post);
-        lookout
+        let mut reload = Self::none();
+        reload.messages = mailbox().ok().map(|(messages, _)| messages);
+        reload
     }
 
     /// Has all files looked at. The ticket comes back as [`News::Looked`]; none if nobody looks.
     pub fn look(&mut self, thorough: bool) -> Option<u64> {
-        let post = self.post.as_ref()?;
+        let messages = self.messages.as_ref()?;
         self.tickets += 1;
-        post.send(Message::Look { ticket: Some(self.tickets), thorough });
+        messages.send(Message::Look { ticket: Some(self.tickets), thorough });
         Some(self.tickets)
     }
 
-    /// Whether the checks have taken this offer already.
-    pub fn is_taken(&self, offer: u64) -> bool {
-        offer > 0 && self.taken.load(Ordering::Acquire) >= offer
+    /// Whether the checks have taken the configuration with this number already.
+    pub fn is_taken(&self, number: u64) -> bool {
+        number > 0 && self.taken.load(Ordering::Acquire) >= number
     }
 }
 
 impl Drop for ReloadHandle {
     fn drop(&mut self) {
-        if let Some(post) = &self.post {
-            post.send(Message::Stop);
+        if let Some(messages) = &self.messages {
+            messages.send(Message::Stop);
         }
     }
 }
@@ -99,37 +100,38 @@ impl Drop for ReloadHandle {
 /// For whoever opens the checks.
 #[derive(Clone)]
 pub struct Source {
-    post: Post,
+    messages: MessageSender<Message>,
     taken: Arc<AtomicU64>,
-    signs: Arc<ChangeCounter>,
-    config: Arc<Mutex<Arc<Config>>>,
+    changes: Arc<ChangeCounter>,
+    /// What the daemon was started with.
+    first: Arc<Config>,
+    /// The newest since.
+    configured: watch::Sender<Option<Configured>>,
 }
 
 impl Source {
     /// The configuration that counts.
     pub fn config(&self) -> Arc<Config> {
-        // It is replaced in one statement.
-        Arc::clone(&self.config.lock().unwrap_or_else(PoisonError::into_inner))
+        let newest = self.configured.borrow();
+        Arc::clone(newest.as_ref().map_or(&self.first, |newest| &newest.config))
     }
 
-    /// The checks' end; an earlier one gets nothing any more.
-    pub fn intake(&self) -> Intake {
-        let (sender, offers) = channel();
-        self.post.send(Message::Subscribe(sender));
-        let post = self.post.clone();
-        let on_told: OnTold = Arc::new(move |told| {
-            post.send(match told {
+    /// The checks' end.
+    pub fn subscribe(&self) -> Subscription {
+        let messages = self.messages.clone();
+        let on_request: OnRequest = Arc::new(move |request| {
+            messages.send(match request {
                 ReloadRequest::Settled(digests) => Message::Settled(digests),
                 ReloadRequest::LookAgain => Message::Look { ticket: None, thorough: false },
                 ReloadRequest::FactsChanged => Message::Facts,
             });
         });
-        Intake::new(offers, Arc::clone(&self.taken), Arc::clone(&self.signs), on_told)
+        Subscription::new(self.configured.subscribe(), Arc::clone(&self.taken), Arc::clone(&self.changes), on_request)
     }
 }
 
 /// Starts the thread, in the calling thread's network namespace, with a configuration that was found right; the files
-/// may hold another one, which was refused for the reason given. Whether a look goes on is shown by `board`. Unless the
+/// may hold another one, which was refused for the reason given. Whether a look goes on is shown by `store`. Unless the
 /// configuration says `watch = "off"` it hears of changes when they happen.
 ///
 /// # Errors
@@ -138,27 +140,34 @@ pub fn start(
     (config, refusal): (Config, Option<String>),
     engine: Arc<PolicyEngine>,
     state: StateWriter,
-    board: StatusStore,
+    store: StatusStore,
 ) -> io::Result<(ReloadHandle, Source)> {
-    let (post, inbox) = post()?;
+    let (messages, mailbox) = mailbox()?;
     let (told, news) = unbounded_channel();
     let source = Source {
-        post: post.clone(),
+        messages: messages.clone(),
         taken: Arc::default(),
-        signs: Arc::default(),
-        config: Arc::new(Mutex::new(Arc::new(config.clone()))),
+        changes: Arc::default(),
+        first: Arc::new(config.clone()),
+        configured: watch::Sender::new(None),
     };
     let taken = Arc::clone(&source.taken);
-    let looking =
-        thread::Looking::new((config, refusal), (engine, state), (post.clone(), inbox), told, source.clone(), board);
-    std::thread::Builder::new().name("reload".to_owned()).spawn(move || looking.run())?;
-    Ok((ReloadHandle { post: Some(post), news, taken, tickets: 0, _open: None }, source))
+    let thread = thread::ReloadThread::new(
+        (config, refusal),
+        (engine, state),
+        (messages.clone(), mailbox),
+        told,
+        source.clone(),
+        store,
+    );
+    std::thread::Builder::new().name("reload".to_owned()).spawn(move || thread.run())?;
+    Ok((ReloadHandle { messages: Some(messages), news, taken, tickets: 0, _open: None }, source))
 }
 
 /// What the configuration asks for, with nothing loaded: enough to know what may be ours.
-pub fn grants_only(config: &Config) -> Intake {
+pub fn grants_only(config: &Config) -> Subscription {
     let enforced = config.policies.iter().filter(|(_, policy)| policy.mode == Mode::Enforce);
-    let wish = |policy: &PolicyConfig| PolicySpec {
+    let spec = |policy: &PolicyConfig| PolicySpec {
         grants: policy.grants.clone(),
         settings: Arc::clone(&policy.settings),
         limits: policy.limits.clone(),
@@ -166,12 +175,12 @@ pub fn grants_only(config: &Config) -> Intake {
     };
     let policies = PolicySet {
         settings: Arc::new(config.reconciler_settings()),
-        specs: enforced.map(|(name, policy)| (name.clone(), wish(policy))).collect(),
+        specs: enforced.map(|(name, policy)| (name.clone(), spec(policy))).collect(),
         complete: true,
         ..PolicySet::default()
     };
     let configured = Configured { number: 1, config: Arc::new(config.clone()), policies };
-    Intake::of_one(configured, Arc::new(|_| {}))
+    Subscription::of_one(configured, Arc::new(|_| {}))
 }
 
 /// Loads everything that the configuration asks for, once. `keeps`: components are kept in the state directory, and
@@ -179,27 +188,32 @@ pub fn grants_only(config: &Config) -> Intake {
 ///
 /// # Errors
 /// If the system has no descriptor to give.
-pub fn load_once(config: &Config, engine: Arc<PolicyEngine>, state: StateWriter, keeps: bool) -> io::Result<Intake> {
-    let (post, inbox) = post()?;
-    let mut loader = Loader::new(config.clone(), engine, post, state.clone(), keeps);
+pub fn load_once(
+    config: &Config,
+    engine: Arc<PolicyEngine>,
+    state: StateWriter,
+    keeps: bool,
+) -> io::Result<Subscription> {
+    let (messages, mailbox) = mailbox()?;
+    let mut loader = Loader::new(config.clone(), engine, messages, state.clone(), keeps);
     if keeps {
         loader.keep_configuration();
     }
     loader.look(true);
     while !loader.is_idle() {
-        match inbox.messages.recv() {
+        match mailbox.receive() {
             Ok(Message::Loaded(loaded)) => loader.loaded(*loaded),
             Ok(_) => {}
             Err(_) => break, // the loader holds a sender
         }
     }
     let state_directory = config.state_directory.clone();
-    let on_told: OnTold = Arc::new(move |told| {
-        if let (ReloadRequest::Settled(digests), true) = (told, keeps) {
+    let on_request: OnRequest = Arc::new(move |request| {
+        if let (ReloadRequest::Settled(digests), true) = (request, keeps) {
             loader::prune_components(&state_directory, &state, &digests);
         }
     });
     let mut configured = Configured { number: 1, ..loader.configured() };
     configured.policies.complete = true;
-    Ok(Intake::of_one(configured, on_told))
+    Ok(Subscription::of_one(configured, on_request))
 }

@@ -1,19 +1,17 @@
 //! The thread that looks for changes: it waits for events and orders, lets a burst of events come to rest, looks, and
 //! passes on what is new.
 
-use std::os::fd::AsFd;
-use std::sync::mpsc::Sender;
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use tokio::sync::mpsc::UnboundedSender;
 
-use super::intake::Configured;
 use super::loader::Loader;
-use super::post::{Inbox, Message, Post};
+use super::message::Message;
 use super::{News, Source};
 use crate::config::Config;
+use crate::mailbox::{Mailbox, MessageSender};
 use crate::status_store::StatusStore;
 use ruleward_facts::changes::Changes;
 use ruleward_files::watch::Files;
@@ -43,13 +41,12 @@ impl Burst {
 }
 
 /// The thread with what it keeps.
-pub struct Looking {
+pub struct ReloadThread {
     loader: Loader,
-    inbox: Inbox,
+    mailbox: Mailbox<Message>,
     told: UnboundedSender<News>,
     source: Source,
-    board: StatusStore,
-    subscriber: Option<Sender<Configured>>,
+    store: StatusStore,
     watching: bool,
     files: Option<Files>,
     changes: Option<Changes>,
@@ -61,24 +58,23 @@ pub struct Looking {
     stopped: bool,
 }
 
-impl Looking {
+impl ReloadThread {
     /// Nothing was looked at yet.
     pub fn new(
         (config, refusal): (Config, Option<String>),
         (engine, state): (Arc<PolicyEngine>, StateWriter),
-        (post, inbox): (Post, Inbox),
+        (messages, mailbox): (MessageSender<Message>, Mailbox<Message>),
         told: UnboundedSender<News>,
         source: Source,
-        board: StatusStore,
+        store: StatusStore,
     ) -> Self {
         let watching = config.watch;
         Self {
-            loader: Loader::new(config, engine, post, state, true).refusing(refusal),
-            inbox,
+            loader: Loader::new(config, engine, messages, state, true).refusing(refusal),
+            mailbox,
             told,
             source,
-            board,
-            subscriber: None,
+            store,
             watching,
             files: None,
             changes: None,
@@ -94,7 +90,7 @@ impl Looking {
     pub fn run(mut self) {
         self.look(false);
         while !self.stopped {
-            while let Ok(message) = self.inbox.messages.try_recv() {
+            while let Ok(message) = self.mailbox.try_receive() {
                 self.take(message);
             }
             let now = Instant::now();
@@ -115,23 +111,19 @@ impl Looking {
             Message::Loaded(loaded) => self.loader.loaded(*loaded),
             Message::Settled(digests) => self.loader.prune(digests),
             Message::Facts => self.heard(),
-            Message::Subscribe(subscriber) => {
-                let _ = subscriber.send(self.loader.configured()); // gone again
-                self.subscriber = Some(subscriber);
-            }
             Message::Stop => self.stopped = true,
         }
     }
 
     /// Looks at everything, and sees to it that whatever was found is watched.
     fn look(&mut self, thorough: bool) {
-        self.board.watcher_heartbeat().begins(Instant::now(), LOOKING, false);
+        self.store.watcher_heartbeat().begins(Instant::now(), LOOKING, false);
         self.look_and_listen(thorough);
-        self.board.watcher_heartbeat().rests(Instant::now());
+        self.store.watcher_heartbeat().rests(Instant::now());
     }
 
     fn look_at_files(&mut self, thorough: bool) -> Option<Duration> {
-        self.board.watcher_heartbeat().step(Instant::now(), LOOKING, Duration::ZERO);
+        self.store.watcher_heartbeat().step(Instant::now(), LOOKING, Duration::ZERO);
         self.loader.look(thorough)
     }
 
@@ -155,7 +147,7 @@ impl Looking {
         if !self.watching {
             return false;
         }
-        self.board.watcher_heartbeat().step(Instant::now(), LISTENING, Duration::ZERO);
+        self.store.watcher_heartbeat().step(Instant::now(), LISTENING, Duration::ZERO);
         let watched = match self.files.take().map_or_else(Files::open, Ok) {
             Err(error) => Err(error.to_string()),
             Ok(mut files) => match self.loader.places() {
@@ -176,7 +168,7 @@ impl Looking {
             }
         }
         let deaf = self.files.as_ref().and_then(Files::deaf);
-        self.source.signs.listening(watched.is_ok() && self.changes.is_some() && deaf.is_none());
+        self.source.changes.listening(watched.is_ok() && self.changes.is_some() && deaf.is_none());
         let links = if self.changes.is_some() { "" } else { " and of links and addresses" };
         let note = match &watched {
             Err(reason) => Some(format!(
@@ -200,25 +192,22 @@ impl Looking {
     /// Passes on what is new.
     fn tell(&mut self) {
         let refresh = self.loader.config().refresh_interval;
-        let offer = self.loader.news();
-        let number = offer.as_ref().map(|offer| offer.number);
-        if let Some(offer) = offer {
-            *self.source.config.lock().unwrap_or_else(PoisonError::into_inner) = Arc::clone(&offer.config);
-            if let Some(subscriber) = &self.subscriber {
-                let _ = subscriber.send(offer); // another one comes when checks are opened anew
-            }
+        let newest = self.loader.news();
+        let number = newest.as_ref().map(|newest| newest.number);
+        if newest.is_some() {
+            self.source.configured.send_replace(newest);
         }
-        // Who asked comes first: the check that answers takes the offer.
+        // Who asked comes first: the check that answers takes what is new.
         if self.loader.is_idle() {
             for ticket in self.tickets.drain(..) {
                 let _ = self.told.send(News::Looked(ticket)); // the loop has ended
             }
         }
-        if let Some(offer) = number {
-            let _ = self.told.send(News::Changed { offer, refresh });
+        if let Some(configured) = number {
+            let _ = self.told.send(News::Changed { configured, refresh });
         }
         if self.burst.is_none() && std::mem::take(&mut self.facts) {
-            let _ = self.told.send(News::Changed { offer: 0, refresh });
+            let _ = self.told.send(News::Changed { configured: 0, refresh });
         }
     }
 
@@ -226,12 +215,12 @@ impl Looking {
         let until = [self.burst.map(|burst| burst.over_at()), self.look_again].into_iter().flatten().min();
         let left = until.map(|until| until.saturating_duration_since(Instant::now()));
         let timeout = left.and_then(|left| Timespec::try_from(left).ok());
-        let mut fds = vec![PollFd::from_borrowed_fd(self.inbox.bell.as_fd(), PollFlags::IN)];
+        let mut fds = vec![PollFd::from_borrowed_fd(self.mailbox.fd(), PollFlags::IN)];
         fds.extend(self.files.as_ref().map(|files| PollFd::from_borrowed_fd(files.fd(), PollFlags::IN)));
         fds.extend(self.changes.as_ref().map(|changes| PollFd::from_borrowed_fd(changes.fd(), PollFlags::IN)));
         let _ = poll(&mut fds, timeout.as_ref()); // whatever it says, everything is looked at
         drop(fds);
-        let _ = rustix::io::read(&*self.inbox.bell, &mut [0; 8][..]);
+        self.mailbox.clear();
         let mut heard = false;
         if let Some(files) = &mut self.files {
             files.take(&mut |path| {
@@ -247,7 +236,7 @@ impl Looking {
 
     /// Something happened, and more may follow.
     fn heard(&mut self) {
-        self.source.signs.heard();
+        self.source.changes.heard();
         self.facts = true;
         let now = Instant::now();
         let first = self.burst.map_or(now, |burst| burst.first);

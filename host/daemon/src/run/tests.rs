@@ -37,17 +37,17 @@ fn daemon(scripts: Vec<Script>) -> (Daemon, StatusStore, mpsc::Sender<Ask>) {
     daemon_with(scripts, ReloadHandle::none())
 }
 
-fn daemon_with(scripts: Vec<Script>, lookout: ReloadHandle) -> (Daemon, StatusStore, mpsc::Sender<Ask>) {
+fn daemon_with(scripts: Vec<Script>, reload: ReloadHandle) -> (Daemon, StatusStore, mpsc::Sender<Ask>) {
     let mut scripts = scripts.into_iter();
     let open: Open = Box::new(move || match scripts.next() {
         Some(script) => Ok(Box::new(Fake(script))),
         None => Err(Box::new(Report::failure(ErrorClass::Temporary, "nothing more to open"))),
     });
-    let board = StatusStore::new("node", REFRESH);
+    let store = StatusStore::new("node", REFRESH);
     let (sender, asks) = mpsc::channel(ASKS);
-    let worker = Worker::start(open, board.clone()).unwrap();
+    let worker = Worker::start(open, store.clone()).unwrap();
     let clock = Clock::Runtime(tokio::time::Instant::now());
-    (Daemon::new(REFRESH, board.clone(), worker, asks, lookout, clock), board, sender)
+    (Daemon::new(REFRESH, store.clone(), worker, asks, reload, clock), store, sender)
 }
 
 #[tokio::test(start_paused = true)]
@@ -58,7 +58,7 @@ async fn drift_is_repaired_at_the_refresh_and_looked_at_again_soon() {
     let (stop, stopper) = std_mpsc::channel::<mpsc::Sender<Ask>>();
     let mut count = 0;
     // No timer but the loop's own may run here: it is off during a check, so the clock stands still meanwhile.
-    let (daemon, board, asks) = daemon(vec![Box::new(move |reason| {
+    let (daemon, store, asks) = daemon(vec![Box::new(move |reason| {
         let _inside = handle.enter(); // for the paused clock
         seen.send((reason, start.elapsed().as_secs())).unwrap();
         count += 1;
@@ -72,14 +72,14 @@ async fn drift_is_repaired_at_the_refresh_and_looked_at_again_soon() {
     let times: Vec<_> = times.try_iter().collect();
     let expected = [(Reason::Start, 0), (Reason::Refresh, 90), (Reason::Recheck, 91), (Reason::Recheck, 93)];
     assert_eq!(times, expected);
-    assert!(board.stopping());
+    assert!(store.stopping());
 }
 
 #[tokio::test]
 async fn those_who_ask_during_a_check_share_the_next_one() {
     let (release, gate) = std_mpsc::channel::<()>();
     let (began, mut begins) = mpsc::unbounded_channel();
-    let (daemon, board, asks) = daemon(vec![Box::new(move |reason| {
+    let (daemon, store, asks) = daemon(vec![Box::new(move |reason| {
         began.send(reason).unwrap();
         gate.recv().unwrap();
         clean()
@@ -102,19 +102,19 @@ async fn those_who_ask_during_a_check_share_the_next_one() {
     for answer in answers {
         assert!(answer.await.unwrap().in_sync);
     }
-    assert_eq!(board.status().checks, 2);
+    assert_eq!(store.status().checks, 2);
     asks.send(Ask::Stop).await.unwrap();
     running.await.unwrap().unwrap();
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_panic_is_a_failed_check_and_everything_is_opened_anew() {
-    let (daemon, board, asks) = daemon(vec![Box::new(|_| panic!("a fault")), Box::new(|_| clean())]);
+    let (daemon, store, asks) = daemon(vec![Box::new(|_| panic!("a fault")), Box::new(|_| clean())]);
     let running = tokio::spawn(daemon.run());
-    while board.status().checks < 2 {
+    while store.status().checks < 2 {
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
-    let status = board.status();
+    let status = store.status();
     assert_eq!((status.checks_failed, status.report.in_sync), (1, true));
     asks.send(Ask::Stop).await.unwrap();
     running.await.unwrap().unwrap();
@@ -126,16 +126,16 @@ async fn the_same_report_again_is_a_check_as_well() {
     let mut report = Arc::unwrap_or_clone(clean());
     report.timings_ms.total = 1.0;
     let report = Arc::new(report);
-    let (daemon, board, asks) = daemon(vec![Box::new(move |_| Arc::clone(&report))]);
+    let (daemon, store, asks) = daemon(vec![Box::new(move |_| Arc::clone(&report))]);
     let running = tokio::spawn(daemon.run());
     for _ in 0..3 {
         let (sender, receiver) = oneshot::channel();
         asks.send(Ask::Check(Some(sender))).await.unwrap();
         assert!(receiver.await.unwrap().in_sync);
     }
-    let status = board.status();
+    let status = store.status();
     assert_eq!((status.checks, status.checks_failed), (4, 0));
-    let metrics = crate::metrics::render(&board, crate::metrics::Format::Text);
+    let metrics = crate::metrics::render(&store, crate::metrics::Format::Text);
     let shows = |series: &str| assert!(metrics.contains(series), "{series} is not in\n{metrics}");
     shows("ruleward_checks_total{outcome=\"unchanged\"} 4\n");
     shows("ruleward_check_phase_seconds_count{phase=\"total\"} 1\n");
@@ -166,11 +166,11 @@ async fn a_second_stop_does_not_wait_for_the_check() {
 fn status_answers_while_a_check_hangs_and_silent_clients_do_no_harm() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().to_owned();
-    let board = StatusStore::new("node", REFRESH);
+    let store = StatusStore::new("node", REFRESH);
     let (began, begins) = std_mpsc::channel();
     let (release, gate) = std_mpsc::channel::<()>();
     let gate = Arc::new(std::sync::Mutex::new(gate));
-    let shown = board.clone();
+    let shown = store.clone();
     let open: Open = Box::new(move || {
         let (began, gate, shown) = (began.clone(), Arc::clone(&gate), shown.clone());
         Ok(Box::new(Fake(Box::new(move |_| {
@@ -188,12 +188,12 @@ fn status_answers_while_a_check_hangs_and_silent_clients_do_no_harm() {
                 let (sender, asks) = mpsc::channel(ASKS);
                 let status = Socket::listen(&path.join(STATUS_SOCKET), Access::of_mode(0o660)).unwrap();
                 let control = Socket::listen(&path.join(CONTROL_SOCKET), Access::of_mode(0o600)).unwrap();
-                tokio::spawn(status::serve(status, board.clone()));
+                tokio::spawn(status::serve(status, store.clone()));
                 tokio::spawn(control::serve(control, sender.clone()));
-                let (worker, clock) = (Worker::start(open, board.clone()).unwrap(), Clock::start().unwrap());
-                let daemon = Daemon::new(REFRESH, board.clone(), worker, asks, ReloadHandle::none(), clock);
+                let (worker, clock) = (Worker::start(open, store.clone()).unwrap(), Clock::start().unwrap());
+                let daemon = Daemon::new(REFRESH, store.clone(), worker, asks, ReloadHandle::none(), clock);
                 let running = tokio::spawn(daemon.run());
-                while board.status().checks < 2 {
+                while store.status().checks < 2 {
                     tokio::task::yield_now().await;
                 }
                 sender.send(Ask::Stop).await.unwrap();
@@ -224,13 +224,13 @@ fn status_answers_while_a_check_hangs_and_silent_clients_do_no_harm() {
 
 #[tokio::test(start_paused = true)]
 async fn a_look_that_does_not_end_keeps_nobody_from_a_check() {
-    let (daemon, board, asks) = daemon_with(vec![Box::new(|_| clean())], ReloadHandle::that_hangs());
+    let (daemon, store, asks) = daemon_with(vec![Box::new(|_| clean())], ReloadHandle::that_hangs());
     let loop_ends = tokio::spawn(daemon.run());
     let (answer, answered) = oneshot::channel();
     asks.send(Ask::Reload(Some(answer))).await.unwrap();
     // One that loads components goes on, and is waited for.
     tokio::time::sleep(10 * LONGEST_LOOK).await;
-    board.watcher_heartbeat().begins(Instant::now().checked_sub(2 * LONGEST_LOOK).unwrap(), "looking", false);
+    store.watcher_heartbeat().begins(Instant::now().checked_sub(2 * LONGEST_LOOK).unwrap(), "looking", false);
     let report = answered.await.unwrap();
     assert!(report.in_sync && report.class == ErrorClass::Temporary, "{report:?}");
     assert!(report.problems.iter().any(|problem| problem.starts_with("files have not been read for 20 s: looking")));

@@ -6,15 +6,15 @@
 
 use std::any::Any;
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::sync::mpsc::{self, TryRecvError};
+use std::sync::mpsc::TryRecvError;
 use std::time::{Duration, Instant};
 
 use ruleward_core::schedule::Reason;
-use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
+use crate::mailbox::{Mailbox, MessageSender, mailbox};
 use crate::status_store::StatusStore;
 use ruleward_report::{Checks, ErrorClass, Intent, Report};
 
@@ -23,6 +23,13 @@ pub type Open = Box<dyn FnMut() -> Result<Box<dyn Checks>, Box<Report>> + Send>;
 
 /// After a fault while the watch was attended to, it is left alone for so long.
 const AFTER_FAULT: Duration = Duration::from_secs(1);
+
+/// What the thread is told.
+#[derive(Debug)]
+enum Order {
+    Check(Reason),
+    Stop,
+}
 
 /// What the thread has to say.
 #[derive(Debug)]
@@ -36,67 +43,61 @@ pub enum Done {
 /// A running worker thread.
 #[derive(Debug)]
 pub struct Worker {
-    orders: mpsc::Sender<Reason>,
-    board: StatusStore,
-    bell: Arc<OwnedFd>,
+    orders: MessageSender<Order>,
+    store: StatusStore,
     /// One [`Done::Check`] for each order, and repairs between them.
     pub reports: tokio::sync::mpsc::UnboundedReceiver<Done>,
 }
 
 impl Worker {
-    /// Starts the thread. What it does is shown by the pulse of `board`.
+    /// Starts the thread. What it does is shown by the pulse of `store`.
     ///
     /// # Errors
     /// If the system has no thread or descriptor to give.
-    pub fn start(open: Open, board: StatusStore) -> io::Result<Self> {
-        let (orders, inbox) = mpsc::channel();
+    pub fn start(open: Open, store: StatusStore) -> io::Result<Self> {
+        let (orders, inbox) = mailbox()?;
         let (outbox, reports) = tokio::sync::mpsc::unbounded_channel();
-        let bell = Arc::new(eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?);
-        let mut work = Work { open, checks: None, bell: Arc::clone(&bell), board: board.clone() };
+        let mut work = Work { open, checks: None, store: store.clone() };
         std::thread::Builder::new().name("checks".to_owned()).spawn(move || {
             loop {
-                let done = match inbox.try_recv() {
-                    Ok(reason) => Some(Done::Check(work.check(reason))),
-                    Err(TryRecvError::Empty) => work.wait_and_attend().map(|report| Done::Repair(Arc::new(report))),
-                    Err(TryRecvError::Disconnected) => return,
+                let done = match inbox.try_receive() {
+                    Ok(Order::Check(reason)) => Some(Done::Check(work.check(reason))),
+                    Err(TryRecvError::Empty) => {
+                        work.wait_and_attend(&inbox).map(|report| Done::Repair(Arc::new(report)))
+                    }
+                    Ok(Order::Stop) | Err(TryRecvError::Disconnected) => return,
                 };
                 if done.is_some_and(|done| outbox.send(done).is_err()) {
                     return;
                 }
             }
         })?;
-        Ok(Self { orders, board, bell, reports })
+        Ok(Self { orders, store, reports })
     }
 
     /// Has a check run. False if the thread is gone, which nothing should bring about.
     #[must_use]
     pub fn order(&self, reason: Reason) -> bool {
-        self.board.heartbeat().ordered(Instant::now());
-        let sent = self.orders.send(reason).is_ok();
-        // A full counter rings as well.
-        let _ = rustix::io::write(&*self.bell, &1_u64.to_ne_bytes());
-        sent
+        self.store.heartbeat().ordered(Instant::now());
+        self.orders.send(Order::Check(reason))
     }
 }
 
 impl Drop for Worker {
-    /// Wakes the thread, which then finds that nobody gives orders any more.
     fn drop(&mut self) {
-        (self.orders, _) = mpsc::channel();
-        let _ = rustix::io::write(&*self.bell, &1_u64.to_ne_bytes());
+        self.orders.send(Order::Stop);
     }
 }
 
 struct Work {
     open: Open,
     checks: Option<Box<dyn Checks>>,
-    bell: Arc<OwnedFd>,
-    board: StatusStore,
+    store: StatusStore,
 }
 
 impl Work {
     fn check(&mut self, reason: Reason) -> Arc<Report> {
-        self.board.heartbeat().begins(Instant::now(), "opening what checks need", true);
+        self.store.heartbeat().begins(Instant::now(), "opening what checks need", true);
         // After a panic nothing of what took part in it is used again.
         let result = catch_unwind(AssertUnwindSafe(|| {
             let mut checks = match self.checks.take() {
@@ -110,26 +111,25 @@ impl Work {
             self.checks = Some(checks);
             report
         }));
-        self.board.heartbeat().rests(Instant::now());
+        self.store.heartbeat().rests(Instant::now());
         result.unwrap_or_else(|panic| Arc::new(fault(&*panic)))
     }
 
     /// Waits until there is an order, or something for the watch; attends to the latter.
-    fn wait_and_attend(&mut self) -> Option<Report> {
-        let bell = self.bell.as_fd();
+    fn wait_and_attend(&mut self, inbox: &Mailbox<Order>) -> Option<Report> {
         let checks = self.checks.as_deref();
-        let mut fds = vec![PollFd::from_borrowed_fd(bell, PollFlags::IN)];
+        let mut fds = vec![PollFd::from_borrowed_fd(inbox.fd(), PollFlags::IN)];
         let signals = checks.map(|checks| checks.signals()).unwrap_or_default();
         fds.extend(signals.into_iter().map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN)));
         let rest = checks.and_then(|checks| checks.rest());
         let timeout = rest.and_then(|rest| Timespec::try_from(rest).ok());
         let ready = poll(&mut fds, timeout.as_ref());
-        let rung = fds.first().is_some_and(|fd| !fd.revents().is_empty());
-        if rung {
-            let _ = rustix::io::read(&*self.bell, &mut [0; 8][..]);
+        let ordered = fds.first().is_some_and(|fd| !fd.revents().is_empty());
+        if ordered {
+            inbox.clear();
         }
         let signed = fds.iter().skip(1).any(|fd| !fd.revents().is_empty());
-        if !signed && (rung || !matches!(ready, Ok(0))) {
+        if !signed && (ordered || !matches!(ready, Ok(0))) {
             return None;
         }
         self.attend()
@@ -137,13 +137,13 @@ impl Work {
 
     fn attend(&mut self) -> Option<Report> {
         let mut checks = self.checks.take()?;
-        self.board.heartbeat().begins(Instant::now(), "a repair", false);
+        self.store.heartbeat().begins(Instant::now(), "a repair", false);
         let result = catch_unwind(AssertUnwindSafe(|| {
             let report = checks.attend();
             self.checks = Some(checks);
             report
         }));
-        self.board.heartbeat().rests(Instant::now());
+        self.store.heartbeat().rests(Instant::now());
         result.unwrap_or_else(|panic| {
             std::thread::sleep(AFTER_FAULT);
             Some(fault(&*panic))

@@ -65,15 +65,15 @@ fn limit(microseconds: &str, pid: Option<&str>) -> Option<Duration> {
 
 /// Feeds the watchdog for ever, but not while the checking thread is stuck. What keeps it is said once, and shown by
 /// `systemctl status`.
-pub async fn feed_watchdog(board: StatusStore, limit: Duration) {
+pub async fn feed_watchdog(store: StatusStore, limit: Duration) {
     let mut ticks = tokio::time::interval(limit / 4);
     let mut said = false;
     loop {
         ticks.tick().await;
-        let Some(stuck) = board.heartbeat().stuck(Instant::now(), limit / 2) else {
+        let Some(stuck) = store.heartbeat().stuck(Instant::now(), limit / 2) else {
             notify("WATCHDOG=1");
             if std::mem::take(&mut said) {
-                notify(&status_line(&board.brief().report));
+                notify(&status_line(&store.brief().report));
             }
             continue;
         };

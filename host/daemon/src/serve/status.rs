@@ -11,7 +11,7 @@ use super::{ACCEPT_PAUSE, CLIENT_TIME, MOST_CLIENTS};
 use crate::status_store::StatusStore;
 
 /// Serves for ever.
-pub async fn serve(socket: Socket, board: StatusStore) {
+pub async fn serve(socket: Socket, store: StatusStore) {
     let places = Arc::new(Semaphore::new(MOST_CLIENTS));
     loop {
         // The ones that find no place wait in the socket's queue, at most as long as a client may take.
@@ -24,9 +24,9 @@ pub async fn serve(socket: Socket, board: StatusStore) {
                 continue;
             }
         };
-        let board = board.clone();
+        let store = store.clone();
         tokio::spawn(async move {
-            let mut text = serde_json::to_vec(&board.status()).unwrap_or_default();
+            let mut text = serde_json::to_vec(&store.status()).unwrap_or_default();
             text.push(b'\n');
             // A client that is gone or slow has had its chance.
             let _ = timeout(CLIENT_TIME, async {

@@ -173,11 +173,7 @@ fn many_resources(case: &Case, description: &Description) -> Case {
 
 fn large_resource(case: &Case, description: &Description) -> Case {
     of_each_kind(case, description, |kind| {
-        vec![shown(
-            kind,
-            "large",
-            json!({ "metadata": { "annotations": { "large": "x".repeat(LARGE) } }, "spec": {} }),
-        )]
+        vec![shown(kind, "large", json!({ "metadata": { "annotations": { "large": "x".repeat(LARGE) } }, "spec": {} }))]
     })
 }
 

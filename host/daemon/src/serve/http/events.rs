@@ -26,7 +26,7 @@ type Section = Arc<str>;
 /// Renders for all streams.
 #[derive(Debug)]
 pub struct Feed {
-    board: StatusStore,
+    store: StatusStore,
     sections: watch::Sender<Vec<Section>>,
     places: Arc<Semaphore>,
     /// Somebody has begun to look.
@@ -35,9 +35,9 @@ pub struct Feed {
 
 impl Feed {
     /// Nothing rendered yet.
-    pub fn new(board: StatusStore) -> Self {
+    pub fn new(store: StatusStore) -> Self {
         let (sections, _) = watch::channel(Vec::new());
-        Self { board, sections, places: Arc::new(Semaphore::new(limits::STREAMS)), viewer: Notify::new() }
+        Self { store, sections, places: Arc::new(Semaphore::new(limits::STREAMS)), viewer: Notify::new() }
     }
 
     /// Renders for ever. While nobody looks it sleeps.
@@ -48,7 +48,7 @@ impl Feed {
                 self.viewer.notified().await;
             }
             sleep(PACE).await;
-            let version = self.board.version();
+            let version = self.store.version();
             if shown != Some(version) {
                 shown = Some(version);
                 self.render();
@@ -57,7 +57,7 @@ impl Feed {
     }
 
     fn render(&self) {
-        let sections = page::sections(&self.board.status(), &self.board);
+        let sections = page::sections(&self.store.status(), &self.store);
         let message = |(id, html): (&str, String)| -> Section {
             // A line break inside begins another data line; there are none in what the page renders.
             format!("event: {id}\ndata: {}\n\n", html.replace('\n', "\ndata: ")).into()

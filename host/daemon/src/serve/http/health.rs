@@ -21,8 +21,8 @@ pub struct Health {
 }
 
 /// Whether checks go on. A node that is wrong has a living daemon all the same.
-pub fn live(board: &StatusStore) -> Health {
-    let reason = match board.progress() {
+pub fn live(store: &StatusStore) -> Health {
+    let reason = match store.progress() {
         Progress::Running(time) if time > LONGEST_CHECK => {
             Some(format!("a check has been running for {} s and does not end", time.as_secs()))
         }
@@ -33,17 +33,17 @@ pub fn live(board: &StatusStore) -> Health {
 }
 
 /// Whether the kernel shows what the policies ask for.
-pub fn ready(board: &StatusStore) -> Health {
-    let live = live(board);
-    let status = board.brief();
-    if live.good && status.report.in_sync && !board.stopping() {
+pub fn ready(store: &StatusStore) -> Health {
+    let live = live(store);
+    let status = store.brief();
+    if live.good && status.report.in_sync && !store.stopping() {
         return Health { good: true, text: "ok\n".to_owned() };
     }
     let mut reasons: Vec<String> = status.report.problems.iter().map(|problem| plain(problem)).collect();
     if !live.good {
         reasons.insert(0, live.text.trim_end().to_owned());
     }
-    if board.stopping() {
+    if store.stopping() {
         reasons.insert(0, "the daemon is stopping; rules stay in force".to_owned());
     }
     reasons.extend(status.waiting.map(|what| format!("waiting {}", plain(&what))));

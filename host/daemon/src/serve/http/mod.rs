@@ -79,7 +79,7 @@ const BACKLOG: u32 = 1024;
 /// Everything that requests are answered from.
 #[derive(Debug, Clone)]
 struct Context {
-    board: StatusStore,
+    store: StatusStore,
     feed: Arc<Feed>,
     counters: Arc<Counters>,
 }
@@ -87,11 +87,11 @@ struct Context {
 /// Starts the server. It ends with the process. `counters` is asked when somebody looks at the rules of a table.
 ///
 /// # Errors
-/// If the system has no thread to give. Addresses that can't be used are notes on the board and are tried again.
+/// If the system has no thread to give. Addresses that can't be used are notes on the store and are tried again.
 pub fn start(
     runtime_directory: &Path,
     (access, addresses): (Access, Vec<SocketAddr>),
-    board: StatusStore,
+    store: StatusStore,
     counters: ReadCounters,
 ) -> io::Result<()> {
     let socket = runtime_directory.join(HTTP_SOCKET);
@@ -101,8 +101,8 @@ pub fn start(
         // Of this thread alone. Where it is refused, requests are answered all the same.
         let _ = rustix::process::nice(NICE);
         runtime.block_on(async {
-            let feed = Arc::new(Feed::new(board.clone()));
-            let context = Context { board: board.clone(), feed: Arc::clone(&feed), counters };
+            let feed = Arc::new(Feed::new(store.clone()));
+            let context = Context { store: store.clone(), feed: Arc::clone(&feed), counters };
             tokio::spawn(serve_unix(socket, access, context.clone()));
             for address in addresses {
                 tokio::spawn(serve_tcp(address, context.clone()));
@@ -117,11 +117,11 @@ async fn serve_unix(path: std::path::PathBuf, access: Access, context: Context) 
     let socket = loop {
         match Socket::listen(&path, access) {
             Ok(socket) => break socket,
-            Err(error) => context.board.note("http-socket", Some(format!("no status page on a socket: {error}"))),
+            Err(error) => context.store.note("http-socket", Some(format!("no status page on a socket: {error}"))),
         }
         sleep(AGAIN).await;
     };
-    context.board.note("http-socket", None);
+    context.store.note("http-socket", None);
     let places = Places::new();
     loop {
         match socket.listener.accept().await {
@@ -145,12 +145,12 @@ async fn serve_tcp(address: SocketAddr, context: Context) {
                 let note = format!(
                     "metrics and status page can't listen on {address}: {error}; set `http` to another address"
                 );
-                context.board.note("http", Some(note));
+                context.store.note("http", Some(note));
             }
         }
         sleep(AGAIN).await;
     };
-    context.board.note("http", None);
+    context.store.note("http", None);
     tracing::info!("metrics and status page on http://{address}/");
     let places = Places::new();
     loop {

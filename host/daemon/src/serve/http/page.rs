@@ -18,12 +18,12 @@ use ruleward_report::{Change, Incident, NOTHING_WRITTEN, PolicyReport, PolicySta
 const SHOWN: usize = 50;
 
 /// The page.
-pub fn whole(status: &Status, board: &StatusStore) -> Markup {
+pub fn whole(status: &Status, store: &StatusStore) -> Markup {
     let refused = if status.report.refused.is_empty() { "" } else { "REFUSED; " };
     let title = format!("{}: {refused}{}", status.node_name, word(status));
     let body = html! {
         main id="main" {
-            @for (id, section) in markup(status, board) {
+            @for (id, section) in markup(status, store) {
                 section id=(id) { (section) }
             }
         }
@@ -59,17 +59,17 @@ pub fn frame(title: &str, node: &str, body: &Markup) -> Markup {
 }
 
 /// The sections by their id, for the stream of events.
-pub fn sections(status: &Status, board: &StatusStore) -> Vec<(&'static str, String)> {
-    markup(status, board).into_iter().map(|(id, section)| (id, section.into_string())).collect()
+pub fn sections(status: &Status, store: &StatusStore) -> Vec<(&'static str, String)> {
+    markup(status, store).into_iter().map(|(id, section)| (id, section.into_string())).collect()
 }
 
-fn markup(status: &Status, board: &StatusStore) -> Vec<(&'static str, Markup)> {
+fn markup(status: &Status, store: &StatusStore) -> Vec<(&'static str, Markup)> {
     vec![
         ("state", state(status)),
         ("incidents", incidents(status)),
         ("plots", plots::section(&status.report.incidents)),
         ("policies", policies(&status.report.policies)),
-        ("daemon", daemon(status, board)),
+        ("daemon", daemon(status, store)),
     ]
 }
 
@@ -222,7 +222,7 @@ fn row(policy: &PolicyReport) -> Markup {
     }
 }
 
-fn daemon(status: &Status, board: &StatusStore) -> Markup {
+fn daemon(status: &Status, store: &StatusStore) -> Markup {
     let report = &status.report;
     html! {
         h2 { "Daemon" }
@@ -239,7 +239,7 @@ fn daemon(status: &Status, board: &StatusStore) -> Markup {
                 dt { "Drift is detected by" } dd { (plain(&watch.method)) @if !watch.detail.is_empty() { ": " (plain(&watch.detail)) } }
                 dt { "and repaired by" } dd { (plain(&watch.repair)) }
             }
-            @if let Some((count, mean)) = board.metrics().mean_latency_ms() {
+            @if let Some((count, mean)) = store.metrics().mean_latency_ms() {
                 dt { "Repairs" } dd {
                     (count) ", on average " (format!("{mean:.2} ms")) " after the change"
                 }

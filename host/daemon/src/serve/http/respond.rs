@@ -18,12 +18,12 @@ const POLICY: &str = "default-src 'none'; style-src 'self'; script-src 'self'; c
 
 /// The answer to a request for `path`.
 pub async fn to(request: &Request<Incoming>, context: &Context) -> Response<Body> {
-    let board = &context.board;
+    let store = &context.store;
     match request.uri().path() {
-        "/" => html(page::whole(&board.status(), board).into_string()),
+        "/" => html(page::whole(&store.status(), store).into_string()),
         "/rules" => {
             let query = request.uri().query().unwrap_or_default();
-            html(rules::page(board, &context.counters, query).await.into_string())
+            html(rules::page(store, &context.counters, query).await.into_string())
         }
         "/style.css" => with_type(StatusCode::OK, "text/css; charset=utf-8", STYLE),
         "/live.js" => with_type(StatusCode::OK, "text/javascript; charset=utf-8", SCRIPT),
@@ -31,14 +31,14 @@ pub async fn to(request: &Request<Incoming>, context: &Context) -> Response<Body
         "/metrics" => {
             let accept = request.headers().get(ACCEPT).and_then(|accept| accept.to_str().ok());
             let format = Format::accepted(accept);
-            with_type(StatusCode::OK, format.content_type(), metrics::render(board, format))
+            with_type(StatusCode::OK, format.content_type(), metrics::render(store, format))
         }
         "/status.json" => {
-            let text = serde_json::to_string(&board.status()).unwrap_or_default();
+            let text = serde_json::to_string(&store.status()).unwrap_or_default();
             with_type(StatusCode::OK, "application/json", text)
         }
-        "/livez" => health_answer(&health::live(board)),
-        "/readyz" => health_answer(&health::ready(board)),
+        "/livez" => health_answer(&health::live(store)),
+        "/readyz" => health_answer(&health::ready(store)),
         _ => plain(StatusCode::NOT_FOUND, "there is / /rules /metrics /livez /readyz /status.json\n"),
     }
 }

@@ -21,10 +21,10 @@ use ruleward_report::status::Status;
 pub const MOST: usize = 2000;
 
 /// The page for a query such as `family=ipv4&table=nat`.
-pub async fn page(board: &StatusStore, counters: &Arc<Counters>, query: &str) -> Markup {
-    let status = board.brief();
+pub async fn page(store: &StatusStore, counters: &Arc<Counters>, query: &str) -> Markup {
+    let status = store.brief();
     let node = status.node_name.clone();
-    let body = match (board.expected(), asked(query)) {
+    let body = match (store.expected(), asked(query)) {
         (None, _) => html! { main id="main" { h2 { "Rules" } p { "Nothing has been put in force yet." } } },
         (Some(expected), None) => overview(&expected, &status),
         (Some(expected), Some((family, table))) => {

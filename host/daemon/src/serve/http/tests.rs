@@ -15,7 +15,7 @@ use ruleward_report::{
 };
 
 struct Server {
-    board: StatusStore,
+    store: StatusStore,
     directory: tempfile::TempDir,
     address: SocketAddr,
 }
@@ -24,10 +24,10 @@ fn server() -> Server {
     let directory = tempfile::tempdir().unwrap();
     // A port that was free a moment ago.
     let address = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    let board = StatusStore::new("worker-7", Duration::from_secs(90));
+    let store = StatusStore::new("worker-7", Duration::from_secs(90));
     let counters: ReadCounters = Arc::new(|_, _| Err("there are none".to_owned()));
-    start(directory.path(), (Access::of_mode(0o660), vec![address]), board.clone(), counters).unwrap();
-    let server = Server { board, directory, address };
+    start(directory.path(), (Access::of_mode(0o660), vec![address]), store.clone(), counters).unwrap();
+    let server = Server { store, directory, address };
     let deadline = Instant::now() + Duration::from_secs(20);
     while TcpStream::connect(address).is_err() || !server.directory.path().join(HTTP_SOCKET).exists() {
         assert!(Instant::now() < deadline, "the server does not listen");
@@ -86,9 +86,9 @@ fn health_says_why() {
     assert!(server.get("/livez").starts_with("HTTP/1.1 200"));
     let before = server.get("/readyz");
     assert!(before.starts_with("HTTP/1.1 503") && before.contains("no check has ended well yet"), "{before}");
-    server.board.checked(&right(Vec::new()), SystemTime::now());
+    server.store.checked(&right(Vec::new()), SystemTime::now());
     assert!(server.get("/readyz").starts_with("HTTP/1.1 200"));
-    server.board.checked(&Report::failure(ErrorClass::Temporary, "the kernel can't be read: x"), SystemTime::now());
+    server.store.checked(&Report::failure(ErrorClass::Temporary, "the kernel can't be read: x"), SystemTime::now());
     let wrong = server.get("/readyz");
     assert!(wrong.starts_with("HTTP/1.1 503") && wrong.contains("the kernel can't be read: x"), "{wrong}");
     assert!(server.get("/livez").starts_with("HTTP/1.1 200"), "a wrong node has a living daemon");
@@ -212,7 +212,7 @@ fn a_request_that_is_meant_for_another_host_is_not_answered() {
 #[test]
 fn hostile_texts_stay_texts() {
     let server = server();
-    server.board.checked(&right(vec![incident("<script>alert(0)</script>")]), SystemTime::now());
+    server.store.checked(&right(vec![incident("<script>alert(0)</script>")]), SystemTime::now());
     let page = server.get("/");
     assert!(page.contains("content-security-policy: default-src 'none'"), "{page}");
     for hostile in ["<script>alert", "<img src=x", "<b>set"] {
@@ -240,7 +240,7 @@ fn a_refused_version_and_its_reason_are_beside_the_policy() {
         candidate: Some(candidate),
         ..PolicyReport::new("web", PolicyState::LastGood)
     };
-    server.board.checked(&Report { policies: vec![policy], ..right(Vec::new()) }, SystemTime::now());
+    server.store.checked(&Report { policies: vec![policy], ..right(Vec::new()) }, SystemTime::now());
     let page = server.get("/");
     assert!(
         page.contains(
@@ -284,7 +284,7 @@ fn a_stream_tells_what_changes() {
     let server = server();
     let mut events = EventStream::open(&server);
     events.read(1);
-    server.board.checked(&right(vec![incident("somebody")]), SystemTime::now());
+    server.store.checked(&right(vec![incident("somebody")]), SystemTime::now());
     let text = events.read(2);
     assert!(text.contains("text/event-stream"), "{text}");
     assert!(text.contains("NOT IN SYNC YET") && text.contains("<strong>IN SYNC</strong> since"), "{text}");

@@ -156,7 +156,7 @@ impl Exporter {
     }
 
     fn lost(&self) -> u64 {
-        let counted = self.shared.board.metrics().traces();
+        let counted = self.shared.store.metrics().traces();
         counted.count(Fate::Dropped) + counted.count(Fate::Refused)
     }
 
@@ -164,7 +164,7 @@ impl Exporter {
         if let Some(trouble) = self.trouble.lock().unwrap_or_else(PoisonError::into_inner).take() {
             let lost = self.lost().saturating_sub(trouble.lost);
             tracing::info!("{} takes traces again; {lost} spans are lost", to.endpoint);
-            self.shared.board.note(NOTE, None);
+            self.shared.store.note(NOTE, None);
         }
     }
 
@@ -189,7 +189,7 @@ impl Exporter {
             None => {
                 let text = format!("{} does not take traces: {reason}", to.endpoint);
                 tracing::warn!("{text}; sending is tried again, and rules are not affected");
-                self.shared.board.note(NOTE, Some(text));
+                self.shared.store.note(NOTE, Some(text));
                 Trouble { pause: FIRST_PAUSE, told: now, lost: self.lost(), to: Arc::clone(to) }
             }
         };

@@ -48,7 +48,7 @@ pub struct Traces {
 
 #[derive(Debug)]
 struct Shared {
-    board: StatusStore,
+    store: StatusStore,
     on: AtomicBool,
     state: Mutex<State>,
     /// For the exporter: the collector is another one, or this is the end.
@@ -74,9 +74,9 @@ impl Traces {
     }
 
     /// None are wanted until [`Traces::configure`] says so. What becomes of them is counted and
-    /// noted on `board`.
-    pub fn new(board: StatusStore) -> Self {
-        let shared = Shared { board, on: AtomicBool::new(false), state: Mutex::default(), news: Notify::new() };
+    /// noted on `store`.
+    pub fn new(store: StatusStore) -> Self {
+        let shared = Shared { store, on: AtomicBool::new(false), state: Mutex::default(), news: Notify::new() };
         Self { shared: Some(Arc::new(shared)), processor: Arc::default() }
     }
 
@@ -93,11 +93,11 @@ impl Traces {
         });
         let to = to.transpose().unwrap_or_else(|problem| {
             tracing::warn!("no traces are sent: {problem}");
-            shared.board.note(NOTE, Some(format!("no traces are sent: {problem}")));
+            shared.store.note(NOTE, Some(format!("no traces are sent: {problem}")));
             None // the next configuration tries again
         });
         if endpoint.is_none() {
-            shared.board.note(NOTE, None);
+            shared.store.note(NOTE, None);
         }
         shared.on.store(to.is_some(), Ordering::Release);
         shared.state().to = to;
@@ -170,6 +170,6 @@ impl Shared {
     }
 
     fn count(&self, fate: Fate, spans: usize) {
-        self.board.metrics().traces().ended(fate, spans as u64);
+        self.store.metrics().traces().ended(fate, spans as u64);
     }
 }

@@ -133,23 +133,23 @@ fn answer(head: &str, body: impl AsRef<[u8]>) -> Vec<u8> {
     [format!("HTTP/1.1 {head}\r\nContent-Length: {}\r\n\r\n", body.len()).as_bytes(), body].concat()
 }
 
-fn board() -> StatusStore {
+fn store() -> StatusStore {
     StatusStore::new("node", Duration::from_secs(90))
 }
 
 fn traces(endpoint: &Endpoint) -> (Traces, StatusStore) {
-    let board = board();
-    let traces = Traces::new(board.clone());
+    let store = store();
+    let traces = Traces::new(store.clone());
     traces.configure(Some(endpoint), Some("worker-7"));
-    (traces, board)
+    (traces, store)
 }
 
-fn counts(board: &StatusStore) -> [u64; 3] {
-    [Fate::Sent, Fate::Refused, Fate::Dropped].map(|fate| board.metrics().traces().count(fate))
+fn counts(store: &StatusStore) -> [u64; 3] {
+    [Fate::Sent, Fate::Refused, Fate::Dropped].map(|fate| store.metrics().traces().count(fate))
 }
 
-fn note(board: &StatusStore) -> Option<String> {
-    board.status().report.notes.into_iter().find(|note| note.contains("does not take traces"))
+fn note(store: &StatusStore) -> Option<String> {
+    store.status().report.notes.into_iter().find(|note| note.contains("does not take traces"))
 }
 
 #[track_caller]
@@ -169,7 +169,7 @@ fn names(request: &Json) -> Vec<&str> {
 #[test]
 fn traces_are_sent_together() {
     let (endpoint, requests) = collector(vec![answer("200 OK", "")]);
-    let (traces, board) = traces(&endpoint);
+    let (traces, store) = traces(&endpoint);
     traces.leave(trace(Instant::now()));
     traces.leave(trace(Instant::now()));
     let (head, body) = requests.recv_timeout(PATIENCE).unwrap();
@@ -179,7 +179,7 @@ fn traces_are_sent_together() {
         "{head}"
     );
     assert_eq!(names(&body), ["facts", "evaluate", "evaluate web", "check"].repeat(2));
-    until("both are counted", || counts(&board) == [8, 0, 0]);
+    until("both are counted", || counts(&store) == [8, 0, 0]);
     traces.close(PATIENCE);
 }
 
@@ -188,25 +188,25 @@ fn a_socket_does_as_well() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("otlp.sock");
     let listener = UnixListener::bind(&path).unwrap();
-    let (traces, board) = traces(&Endpoint::parse(&format!("unix:{}", path.display())).unwrap());
+    let (traces, store) = traces(&Endpoint::parse(&format!("unix:{}", path.display())).unwrap());
     traces.leave(trace(Instant::now()));
     let (mut stream, _) = listener.accept().unwrap();
     assert!(read_request(&mut stream).0.contains("\r\nhost: localhost"));
     stream.write_all(&answer("200 OK", "")).unwrap();
-    until("it is counted", || counts(&board) == [4, 0, 0]);
+    until("it is counted", || counts(&store) == [4, 0, 0]);
 }
 
 #[test]
 fn who_answers_503_gets_the_same_again() {
     let (endpoint, requests) = collector(vec![answer("503 Busy", ""), answer("429 Busy", ""), answer("200 OK", "")]);
-    let (traces, board) = traces(&endpoint);
+    let (traces, store) = traces(&endpoint);
     traces.leave(trace(Instant::now()));
     let spans = |(_, body): (String, Json)| names(&body).len();
     assert_eq!(spans(requests.recv_timeout(PATIENCE).unwrap()), 4);
-    until("it is noted", || note(&board).is_some_and(|note| note.contains("it answered 503")));
+    until("it is noted", || note(&store).is_some_and(|note| note.contains("it answered 503")));
     assert_eq!(spans(requests.recv_timeout(PATIENCE).unwrap()), 4);
     assert_eq!(spans(requests.recv_timeout(PATIENCE).unwrap()), 4);
-    until("it is sent, and the note is gone", || counts(&board) == [4, 0, 0] && note(&board).is_none());
+    until("it is sent, and the note is gone", || counts(&store) == [4, 0, 0] && note(&store).is_none());
 }
 
 #[test]
@@ -230,11 +230,11 @@ fn hostile_answers_end_in_a_counter() {
     ] {
         let shown = String::from_utf8_lossy(&answer[..answer.len().min(60)]).into_owned();
         let (endpoint, requests) = collector(vec![answer]);
-        let (traces, board) = traces(&endpoint);
+        let (traces, store) = traces(&endpoint);
         traces.leave(trace(Instant::now()));
         requests.recv_timeout(PATIENCE).unwrap();
         until(&shown, || {
-            counts(&board) == counted && note(&board).is_some_and(|note| note.contains(part)) != part.is_empty()
+            counts(&store) == counted && note(&store).is_some_and(|note| note.contains(part)) != part.is_empty()
         });
         traces.close(CLOSE_TIME);
     }
@@ -249,7 +249,7 @@ fn silence() -> (Endpoint, TcpListener) {
 #[test]
 fn silence_holds_up_nobody_and_what_waits_is_bounded() {
     let (endpoint, listener) = silence();
-    let (traces, board) = traces(&endpoint);
+    let (traces, store) = traces(&endpoint);
     traces.leave(trace(Instant::now()));
     let (_held, _) = listener.accept().unwrap();
     let began = Instant::now();
@@ -262,7 +262,7 @@ fn silence_holds_up_nobody_and_what_waits_is_bounded() {
         (state.spans, state.weight)
     };
     assert!(weight <= MOST_WAITING && weight > MOST_WAITING - 5, "{weight}");
-    assert_eq!(counts(&board), [0, 0, (3001 * 4 - spans) as u64]);
+    assert_eq!(counts(&store), [0, 0, (3001 * 4 - spans) as u64]);
     let began = Instant::now();
     traces.close(Duration::from_millis(200));
     assert!(began.elapsed() < Duration::from_secs(5), "closing took {:?}", began.elapsed());
@@ -272,7 +272,7 @@ fn silence_holds_up_nobody_and_what_waits_is_bounded() {
 fn the_oldest_go_where_too_many_wait() {
     let (away, listener) = silence();
     drop(listener);
-    let (traces, board) = traces(&away);
+    let (traces, store) = traces(&away);
     let left = |name: &'static str, many: usize| {
         (0..many).for_each(|_| {
             let mut trace = trace(Instant::now());
@@ -281,9 +281,9 @@ fn the_oldest_go_where_too_many_wait() {
         });
     };
     left("old", 1);
-    until("it is noted", || note(&board).is_some());
+    until("it is noted", || note(&store).is_some());
     left("new", MOST_WAITING / 5 - 1);
-    until("the oldest are dropped", || counts(&board)[2] > 0);
+    until("the oldest are dropped", || counts(&store)[2] > 0);
     let (endpoint, requests) = collector(vec![answer("200 OK", "")]);
     traces.configure(Some(&endpoint), None);
     let (_, body) = requests.recv_timeout(PATIENCE).unwrap();
@@ -293,10 +293,10 @@ fn the_oldest_go_where_too_many_wait() {
 #[test]
 fn what_waits_is_sent_at_the_end() {
     let (endpoint, requests) = collector(vec![answer("200 OK", "")]);
-    let (traces, board) = traces(&endpoint);
+    let (traces, store) = traces(&endpoint);
     traces.leave(trace(Instant::now()));
     traces.close(PATIENCE);
-    assert_eq!(counts(&board), [4, 0, 0]);
+    assert_eq!(counts(&store), [4, 0, 0]);
     assert!(requests.try_recv().is_ok());
 }
 
@@ -304,14 +304,14 @@ fn what_waits_is_sent_at_the_end() {
 fn another_collector_gets_what_the_first_did_not_take() {
     let (away, listener) = silence();
     drop(listener);
-    let (traces, board) = traces(&away);
+    let (traces, store) = traces(&away);
     traces.leave(trace(Instant::now()));
-    until("it is noted", || note(&board).is_some());
+    until("it is noted", || note(&store).is_some());
     let (endpoint, requests) = collector(vec![answer("200 OK", "")]);
     traces.configure(Some(&endpoint), None);
     let (_, body) = requests.recv_timeout(PATIENCE).unwrap();
     assert_eq!(names(&body).len(), 4);
-    until("the note is gone", || note(&board).is_none() && counts(&board) == [4, 0, 0]);
+    until("the note is gone", || note(&store).is_none() && counts(&store) == [4, 0, 0]);
     // Turned off: what waits goes, and nothing is taken any more.
     traces.configure(None, None);
     assert!(!traces.are_wanted());
@@ -321,7 +321,7 @@ fn another_collector_gets_what_the_first_did_not_take() {
 
 #[test]
 fn without_an_endpoint_there_is_no_thread() {
-    let traces = Traces::new(board());
+    let traces = Traces::new(store());
     traces.configure(None, None);
     assert!(!traces.are_wanted() && traces.processor.get().is_none());
     traces.close(PATIENCE); // at once
