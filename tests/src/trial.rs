@@ -5,6 +5,7 @@
 //! daemons leave as evidence while the panic unwinds through them.
 
 use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::panic::{self, AssertUnwindSafe};
 
@@ -45,6 +46,18 @@ pub fn all() -> Vec<Trial> {
     let mut registrations: Vec<&Registration> = inventory::iter::<Registration>().collect();
     registrations.sort_by_key(|registration| registration.place);
     registrations.into_iter().flat_map(|registration| (registration.trials)()).collect()
+}
+
+/// Every `share`th trial of each suite, the first one included. For a second run of what has passed already.
+pub fn sample(trials: Vec<Trial>, share: usize) -> Vec<Trial> {
+    let mut counts: BTreeMap<String, usize> = BTreeMap::new();
+    let mut is_chosen = |trial: &Trial| {
+        let suite = trial.name().split("::").next().unwrap_or_default().to_owned();
+        let count = counts.entry(suite).or_default();
+        *count += 1;
+        (*count - 1).is_multiple_of(share)
+    };
+    trials.into_iter().filter(|trial| is_chosen(trial)).collect()
 }
 
 /// Adds trials that a function makes: `fn() -> Vec<Trial>`.
@@ -120,4 +133,16 @@ pub(crate) fn leave_evidence(title: &str, text: &str) {
     let shown = lines.get(from..).unwrap_or_default().join("\n  | ");
     let cut = if from > 0 { format!(" (last 120 of {} lines)", lines.len()) } else { String::new() };
     EVIDENCE.with_borrow_mut(|all| all.push(format!("--- {title}{cut}\n  | {shown}")));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_sample_has_some_of_each_suite() {
+        let trials = ["a::1", "a::2", "b::1", "a::3", "a::4", "c::1"].map(|name| trial(name, || ()));
+        let chosen = sample(trials.into(), 3);
+        assert_eq!(chosen.iter().map(Trial::name).collect::<Vec<_>>(), ["a::1", "b::1", "a::4", "c::1"]);
+    }
 }

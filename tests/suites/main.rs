@@ -47,8 +47,20 @@ fn main() -> ExitCode {
         return ExitCode::FAILURE;
     }
     ruleward_tests::trial::quiet_panics();
-    let conclusion = libtest_mimic::run(&arguments, ruleward_tests::trial::all());
+    let mut trials = ruleward_tests::trial::all();
+    if let Some(share) = share() {
+        let all = trials.len();
+        trials = ruleward_tests::trial::sample(trials, share);
+        println!("one trial in {share} of each suite: {} of {all}", trials.len());
+    }
+    let conclusion = libtest_mimic::run(&arguments, trials);
     matrix::end();
     ruleward_tests::warm::forget();
     conclusion.exit_code()
+}
+
+/// Of how many trials one is run. All are, unless RULEWARD_ONE_IN says otherwise.
+fn share() -> Option<usize> {
+    let share = std::env::var("RULEWARD_ONE_IN").ok()?;
+    Some(share.parse().ok().filter(|share| *share > 0).expect("RULEWARD_ONE_IN is a number from 1"))
 }

@@ -19,8 +19,8 @@ use crate::{demo, workspace};
 const NOBODY: &str = "65534";
 const FUSE: &str = "/dev/fuse";
 
-/// Runs `suite` with these arguments as nobody. Needs root.
-pub fn run(suite: &Path, arguments: &[&str]) -> Result<()> {
+/// Runs one trial in three of `suite` as nobody. Needs root.
+pub fn run(suite: &Path) -> Result<()> {
     let suite = suite.canonicalize().with_context(|| suite.display().to_string())?;
     let stage = std::env::temp_dir().join(format!("ruleward-nobody-{}", std::process::id()));
     fs::create_dir(&stage).with_context(|| format!("cannot create {}", stage.display()))?;
@@ -30,7 +30,6 @@ pub fn run(suite: &Path, arguments: &[&str]) -> Result<()> {
         .args(["ci", "--as-nobody"])
         .args([&stage])
         .args([&suite])
-        .args(arguments)
         .show();
     remove(&stage).with_context(|| format!("cannot remove {}", stage.display()))?;
     result.with_context(|| format!("{} as uid {NOBODY}", suite.display()))
@@ -48,7 +47,7 @@ fn remove(stage: &Path) -> Result<()> {
 
 /// The second half, in a mount namespace of its own: never returns when all is well.
 pub fn run_inside(words: &[&str]) -> Result<()> {
-    let [stage, suite, arguments @ ..] = words else { bail!("usage: ci --as-nobody STAGE PROGRAM [ARGUMENT ...]") };
+    let [stage, suite] = words else { bail!("usage: ci --as-nobody STAGE PROGRAM") };
     let target = workspace::target_dir();
     let paths =
         [workspace::root(), &target].map(|path| path.canonicalize().with_context(|| path.display().to_string()));
@@ -56,7 +55,7 @@ pub fn run_inside(words: &[&str]) -> Result<()> {
     let (root, target) = (root?, target?);
     show_alone(Path::new(stage), &[&root, &target])?;
     open_fuse(&Path::new(stage).join("fuse"))?;
-    let error = unprivileged(suite).args(arguments).env_clear().envs(environment(&target)).current_dir(&root).exec();
+    let error = unprivileged(suite).env_clear().envs(environment(&target)).current_dir(&root).exec();
     Err(error).context("cannot start setpriv")
 }
 
@@ -132,5 +131,6 @@ fn environment(target: &Path) -> Vec<(&'static str, OsString)> {
         ("RUST_BACKTRACE", "1".into()),
         ("RULEWARD_BIN", target.join("debug/ruleward").into()),
         ("RULEWARD_POLICIES", target.join("policies").into()),
+        ("RULEWARD_ONE_IN", "3".into()),
     ]
 }
