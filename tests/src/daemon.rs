@@ -34,14 +34,20 @@ impl Daemon {
     /// The same with other options.
     #[track_caller]
     pub fn start_with(node: &Arc<Node>, options: &[&str]) -> Self {
-        let words = [options, &["run"]].concat();
-        let child = node.ruleward(&words).spawn(&node.path("daemon.log"));
-        let mut daemon = Self { node: Arc::clone(node), child };
+        let mut daemon = Self::spawn(node, options);
         poll("the daemon answers", || {
             daemon.assert_running();
             daemon.try_status().map(|_| ())
         });
         daemon
+    }
+
+    /// Starts it and does not wait.
+    #[track_caller]
+    pub fn spawn(node: &Arc<Node>, options: &[&str]) -> Self {
+        let words = [options, &["run"]].concat();
+        let child = node.ruleward(&words).spawn(&node.path("daemon.log"));
+        Self { node: Arc::clone(node), child }
     }
 
     /// Asks for its status; none while it does not answer.

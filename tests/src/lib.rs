@@ -9,6 +9,7 @@
 
 pub mod documented;
 pub mod fake_tool;
+pub mod raw;
 pub mod resolvers;
 pub mod sandbox;
 pub mod save;
@@ -29,6 +30,7 @@ pub mod program;
 mod report;
 mod running;
 mod stranger;
+mod systemd;
 
 /// For [`trials!`].
 pub use inventory;
@@ -38,10 +40,13 @@ pub use fake_tool::FakeTool;
 pub use kernel_words::{Backend, Family, HOOKS, Placement, TABLES};
 pub use naming::{can_be_told, until_named};
 pub use netns::Netns;
-pub use node::{Command, Node, Output};
+pub use node::{Command, Node, Output, which};
 
 pub use program::{binary, policy_file};
-pub use report::{Actor, ActorTimes, Candidate, Change, Fight, Incident, Mark, Parent, PolicyState, Report, Status};
+pub use report::{
+    Actor, ActorTimes, Candidate, Change, Fight, Incident, Mark, Parent, PolicyState, Report, Status, Timings,
+};
 pub use running::Running;
 pub use stranger::Stranger;
+pub use systemd::Systemd;
 pub use traffic::Traffic;

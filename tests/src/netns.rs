@@ -1,8 +1,10 @@
 //! A network namespace (with a private `/run`) in which closures and commands run.
 
+use std::panic::{self, AssertUnwindSafe};
 use std::process::Command;
 
 use crate::sandbox::Handles;
+use crate::trial;
 
 /// Lives as long as this value, or as the processes inside it.
 pub struct Netns {
@@ -30,10 +32,14 @@ impl Netns {
             self.handles.enter().unwrap_or_else(|error| panic!("can't enter a namespace: {error}"));
             work()
         };
-        match std::thread::scope(|scope| scope.spawn(inside).join()) {
-            Ok(value) => value,
-            Err(panic) => std::panic::resume_unwind(panic),
-        }
+        // What the thread leaves when it panics is for the trial, which goes on here.
+        let attempt = || panic::catch_unwind(AssertUnwindSafe(inside)).map_err(|panic| (panic, trial::take_traces()));
+        let ended =
+            std::thread::scope(|scope| scope.spawn(attempt).join().unwrap_or_else(|panic| panic::resume_unwind(panic)));
+        ended.unwrap_or_else(|(panic, traces)| {
+            trial::leave_traces(traces);
+            panic::resume_unwind(panic)
+        })
     }
 
     /// Runs `ip` with these words.

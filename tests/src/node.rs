@@ -19,7 +19,7 @@ pub struct Node {
     pub net: Netns,
     /// Which iptables it uses.
     pub backend: Backend,
-    directory: TempDir,
+    directory: Arc<TempDir>,
     settings: Mutex<Value>,
     path_front: Mutex<Option<PathBuf>>,
     transcript: Mutex<Vec<(String, String)>>,
@@ -59,20 +59,8 @@ impl Node {
 
     /// An empty node whose program has to compile.
     pub fn cold(backend: Backend) -> Arc<Self> {
-        let node = Self {
-            net: Netns::new(),
-            backend,
-            directory: tempfile::Builder::new().prefix("rw-").tempdir().expect("a directory for temporary files"),
-            settings: Mutex::new(json!({})),
-            path_front: Mutex::default(),
-            transcript: Mutex::default(),
-            bounding_set: Mutex::default(),
-            tracer: Mutex::default(),
-            environment: Mutex::default(),
-            clock: Mutex::default(),
-            configuration: Mutex::new("ruleward.toml".to_owned()),
-            to_warm: Mutex::new(false),
-        };
+        let directory = tempfile::Builder::new().prefix("rw-").tempdir().expect("a directory for temporary files");
+        let node = Self::around(backend, Arc::new(directory));
         for name in ["state", "run", "resources", "tools"] {
             fs::create_dir(node.path(name)).expect("an empty directory takes new ones");
         }
@@ -82,6 +70,31 @@ impl Node {
         }
         node.configure(json!({}));
         Arc::new(node)
+    }
+
+    /// The same files on a kernel that has just started: without rules, and without what was set on this value besides
+    /// the configuration.
+    pub fn rebooted(&self) -> Arc<Self> {
+        let node = Self::around(self.backend, Arc::clone(&self.directory));
+        self.settings.lock().unwrap().clone_into(&mut node.settings.lock().unwrap());
+        Arc::new(node)
+    }
+
+    fn around(backend: Backend, directory: Arc<TempDir>) -> Self {
+        Self {
+            net: Netns::new(),
+            backend,
+            directory,
+            settings: Mutex::new(json!({})),
+            path_front: Mutex::default(),
+            transcript: Mutex::default(),
+            bounding_set: Mutex::default(),
+            tracer: Mutex::default(),
+            environment: Mutex::default(),
+            clock: Mutex::default(),
+            configuration: Mutex::new("ruleward.toml".to_owned()),
+            to_warm: Mutex::new(false),
+        }
     }
 
     /// A path in the node's own directory.
@@ -403,7 +416,7 @@ fn line_of(process: &Process) -> String {
 }
 
 /// The full path of a program, also where `/usr/sbin` is not on the path.
-pub(crate) fn which(program: &str) -> PathBuf {
+pub fn which(program: &str) -> PathBuf {
     let path = std::env::var("PATH").unwrap_or_default();
     let all = path.split(':').chain(["/usr/sbin", "/sbin"]).map(|directory| Path::new(directory).join(program));
     let found = all.into_iter().find(|path| path.exists());

@@ -1,17 +1,15 @@
 //! Where the built program and the built policies are.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 /// The `ruleward` under test: `RULEWARD_BIN`, or the one that cargo built beside this program.
 pub fn binary() -> PathBuf {
-    from_environment("RULEWARD_BIN").unwrap_or_else(|| existing(target_directory().join("debug/ruleward")))
+    from_environment("RULEWARD_BIN").unwrap_or_else(|| own("ruleward"))
 }
 
-/// One of this crate's own programs, which cargo builds into the folder above the one of this program.
+/// A program that cargo builds with this one.
 pub(crate) fn own(name: &str) -> PathBuf {
-    let program = std::env::current_exe().expect("a running program has a path");
-    let folder = program.ancestors().nth(2).expect("TARGET/PROFILE/deps/PROGRAM");
-    existing(folder.join(name))
+    existing(profile_directory().join(name))
 }
 
 /// A built policy by its file's name, from `RULEWARD_POLICIES` or `target/policies`.
@@ -20,7 +18,7 @@ pub fn policy_file(name: &str) -> PathBuf {
 }
 
 /// The folder with the built policies, whether or not it exists.
-pub(crate) fn policy_directory() -> PathBuf {
+pub fn policy_directory() -> PathBuf {
     from_environment("RULEWARD_POLICIES").unwrap_or_else(|| target_directory().join("policies"))
 }
 
@@ -33,8 +31,15 @@ fn existing(path: PathBuf) -> PathBuf {
     path
 }
 
-/// This program is `TARGET/PROFILE/deps/kernel-HASH`.
-fn target_directory() -> PathBuf {
+/// Cargo's target directory.
+pub fn target_directory() -> PathBuf {
+    profile_directory().parent().expect("TARGET/PROFILE").to_owned()
+}
+
+/// A test is `TARGET/PROFILE/deps/kernel-HASH`, another program `TARGET/PROFILE/PROGRAM`.
+fn profile_directory() -> PathBuf {
     let program = std::env::current_exe().expect("a running program has a path");
-    program.ancestors().nth(3).map_or_else(|| PathBuf::from("target"), Path::to_path_buf)
+    let folder = program.parent().expect("a file is in a folder");
+    let of_tests = folder.file_name().is_some_and(|name| name == "deps");
+    if of_tests { folder.parent().expect("TARGET/PROFILE/deps").to_owned() } else { folder.to_owned() }
 }

@@ -54,8 +54,22 @@ pub struct Awaiting {
 /// Milliseconds; 0 for what was not done.
 #[derive(Debug, Clone, Deserialize)]
 pub struct Timings {
+    /// Reading facts and resources.
+    pub facts: f64,
+    /// Asking the policies, and merging and checking their answers.
+    pub evaluate: f64,
+    /// Loading the desired state into a private namespace.
+    pub rehearse: f64,
     /// Reading the kernel.
     pub observe: f64,
+    /// Finding the difference.
+    pub plan: f64,
+    /// Writing.
+    pub commit: f64,
+    /// Reading the kernel again.
+    pub verify: f64,
+    /// All of it.
+    pub total: f64,
 }
 
 /// Where rules stand in their chain.
@@ -289,6 +303,8 @@ pub struct Status {
     pub pid: i32,
     /// The node's name.
     pub node_name: String,
+    /// Time to the next check; none while one runs.
+    pub next_check_in_ms: Option<u64>,
     /// How many checks there were.
     pub checks: u64,
     /// How many incidents there were.

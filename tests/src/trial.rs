@@ -126,6 +126,20 @@ pub fn attempt(test: impl FnOnce()) -> Result<(), Failed> {
     Err(text.into())
 }
 
+/// What a panic has left on this thread: its place, and evidence.
+pub(crate) type Traces = (String, Vec<String>);
+
+/// Takes it, for another thread.
+pub(crate) fn take_traces() -> Traces {
+    (PLACE.take(), EVIDENCE.take())
+}
+
+/// Leaves it on this thread.
+pub(crate) fn leave_traces((place, evidence): Traces) {
+    PLACE.set(place);
+    EVIDENCE.with_borrow_mut(|all| all.extend(evidence));
+}
+
 /// Adds to what a failure shows; called by destructors while a panic unwinds.
 pub(crate) fn leave_evidence(title: &str, text: &str) {
     let lines: Vec<_> = text.lines().collect();

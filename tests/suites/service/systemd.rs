@@ -4,61 +4,15 @@
 use std::ffi::CString;
 use std::fs::File;
 use std::os::fd::AsRawFd;
-use std::os::unix::net::UnixDatagram;
 use std::sync::Arc;
 
 use ruleward_tests::trial;
-use ruleward_tests::{Backend, Daemon, Family, Node, poll};
+use ruleward_tests::{Backend, Daemon, Family, Node, Systemd, poll};
 use rustix::mount::{MountFlags, mount};
 use serde_json::json;
 
 use super::{in_sync, node, policies};
 use crate::lock::Holder;
-
-/// Systemd's end of the notification socket.
-struct Systemd {
-    socket: UnixDatagram,
-    heard: Vec<String>,
-}
-
-impl Systemd {
-    /// The node's daemons will tell it.
-    fn listen(node: &Node) -> Self {
-        let socket = UnixDatagram::bind(node.path("notify")).expect("a free name");
-        socket.set_nonblocking(true).expect("a socket can be made so");
-        node.set_environment("NOTIFY_SOCKET", node.path("notify"));
-        Self { socket, heard: Vec::new() }
-    }
-
-    /// Everything that has come so far.
-    fn heard(&mut self) -> &[String] {
-        let mut text = [0; 4096];
-        while let Ok(length) = self.socket.recv(&mut text) {
-            self.heard.push(String::from_utf8_lossy(&text[..length]).into_owned());
-        }
-        &self.heard
-    }
-
-    /// Whether this line has come.
-    fn was_told(&mut self, line: &str) -> bool {
-        self.heard().iter().any(|state| state.lines().any(|told| told == line))
-    }
-
-    #[track_caller]
-    fn await_line(&mut self, line: &str) {
-        poll(&format!("systemd is told {line}"), || self.was_told(line).then_some(()));
-    }
-
-    /// Forgets what was told, then waits for so many of these.
-    #[track_caller]
-    fn await_more(&mut self, line: &str, times: usize) {
-        self.heard();
-        self.heard.clear();
-        poll(&format!("systemd is told {line} {times} times"), || {
-            (self.heard().iter().filter(|state| state.starts_with(line)).count() >= times).then_some(())
-        });
-    }
-}
 
 trial!("service::systemd::ready_is_a_node_that_is_right", ready_is_a_node_that_is_right());
 fn ready_is_a_node_that_is_right() {
@@ -88,7 +42,7 @@ fn reloads_are_told_from_begin_to_end() {
     let mut systemd = Systemd::listen(&node);
     let daemon = node.daemon();
     systemd.await_line("READY=1");
-    systemd.heard.clear();
+    systemd.forget();
     daemon.reload(0);
     systemd.await_line("READY=1");
     let heard = systemd.heard().to_vec();
@@ -96,7 +50,7 @@ fn reloads_are_told_from_begin_to_end() {
     let end = heard.iter().position(|state| state == "READY=1");
     assert!(begin.is_some() && begin < end, "{heard:?}");
     // The same by a signal, and when what is there is wrong: the reload is over all the same.
-    systemd.heard.clear();
+    systemd.forget();
     node.write("ruleward.toml", "nonsense");
     daemon.signal("HUP");
     systemd.await_line("READY=1");
@@ -110,7 +64,7 @@ fn the_watchdog_is_fed_while_nothing_happens() {
     node.set_environment("WATCHDOG_USEC", "1000000");
     let _daemon = node.daemon();
     systemd.await_more("WATCHDOG=1", 8);
-    assert!(!systemd.heard().iter().any(|state| state.contains("has not ended")), "{:?}", systemd.heard);
+    assert!(!systemd.heard().iter().any(|state| state.contains("has not ended")), "{:?}", systemd.heard());
 }
 
 trial!(
@@ -133,7 +87,7 @@ fn the_watchdog_is_fed_while_the_lock_is_waited_for() {
     });
     // For longer than a check may be silent.
     systemd.await_more("WATCHDOG=1", 4);
-    assert!(!systemd.heard().iter().any(|state| state.contains("has not ended")), "{:?}", systemd.heard);
+    assert!(!systemd.heard().iter().any(|state| state.contains("has not ended")), "{:?}", systemd.heard());
     assert!(daemon.status().waiting.is_some(), "it does not wait any more");
     drop(holder);
     daemon.wait_until("in sync", |status| in_sync(status) && status.waiting.is_none());
@@ -174,7 +128,7 @@ fn the_watchdog_is_not_fed_by_a_check_that_hangs() {
     poll("the log tells", || daemon.log().contains("reading facts has not ended").then_some(()));
     // From now on every sign of the loop is a complaint: the loop lives, and the check does not.
     systemd.await_more("STATUS=reading facts has not ended", 3);
-    assert!(!systemd.heard().iter().any(|state| state.contains("WATCHDOG=1")), "{:?}", systemd.heard);
+    assert!(!systemd.heard().iter().any(|state| state.contains("WATCHDOG=1")), "{:?}", systemd.heard());
     assert_eq!(node.save_all(), rules);
     // The file system is gone: the check ends, and the watchdog is fed again.
     drop(hang.0);

@@ -6,8 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use crate::Result;
-use crate::rules::{Nft, Place, Rule};
+use ruleward_tests::raw::{Message, Nft, Place, Result, Rule};
 
 /// Turns true when standard input closes.
 fn ended() -> Arc<AtomicBool> {
@@ -56,7 +55,7 @@ pub fn burst(place: &Place, count: usize, one: bool) -> Result<()> {
         let mut rules: Vec<_> = rules.collect();
         // No answer but the last one's: they would not fit into the receive buffer.
         let quiet = rules.len().saturating_sub(1);
-        rules.iter_mut().take(quiet).for_each(|rule| rule.flags &= !0xc);
+        rules.iter_mut().take(quiet).for_each(Message::be_quiet);
         nft.commit(&rules)?;
     } else {
         for rule in rules {

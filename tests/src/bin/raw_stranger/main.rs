@@ -1,5 +1,4 @@
-//! Somebody with root and no stock tool: speaks netlink to nf_tables, and setsockopt to iptables-legacy without its
-//! lock. Written for the tests with no line of the program under test, so that a mistake there is not repeated here.
+//! Somebody with root and no stock tool, as a program: what [`ruleward_tests::raw`] does, by words.
 //!
 //! Commands that go on and on end when their standard input closes; what they print last is the sum of what they did.
 //!
@@ -12,16 +11,11 @@
 //! FAMILY is `ipv4` or `ipv6`, NUMBER counts from 1, a NEEDLE is any text in a rule's bytes (a comment, a chain's name),
 //! COUNT 0 is no bound.
 
-mod legacy;
 mod loops;
-mod netlink;
-mod rules;
 
 use std::process::ExitCode;
 
-use rules::{Nft, Place};
-
-type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
+use ruleward_tests::raw::{Nft, Place, Result, legacy};
 
 fn main() -> ExitCode {
     let words: Vec<String> = std::env::args().skip(1).collect();

@@ -3,8 +3,8 @@
 
 use std::io;
 
-use crate::Result;
-use crate::netlink::{
+use super::Result;
+use super::netlink::{
     Attributes, Message, NLM_F_ACK, NLM_F_APPEND, NLM_F_CREATE, NLM_F_DUMP, NLM_F_ECHO, Socket, parse,
 };
 
@@ -26,12 +26,16 @@ const NFTA_EXPR_DATA: u16 = 2;
 
 /// A chain.
 pub struct Place {
-    pub family: u8,
-    pub table: String,
-    pub chain: String,
+    family: u8,
+    table: String,
+    chain: String,
 }
 
 impl Place {
+    /// By the names of family (`ipv4` or `ipv6`), table and chain.
+    ///
+    /// # Errors
+    /// When there is no such family.
     pub fn parse(family: &str, table: &str, chain: &str) -> Result<Self> {
         let family = match family {
             "ipv4" => 2,
@@ -41,6 +45,10 @@ impl Place {
         Ok(Self { family, table: table.to_owned(), chain: chain.to_owned() })
     }
 
+    /// The same as one word, `FAMILY:TABLE:CHAIN`.
+    ///
+    /// # Errors
+    /// When it is another word.
     pub fn parse_joined(text: &str) -> Result<Self> {
         let mut parts = text.split(':');
         match (parts.next(), parts.next(), parts.next(), parts.next()) {
@@ -58,6 +66,7 @@ impl Place {
         Message { kind, flags: flags | NLM_F_ACK, family: self.family, attributes }
     }
 
+    /// The deletion of a rule.
     pub fn delete(&self, rule: &Rule) -> Message {
         self.message(NFT_MSG_DELRULE, 0, self.attributes().bytes(NFTA_RULE_HANDLE, &rule.handle.to_be_bytes()))
     }
@@ -70,6 +79,7 @@ impl Place {
         self.message(NFT_MSG_NEWRULE, flags, attributes.bytes(NFTA_RULE_USERDATA, &userdata(comment)))
     }
 
+    /// The creation of the chain.
     pub fn create(&self) -> Message {
         let names = Attributes::default().text(NFTA_CHAIN_TABLE, &self.table).text(NFTA_CHAIN_NAME, &self.chain);
         self.message(NFT_MSG_NEWCHAIN, NLM_F_CREATE, names)
@@ -92,12 +102,13 @@ fn userdata(comment: &str) -> Vec<u8> {
 
 /// A dumped rule.
 pub struct Rule {
-    pub handle: u64,
+    handle: u64,
     expressions: Vec<u8>,
     userdata: Option<Vec<u8>>,
 }
 
 impl Rule {
+    /// From a message's attributes.
     pub fn parse(body: &[u8]) -> Option<Self> {
         let attributes = parse(body);
         let find = |kind| attributes.iter().find(|(of, _)| *of == kind).map(|(_, content)| *content);
@@ -108,6 +119,7 @@ impl Rule {
         })
     }
 
+    /// Whether these bytes are in it: a comment, a chain's name.
     pub fn holds(&self, needle: &str) -> bool {
         let has = |bytes: &[u8]| bytes.windows(needle.len()).any(|window| window == needle.as_bytes());
         has(&self.expressions) || self.userdata.as_deref().is_some_and(has)
@@ -126,10 +138,18 @@ impl Rule {
 pub struct Nft(Socket);
 
 impl Nft {
+    /// In the calling thread's network namespace.
+    ///
+    /// # Errors
+    /// When the kernel has no nf_tables, or forbids it.
     pub fn open() -> io::Result<Self> {
         Socket::open().map(Self)
     }
 
+    /// The number that rises with every change of the namespace.
+    ///
+    /// # Errors
+    /// When the kernel does not tell.
     pub fn generation(&mut self) -> Result<u32> {
         let question = Message { kind: NFT_MSG_GETGEN, flags: 0, family: 0, attributes: Attributes::default() };
         let (bodies, _) = self.0.ask(&question)?;
@@ -139,6 +159,9 @@ impl Nft {
     }
 
     /// The rules of a chain, in order; none where there is no such chain. None at all if a writer came between.
+    ///
+    /// # Errors
+    /// When the kernel does not tell.
     pub fn try_dump(&mut self, place: &Place) -> io::Result<Option<Vec<Rule>>> {
         let question =
             Message { kind: NFT_MSG_GETRULE, flags: NLM_F_DUMP, family: place.family, attributes: place.attributes() };
@@ -152,7 +175,10 @@ impl Nft {
 
     /// The rules of a chain as they were together at one moment. A dump alone is not that: where a transaction comes in
     /// its midst, a rule that is moved may be missing from both of its places, and a short dump does not say so.
-    fn settled(&mut self, place: &Place) -> Result<Vec<Rule>> {
+    ///
+    /// # Errors
+    /// When the kernel does not tell.
+    pub fn settled(&mut self, place: &Place) -> Result<Vec<Rule>> {
         loop {
             let generation = self.generation()?;
             let rules = self.try_dump(place)?;
@@ -164,6 +190,10 @@ impl Nft {
         }
     }
 
+    /// One transaction; what the kernel echoes of it.
+    ///
+    /// # Errors
+    /// When the kernel refuses it.
     pub fn commit(&mut self, messages: &[Message]) -> io::Result<Vec<Vec<u8>>> {
         self.0.commit(messages)
     }
@@ -175,6 +205,10 @@ impl Nft {
         rule.ok_or_else(|| format!("there are {count} rules").into())
     }
 
+    /// Deletes a rule by its number from 1.
+    ///
+    /// # Errors
+    /// When there is no such rule, or the kernel refuses.
     pub fn delete_number(&mut self, place: &Place, number: usize) -> Result<()> {
         let rule = self.number(place, number)?;
         self.commit(&[place.delete(&rule)])?;
@@ -182,6 +216,9 @@ impl Nft {
     }
 
     /// Deletes the rules that hold `needle`, in one transaction, however often they move meanwhile; how many there were.
+    ///
+    /// # Errors
+    /// When the kernel refuses.
     pub fn delete_needle(&mut self, place: &Place, needle: &str) -> Result<usize> {
         loop {
             let rules = self.settled(place)?;
@@ -199,6 +236,10 @@ impl Nft {
         }
     }
 
+    /// Appends a copy of a rule to its chain.
+    ///
+    /// # Errors
+    /// When there is no such rule, or the kernel refuses.
     pub fn append_copy(&mut self, place: &Place, number: usize) -> Result<()> {
         let rule = self.number(place, number)?;
         let mut attributes = place.attributes().nest(NFTA_RULE_EXPRESSIONS, &Attributes(rule.expressions));

@@ -1,18 +1,20 @@
-//! nfnetlink: messages are put together, sent as one datagram, and answered. One socket, no group.
+//! nfnetlink: messages are put together, sent as one datagram, and answered; or events are heard.
 
 use std::io;
 use std::os::fd::OwnedFd;
+use std::time::{Duration, Instant};
 
 use ruleward_netlink::{
     Head, Message as Answer, Messages, NLM_F_DUMP_INTR, NLM_F_REQUEST, NLMSG_DONE, NLMSG_ERROR, push_attribute,
     push_message, push_nested, push_nfgenmsg, push_text,
 };
 pub use ruleward_netlink::{NLM_F_ACK, NLM_F_APPEND, NLM_F_CREATE, NLM_F_DUMP, NLM_F_ECHO};
+use rustix::io::Errno;
 use rustix::net::netlink::{NETFILTER, SocketAddrNetlink};
 use rustix::net::sockopt::{Timeout, set_socket_recv_buffer_size, set_socket_send_buffer_size, set_socket_timeout};
 use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType};
 
-const NFTABLES: u16 = 10;
+pub const NFTABLES: u16 = 10;
 const BATCH_BEGIN: u16 = 0x10;
 const BATCH_END: u16 = 0x11;
 
@@ -44,13 +46,18 @@ pub fn parse(bytes: &[u8]) -> Vec<(u16, &[u8])> {
 
 /// One message of a batch, or a question.
 pub struct Message {
-    pub kind: u16,
-    pub flags: u16,
-    pub family: u8,
-    pub attributes: Attributes,
+    pub(super) kind: u16,
+    pub(super) flags: u16,
+    pub(super) family: u8,
+    pub(super) attributes: Attributes,
 }
 
 impl Message {
+    /// Asks for neither an acknowledgement nor an echo.
+    pub fn be_quiet(&mut self) {
+        self.flags &= !(NLM_F_ACK | NLM_F_ECHO);
+    }
+
     fn write(&self, bytes: &mut Vec<u8>, kind: u16, sequence: u32, resource: u16) {
         push_message(bytes, Head { kind, flags: self.flags | NLM_F_REQUEST, sequence }, |bytes| {
             push_nfgenmsg(bytes, self.family, resource);
@@ -66,16 +73,22 @@ pub struct Socket {
 }
 
 impl Socket {
+    /// For requests.
     pub fn open() -> io::Result<Self> {
+        Self::listening(0)
+    }
+
+    /// The same, which hears the multicast groups whose bits are set.
+    pub fn listening(groups: u32) -> io::Result<Self> {
         let fd =
             rustix::net::socket_with(AddressFamily::NETLINK, SocketType::RAW, SocketFlags::CLOEXEC, Some(NETFILTER))?;
-        set_socket_timeout(&fd, Timeout::Recv, Some(std::time::Duration::from_secs(20)))?;
+        set_socket_timeout(&fd, Timeout::Recv, Some(Duration::from_secs(20)))?;
         // As much as is permitted; big bursts are sent by root alone.
         force_buffers(&fd).or_else(|_| {
             set_socket_send_buffer_size(&fd, 64 << 20)?;
             set_socket_recv_buffer_size(&fd, 64 << 20)
         })?;
-        rustix::net::connect(&fd, &SocketAddrNetlink::new(0, 0))?;
+        rustix::net::bind(&fd, &SocketAddrNetlink::new(0, groups))?;
         Ok(Self { fd, sequence: 0, buffer: vec![0; 1 << 18] })
     }
 
@@ -146,9 +159,31 @@ impl Socket {
         Ok(echoed)
     }
 
+    /// The next datagram; none if none has come by then. Events that did not fit into the buffer are an error.
+    pub fn receive_by(&mut self, deadline: Instant) -> io::Result<Option<&[u8]>> {
+        loop {
+            let left = deadline.saturating_duration_since(Instant::now());
+            let flags = if left.is_zero() { RecvFlags::TRUNC | RecvFlags::DONTWAIT } else { RecvFlags::TRUNC };
+            if !left.is_zero() {
+                set_socket_timeout(&self.fd, Timeout::Recv, Some(left))?;
+            }
+            match rustix::net::recv(&self.fd, &mut *self.buffer, flags) {
+                Ok((_, length)) => return self.datagram(length).map(Some),
+                Err(Errno::INTR) => {}
+                Err(Errno::AGAIN) if left.is_zero() => return Ok(None),
+                Err(Errno::AGAIN) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+
+    fn datagram(&self, length: usize) -> io::Result<&[u8]> {
+        self.buffer.get(..length).ok_or_else(|| io::Error::other("an answer was too long"))
+    }
+
     fn receive(&mut self, mut take: impl FnMut(Answer<'_>) -> io::Result<()>) -> io::Result<()> {
         let (_, length) = rustix::net::recv(&self.fd, &mut *self.buffer, RecvFlags::TRUNC)?;
-        let datagram = self.buffer.get(..length).ok_or_else(|| io::Error::other("an answer was too long"))?;
+        let datagram = self.datagram(length)?;
         let mut result = Ok(());
         for answer in Messages::new(datagram) {
             let taken = take(answer);
