@@ -38,7 +38,7 @@ usage: cargo xtask COMMAND
   policies   builds the policies of plugins/ into target/policies
   build      builds the policies and the programs
   demo       the main job on the real kernel, in network namespaces of its own
-  bench      time and memory beside the stock tools: [PART ...] [--json FILE] [--rules 1000,10000,50000] [--build release]
+  bench      time and memory beside the stock tools: [--list] [--smoke] [PART ...] [--json FILE] [--rules 1000,10000,50000] [--build release]
   test       builds everything and runs every test; arguments go to `cargo test`
   ci         everything that must hold before a merge: [--list] [--keep-going] [STEP ...]
   languages  a policy in Rust, C, Go, JavaScript and Python, from its README's commands to a live rule; [LANGUAGE ...]
@@ -61,7 +61,6 @@ fn main() -> ExitCode {
         ["build"] => policies::build_all(),
         ["demo"] => demo::run(),
         ["demo", "--inside"] => demo::run_inside(),
-        ["bench", "--inside", rest @ ..] => bench::run_inside(rest),
         ["bench", rest @ ..] => bench::run(rest),
         ["test", rest @ ..] => suites::run(rest),
         ["ci", "--as-nobody", rest @ ..] => ci::run_as_nobody(rest),

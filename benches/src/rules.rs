@@ -3,6 +3,10 @@
 
 use std::fmt::Write as _;
 
+use ruleward_tests::policies::{attachment, chain};
+use ruleward_tests::{Family, Placement};
+use serde_json::{Value, json};
+
 /// Built-in chains with a jump to the first chain.
 pub const HOOKS: [&str; 3] = ["INPUT", "FORWARD", "OUTPUT"];
 /// Rules in one chain.
@@ -66,33 +70,27 @@ impl Rules {
         }
     }
 
-    /// The line of the settings that is about one chain, with its rules in order or the other way round.
-    pub fn chain_settings(self, chain: usize, backwards: bool) -> String {
-        let name = self.chain(chain);
-        let mut rules: Vec<String> = self.texts(chain).map(|text| format!("\"{text}\"")).collect();
-        if backwards {
-            rules.reverse();
-        }
-        let rules = rules.join(", ");
-        format!("{{ table = \"filter\", name = \"{name}\", families = [\"ipv4\"], rules = [{rules}] }},\n")
-    }
-
-    /// The same as settings of static-rules, in TOML.
-    pub fn settings(self) -> String {
-        let mut settings = String::from("chains = [\n");
-        for chain in 0..self.chains() {
-            settings.push_str(&self.chain_settings(chain, false));
-        }
-        settings.push_str("]\n");
-        if self.count > 0 {
-            settings.push_str("attachments = [\n");
-            for hook in HOOKS {
-                let _ = write!(settings, "{{ table = \"filter\", hook = \"{hook}\", families = [\"ipv4\"], ");
-                let _ = writeln!(settings, "rule = \"-j {}\" }},", self.chain(0));
+    /// A static-rules policy with all of them, those of one chain backwards if that is wished.
+    pub fn policy(self, backwards: Option<usize>) -> Value {
+        let ours = |index: usize| {
+            let mut rules: Vec<String> = self.texts(index).collect();
+            if backwards == Some(index) {
+                rules.reverse();
             }
-            settings.push_str("]\n");
-        }
-        settings
+            chain(Family::Ipv4, "filter", &self.chain(index), &rules)
+        };
+        let jump = |hook| attachment(Family::Ipv4, "filter", hook, Placement::First, &format!("-j {}", self.chain(0)));
+        let chains: Vec<Value> = (0..self.chains()).map(ours).collect();
+        let attachments: Vec<Value> = HOOKS.into_iter().filter(|_| self.count > 0).map(jump).collect();
+        json!({
+            "component": "static-rules.wasm",
+            "grants": { "tables": ["filter"], "chains": [format!("{}*", self.prefix)] },
+            "limits": {
+                "memory": "512MiB", "time": "30s", "fuel": 100_000_000_000_u64, "chains": 100_000, "rules": 1_000_000,
+                "output": "512MiB",
+            },
+            "settings": { "chains": chains, "attachments": attachments },
+        })
     }
 }
 
@@ -114,7 +112,7 @@ mod tests {
     #[test]
     fn script_and_settings_say_the_same() {
         let rules = Rules::ours(50);
-        let (script, settings) = (rules.script(), rules.settings());
+        let (script, settings) = (rules.script(), rules.policy(None)["settings"].to_string());
         assert_eq!(rules.chains(), 3);
         assert_eq!(script.lines().filter(|line| line.starts_with("-A bm-")).count(), 50);
         for hook in HOOKS {

@@ -4,21 +4,20 @@
 //! built-in chain, the others take a rule out of a chain of ours, each time another one: a place that is undone
 //! again and again would be a fight, in which the daemon slows down on purpose.
 
-use anyhow::{Context, Result, bail};
-use serde_json::Value;
 use std::collections::BTreeMap;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::Plan;
-use super::entries::Entries;
-use super::guarded::{Guarded, Twin, guarded};
-use super::nftables::{Deletion, Listener, Stranger};
-use super::node::Daemon;
-use super::rules::{HOOKS, PER_CHAIN, Rules};
-use super::sample::Sample;
-use super::stock::Backend;
-use super::table::{Goal, Row, number};
+use ruleward_tests::raw::{Listener, Nft, Place, legacy};
+use ruleward_tests::{Backend, Daemon};
+
+use crate::guarded::{Guarded, Twin, guarded};
+use crate::node::{milliseconds, rest};
+use crate::plan::Plan;
+use crate::rules::{HOOKS, PER_CHAIN, Rules};
+use crate::sample::Sample;
+use crate::stock;
+use crate::table::{Goal, Row, number};
 
 /// How long a repair is waited for.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -26,19 +25,21 @@ const PATIENCE: Duration = Duration::from_secs(10);
 const JUMPS: usize = 8;
 /// Between two deletions: this and up to as much again, so that no rhythm of the daemon is met.
 const PAUSE: Duration = Duration::from_millis(70);
+/// Between two looks at a legacy table: far below what a repair takes, and it leaves the processor to those who repair.
+const LOOK: Duration = Duration::from_micros(50);
 /// The stock tool is timed this often, spread over the rounds.
 const STOCK: usize = 15;
 /// How long a jump is open on average where a poller looks every second.
 const POLLER: f64 = 500.0;
 
 /// nft, all sizes.
-pub fn measure_nft(plan: &Plan) -> Result<Vec<Row>> {
-    plan.sizes(Backend::Nft).into_iter().map(|count| row(Backend::Nft, count)).collect()
+pub fn measure_nft(plan: &Plan) -> Vec<Row> {
+    plan.sizes(Backend::Nft).into_iter().map(|count| row(plan, Backend::Nft, count)).collect()
 }
 
 /// Legacy, all sizes.
-pub fn measure_legacy(plan: &Plan) -> Result<Vec<Row>> {
-    plan.sizes(Backend::Legacy).into_iter().map(|count| row(Backend::Legacy, count)).collect()
+pub fn measure_legacy(plan: &Plan) -> Vec<Row> {
+    plan.sizes(Backend::Legacy).into_iter().map(|count| row(plan, Backend::Legacy, count)).collect()
 }
 
 /// Deleting a rule of a large table takes iptables-legacy as long as repairing it.
@@ -50,35 +51,33 @@ fn rounds(backend: Backend, count: usize) -> usize {
     }
 }
 
-fn row(backend: Backend, count: usize) -> Result<Row> {
-    let case = format!("{}, one among {count} rules", backend.name());
+fn row(plan: &Plan, backend: Backend, count: usize) -> Row {
+    let case = format!("{backend}, one among {count} rules");
     eprintln!("    deleted rule, {case}");
     let rules = Rules::ours(count);
-    let total = rounds(backend, count);
+    let total = plan.times(rounds(backend, count));
     let mut times = Times::default();
     guarded(&Guarded::new(backend, count), |daemon, node| {
-        let twin = Twin::create(backend, rules, node)?;
+        let twin = Twin::create(backend, rules, node);
         let mut witness: Box<dyn Witness> = match backend {
-            Backend::Nft => Box::new(NetlinkWitness::open()?),
-            Backend::Legacy => Box::new(EntriesWitness::open()?),
+            Backend::Nft => Box::new(NetlinkWitness::open()),
+            Backend::Legacy => Box::new(EntriesWitness),
         };
-        daemon.rest()?;
+        rest(daemon);
         for round in 0..total {
-            let victim = Victim::of_round(round, rules);
-            let open = witness.round(&victim).with_context(|| format!("round {}, {victim:?}", round + 1))?;
+            let open = witness.round(&Victim::of_round(round, rules));
             times.all.push(open.after);
             times.from_begin.push(open.from_begin);
             if round.is_multiple_of(JUMPS) {
                 times.jumps.push(open.after);
             }
             if round % total.div_ceil(STOCK) == 0 {
-                times.stock.push(twin.restore_one_chain()?);
+                times.stock.push(twin.restore_one_chain());
             }
             thread::sleep(pause(round));
         }
-        times.told = told(daemon)?;
-        Ok(())
-    })?;
+        times.told = Told::by(daemon);
+    });
     times.row(backend, case)
 }
 
@@ -92,12 +91,12 @@ struct Times {
     /// From the begin of the deletion, which the daemon can't outrun.
     from_begin: Vec<f64>,
     stock: Vec<f64>,
-    told: ReloadRequest,
+    told: Told,
 }
 
 impl Times {
-    fn row(self, backend: Backend, case: String) -> Result<Row> {
-        let ours = Sample::new(self.all).context("nothing was deleted")?;
+    fn row(self, backend: Backend, case: String) -> Row {
+        let ours = Sample::new(self.all);
         let goal = match backend {
             Backend::Nft => Goal::Percentiles(2.0, 10.0),
             Backend::Legacy => Goal::Ratio(2.0),
@@ -110,59 +109,55 @@ impl Times {
             POLLER / ours.median(),
             self.told.how(),
         );
-        let mut row = Row {
-            stock: Sample::new(self.stock),
+        let mut beside =
+            vec![("jumps", Sample::new(self.jumps)), ("from begin of deletion", Sample::new(self.from_begin))];
+        if !self.told.latencies.is_empty() {
+            beside.push(("as told", Sample::new(self.told.latencies)));
+        }
+        Row {
+            stock: Some(Sample::new(self.stock)),
             goal: Some(goal),
+            beside,
             note,
             ..Row::new("deleted rule until it is back", case, "ms", ours)
-        };
-        let beside =
-            [("jumps", self.jumps), ("from begin of deletion", self.from_begin), ("as told", self.told.latencies)];
-        row.beside = beside.into_iter().filter_map(|(name, values)| Some((name, Sample::new(values)?))).collect();
-        Ok(row)
+        }
     }
 }
 
 /// What the daemon itself says of its last repairs.
 #[derive(Default)]
-struct ReloadRequest {
+struct Told {
     latencies: Vec<f64>,
     ways: BTreeMap<String, usize>,
 }
 
-impl ReloadRequest {
+impl Told {
+    fn by(daemon: &Daemon) -> Self {
+        let mut told = Self::default();
+        for incident in daemon.status().report.incidents {
+            assert!(incident.repaired, "an incident was not repaired, as the daemon says: {incident:#?}");
+            told.latencies.extend(incident.latency_ms);
+            *told.ways.entry(incident.how).or_default() += 1;
+        }
+        told
+    }
+
     fn how(&self) -> String {
         let ways: Vec<String> = self.ways.iter().map(|(way, count)| format!("{count} x {way}")).collect();
         if ways.is_empty() { String::new() } else { format!("; how: {}", ways.join(", ")) }
     }
 }
 
-fn told(daemon: &Daemon<'_>) -> Result<ReloadRequest> {
-    let status = daemon.status()?;
-    let incidents = status["incidents"].as_array().map(Vec::as_slice).unwrap_or_default();
-    let mut told = ReloadRequest::default();
-    for incident in incidents {
-        told.latencies.extend(incident["latency-ms"].as_f64());
-        let way = incident["how"].as_str().unwrap_or("not told");
-        *told.ways.entry(way.to_owned()).or_default() += 1;
-    }
-    let unrepaired: Vec<&Value> = incidents.iter().filter(|one| one["repaired"] == Value::Bool(false)).collect();
-    if let Some(first) = unrepaired.first() {
-        bail!("{} incidents were not repaired, as the daemon says; the first: {first:#}", unrepaired.len());
-    }
-    Ok(told)
-}
-
 /// The rule that a round takes away.
 #[derive(Debug)]
-pub(super) struct Victim {
+pub struct Victim {
     chain: String,
     /// From 0, and smaller than the number of rules there.
     place: usize,
 }
 
 impl Victim {
-    pub(super) fn of_round(round: usize, rules: Rules) -> Self {
+    pub fn of_round(round: usize, rules: Rules) -> Self {
         if round.is_multiple_of(JUMPS) {
             return Self { chain: HOOKS[round / JUMPS % HOOKS.len()].to_owned(), place: 0 };
         }
@@ -183,76 +178,80 @@ fn coprime(mut a: usize, mut b: usize) -> bool {
 }
 
 /// Anything between one and two pauses, the same in every run.
-pub(super) fn pause(round: usize) -> Duration {
+pub fn pause(round: usize) -> Duration {
     let mixed = (round as u32).wrapping_add(1).wrapping_mul(2_654_435_761) >> 16;
     PAUSE + PAUSE * mixed / (1 << 16)
 }
 
 /// How long a rule was away, in milliseconds.
-pub(super) struct Open {
-    pub(super) after: f64,
+pub struct Open {
+    pub after: f64,
     from_begin: f64,
 }
 
 impl Open {
     fn new(begin: Instant, end: Instant, back: Instant) -> Self {
-        let since = |start: Instant| back.saturating_duration_since(start).as_secs_f64() * 1e3;
+        let since = |start: Instant| milliseconds(back.saturating_duration_since(start));
         Self { after: since(end), from_begin: since(begin) }
     }
 }
 
 /// Deletes a rule and sees it come back.
-pub(super) trait Witness {
-    fn round(&mut self, victim: &Victim) -> Result<Open>;
+pub trait Witness {
+    fn round(&mut self, victim: &Victim) -> Open;
 }
 
-pub(super) struct NetlinkWitness {
-    stranger: Stranger,
+/// A chain of IPv4's table filter.
+pub fn place(chain: &str) -> Place {
+    Place::parse("ipv4", "filter", chain).expect("there is such a family")
+}
+
+/// A deletion is timed by its acknowledgement, a repair by the event of its commit.
+pub struct NetlinkWitness {
+    stranger: Nft,
     listener: Listener,
 }
 
 impl NetlinkWitness {
-    pub(super) fn open() -> Result<Self> {
-        Ok(Self { stranger: Stranger::open()?, listener: Listener::open()? })
+    pub fn open() -> Self {
+        Self { stranger: Nft::open().expect("nf_tables"), listener: Listener::open().expect("nf_tables") }
     }
 }
 
 impl Witness for NetlinkWitness {
-    fn round(&mut self, victim: &Victim) -> Result<Open> {
-        let chain = victim.chain.as_str();
-        let before = self.stranger.rules(chain)?;
-        let rule = *before.get(victim.place).context("there is no such rule")?;
-        self.listener.forget()?;
+    fn round(&mut self, victim: &Victim) -> Open {
+        let place = place(&victim.chain);
+        let before = self.stranger.settled(&place).expect("rules can be listed");
+        let rule = before.get(victim.place).unwrap_or_else(|| panic!("there is no {victim:?}"));
+        self.listener.forget().expect("all was heard");
         let begin = Instant::now();
-        let Deletion::Done(end) = self.stranger.delete(chain, rule)? else {
-            bail!("somebody else changed the table at the same time");
-        };
-        let deadline = end + PATIENCE;
-        while let Some(transaction) = self.listener.next(deadline)? {
-            if transaction.adds_to(chain) && self.stranger.rules(chain)?.len() == before.len() {
-                return Ok(Open::new(begin, end, transaction.at));
+        self.stranger.commit(&[place.delete(rule)]).unwrap_or_else(|error| panic!("can't delete {victim:?}: {error}"));
+        let end = Instant::now();
+        while let Some(transaction) = self.listener.next(end + PATIENCE).expect("all was heard") {
+            let adds = transaction.adds_to(&victim.chain);
+            if adds && self.stranger.settled(&place).expect("rules can be listed").len() == before.len() {
+                return Open::new(begin, end, transaction.at);
             }
         }
-        bail!("the rule is not back after {} s: does this build repair by events?", PATIENCE.as_secs())
+        panic!("{victim:?} is not back after {PATIENCE:?}")
     }
 }
 
-struct EntriesWitness(Entries);
-
-impl EntriesWitness {
-    fn open() -> Result<Self> {
-        Ok(Self(Entries::open()?))
-    }
-}
+/// The number of a legacy table's entries tells when a rule is back.
+struct EntriesWitness;
 
 impl Witness for EntriesWitness {
-    fn round(&mut self, victim: &Victim) -> Result<Open> {
-        let before = self.0.count()?;
+    fn round(&mut self, victim: &Victim) -> Open {
+        let entries = || legacy::entries("ipv4", "filter").expect("a table tells its number of entries");
+        let before = entries();
         let begin = Instant::now();
-        Backend::Legacy.delete(&victim.chain, victim.place + 1)?;
+        stock::delete(Backend::Legacy, &victim.chain, victim.place + 1);
         let end = Instant::now();
-        let back = self.0.wait_for(before, end + PATIENCE);
-        Ok(Open::new(begin, end, back.context("does this build repair by events?")?))
+        while entries() != before {
+            assert!(end.elapsed() < PATIENCE, "{victim:?} is not back after {PATIENCE:?}");
+            thread::sleep(LOOK);
+        }
+        Open::new(begin, end, Instant::now())
     }
 }
 

@@ -1,11 +1,49 @@
-//! What the measurements of policies share: a clock that counts this thread's work alone, and a node.
+//! Policies in this process: an engine with a cache of its own, a clock that counts this thread's work alone, and what a
+//! policy sees.
+
+use std::path::Path;
+use std::time::Duration;
 
 use ruleward_core::contribution::Families;
 use ruleward_core::facts::{Facts, System, Version};
-use ruleward_core::names::Backend;
+use ruleward_core::names::{Backend, PolicyName};
+use ruleward_sandbox::{Compiler, Limit, Limits, LoadedPolicy, PolicyEngine, PolicyEngineOptions};
+use ruleward_tests::binary;
+use tempfile::TempDir;
+
+use crate::sample::Sample;
+
+/// Python's interpreter takes long to compile.
+const TIMEOUT: Duration = Duration::from_secs(600);
+
+/// An engine whose cache goes with it.
+pub struct Engine {
+    engine: PolicyEngine,
+    _state: TempDir,
+}
+
+impl Engine {
+    /// With an empty cache.
+    pub fn new() -> Self {
+        let state = tempfile::tempdir().unwrap();
+        let compiler = Compiler { program: binary(), timeout: TIMEOUT, ..Compiler::default() };
+        let options = PolicyEngineOptions { compiler, ..PolicyEngineOptions::new(state.path()) };
+        Self { engine: PolicyEngine::new(options).unwrap(), _state: state }
+    }
+
+    /// A component, compiled if it is not in the cache.
+    pub fn load(&self, component: &Path, limits: &Limits) -> LoadedPolicy {
+        self.engine.load(&PolicyName::new("policy").unwrap(), component, limits).unwrap()
+    }
+}
+
+/// None that a measurement meets.
+pub fn limits() -> Limits {
+    Limits::default().with(Limit::Time, 60_000_000).with(Limit::Fuel, u64::MAX >> 1)
+}
 
 /// Milliseconds of processor time of so many runs, after two to warm up.
-pub fn times(repetitions: usize, mut run: impl FnMut()) -> Vec<f64> {
+pub fn times(repetitions: usize, mut run: impl FnMut()) -> Sample {
     run();
     run();
     let mut times = Vec::with_capacity(repetitions);
@@ -14,7 +52,7 @@ pub fn times(repetitions: usize, mut run: impl FnMut()) -> Vec<f64> {
         run();
         times.push(processor_time() - start);
     }
-    times
+    Sample::new(times)
 }
 
 /// What this thread has used, milliseconds.

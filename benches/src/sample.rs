@@ -8,13 +8,12 @@ use serde_json::{Value, json};
 pub struct Sample(Vec<f64>);
 
 impl Sample {
-    /// `None` for no values, or values that are no numbers.
-    pub fn new(mut values: Vec<f64>) -> Option<Self> {
-        if values.is_empty() || values.iter().any(|value| !value.is_finite()) {
-            return None;
-        }
+    /// Panics where nothing was measured.
+    #[track_caller]
+    pub fn new(mut values: Vec<f64>) -> Self {
+        assert!(!values.is_empty() && values.iter().all(|value| value.is_finite()), "these are no values: {values:?}");
         values.sort_by(f64::total_cmp);
-        Some(Self(values))
+        Self(values)
     }
 
     /// The one in the middle; the mean of two if there is an even number.
@@ -67,21 +66,21 @@ mod tests {
 
     #[test]
     fn the_median_is_in_the_middle() {
-        assert_eq!(Sample::new(vec![9.0, 1.0, 3.0]).unwrap().median(), 3.0);
-        assert_eq!(Sample::new(vec![4.0, 1.0, 9.0, 2.0]).unwrap().median(), 3.0);
-        assert_eq!(Sample::new(vec![4.0, 1.0]).unwrap().least(), 1.0);
+        assert_eq!(Sample::new(vec![9.0, 1.0, 3.0]).median(), 3.0);
+        assert_eq!(Sample::new(vec![4.0, 1.0, 9.0, 2.0]).median(), 3.0);
+        assert_eq!(Sample::new(vec![4.0, 1.0]).least(), 1.0);
     }
 
     #[test]
     fn percentiles_are_measured_values() {
-        let sample = Sample::new((1..=200).map(f64::from).collect()).unwrap();
+        let sample = Sample::new((1..=200).map(f64::from).collect());
         assert_eq!((sample.percentile(99), sample.percentile(50), sample.most()), (198.0, 100.0, 200.0));
-        assert_eq!(Sample::new(vec![4.0]).unwrap().percentile(99), 4.0);
+        assert_eq!(Sample::new(vec![4.0]).percentile(99), 4.0);
     }
 
     #[test]
+    #[should_panic(expected = "no values")]
     fn nothing_is_no_sample() {
-        assert_eq!(Sample::new(Vec::new()), None);
-        assert_eq!(Sample::new(vec![f64::NAN]), None);
+        Sample::new(Vec::new());
     }
 }
