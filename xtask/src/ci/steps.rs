@@ -21,9 +21,10 @@ pub struct Step {
     pub(super) run: fn(&mut Ci) -> Result<()>,
 }
 
-pub const STEPS: [Step; 15] = [
+pub const STEPS: [Step; 16] = [
     Step { name: "test", title: "cargo xtask test", run: |_| cargo(&["xtask", "test"]).show() },
     Step { name: "demo", title: "cargo xtask demo", run: |_| cargo(&["xtask", "demo"]).show() },
+    Step { name: "bench", title: "cargo xtask bench --smoke", run: |_| cargo(&["xtask", "bench", "--smoke"]).show() },
     Step { name: "ordinary-user", title: "real-kernel suites as an ordinary user", run: ordinary_user },
     Step { name: "fuzz", title: "cargo xtask fuzz", run: |_| cargo(&["xtask", "fuzz"]).show() },
     Step { name: "alerts", title: "metrics and alert rules", run: alerts },
