@@ -3,6 +3,8 @@
 //! was a fault; the tests of this crate run them all.
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
+mod answers;
+
 use std::path::Path;
 
 use ruleward::config::{Config, Source};
@@ -24,7 +26,8 @@ pub struct Target {
 }
 
 /// All of them.
-pub const TARGETS: [Target; 10] = [
+pub const TARGETS: [Target; 11] = [
+    Target { name: "answer", run: answers::answer },
     Target { name: "configuration", run: configuration },
     Target { name: "incidents", run: incidents },
     Target { name: "legacy-table", run: ruleward_kernel::fuzz::legacy_table },
@@ -135,4 +138,11 @@ mod tests {
         let folders = std::fs::read_dir(&corpus).unwrap().count();
         assert_eq!(folders, TARGETS.len(), "a folder is for no target");
     }
+}
+
+/// The unit-test executable as the process that compiles the guest.
+#[cfg(test)]
+#[test]
+fn compiling_child_entry_point() {
+    ruleward_sandbox::testkit::compiling_child();
 }

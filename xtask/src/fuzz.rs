@@ -11,7 +11,7 @@ use serde_json::Value;
 
 use crate::command::{Run, find};
 use crate::progress::step;
-use crate::{setup, workspace};
+use crate::{policies, setup, workspace};
 
 /// Each target is searched so long, in seconds.
 const SECONDS: &str = "60";
@@ -53,6 +53,8 @@ pub fn run(words: &[&str]) -> Result<()> {
     if find("c++").is_none() {
         setup::install(&["g++"])?;
     }
+    // The program compiles the guest that answers.
+    policies::build_all()?;
     let engine = step("building the targets, with what counts their branches", build)?;
     step(&format!("searching {} targets, {seconds} s each", names.len()), || {
         let at_once = std::thread::available_parallelism()?.get();
@@ -96,7 +98,7 @@ fn folders(corpus: &Path) -> Result<Vec<String>> {
 }
 
 fn engine_for(engine: &Path, name: &str) -> Command {
-    Run::new(engine).env("RULEWARD_FUZZ_TARGET", name).into_command()
+    Run::new(engine).env("RULEWARD_FUZZ_TARGET", name).env("RULEWARD_BIN", workspace::program()).into_command()
 }
 
 /// Where inputs that were found are.

@@ -1,7 +1,7 @@
 //! A policy in WebAssembly text, and the way from text to a component.
 
 use wit_component::{ComponentEncoder, StringEncoding, embed_component_metadata};
-use wit_parser::Resolve;
+use wit_parser::{Resolve, SizeAlign, WorldItem};
 
 /// The contract.
 pub const WIT: &str = include_str!("../../../wit/policy.wit");
@@ -64,6 +64,22 @@ impl Guest<'_> {
     pub fn component(&self) -> Vec<u8> {
         encode(&self.module(), &[WIT])
     }
+}
+
+/// Where the settings' address is in what the parameter of `evaluate` points to; their length follows.
+pub fn settings_offset() -> usize {
+    let mut resolve = Resolve::default();
+    let package = resolve.push_str("policy.wit", WIT).unwrap();
+    let world = resolve.select_world(&[package], Some("policy")).unwrap();
+    let mut functions = resolve.worlds[world].exports.values().filter_map(|item| match item {
+        WorldItem::Function(function) => Some(function),
+        _ => None,
+    });
+    let evaluate = functions.find(|function| function.name == "evaluate").unwrap();
+    let mut sizes = SizeAlign::default();
+    sizes.fill(&resolve);
+    let offsets = sizes.field_offsets(evaluate.params.iter().map(|parameter| &parameter.ty));
+    offsets[1].0.size_wasm32()
 }
 
 /// A component from a core module in text, for the world `policy` of the last of these packages.

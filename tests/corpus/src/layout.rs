@@ -99,6 +99,15 @@ impl Image {
 
 /// A data segment with an answer of these chains.
 pub fn chains(chains: &[Chain<'_>]) -> String {
+    image_of(chains).data()
+}
+
+/// What the memory holds, from [`BASE`] on, for an answer of one empty chain.
+pub fn chain_named(name: &str) -> Vec<u8> {
+    image_of(&[Chain::named(name.as_bytes())]).0
+}
+
+fn image_of(chains: &[Chain<'_>]) -> Image {
     let mut image = Image(vec![0; 64]);
     let place = image.take(chains.len() * CHAIN);
     image.list(4, place, chains.len());
@@ -113,7 +122,7 @@ pub fn chains(chains: &[Chain<'_>]) -> String {
             image.rule(rules + index * RULE, rule);
         }
     }
-    image.data()
+    image
 }
 
 /// A data segment with an answer of one attachment: numbers of table and hook.

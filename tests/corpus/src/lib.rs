@@ -26,7 +26,8 @@ use std::path::Path;
 
 pub use compile_bombs::{CompileBomb, compile_bombs};
 pub use files::flipped;
-pub use guest::{Guest, WIT, encode};
+pub use guest::{Guest, WIT, encode, settings_offset};
+pub use layout::chain_named;
 
 /// Fuel that the operator of the corpus gives: enough for every honest guest here, and soon gone in a loop.
 pub const FUEL: u64 = 20_000_000;
