@@ -29,26 +29,32 @@ const OTHERS: u64 = 6;
 /// Those that `cargo xtask languages` leaves in target/examples where the machine has their tools.
 const BUILT: [&str; 4] = ["c", "go", "javascript", "python"];
 
+/// In a smoke larger components are left out: compiling them takes longer than all other parts.
+const MOST_IN_SMOKE: u64 = 4_000_000;
+
 /// All languages for which there is a component.
 pub fn measure(plan: &Plan) -> Vec<Row> {
     let native: Vec<(usize, Sample)> =
         plan.sizes_up_to(MOST).into_iter().map(|rules| (rules, native(plan, rules))).collect();
-    let languages = components().into_iter();
+    let languages = components(plan).into_iter();
     languages.flat_map(|(language, component)| language_rows(plan, language, &component, &native)).collect()
 }
 
 /// The example in Rust is always built, with the policies.
-fn components() -> Vec<(&'static str, PathBuf)> {
+fn components(plan: &Plan) -> Vec<(&'static str, PathBuf)> {
     let mut found = vec![("rust", policy_file("host-firewall-example.wasm"))];
     for language in BUILT {
         let component = program::target_directory().join("examples").join(language).with_extension("wasm");
-        if component.is_file() {
-            found.push((language, component));
-        } else {
-            eprintln!(
-                "!!! skipped: {language}: {} is not there; `cargo xtask languages` builds it",
-                component.display()
-            );
+        let size = component.metadata().map(|file| file.len());
+        match size {
+            Err(error) => {
+                let file = component.display();
+                eprintln!("!!! skipped: {language}: {file}: {error}; `cargo xtask languages` builds it");
+            }
+            Ok(size) if plan.smoke && size > MOST_IN_SMOKE => {
+                eprintln!("!!! skipped: {language}: its component of {size} bytes takes a smoke too long to compile");
+            }
+            Ok(_) => found.push((language, component)),
         }
     }
     found
