@@ -100,14 +100,14 @@ fn language(name: &str, placed: &Path, table: &mut String) -> Result<()> {
     let done = to_live_rule(&new.join("README.md"), &new, NEW, &scratch.0)?;
     note(table, name, "policy new", &done);
     if name == "python" {
-        every_type(&folder, &scratch.0.join("answers"))?;
+        every_type(&folder, &scratch.0.join("every-type"))?;
     }
     fs::copy(&component, placed).with_context(|| format!("{} was not built", component.display()))?;
     Ok(())
 }
 
-/// Builds the policy whose answer holds every type of the contract, in both ways in which Python can pass it, with the
-/// compiler that the README's commands have installed.
+/// Builds the policy whose answer holds every type of the contract, with the compiler that the README's commands have
+/// installed.
 fn every_type(installed: &Path, folder: &Path) -> Result<()> {
     copy(&answers(), folder)?;
     let made = workspace::target_dir().join("python");
@@ -117,13 +117,9 @@ fn every_type(installed: &Path, folder: &Path) -> Result<()> {
             .into_iter()
             .chain(std::env::split_paths(&std::env::var_os("PATH").unwrap_or_default())),
     )?;
-    for way in ["plain", "packed"] {
-        let folder = folder.join(way);
-        Run::new(workspace::program()).args(["policy", "build"]).within(&folder).env("PATH", path.clone()).show()?;
-        let component = format!("{way}.wasm");
-        fs::copy(folder.join(&component), made.join(&component))
-            .with_context(|| format!("{component} was not built"))?;
-    }
+    Run::new(workspace::program()).args(["policy", "build"]).within(folder).env("PATH", path).show()?;
+    let component = "every-type.wasm";
+    fs::copy(folder.join(component), made.join(component)).with_context(|| format!("{component} was not built"))?;
     Ok(())
 }
 

@@ -7,7 +7,7 @@ from typing import NoReturn
 
 from componentize_py_types import Err
 from ruleward import Policy
-from ruleward import types as t
+from wit_world.imports import types as t
 
 CHAIN = "hfe-input"
 

@@ -2,7 +2,6 @@
 //! `generator/` makes them with wit-bindgen, and `cargo xtask bindings` proves that they are what it makes.
 
 use crate::contract::WIT;
-use crate::packed;
 
 /// A file: its name below the author's folder, and its content.
 pub type BindingsFile = (&'static str, &'static [u8]);
@@ -16,7 +15,7 @@ pub enum Language {
     Go,
     /// The contract, which componentize-qjs reads, and the same as types for an editor and for `tsc`.
     Javascript,
-    /// The contract and the world that componentize-py reads, and the package that a policy inherits from.
+    /// The contract, which componentize-py reads, and the package that a policy inherits from.
     Python,
     /// The contract itself, for tools that read WIT: wit-bindgen for Rust.
     Wit,
@@ -49,14 +48,7 @@ const GO: [BindingsFile; 7] = generated![
 
 const JAVASCRIPT: [BindingsFile; 1] = generated!["javascript": "policy.d.ts"];
 
-/// The package that a policy in Python inherits from.
-const PYTHON: [BindingsFile; 2] = [
-    ("ruleward/__init__.py", include_bytes!("../python/__init__.py")),
-    ("ruleward/types.py", include_bytes!("../generated/python/types.py")),
-];
-
-/// The world of a policy in Python.
-const PACKED: [BindingsFile; 1] = [("packed.wit", packed::WIT.as_bytes())];
+const PYTHON: [BindingsFile; 1] = [("ruleward/__init__.py", include_bytes!("../python/__init__.py"))];
 
 /// The packages that the bindings for Go import: what no module proxy serves.
 const GO_RUNTIME: [BindingsFile; 4] = go_runtime![
@@ -74,7 +66,7 @@ pub fn bindings(language: Language) -> Vec<BindingsFile> {
         Language::C => C.to_vec(),
         Language::Go => [GO.as_slice(), &GO_RUNTIME].concat(),
         Language::Javascript => [JAVASCRIPT.as_slice(), &CONTRACT].concat(),
-        Language::Python => [PYTHON.as_slice(), &CONTRACT, &PACKED].concat(),
+        Language::Python => [PYTHON.as_slice(), &CONTRACT].concat(),
         Language::Wit => CONTRACT.to_vec(),
     }
 }

@@ -11,9 +11,9 @@ use crate::contract::{self, ContractError};
 use crate::post_return;
 
 /// The only package that a policy may import from.
-pub const CONTRACT: &str = "ruleward:policy/";
+const CONTRACT: &str = "ruleward:policy/";
 /// What the host calls.
-pub const EXPORTS: [&str; 2] = ["describe", "evaluate"];
+const EXPORTS: [&str; 2] = ["describe", "evaluate"];
 /// How WASI is imported by a core module.
 const WASI: &str = "wasi_snapshot_preview1";
 /// Answers every WASI call the same way each time: no files, environment or sockets, a clock that ticks by itself, a
@@ -68,14 +68,14 @@ pub fn encode(module: &[u8]) -> Result<Vec<u8>, EncodeError> {
     let shape = Shape::read(module)?;
     shape.check()?;
     let module = post_return::removed(module).map_err(unreadable)?;
-    let world = if shape.names_world { None } else { Some(contract::resolve("", contract::WORLD)?) };
+    let world = if shape.names_world { None } else { Some(contract::world()?) };
     let component = component_of(module, world, shape.wants_wasi)?;
     verify(&component)?;
     Ok(component)
 }
 
 /// The component of a module that implements this world, or else the one that it names; with the stub if it wants WASI.
-pub fn component_of(
+fn component_of(
     mut module: Vec<u8>,
     world: Option<(Resolve, WorldId)>,
     wants_wasi: bool,
@@ -93,7 +93,7 @@ pub fn component_of(
     encoded.map_err(|error| EncodeError::World(format!("{error:#}")))
 }
 
-pub fn unreadable(error: wasmparser::BinaryReaderError) -> EncodeError {
+fn unreadable(error: wasmparser::BinaryReaderError) -> EncodeError {
     EncodeError::NotAModule(error.to_string())
 }
 
@@ -183,7 +183,7 @@ pub fn interface(component: &[u8]) -> Result<Interface, EncodeError> {
 }
 
 /// That a component imports nothing but the contract and exports what the host calls.
-pub fn verify(component: &[u8]) -> Result<(), EncodeError> {
+fn verify(component: &[u8]) -> Result<(), EncodeError> {
     let Interface { imports, exports } = interface(component)?;
     let forbidden: Vec<String> = imports.into_iter().filter(|name| !name.starts_with(CONTRACT)).collect();
     if !forbidden.is_empty() {

@@ -5,10 +5,8 @@
 mod bindings;
 mod contract;
 mod encode;
-mod packed;
 mod post_return;
 
 pub use bindings::{BindingsFile, Language, bindings};
 pub use contract::{ContractError, WIT};
 pub use encode::{EncodeError, Interface, encode, interface};
-pub use packed::unpacked;

@@ -94,9 +94,8 @@ impl Project {
             return Err(AuthorError::Other(format!("{}: `{}` ended with {status}", place.display(), self.build)));
         }
         let component = folder.join(&self.component);
-        match &self.module {
-            Some(module) => encode(&folder.join(module), &component)?,
-            None => unpack(&component)?,
+        if let Some(module) = &self.module {
+            encode(&folder.join(module), &component)?;
         }
         Ok(component)
     }
@@ -110,17 +109,6 @@ pub fn encode(module: &Path, component: &Path) -> Result<(), AuthorError> {
     let bytes = fs::read(module).map_err(|error| AuthorError::file(module, format!("can't be read: {error}")))?;
     let encoded = ruleward_author::encode(&bytes).map_err(|error| AuthorError::file(module, error))?;
     write(component, &encoded)
-}
-
-/// Makes the policy of a component that another tool has left there, if it packs its answers. One that is not there, or is
-/// none, is told by who loads it.
-///
-/// # Errors
-/// [`AuthorError`] when it can't be a policy or be written.
-fn unpack(component: &Path) -> Result<(), AuthorError> {
-    let Ok(bytes) = fs::read(component) else { return Ok(()) };
-    let policy = ruleward_author::unpacked(&bytes).map_err(|error| AuthorError::file(component, error))?;
-    policy.map_or(Ok(()), |policy| write(component, &policy))
 }
 
 /// Writes bindings below `folder`.
@@ -146,27 +134,12 @@ pub fn write(file: &Path, content: &[u8]) -> Result<(), AuthorError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use ruleward_sandbox::testkit::{Guest, packing};
-
-    const PACKING: &str = r#"(module
-        (memory (export "memory") 1)
-        (func (export "cabi_realloc") (param i32 i32 i32 i32) (result i32) unreachable)
-        (func (export "describe-packed") (result i32) unreachable)
-        (func (export "evaluate-packed") (param i32) (result i32) unreachable))"#;
 
     #[test]
-    fn what_packs_its_answers_is_made_a_policy_and_all_else_stays() {
+    fn a_component_that_another_tool_leaves_stays_as_it_is() {
         let folder = tempfile::tempdir().unwrap();
-        fs::write(folder.path().join(FILE), "component = \"made.wasm\"\nbuild = \"cp source made.wasm\"\n").unwrap();
-        let project = Project::read(folder.path()).unwrap();
-        let made = |source: Vec<u8>| {
-            fs::write(folder.path().join("source"), source).unwrap();
-            fs::read(project.build(folder.path()).unwrap()).unwrap()
-        };
-        let policy = made(packing(PACKING));
-        assert_eq!(ruleward_author::interface(&policy).unwrap().exports, ["describe", "evaluate"]);
-        for same in [policy, Guest::default().component(), b"no component".to_vec()] {
-            assert!(made(same.clone()) == same);
-        }
+        fs::write(folder.path().join(FILE), "component = \"made.wasm\"\nbuild = \"printf made >made.wasm\"\n").unwrap();
+        let component = Project::read(folder.path()).unwrap().build(folder.path()).unwrap();
+        assert_eq!(fs::read_to_string(component).unwrap(), "made");
     }
 }

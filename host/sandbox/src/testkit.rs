@@ -113,20 +113,6 @@ impl Kit {
     }
 }
 
-/// A file of the bindings for Python.
-pub fn python_binding(name: &str) -> &'static str {
-    let files = ruleward_author::bindings(ruleward_author::Language::Python);
-    let (_, content) = files.into_iter().find(|(file, _)| *file == name).unwrap();
-    std::str::from_utf8(content).unwrap()
-}
-
-/// A component that packs its answers, of this module.
-pub fn packing(module: &str) -> Vec<u8> {
-    let world = python_binding("packed.wit").replace("package ruleward:policy@0.1.0;", "");
-    let wit = WIT.replace("world policy", "world other") + &world.replace("world packed", "world policy");
-    encode(module, &[&wit])
-}
-
 /// Facts of a small node.
 pub fn facts() -> Facts {
     Facts {

@@ -4,7 +4,6 @@ mod attacks;
 mod contract;
 mod corpus;
 mod hostile;
-mod packed;
 mod repeat;
 mod schema;
 mod storage;

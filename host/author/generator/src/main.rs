@@ -1,12 +1,7 @@
-//! Writes the bindings of the contract: for C and Go as wit-bindgen makes them, for JavaScript its types, for
-//! Python what makes
-//! answers, and the module that reads them. Arguments: the
+//! Writes the bindings of the contract: for C and Go as wit-bindgen makes them, for JavaScript its types. Arguments: the
 //! contract's file, and the folder that is written.
 
-mod python;
-mod shapes;
 mod typescript;
-mod unpacking;
 
 use std::error::Error;
 use std::path::Path;
@@ -32,11 +27,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     generate(&wit, go, &folder.join("go"))?;
     let (resolve, world) = resolve(&wit)?;
     let types = typescript::declarations(&resolve, &resolve.worlds[world]);
-    write(&folder.join("javascript/policy.d.ts"), types.as_bytes())?;
-    let shapes = shapes::Shapes::of(&resolve, &resolve.worlds[world]);
-    write(&folder.join("python/types.py"), python::types(&shapes).as_bytes())?;
-    let unpacking = unpacking::module(&shapes, &resolve.worlds[world]);
-    write(&folder.join("unpacked.wat"), unpacking.as_bytes())
+    write(&folder.join("javascript/policy.d.ts"), types.as_bytes())
 }
 
 fn resolve(wit: &str) -> Result<(Resolve, WorldId), Box<dyn Error>> {
