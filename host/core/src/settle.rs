@@ -78,6 +78,8 @@ pub enum Verdict {
 pub struct Settling {
     bounds: Bounds,
     tables: BTreeMap<Place, Changes>,
+    /// Since when the tables had waited that were taken last.
+    taken: BTreeMap<Place, Duration>,
     /// When anything was last written while changes settle, to whichever table.
     last: Duration,
 }
@@ -95,7 +97,7 @@ struct Changes {
 impl Settling {
     /// Nothing was heard.
     pub fn new(bounds: Bounds) -> Self {
-        Self { bounds, tables: BTreeMap::new(), last: Duration::ZERO }
+        Self { bounds, tables: BTreeMap::new(), taken: BTreeMap::new(), last: Duration::ZERO }
     }
 
     /// The bounds.
@@ -155,15 +157,28 @@ impl Settling {
     /// What was heard is looked at now, wherever it was.
     pub fn clear(&mut self) {
         self.tables.clear();
+        self.taken.clear();
     }
 
     /// The tables whose repair may begin; they are looked at now, and do not wait any more.
     pub fn take_settled(&mut self, now: Duration) -> BTreeSet<Place> {
         let is_settled = |changes: &Changes| self.settled_at(changes) <= now;
         let tables = self.tables.iter().filter(|(_, changes)| is_settled(changes));
-        let settled: BTreeSet<Place> = tables.map(|(place, _)| *place).collect();
-        self.tables.retain(|place, _| !settled.contains(place));
-        settled
+        self.taken = tables.map(|(place, changes)| (*place, changes.since)).collect();
+        self.tables.retain(|place, _| !self.taken.contains_key(place));
+        self.taken.keys().copied().collect()
+    }
+
+    /// The tables whose repair may not begin, though some were taken just now: they were written to again. Such a table
+    /// goes on waiting from its first change, so that no program can put its repair off by writing all the time.
+    pub fn unsettled_again(&mut self, now: Duration) -> BTreeSet<Place> {
+        for (place, since) in &self.taken {
+            if let Some(changes) = self.tables.get_mut(place) {
+                changes.since = changes.since.min(*since);
+            }
+        }
+        let waits = self.tables.iter().filter(|(_, changes)| self.settled_at(changes) > now);
+        waits.map(|(place, _)| *place).collect()
     }
 
     /// Whether the repair of any table may begin, or nothing waits.

@@ -117,6 +117,31 @@ fn a_process_that_wrote_to_several_tables_ends_for_all_of_them() {
 }
 
 #[test]
+fn a_table_that_is_written_to_again_waits_from_its_first_change() {
+    let mut settling = settling();
+    settling.changed(ms(0), FILTER, Writer::Stays, Extent::Single);
+    settling.changed(ms(0), NAT, Writer::Stays, Extent::Single);
+    assert_eq!(settling.take_settled(ms(25)), [FILTER, NAT].into());
+    settling.changed(ms(25), FILTER, Writer::Stays, Extent::Single);
+    settling.changed(ms(26), NAT, Writer::Ended, Extent::Single);
+    assert_eq!(settling.unsettled_again(ms(26)), [FILTER].into());
+    for now in (30..250).step_by(10) {
+        settling.changed(ms(now), FILTER, Writer::Stays, Extent::Single);
+    }
+    assert_eq!(settling.verdict_of_all(ms(249)), Verdict::Wait(ms(250)));
+    assert_eq!(settling.take_settled(ms(250)), [FILTER, NAT].into());
+    // What is written now has been waited for.
+    settling.changed(ms(250), FILTER, Writer::Stays, Extent::Single);
+    assert_eq!(settling.unsettled_again(ms(250)), [].into());
+    // What was looked at is another matter later.
+    assert_eq!(settling.take_settled(ms(250)), [FILTER].into());
+    assert_eq!(settling.take_settled(ms(260)), [].into());
+    settling.changed(ms(270), FILTER, Writer::Stays, Extent::Single);
+    assert_eq!(settling.unsettled_again(ms(270)), [FILTER].into());
+    assert_eq!(settling.verdict(ms(270)), Verdict::Wait(ms(295)));
+}
+
+#[test]
 fn bounds_of_nothing_wait_for_nothing() {
     let mut settling = Settling::new(Bounds { single: ms(0), mass: ms(0) });
     settling.changed(ms(3), FILTER, Writer::Ends(7), Extent::Mass);

@@ -51,6 +51,8 @@ struct State {
     kernel: Simulated,
     generation: u32,
     faults: VecDeque<Fault>,
+    /// What another program does just before rules are read.
+    before_reading: Option<Change>,
     /// What becomes of a rule that is replayed, here and in scratch namespaces.
     distortion: Option<fn(&str) -> String>,
     restores: usize,
@@ -125,12 +127,19 @@ impl Fake {
 
     /// No faults are left over from now on.
     pub fn forget_faults(&self) {
-        self.state().faults.clear();
+        let state = &mut *self.state();
+        state.faults.clear();
+        state.before_reading = None;
     }
 
     /// What happens at the next calls of `restore`, one each.
     pub fn fault(&self, fault: Fault) {
         self.state().faults.push_back(fault);
+    }
+
+    /// Another program writes just before rules are read the next time: they show it before it was told of.
+    pub fn before_reading(&self, change: Change) {
+        self.state().before_reading = Some(change);
     }
 
     /// From now on a kernel that makes something else of rules in their byte form than it made of their text.
@@ -237,7 +246,13 @@ impl Port for Fake {
     }
 
     fn raw(&self, family: Family, table: Table, wanted: Wanted<'_>) -> Result<RawTable, RawError> {
-        let raw = self.state().kernel.raw(family, table);
+        let raw = {
+            let state = &mut *self.state();
+            if let Some(change) = state.before_reading.take() {
+                state.change(events::foreign(), change);
+            }
+            state.kernel.raw(family, table)
+        };
         Ok(wanted.narrow(RawTable { stamp: self.stamp(family, table), ..raw }))
     }
 

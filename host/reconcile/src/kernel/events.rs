@@ -78,6 +78,12 @@ impl Kernel {
         Some(heard)
     }
 
+    /// The tables with which other programs are not done, as far as it was heard by now.
+    pub fn unfinished(&mut self) -> BTreeSet<(Family, Table)> {
+        self.note_ends();
+        self.settling.unsettled_again(self.elapsed())
+    }
+
     /// Whether other programs are done with all that was heard, or it is `latest`; else when to look again. From here on all of
     /// it is looked at.
     pub fn wait_for_writers(&mut self, latest: Instant) -> Option<Instant> {

@@ -47,6 +47,8 @@ enum Happening {
     /// Another program writes just before our next write, or undoes it.
     Race(Family, Deed),
     Undo(Family, Deed),
+    /// Another program writes just before our next look: that shows it before it was heard of.
+    Seen(Family, Deed),
     Policy {
         policy: usize,
         variant: Option<u8>,
@@ -197,6 +199,7 @@ fn happening() -> impl Strategy<Value = Happening> {
         1 => (1..4_usize).prop_map(Happening::Refuse),
         2 => (family(), deed()).prop_map(|(family, deed)| Happening::Race(family, deed)),
         2 => (family(), deed()).prop_map(|(family, deed)| Happening::Undo(family, deed)),
+        2 => (family(), deed()).prop_map(|(family, deed)| Happening::Seen(family, deed)),
         2 => (0..POLICIES.len(), prop::option::weighted(0.8, 0..4_u8))
             .prop_map(|(policy, variant)| Happening::Policy { policy, variant }),
         1 => Just(Happening::Ask),
@@ -225,6 +228,10 @@ fn after(backend: Backend, happenings: &[Happening]) -> (World, BTreeMap<&'stati
                 let (family, deed) = (*family, deed.clone());
                 let change = world.later(move |kernel| deed.apply(kernel, family, backend));
                 world.kernel.fault(Fault::Undo(change));
+            }
+            Happening::Seen(family, deed) => {
+                let (family, deed) = (*family, deed.clone());
+                world.kernel.before_reading(world.later(move |kernel| deed.apply(kernel, family, backend)));
             }
             Happening::Policy { policy, variant } => {
                 let policy = POLICIES[*policy];
@@ -414,5 +421,55 @@ fn what_a_failed_check_has_written_is_no_incident() {
             let told = world.told.lock().unwrap();
             assert!(!told.iter().any(|line| line.starts_with("incident")), "{backend} {faults:b}: {told:#?}");
         }
+    }
+}
+
+/// `iptables -A`, `-F` and `-X` in a row: the look that the append has caused shows the flush before it is heard of. What
+/// is missing then is put back when the program is done, and not between its last two steps.
+#[test]
+fn what_is_seen_before_it_is_heard_of_waits_for_its_program() {
+    let mut world = World::new(Backend::Nft);
+    world.start();
+    world.run(Duration::from_secs(900));
+    let (writes, incidents) = (world.kernel.transactions(), |world: &World| {
+        world.told.lock().unwrap().iter().filter(|line| line.starts_with("incident")).count()
+    });
+    let append = Deed::Insert { chain: 0, at: 1 };
+    let flush = world.later(|kernel| Deed::FlushTable { nat: false }.apply(kernel, Family::Ipv4, Backend::Nft));
+    world.kernel.before_reading(flush);
+    world.foreign(|kernel| append.apply(kernel, Family::Ipv4, Backend::Nft), false);
+    world.run_without_checks(Duration::from_millis(200));
+    let rules = world.kernel.look(own_rules);
+    assert!(!rules.contains_key(&(Family::Ipv4, Table::Filter, "INPUT".to_owned())), "the flush was seen: {rules:#?}");
+    assert_eq!((world.kernel.transactions(), incidents(&world)), (writes, 0));
+    world.run_without_checks(Duration::from_secs(2));
+    shows_what_is_in_force(&world);
+    assert!(world.last.in_sync, "{:#?}", world.last);
+    assert!(world.kernel.transactions() > writes && incidents(&world) > 0);
+}
+
+/// A program that writes at each of our looks puts its repair off to the bound, and no further.
+#[test]
+fn who_writes_all_the_time_puts_no_repair_off_for_ever() {
+    let mut world = World::new(Backend::Nft);
+    world.start();
+    world.run(Duration::from_secs(900));
+    let jump = (Family::Ipv4, Table::Filter, "INPUT".to_owned());
+    // One rule comes and goes.
+    let write = |kernel: &mut Simulated| {
+        let rules = kernel.table(Family::Ipv4, Table::Filter).get_mut("INPUT").unwrap();
+        match rules.iter().position(|rule| rule == "-p 77 -j RETURN") {
+            Some(at) => drop(rules.remove(at)),
+            None => rules.push("-p 77 -j RETURN".to_owned()),
+        }
+    };
+    world.foreign(|kernel| Deed::Flush { chain: 0 }.apply(kernel, Family::Ipv4, Backend::Nft), false);
+    let began = world.now();
+    while !world.kernel.look(own_rules).contains_key(&jump) {
+        let took = world.now() - began;
+        assert!(took < Duration::from_secs(5), "it is not back after {took:?}");
+        world.kernel.before_reading(world.later(write));
+        world.foreign(write, false);
+        world.run_without_checks(Duration::from_millis(1));
     }
 }

@@ -140,9 +140,8 @@ impl Reconciler {
     pub(crate) fn attribute(&mut self, heard: &mut Activity, drifts: &[Drift]) {
         let unknown = |drift: &Drift| drift.table.is_some() && !touch(heard, drift).any_known();
         if self.detection.backend == Backend::Nft && drifts.iter().any(unknown) {
-            let later = self.take_events();
-            heard.name_unknown(&later);
-            self.kernel.pending.extend(later);
+            self.poll_events();
+            heard.name_unknown(&self.kernel.pending);
         }
     }
 
@@ -232,6 +231,9 @@ impl Reconciler {
         })?;
         self.target.expected = Some(Arc::clone(&expected));
         let mut todo = pass.timed(Stage::Plan, || plan(&expected, &observed));
+        if !todo.tables.is_empty() && self.leave_unfinished(&mut observed, &mut heard) {
+            todo = plan(&expected, &observed);
+        }
         if todo.first.is_some() && observed.partial {
             // All rules that use the set have to be known, also where another program is not done.
             self.kernel.unsettled.clear();
@@ -314,6 +316,30 @@ impl Reconciler {
         }
         self.judge(pass, scope, &observed, was_in_sync);
         Ok(false)
+    }
+
+    /// Leaves out the tables that another program has written to since events were taken, and is not done with: what is
+    /// missing there was seen before its event was, and a repair would come between two steps of that program. Whether
+    /// there are any. Not on legacy: there the lock tells who had it, and not what for.
+    fn leave_unfinished(&mut self, observed: &mut Observed, heard: &mut Activity) -> bool {
+        if self.detection.backend != Backend::Nft {
+            return false;
+        }
+        self.poll_events();
+        let unfinished = self.kernel.unfinished();
+        if !observed.tables.keys().any(|place| unfinished.contains(place)) {
+            return false;
+        }
+        observed.partial = true;
+        observed.tables.retain(|place, _| !unfinished.contains(place));
+        // What was heard of them before is looked at with what is heard now.
+        let generation = heard.generation;
+        let settled = Activity { generation, ..heard.take_all_but(&unfinished) };
+        let mut pending = std::mem::replace(heard, settled);
+        pending.extend(std::mem::take(&mut self.kernel.pending));
+        self.kernel.pending = pending;
+        self.kernel.unsettled.extend(unfinished);
+        true
     }
 
     /// Keeps what no write of ours can change. What was not looked at stays. Whether that is news.
