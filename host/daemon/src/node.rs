@@ -32,8 +32,8 @@ use ruleward_state::StateWriter;
 /// How long the first check waits for components that are being loaded once there is something to put or keep in force.
 /// From a warm cache it takes milliseconds.
 const PATIENCE: Duration = Duration::from_millis(500);
-/// How often it looks for them, and whether to stop.
-const POLL: Duration = Duration::from_millis(5);
+/// How often who waits looks whether to stop, and says that it waits: the watchdog goes by it.
+const LOOK: Duration = Duration::from_millis(100);
 
 /// The reconciler of this node.
 pub struct Node {
@@ -103,18 +103,14 @@ impl Node {
             if self.reconciler.can_begin() && began.elapsed() > PATIENCE {
                 break;
             }
-            if let Some(newest) = self.subscription.newest() {
-                self.take(&newest);
-                continue;
+            match self.subscription.wait(LOOK) {
+                Ok(Some(newest)) => self.take(&newest),
+                Ok(None) => {
+                    waited = true;
+                    self.store.waiting(WaitFor::Policies, Some("for policies to be loaded".to_owned()));
+                }
+                Err(_) => break,
             }
-            if self.subscription.has_ended() {
-                break;
-            }
-            if !waited {
-                waited = true;
-                self.store.waiting(WaitFor::Policies, Some("for policies to be loaded".to_owned()));
-            }
-            std::thread::sleep(POLL);
         }
         if waited {
             self.store.waiting(WaitFor::Policies, None);

@@ -93,6 +93,29 @@ fn the_watchdog_is_fed_while_the_lock_is_waited_for() {
     daemon.wait_until("in sync", |status| in_sync(status) && status.waiting.is_none());
 }
 
+trial!(
+    "service::systemd::the_watchdog_is_fed_while_a_component_is_compiled",
+    the_watchdog_is_fed_while_a_component_is_compiled()
+);
+/// At the first start there is nothing to keep in force meanwhile: the check waits as long as compiling takes.
+fn the_watchdog_is_fed_while_a_component_is_compiled() {
+    let node = node(Backend::Nft);
+    let bomb = ruleward_corpus::compile_bombs().into_iter().find(|bomb| bomb.name == "many_functions");
+    std::fs::write(node.path("bomb.wasm"), bomb.expect("it is in the corpus").component).expect("a file");
+    let mut all = policies();
+    all["web"]["component"] = json!("./bomb.wasm");
+    node.set("policies", all);
+    let mut systemd = Systemd::listen(&node);
+    node.set_environment("WATCHDOG_USEC", "2000000");
+    let daemon = Daemon::start(&node);
+    let waits = |waiting: Option<&str>| waiting.is_some_and(|waiting| waiting.contains("for policies to be loaded"));
+    daemon.wait_until("waiting for policies", |status| waits(status.waiting.as_deref()));
+    // For longer than a check may be silent.
+    systemd.await_more("WATCHDOG=1", 6);
+    assert!(!systemd.heard().iter().any(|state| state.contains("has not ended")), "{:?}", systemd.heard());
+    assert!(waits(daemon.status().waiting.as_deref()), "it does not wait any more");
+}
+
 /// A file system that never answers, as a network one may be: whoever looks into it hangs until it is dropped.
 struct Hang(File);
 

@@ -1,5 +1,5 @@
 //! What Prometheus is told. Counters and histograms ([`Metrics`]) grow with each report on the store; everything else is
-//! read from the store when somebody asks ([`snapshot`]).
+//! read from the store at each scrape ([`snapshot`]).
 //!
 //! Names and units follow Prometheus' conventions: base units (seconds, bytes), `_total` for counters. Label values that come
 //! from outside (names of processes) are bounded in number: see [`MOST_ACTORS`].

@@ -1,5 +1,5 @@
-//! Turns what the files say into [`Configured`]. It reads the configuration and the components, has what is new loaded by other
-//! threads, and tells each time when more is known: a component that takes a minute to compile holds up nobody else's.
+//! Makes a [`Configured`] of the files. It reads the configuration and the components, has new ones loaded by other
+//! threads, and tells each time when more is known: a component that takes a minute to compile holds up no other.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::path::{Path, PathBuf};

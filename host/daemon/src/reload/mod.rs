@@ -106,7 +106,7 @@ pub struct Source {
     /// What the daemon was started with.
     first: Arc<Config>,
     /// The newest since.
-    configured: watch::Sender<Option<Configured>>,
+    configured: watch::Receiver<Option<Configured>>,
 }
 
 impl Source {
@@ -126,7 +126,7 @@ impl Source {
                 ReloadRequest::FactsChanged => Message::Facts,
             });
         });
-        Subscription::new(self.configured.subscribe(), Arc::clone(&self.taken), Arc::clone(&self.changes), on_request)
+        Subscription::new(self.configured.clone(), Arc::clone(&self.taken), Arc::clone(&self.changes), on_request)
     }
 }
 
@@ -144,19 +144,21 @@ pub fn start(
 ) -> io::Result<(ReloadHandle, Source)> {
     let (messages, mailbox) = mailbox()?;
     let (told, news) = unbounded_channel();
+    // It ends with the thread: checks that wait for it then wait no longer.
+    let (newest, configured) = watch::channel(None);
     let source = Source {
         messages: messages.clone(),
         taken: Arc::default(),
         changes: Arc::default(),
         first: Arc::new(config.clone()),
-        configured: watch::Sender::new(None),
+        configured,
     };
     let taken = Arc::clone(&source.taken);
     let thread = thread::ReloadThread::new(
         (config, refusal),
         (engine, state),
         (messages.clone(), mailbox),
-        told,
+        (told, newest),
         source.clone(),
         store,
     );
@@ -216,4 +218,32 @@ pub fn load_once(
     let mut configured = Configured { number: 1, ..loader.configured() };
     configured.policies.complete = true;
     Ok(Subscription::of_one(configured, on_request))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Instant;
+
+    use super::*;
+    use crate::config;
+    use ruleward_sandbox::PolicyEngineOptions;
+
+    /// A thread that is gone, for whatever reason, must not keep a check waiting.
+    #[test]
+    fn checks_wait_no_longer_for_a_thread_that_has_ended() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("ruleward.toml");
+        let text = "state-directory = \"state\"\nresources = \"resources\"\nwatch = \"off\"\n".to_owned();
+        let config = Config::parse(&file, &[config::Source { file: file.clone(), text }]).unwrap();
+        let engine = PolicyEngine::new(PolicyEngineOptions::new(&config.state_directory)).unwrap();
+        let store = StatusStore::new("node", Duration::from_secs(90));
+        let (handle, source) = start((config, None), Arc::new(engine), StateWriter::none(), store).unwrap();
+        let mut subscription = source.subscribe();
+        assert_eq!(subscription.wait(Duration::from_secs(60)).unwrap().map(|newest| newest.number), Some(1));
+        drop(handle);
+        let began = Instant::now();
+        while let Ok(newest) = subscription.wait(Duration::from_secs(60)) {
+            assert!(newest.is_some() && began.elapsed() < Duration::from_secs(60), "it goes on");
+        }
+    }
 }

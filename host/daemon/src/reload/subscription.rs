@@ -3,12 +3,17 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
 
 use crate::config::Config;
 use ruleward_facts::change_counter::ChangeCounter;
 use ruleward_reconcile::policies::PolicySet;
+
+/// How often it is looked for the newest configuration while it is waited for.
+const POLL: Duration = Duration::from_millis(5);
 
 /// What the checks ask of the thread that reloads.
 pub enum ReloadRequest {
@@ -68,9 +73,21 @@ impl Subscription {
         Some(newest)
     }
 
-    /// Whether no other will ever follow.
-    pub fn has_ended(&self) -> bool {
-        self.configured.has_changed().is_err()
+    /// The same, for which it waits so long.
+    ///
+    /// # Errors
+    /// None will ever come: the thread that reloads has ended.
+    pub fn wait(&mut self, time: Duration) -> Result<Option<Configured>, Ended> {
+        let end = Instant::now() + time;
+        loop {
+            let ended = self.configured.has_changed().is_err();
+            match self.newest() {
+                Some(newest) => return Ok(Some(newest)),
+                None if ended => return Err(Ended),
+                None if Instant::now() >= end => return Ok(None),
+                None => thread::sleep(POLL),
+            }
+        }
     }
 
     /// Where requests go.
@@ -83,6 +100,10 @@ impl Subscription {
         Arc::clone(&self.changes)
     }
 }
+
+/// No configuration will ever come again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Ended;
 
 #[cfg(test)]
 mod tests {
@@ -125,7 +146,19 @@ mod tests {
     #[test]
     fn the_last_one_is_found_after_the_end() {
         let mut one = Subscription::of_one(configured(1), Arc::new(|_| {}));
-        assert!(one.has_ended());
-        assert_eq!((newest(&mut one), newest(&mut one)), (Some(1), None));
+        assert_eq!(one.wait(Duration::ZERO).map(|newest| newest.map(|newest| newest.number)), Ok(Some(1)));
+        assert!(matches!(one.wait(Duration::from_secs(600)), Err(Ended)));
+    }
+
+    #[test]
+    fn a_wait_ends_with_its_time_or_with_what_it_waits_for() {
+        let (sender, taken) = (watch::Sender::new(None), Arc::default());
+        let mut subscription = subscribe(&sender, &taken);
+        assert!(matches!(subscription.wait(Duration::from_millis(20)), Ok(None)));
+        thread::scope(|scope| {
+            scope.spawn(|| sender.send_replace(Some(configured(4))));
+            let newest = subscription.wait(Duration::from_secs(600)).unwrap();
+            assert_eq!(newest.map(|newest| newest.number), Some(4));
+        });
     }
 }

@@ -6,9 +6,11 @@ use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use tokio::sync::mpsc::UnboundedSender;
+use tokio::sync::watch;
 
 use super::loader::Loader;
 use super::message::Message;
+use super::subscription::Configured;
 use super::{News, Source};
 use crate::config::Config;
 use crate::mailbox::{Mailbox, MessageSender};
@@ -45,6 +47,7 @@ pub struct ReloadThread {
     loader: Loader,
     mailbox: Mailbox<Message>,
     told: UnboundedSender<News>,
+    newest: watch::Sender<Option<Configured>>,
     source: Source,
     store: StatusStore,
     watching: bool,
@@ -64,7 +67,7 @@ impl ReloadThread {
         (config, refusal): (Config, Option<String>),
         (engine, state): (Arc<PolicyEngine>, StateWriter),
         (messages, mailbox): (MessageSender<Message>, Mailbox<Message>),
-        told: UnboundedSender<News>,
+        (told, newest): (UnboundedSender<News>, watch::Sender<Option<Configured>>),
         source: Source,
         store: StatusStore,
     ) -> Self {
@@ -73,6 +76,7 @@ impl ReloadThread {
             loader: Loader::new(config, engine, messages, state, true).refusing(refusal),
             mailbox,
             told,
+            newest,
             source,
             store,
             watching,
@@ -89,9 +93,12 @@ impl ReloadThread {
     /// Until told to stop.
     pub fn run(mut self) {
         self.look(false);
-        while !self.stopped {
+        loop {
             while let Ok(message) = self.mailbox.try_receive() {
                 self.take(message);
+            }
+            if self.stopped {
+                return;
             }
             let now = Instant::now();
             if self.burst.is_some_and(|burst| burst.over_at() <= now) || self.look_again.is_some_and(|at| at <= now) {
@@ -195,7 +202,7 @@ impl ReloadThread {
         let newest = self.loader.news();
         let number = newest.as_ref().map(|newest| newest.number);
         if newest.is_some() {
-            self.source.configured.send_replace(newest);
+            self.newest.send_replace(newest);
         }
         // Who asked comes first: the check that answers takes what is new.
         if self.loader.is_idle() {
