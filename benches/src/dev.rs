@@ -1,5 +1,5 @@
 //! `ruleward dev --live` with the Rust example: from the finished component on disk to the live rule. That is what an author
-//! waits for after the language's own compiler, for which `cp` stands here. Each edit is a component that nobody has seen.
+//! waits for after the language's own compiler, for which `cp` stands here. Each edit is a new component.
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -1,4 +1,4 @@
-//! One rule deleted by a stranger, until it is back: seen from outside, by the stranger's own clock.
+//! One rule deleted by another program, until it is back: seen from outside, by that program's clock.
 //!
 //! The refresh interval is an hour, so what brings the rule back is the event. Every eighth deletion is that of a jump in a
 //! built-in chain, the others take a rule out of a chain of ours, each time another one: a place that is undone
@@ -208,28 +208,28 @@ pub fn place(chain: &str) -> Place {
 
 /// A deletion is timed by its acknowledgement, a repair by the event of its commit.
 pub struct NetlinkWitness {
-    stranger: Nft,
+    writer: Nft,
     listener: Listener,
 }
 
 impl NetlinkWitness {
     pub fn open() -> Self {
-        Self { stranger: Nft::open().expect("nf_tables"), listener: Listener::open().expect("nf_tables") }
+        Self { writer: Nft::open().expect("nf_tables"), listener: Listener::open().expect("nf_tables") }
     }
 }
 
 impl Witness for NetlinkWitness {
     fn round(&mut self, victim: &Victim) -> Open {
         let place = place(&victim.chain);
-        let before = self.stranger.settled(&place).expect("rules can be listed");
+        let before = self.writer.settled(&place).expect("rules can be listed");
         let rule = before.get(victim.place).unwrap_or_else(|| panic!("there is no {victim:?}"));
         self.listener.forget().expect("all was heard");
         let begin = Instant::now();
-        self.stranger.commit(&[place.delete(rule)]).unwrap_or_else(|error| panic!("can't delete {victim:?}: {error}"));
+        self.writer.commit(&[place.delete(rule)]).unwrap_or_else(|error| panic!("can't delete {victim:?}: {error}"));
         let end = Instant::now();
         while let Some(transaction) = self.listener.next(end + PATIENCE).expect("all was heard") {
             let adds = transaction.adds_to(&victim.chain);
-            if adds && self.stranger.settled(&place).expect("rules can be listed").len() == before.len() {
+            if adds && self.writer.settled(&place).expect("rules can be listed").len() == before.len() {
                 return Open::new(begin, end, transaction.at);
             }
         }

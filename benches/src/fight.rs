@@ -1,5 +1,5 @@
-//! A stranger that deletes our jump in a tight loop, as soon as it is there: what the fight costs the daemon, and, on nft,
-//! how long the jump is in force nevertheless.
+//! Another program that deletes our jump in a tight loop, as soon as it is there: what the fight costs the daemon,
+//! and, on nft, how long the jump is in force nevertheless.
 
 use std::io::ErrorKind;
 use std::thread;
@@ -21,7 +21,7 @@ const FIRST: Duration = Duration::from_secs(10);
 const LAST: Duration = Duration::from_secs(5);
 /// Without any repair for so long there is no fight to measure.
 const PATIENCE: Duration = Duration::from_secs(3);
-/// How long the last repair is waited for, when the stranger has stopped.
+/// How long the last repair is waited for, when the other program has stopped.
 const AFTERWARDS: Duration = Duration::from_secs(40);
 const MANY: usize = 1_000;
 /// A repair of more rules takes so long that one of them in five seconds is what is measured.
@@ -44,12 +44,12 @@ fn measure_legacy(plan: &Plan, count: usize) -> Row {
     let again = format!("while [ ! -e \"$0\" ]; do {tool} -w -D {CHAIN} 1; done >/dev/null 2>&1; exit 0");
     let mut shares = (0.0, 0.0);
     guarded(&Guarded::new(backend, count), |daemon, node| {
-        let stranger = node.command("sh").args(&["-c", &again]).args(&[node.path("enough")]).start();
+        let writer = node.command("sh").args(&["-c", &again]).args(&[node.path("enough")]).start();
         shares.0 = share(daemon, || thread::sleep(plan.time(FIRST)));
         shares.1 = share(daemon, || thread::sleep(plan.time(LAST)));
         assert!(!daemon.status().fights.is_empty(), "the daemon does not tell of a fight");
         node.write("enough", "");
-        stranger.finish();
+        writer.finish();
     });
     let (first, last) = shares;
     Row {
@@ -76,8 +76,8 @@ fn measure_nft(plan: &Plan, count: usize) -> Row {
     let note = format!(
         "{}; in force at most {} % of the last {} s",
         back.map_or_else(
-            || format!("not back {} s after the stranger stopped", AFTERWARDS.as_secs()),
-            |time| format!("back {} s after the stranger stopped", number(time.as_secs_f64())),
+            || format!("not back {} s after the other program stopped", AFTERWARDS.as_secs()),
+            |time| format!("back {} s after the other program stopped", number(time.as_secs_f64())),
         ),
         number(last.in_force.as_secs_f64() / LAST.as_secs_f64() * 100.0),
         LAST.as_secs(),
@@ -98,7 +98,7 @@ fn measure_nft(plan: &Plan, count: usize) -> Row {
 }
 
 struct Fight {
-    stranger: Nft,
+    writer: Nft,
     /// When the jump was last seen to be away.
     away: Instant,
     /// When the first repair began to be waited for; none since it came.
@@ -116,8 +116,8 @@ struct Score {
 impl Fight {
     /// With the first blow.
     fn begin() -> Self {
-        let (stranger, now) = (Nft::open().expect("nf_tables"), Instant::now());
-        let mut fight = Self { stranger, away: now, unanswered: Some(now), score: Score::default() };
+        let (writer, now) = (Nft::open().expect("nf_tables"), Instant::now());
+        let mut fight = Self { writer, away: now, unanswered: Some(now), score: Score::default() };
         assert!(fight.is_there(), "there is no jump in {CHAIN} to fight for");
         while !fight.strike() {}
         fight.score = Score::default();
@@ -139,14 +139,14 @@ impl Fight {
     /// Looks once, and deletes the jump if it is there; true if it did.
     fn strike(&mut self) -> bool {
         let (place, look) = (place(CHAIN), Instant::now());
-        let rules = self.stranger.settled(&place).expect("rules can be listed");
+        let rules = self.writer.settled(&place).expect("rules can be listed");
         let Some(jump) = rules.first() else {
             self.away = look;
             return false;
         };
-        match self.stranger.commit(&[place.delete(jump)]) {
+        match self.writer.commit(&[place.delete(jump)]) {
             Ok(_) => {}
-            // Somebody else was faster: it is gone already, or the transaction has to be tried anew.
+            // Another program was faster: it is gone already, or the transaction has to be tried anew.
             Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::WouldBlock) => return false,
             Err(error) => panic!("can't delete the jump: {error}"),
         }
@@ -158,7 +158,7 @@ impl Fight {
     }
 
     fn is_there(&mut self) -> bool {
-        !self.stranger.settled(&place(CHAIN)).expect("rules can be listed").is_empty()
+        !self.writer.settled(&place(CHAIN)).expect("rules can be listed").is_empty()
     }
 
     /// How long after the end of the fight the jump is there; `None` if it is not in the time that is waited.

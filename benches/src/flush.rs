@@ -1,4 +1,4 @@
-//! The whole of table filter flushed by a stranger, until every rule is back, beside the stock tool that loads the same
+//! The whole of table filter flushed by another program, until every rule is back, beside the stock tool that loads the same
 //! rules into a flushed table.
 
 use std::thread;

@@ -16,27 +16,27 @@ pub struct Guarded {
     /// Rules of ours.
     pub count: usize,
     /// Rules that others have in chains of their own.
-    pub strangers: usize,
+    pub foreign: usize,
     /// Keys of the configuration.
     pub options: Value,
 }
 
 impl Guarded {
-    /// No strangers, and a refresh every hour.
+    /// No foreign rules, and a refresh every hour.
     pub fn new(backend: Backend, count: usize) -> Self {
-        Self { backend, count, strangers: 0, options: json!({}) }
+        Self { backend, count, foreign: 0, options: json!({}) }
     }
 }
 
 /// Has a daemon guard rules while `work` runs in its namespace. They are committed before it starts: a daemon that has
 /// written looks again by itself soon after, which would disturb the measurement.
 pub fn guarded(wanted: &Guarded, work: impl FnOnce(&Daemon, &Node) + Send) {
-    let Guarded { backend, count, strangers, ref options } = *wanted;
+    let Guarded { backend, count, foreign, ref options } = *wanted;
     let node = node(backend, Rules::ours(count), options);
     node.net.run(|| {
-        if strangers > 0 {
-            let others = Rules { count: strangers, prefix: "other-" };
-            stock::restore(backend, &stock::script(&node.path(""), "strangers", &others.script()));
+        if foreign > 0 {
+            let others = Rules { count: foreign, prefix: "other-" };
+            stock::restore(backend, &stock::script(&node.path(""), "foreign", &others.script()));
         }
         stock::save_both(backend); // legacy: both families' tables are there from now on
     });

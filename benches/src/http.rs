@@ -1,7 +1,7 @@
 //! Repairs while a thousand scrapes are open at a time and two hundred streams of events, beside repairs of the same daemon
-//! while nobody looks, and while somebody else keeps as many processors busy; and what memory it holds after that.
+//! without a scrape, and while other programs keep as many processors busy; and what memory it holds after that.
 //!
-//! Whoever scrapes does it on this machine, at the lowest priority: what is measured is the daemon, not its clients.
+//! The clients run on this machine at the lowest priority: the daemon is measured, and they are not.
 
 use std::io::{ErrorKind, Read};
 use std::os::unix::net::UnixStream;
@@ -21,7 +21,7 @@ use crate::table::{Goal, Row, number};
 
 const SCRAPES: usize = 1_000;
 const STREAMS: usize = 200;
-/// Deletions while nobody looks, and while they do.
+/// Deletions without scrapes and with them.
 const ROUNDS: usize = 200;
 /// Of the clients' threads.
 const NICE: i32 = 19;
@@ -78,7 +78,7 @@ fn rows(plan: &Plan, count: usize) -> [Row; 2] {
     let (quiet, busy, loaded, scrapes) =
         (Sample::new(quiet), Sample::new(busy), Sample::new(loaded), Sample::new(scrapes));
     let note = format!(
-        "p99 {} of {}; {} of {} while nobody looks, {} of {} beside {BUSY} idle loops; {a_second:.0} scrapes a second, p99 {} ms of a thousand at a time",
+        "p99 {} of {}; {} of {} without scrapes, {} of {} beside {BUSY} idle loops; {a_second:.0} scrapes a second, p99 {} ms of a thousand at a time",
         number(loaded.percentile(99)),
         loaded.count(),
         number(quiet.percentile(99)),
@@ -88,7 +88,7 @@ fn rows(plan: &Plan, count: usize) -> [Row; 2] {
         number(scrapes.percentile(99)),
     );
     let repairs = Row {
-        beside: vec![("nobody looks", quiet), ("idle loops", busy)],
+        beside: vec![("no scrapes", quiet), ("idle loops", busy)],
         goal: Some(Goal::Percentiles(2.0, 10.0)),
         note,
         ..Row::new("deleted rule until it is back", case.clone(), "ms", loaded)

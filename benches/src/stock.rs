@@ -49,7 +49,7 @@ pub fn save_both(backend: Backend) -> f64 {
     times.into_iter().map(|time| time.unwrap_or_else(|error| panic!("{error}"))).sum()
 }
 
-/// Empties all chains of table filter, as a stranger would.
+/// Empties all chains of table filter, as another program would.
 pub fn flush_all(backend: Backend) {
     tamper(backend, &["-F"]);
 }
